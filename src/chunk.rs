@@ -1,0 +1,115 @@
+//! What comes out: a [`StreamChunk`] is one piece of an answer.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// One piece of an answer: an event with text, reasoning, a tool call, a finish reason or usage.
+///
+/// Events that carry none of these (pings, a bare role) give no chunk, so the first chunk is the first
+/// thing a person can use. One chunk can carry several of them at once.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct StreamChunk {
+    /// The next piece of the answer's text; empty where this chunk has none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub content: String,
+    /// The next piece of what the model thinks before it answers, where the provider shows it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
+    /// Pieces of tool calls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallDelta>,
+    /// Why the model stopped: set in the last chunk or near it (usage may follow).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<FinishReason>,
+    /// The finish reason in the provider's own word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_finish_reason: Option<String>,
+    /// The model that answers, as the provider names it; kept from the event that told it.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "serialize_model"
+    )]
+    pub model: Option<Arc<str>>,
+    /// Tokens used so far. Each one replaces the one before it; never add them up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// The event's data as it came, usually JSON. Only with
+    /// [`GenerationConfig::raw`](crate::GenerationConfig::raw).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+}
+
+impl StreamChunk {
+    /// Whether there is nothing in it that a caller could use.
+    pub(crate) fn is_void(&self) -> bool {
+        self.content.is_empty()
+            && self.reasoning.is_empty()
+            && self.tool_calls.is_empty()
+            && self.finish_reason.is_none()
+            && self.usage.is_none()
+    }
+}
+
+#[allow(clippy::ref_option)] // the signature that serde asks for
+pub(crate) fn serialize_model<S: serde::Serializer>(
+    model: &Option<Arc<str>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    model.as_deref().serialize(serializer)
+}
+
+/// A piece of a tool call. The pieces of one call share its [`index`](Self::index).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ToolCallDelta {
+    /// Which call of this response it belongs to: 0 for the first, whatever the provider counts.
+    pub index: usize,
+    /// The provider's name for the call, in the piece that tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The tool to call, in the piece that tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The next piece of the arguments' JSON text.
+    pub arguments: String,
+}
+
+/// Why the model stopped, in terms that hold for every provider.
+///
+/// [`StreamChunk::raw_finish_reason`] has the provider's own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FinishReason {
+    /// It had said everything, or met a stop sequence.
+    Stop,
+    /// It ran into `max_tokens` or the end of its context: the answer is cut short.
+    Length,
+    /// It waits for the results of the tools it called.
+    ToolCalls,
+    /// The provider's filter stopped it, or it refused.
+    ContentFilter,
+    /// Something else; see the raw word.
+    Other,
+}
+
+/// Tokens used, counted alike for every provider.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Tokens read, those from a cache included.
+    pub prompt_tokens: u64,
+    /// Tokens written, reasoning included.
+    pub completion_tokens: u64,
+    /// Their sum, or the provider's own total where it counts more.
+    pub total_tokens: u64,
+    /// Of the tokens read: those that came from a cache. `None` where the provider does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<u64>,
+    /// Of the tokens written: those spent on reasoning. `None` where the provider does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_tokens: Option<u64>,
+}

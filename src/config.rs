@@ -1,0 +1,501 @@
+//! How it is asked: [`GenerationConfig`] and the types of its options.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use crate::environment::Environment;
+use crate::model::ModelName;
+use crate::provider::{LlmProvider, Protocol};
+
+/// How the model is asked: which one, where, with what options and limits.
+///
+/// A model's name is a configuration already; everything else is set where it differs:
+///
+/// ```
+/// use kerb_stream::{GenerationConfig, ModelName, generate_stream};
+///
+/// let config = GenerationConfig::new(ModelName::GPT_4O_MINI).temperature(0.2).max_tokens(200);
+/// let stream = generate_stream("Hello", &config);
+/// let stream = generate_stream("Hello", "ollama::llama3.2");
+/// ```
+///
+/// An option that is not set is not sent. One that is set either reaches the provider or is an error
+/// that names it. The fields can also be read from a file: the type is [`Deserialize`], durations are
+/// in seconds, and a misspelt field is an error.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct GenerationConfig {
+    /// The model, as its provider names it, or `"provider::model"`.
+    pub model: String,
+    /// Who serves the model. Defaults to what the model's name or [`base_url`](Self::base_url) implies.
+    pub provider: Option<LlmProvider>,
+    /// The wire protocol, for an endpoint that speaks several. Defaults to the provider's own.
+    pub protocol: Option<Protocol>,
+    /// The API key. Defaults to the provider's environment variables.
+    pub api_key: Option<String>,
+    /// Where the API lives, up to and including its version: `http://localhost:8080/v1`. Defaults to
+    /// the provider's variable, else its public address. On its own it means [`LlmProvider::Local`].
+    pub base_url: Option<String>,
+    /// The path below the base URL, for a gateway with paths of its own; `{model}` stands for the model.
+    /// Defaults to the protocol's.
+    pub path: Option<String>,
+    /// Headers to send as well. One that the crate sets itself is replaced.
+    #[serde(deserialize_with = "headers")]
+    pub headers: Vec<(String, String)>,
+    /// Fields to merge into the request's body, for whatever is not modelled here. Objects are merged
+    /// field by field; anything else is replaced.
+    pub extra: Map<String, Value>,
+
+    /// How freely to choose among likely words.
+    pub temperature: Option<f64>,
+    /// Choose among the likeliest words that together have this probability.
+    pub top_p: Option<f64>,
+    /// Choose among this many likeliest words.
+    pub top_k: Option<u32>,
+    /// How many tokens to write at most, reasoning included.
+    pub max_tokens: Option<u32>,
+    /// Stop before writing any of these.
+    pub stop: Vec<String>,
+    /// Make words less likely the more often they were written.
+    pub frequency_penalty: Option<f64>,
+    /// Make words less likely once they were written.
+    pub presence_penalty: Option<f64>,
+    /// Try to give the same answer to the same question.
+    pub seed: Option<i64>,
+    /// The form of the answer, such as JSON.
+    pub response_format: Option<ResponseFormat>,
+    /// Tell how likely each token was, and this many alternatives. They come in
+    /// [`StreamChunk::raw`](crate::StreamChunk::raw), so [`raw`](Self::raw) has to be set too.
+    pub logprobs: Option<u32>,
+    /// How much to think before answering.
+    pub reasoning: Option<Reasoning>,
+    /// The tools that the model may ask for.
+    pub tools: Vec<Tool>,
+    /// Whether it must use them. Defaults to the model's own choice.
+    pub tool_choice: Option<ToolChoice>,
+    /// Whether it may ask for several calls at once.
+    pub parallel_tool_calls: Option<bool>,
+
+    /// Keep each event's data in [`StreamChunk::raw`](crate::StreamChunk::raw). Defaults to false.
+    pub raw: bool,
+    /// How often to try again before the first chunk. Defaults to 2; 0 turns retries off.
+    pub max_retries: u32,
+    /// The longest wait before a retry that a server may ask for; above it the error comes at once.
+    /// Defaults to 60 s.
+    #[serde(deserialize_with = "seconds")]
+    pub max_retry_wait: Duration,
+    /// The time for name look-up, connection and TLS handshake. Defaults to 10 s.
+    #[serde(deserialize_with = "seconds")]
+    pub connect_timeout: Duration,
+    /// The time from the request to the whole head of the answer. Defaults to 600 s.
+    #[serde(deserialize_with = "seconds")]
+    pub first_byte_timeout: Duration,
+    /// The time without a single byte, once the answer has begun. Defaults to 300 s.
+    #[serde(deserialize_with = "seconds")]
+    pub idle_timeout: Duration,
+    /// The time within one `next` without a chunk, however many pings come. Defaults to 900 s.
+    #[serde(deserialize_with = "seconds")]
+    pub stall_timeout: Duration,
+    /// The largest line and event. Defaults to 32 MiB.
+    pub max_event_bytes: usize,
+    /// The largest response: text, reasoning and tool calls together. Defaults to 64 MiB.
+    pub max_response_bytes: usize,
+    /// How many tool calls a response may have. Defaults to 1,024.
+    pub max_tool_calls: usize,
+
+    /// The proxy. Defaults to what `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
+    pub proxy: Proxy,
+    /// A file of PEM certificates to trust instead of the built-in roots. Defaults to `SSL_CERT_FILE`.
+    pub ca_file: Option<PathBuf>,
+    /// A file with the client's PEM certificates and its private key, for servers that ask for them.
+    pub client_certificate: Option<PathBuf>,
+    /// Allow a key to travel over plain HTTP to another machine. Defaults to false.
+    pub allow_plain_http: bool,
+    /// Where variables such as `OPENAI_API_KEY` are read. Defaults to the process's environment.
+    #[serde(skip)]
+    pub environment: Environment,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            provider: None,
+            protocol: None,
+            api_key: None,
+            base_url: None,
+            path: None,
+            headers: Vec::new(),
+            extra: Map::new(),
+            temperature: None,
+            top_p: None,
+            top_k: None,
+            max_tokens: None,
+            stop: Vec::new(),
+            frequency_penalty: None,
+            presence_penalty: None,
+            seed: None,
+            response_format: None,
+            logprobs: None,
+            reasoning: None,
+            tools: Vec::new(),
+            tool_choice: None,
+            parallel_tool_calls: None,
+            raw: false,
+            max_retries: 2,
+            max_retry_wait: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            first_byte_timeout: Duration::from_secs(600),
+            idle_timeout: Duration::from_secs(300),
+            stall_timeout: Duration::from_secs(900),
+            max_event_bytes: 32 << 20,
+            max_response_bytes: 64 << 20,
+            max_tool_calls: 1024,
+            proxy: Proxy::Environment,
+            ca_file: None,
+            client_certificate: None,
+            allow_plain_http: false,
+            environment: Environment::process(),
+        }
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $field:ident($value:ident: $type:ty) = $set:expr;)*) => {$(
+        #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+        #[must_use]
+        pub fn $field(mut self, $value: $type) -> Self {
+            self.$field = $set;
+            self
+        }
+    )*};
+}
+
+impl GenerationConfig {
+    /// A configuration for `model` that leaves everything else to the provider.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            ..Self::default()
+        }
+    }
+
+    setters! {
+        provider(provider: LlmProvider) = Some(provider);
+        protocol(protocol: Protocol) = Some(protocol);
+        api_key(key: impl Into<String>) = Some(key.into());
+        base_url(url: impl Into<String>) = Some(url.into());
+        path(path: impl Into<String>) = Some(path.into());
+        temperature(temperature: f64) = Some(temperature);
+        top_p(probability: f64) = Some(probability);
+        top_k(words: u32) = Some(words);
+        max_tokens(tokens: u32) = Some(tokens);
+        stop(sequences: impl IntoIterator<Item = impl Into<String>>)
+            = sequences.into_iter().map(Into::into).collect();
+        frequency_penalty(penalty: f64) = Some(penalty);
+        presence_penalty(penalty: f64) = Some(penalty);
+        seed(seed: i64) = Some(seed);
+        response_format(format: ResponseFormat) = Some(format);
+        logprobs(alternatives: u32) = Some(alternatives);
+        reasoning(reasoning: Reasoning) = Some(reasoning);
+        tools(tools: impl IntoIterator<Item = Tool>) = tools.into_iter().collect();
+        tool_choice(choice: ToolChoice) = Some(choice);
+        parallel_tool_calls(allowed: bool) = Some(allowed);
+        raw(keep: bool) = keep;
+        max_retries(retries: u32) = retries;
+        max_retry_wait(limit: Duration) = limit;
+        connect_timeout(limit: Duration) = limit;
+        first_byte_timeout(limit: Duration) = limit;
+        idle_timeout(limit: Duration) = limit;
+        stall_timeout(limit: Duration) = limit;
+        max_event_bytes(bytes: usize) = bytes;
+        max_response_bytes(bytes: usize) = bytes;
+        max_tool_calls(calls: usize) = calls;
+        proxy(proxy: Proxy) = proxy;
+        ca_file(file: impl Into<PathBuf>) = Some(file.into());
+        client_certificate(file: impl Into<PathBuf>) = Some(file.into());
+        allow_plain_http(allowed: bool) = allowed;
+        environment(environment: Environment) = environment;
+    }
+
+    /// Adds one of the [`headers`](Self#structfield.headers).
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds one of the [`extra`](Self#structfield.extra) fields.
+    #[must_use]
+    pub fn extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.into(), value.into());
+        self
+    }
+}
+
+/// Shows what is set, without keys: header values, the proxy and a URL's query are hidden too.
+impl fmt::Debug for GenerationConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let default = Self::default();
+        let mut debug = f.debug_struct("GenerationConfig");
+        debug.field("model", &self.model);
+        macro_rules! changed {
+            ($($field:ident)*) => {$(
+                if self.$field != default.$field {
+                    debug.field(stringify!($field), &self.$field);
+                }
+            )*};
+        }
+        changed! { provider protocol }
+        if self.api_key.is_some() {
+            debug.field("api_key", &Hidden);
+        }
+        if let Some(url) = &self.base_url {
+            debug.field("base_url", &without_secrets(url));
+        }
+        if !self.headers.is_empty() {
+            debug.field(
+                "headers",
+                &self.headers.iter().map(|(n, _)| n).collect::<Vec<_>>(),
+            );
+        }
+        if !self.extra.is_empty() {
+            debug.field("extra", &self.extra.keys().collect::<Vec<_>>());
+        }
+        changed! {
+            path temperature top_p top_k max_tokens stop frequency_penalty presence_penalty seed
+            response_format logprobs reasoning tools tool_choice parallel_tool_calls raw max_retries
+            max_retry_wait connect_timeout first_byte_timeout idle_timeout stall_timeout
+            max_event_bytes max_response_bytes max_tool_calls proxy ca_file client_certificate
+            allow_plain_http environment
+        }
+        debug.finish()
+    }
+}
+
+/// Stands where something secret is not shown.
+struct Hidden;
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// A URL as it may be shown: without user, password, query and fragment.
+pub(crate) fn without_secrets(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(s, r)| (s, r));
+    let (authority, path) = rest
+        .split_once('/')
+        .map_or((rest, None), |(a, p)| (a, Some(p)));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let colon = if scheme.is_empty() { "" } else { "://" };
+    let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+    format!("{scheme}{colon}{host}{path}")
+}
+
+impl From<&str> for GenerationConfig {
+    fn from(model: &str) -> Self {
+        Self::new(model)
+    }
+}
+
+impl From<String> for GenerationConfig {
+    fn from(model: String) -> Self {
+        Self::new(model)
+    }
+}
+
+impl From<&String> for GenerationConfig {
+    fn from(model: &String) -> Self {
+        Self::new(model)
+    }
+}
+
+impl From<ModelName> for GenerationConfig {
+    fn from(model: ModelName) -> Self {
+        Self {
+            provider: Some(model.provider()),
+            ..Self::new(model.as_str())
+        }
+    }
+}
+
+impl From<&Self> for GenerationConfig {
+    fn from(config: &Self) -> Self {
+        config.clone()
+    }
+}
+
+/// The form that an answer must have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ResponseFormat {
+    /// Any JSON object. Say in the prompt, too, that you want JSON.
+    Json,
+    /// JSON that follows a [JSON Schema](https://json-schema.org).
+    #[non_exhaustive]
+    JsonSchema {
+        /// A name for it, for providers that want one.
+        name: String,
+        /// The schema.
+        schema: Value,
+    },
+}
+
+impl ResponseFormat {
+    /// JSON that follows `schema`; `name` is for providers that want one.
+    pub fn json_schema(name: impl Into<String>, schema: impl Into<Value>) -> Self {
+        Self::JsonSchema {
+            name: name.into(),
+            schema: schema.into(),
+        }
+    }
+}
+
+/// How much a model thinks before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reasoning {
+    /// Not at all.
+    Off,
+    /// As little as it can.
+    Minimal,
+    /// A little.
+    Low,
+    /// As much as is usual.
+    Medium,
+    /// A lot.
+    High,
+    /// Up to so many tokens, for providers that count them.
+    Budget(u32),
+}
+
+/// A tool that a model may ask for; the program runs it and sends back the result
+/// ([`Message::tool`](crate::Message::tool)).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Tool {
+    /// What the model calls it: letters, digits, `_` and `-`.
+    pub name: String,
+    /// What it does and when to use it, for the model to read.
+    #[serde(default)]
+    pub description: String,
+    /// The arguments, as a JSON Schema of an object.
+    pub parameters: Value,
+}
+
+impl Tool {
+    /// A tool; `parameters` is the JSON Schema of the object that its arguments form.
+    pub fn new(
+        name: impl Into<String>,
+        description: impl Into<String>,
+        parameters: impl Into<Value>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            description: description.into(),
+            parameters: parameters.into(),
+        }
+    }
+}
+
+/// Whether the model must use the tools.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ToolChoice {
+    /// As it likes.
+    Auto,
+    /// It must not.
+    None,
+    /// It must use one of them.
+    Required,
+    /// It must use this one.
+    Tool(String),
+}
+
+/// The way to the provider.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Proxy {
+    /// As the environment says (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, also in lower
+    /// case), read as curl reads it. This machine itself is never reached through a proxy.
+    #[default]
+    Environment,
+    /// None, whatever the environment says.
+    Direct,
+    /// This one: `http://`, `https://`, `socks4://` or `socks5://`, with user and password if need be.
+    Url(String),
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => f.write_str("Environment"),
+            Self::Direct => f.write_str("Direct"),
+            Self::Url(url) => f.debug_tuple("Url").field(&without_secrets(url)).finish(),
+        }
+    }
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+}
+
+/// Headers are an object in a file, but a list here: their order is kept.
+fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
+    let headers = std::collections::BTreeMap::deserialize(deserializer)?;
+    Ok(headers.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_what_is_set_and_no_secret() {
+        let config = GenerationConfig::new("m")
+            .api_key("sk-secret")
+            .base_url("https://u:secret@host:1/v1?key=secret#secret")
+            .header("api-key", "secret")
+            .proxy(Proxy::Url("http://u:secret@proxy:3128".into()))
+            .extra("token", "secret")
+            .top_p(0.5);
+        let shown = format!("{config:?}");
+        assert_eq!(
+            shown,
+            "GenerationConfig { model: \"m\", api_key: (hidden), base_url: \"https://host:1/v1\", \
+             headers: [\"api-key\"], extra: [\"token\"], top_p: Some(0.5), proxy: Url(\"http://proxy:3128\") }"
+        );
+    }
+
+    #[test]
+    fn a_file_can_hold_a_configuration() {
+        let config: GenerationConfig = serde_json::from_str(
+            r#"{"model": "m", "provider": "openai", "idle_timeout": 1.5, "headers": {"a": "b"},
+                "response_format": "json", "reasoning": {"budget": 7}, "proxy": "direct"}"#,
+        )
+        .unwrap();
+        let expected = GenerationConfig::new("m")
+            .provider(LlmProvider::OpenAi)
+            .idle_timeout(Duration::from_millis(1500))
+            .header("a", "b")
+            .response_format(ResponseFormat::Json)
+            .reasoning(Reasoning::Budget(7))
+            .proxy(Proxy::Direct);
+        assert_eq!(config, expected);
+        assert!(serde_json::from_str::<GenerationConfig>(r#"{"temprature": 1}"#).is_err());
+        assert!(serde_json::from_str::<GenerationConfig>(r#"{"idle_timeout": -1}"#).is_err());
+    }
+}

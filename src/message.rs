@@ -1,0 +1,456 @@
+//! What is asked: a [`Prompt`] is a conversation, a list of [`Message`]s.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::provider::Protocol;
+
+/// What is asked of the model: one or more messages.
+///
+/// You seldom name this type. Whatever reads as a prompt converts into it: text, one message, and
+/// arrays, slices, vectors and iterators of messages.
+///
+/// ```
+/// use kerb_stream::{Message, Prompt};
+///
+/// let question = Prompt::from("Why is the sky blue?");
+/// let conversation = Prompt::from([
+///     Message::system("Answer in one sentence."),
+///     Message::user("Why is the sky blue?"),
+/// ]);
+/// let filtered: Prompt = conversation.into_iter().filter(|m| !m.content.is_empty()).collect();
+/// # assert_eq!(question.messages().len() + filtered.messages().len(), 3);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Prompt {
+    messages: Vec<Message>,
+}
+
+impl Prompt {
+    /// The messages, in the order in which the model reads them.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+}
+
+/// One turn of a conversation.
+///
+/// The fields are yours to change. A message serialises, so that a history can be saved and
+/// continued later, and keeps what its provider wants to see again (see [`Message::assistant`]).
+///
+/// ```
+/// use kerb_stream::Message;
+///
+/// let saved = serde_json::to_string(&[Message::user("Hello")])?;
+/// let history: Vec<Message> = serde_json::from_str(&saved)?;
+/// assert_eq!(history, [Message::user("Hello")]);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Message {
+    /// Who says it.
+    pub role: MessageRole,
+    /// The text.
+    #[serde(default)]
+    pub content: String,
+    /// Pictures that belong to the text. Only user messages may have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
+    /// The tools that an assistant message asks to be called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// In a tool message: the [`ToolCall::id`] that this is the result of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    /// What only the provider that wrote this turn understands, and demands back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replay: Option<Replay>,
+}
+
+impl Message {
+    /// What the model should keep to throughout.
+    pub fn system(content: impl Into<String>) -> Self {
+        Self::new(MessageRole::System, content)
+    }
+
+    /// What the person says.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::new(MessageRole::User, content)
+    }
+
+    /// What the model said.
+    ///
+    /// To continue a conversation, prefer `Message::from(response)`: next to the text it carries
+    /// the tool calls, and what some providers demand to see again (signed thoughts, reasoning items).
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self::new(MessageRole::Assistant, content)
+    }
+
+    /// The result of a tool call: `call_id` is the [`ToolCall::id`] that the model gave it.
+    pub fn tool(call_id: impl Into<String>, result: impl Into<String>) -> Self {
+        Self {
+            tool_call_id: Some(call_id.into()),
+            ..Self::new(MessageRole::Tool, result)
+        }
+    }
+
+    /// Adds a picture to look at.
+    #[must_use]
+    pub fn image(mut self, image: Image) -> Self {
+        self.images.push(image);
+        self
+    }
+
+    fn new(role: MessageRole, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: content.into(),
+            images: Vec::new(),
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            replay: None,
+        }
+    }
+
+    /// The turn in the order in which the model said it, for the protocol that is to hear it again.
+    ///
+    /// Without a memory of that order (another protocol wrote it, or the caller changed the text),
+    /// it is the text and then the calls.
+    pub(crate) fn turn(&self, protocol: Protocol) -> Vec<Said<'_>> {
+        self.remembered(protocol).unwrap_or_else(|| {
+            let text = (!self.content.is_empty()).then_some(Said::Text(&self.content, None));
+            text.into_iter()
+                .chain(self.tool_calls.iter().map(|c| Said::Call(c, None)))
+                .collect()
+        })
+    }
+
+    fn remembered(&self, protocol: Protocol) -> Option<Vec<Said<'_>>> {
+        let replay = self.replay.as_ref().filter(|r| r.protocol == protocol)?;
+        let (mut text, mut calls) = (self.content.as_str(), self.tool_calls.iter());
+        let mut turn = Vec::with_capacity(replay.parts.len());
+        for part in &replay.parts {
+            turn.push(match part {
+                Part::Opaque(value) => Said::Opaque(value),
+                Part::Text { bytes, extra } => {
+                    let (said, rest) = text.split_at_checked(*bytes)?;
+                    text = rest;
+                    Said::Text(said, extra.as_ref())
+                }
+                Part::Call { extra } => Said::Call(calls.next()?, extra.as_ref()),
+            });
+        }
+        (text.is_empty() && calls.next().is_none()).then_some(turn)
+    }
+}
+
+/// Who says a [`Message`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(clippy::exhaustive_enums)] // a fifth role would be a new kind of conversation
+pub enum MessageRole {
+    /// Instructions that hold for the whole conversation.
+    System,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+    /// The result of a tool that the model asked for.
+    Tool,
+}
+
+impl MessageRole {
+    /// The role as most providers spell it: `"system"`, `"user"`, `"assistant"`, `"tool"`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// A picture in a user message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Image {
+    /// Where the provider can fetch it.
+    Url(String),
+    /// The picture itself, as base64.
+    #[non_exhaustive]
+    Data {
+        /// For example `image/png`.
+        media_type: String,
+        /// Standard base64, with padding.
+        base64: String,
+    },
+}
+
+impl Image {
+    /// A picture that the provider fetches from `url` (or a `data:` URL).
+    pub fn url(url: impl Into<String>) -> Self {
+        Self::Url(url.into())
+    }
+
+    /// A picture from its bytes; `media_type` is, for example, `image/png`.
+    pub fn bytes(media_type: impl Into<String>, bytes: &[u8]) -> Self {
+        Self::Data {
+            media_type: media_type.into(),
+            base64: base64(bytes),
+        }
+    }
+
+    /// The picture as a URL: its own, or a `data:` URL.
+    pub(crate) fn to_url(&self) -> Cow<'_, str> {
+        match self {
+            Self::Url(url) => Cow::Borrowed(url),
+            Self::Data { media_type, base64 } => {
+                format!("data:{media_type};base64,{base64}").into()
+            }
+        }
+    }
+}
+
+/// A call of a tool, as the model asked for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ToolCall {
+    /// The provider's name for this call; the result refers to it. Where the provider gives none,
+    /// the crate makes one that is unique within the response.
+    pub id: String,
+    /// The tool to call.
+    pub name: String,
+    /// The arguments as the model wrote them: JSON text, usually an object. Empty where it wrote none,
+    /// and cut short where the answer was ([`FinishReason::Length`](crate::FinishReason::Length)).
+    pub arguments: String,
+}
+
+impl ToolCall {
+    /// A call with the given id, name and arguments (JSON text).
+    pub fn new(
+        id: impl Into<String>,
+        name: impl Into<String>,
+        arguments: impl Into<String>,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            name: name.into(),
+            arguments: arguments.into(),
+        }
+    }
+
+    /// The arguments as JSON; `{}` where the model wrote none.
+    ///
+    /// # Errors
+    /// When they are not JSON, as when the answer was cut off in the middle of them.
+    pub fn parse_arguments(&self) -> anyhow::Result<Value> {
+        if self.arguments.trim().is_empty() {
+            return Ok(Value::Object(serde_json::Map::new()));
+        }
+        serde_json::from_str(&self.arguments).map_err(|error| {
+            anyhow::Error::new(error).context(format!(
+                "the arguments of the call of {:?} are not JSON",
+                self.name
+            ))
+        })
+    }
+}
+
+/// How a provider's own form of a turn is put together again. Text and calls are not kept a second
+/// time: the parts say in which order they came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Replay {
+    pub(crate) protocol: Protocol,
+    pub(crate) parts: Vec<Part>,
+}
+
+/// One part of a [`Replay`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    /// The next so many bytes of the text, and what the provider attached to them.
+    Text { bytes: usize, extra: Option<Value> },
+    /// The next tool call, and what the provider attached to it.
+    Call { extra: Option<Value> },
+    /// Something that is neither, word for word.
+    Opaque(Value),
+}
+
+/// One part of a turn as a protocol has to send it: see [`Message::turn`].
+#[derive(Debug, PartialEq)]
+pub(crate) enum Said<'a> {
+    Text(&'a str, Option<&'a Value>),
+    Call(&'a ToolCall, Option<&'a Value>),
+    Opaque(&'a Value),
+}
+
+/// Standard base64 with padding (RFC 4648, section 4).
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let bits = (0..3).fold(0, |bits, i| {
+            bits << 8 | u32::from(*group.get(i).unwrap_or(&0))
+        });
+        for i in 0..4 {
+            let digit = (bits >> (18 - 6 * i)) as usize & 63;
+            let letter = ALPHABET.get(digit).filter(|_| i <= group.len());
+            text.push(letter.map_or('=', |&letter| letter.into()));
+        }
+    }
+    text
+}
+
+impl From<&str> for Prompt {
+    fn from(text: &str) -> Self {
+        Message::user(text).into()
+    }
+}
+
+impl From<String> for Prompt {
+    fn from(text: String) -> Self {
+        Message::user(text).into()
+    }
+}
+
+impl From<&String> for Prompt {
+    fn from(text: &String) -> Self {
+        Message::user(text).into()
+    }
+}
+
+impl From<Message> for Prompt {
+    fn from(message: Message) -> Self {
+        Self {
+            messages: vec![message],
+        }
+    }
+}
+
+impl From<&Message> for Prompt {
+    fn from(message: &Message) -> Self {
+        message.clone().into()
+    }
+}
+
+impl From<Vec<Message>> for Prompt {
+    fn from(messages: Vec<Message>) -> Self {
+        Self { messages }
+    }
+}
+
+impl From<&Vec<Message>> for Prompt {
+    fn from(messages: &Vec<Message>) -> Self {
+        messages.clone().into()
+    }
+}
+
+impl From<&[Message]> for Prompt {
+    fn from(messages: &[Message]) -> Self {
+        messages.to_vec().into()
+    }
+}
+
+impl<const N: usize> From<[Message; N]> for Prompt {
+    fn from(messages: [Message; N]) -> Self {
+        Vec::from(messages).into()
+    }
+}
+
+impl<const N: usize> From<&[Message; N]> for Prompt {
+    fn from(messages: &[Message; N]) -> Self {
+        messages.to_vec().into()
+    }
+}
+
+impl From<&Self> for Prompt {
+    fn from(prompt: &Self) -> Self {
+        prompt.clone()
+    }
+}
+
+impl FromIterator<Message> for Prompt {
+    fn from_iter<I: IntoIterator<Item = Message>>(messages: I) -> Self {
+        Self {
+            messages: messages.into_iter().collect(),
+        }
+    }
+}
+
+impl IntoIterator for Prompt {
+    type Item = Message;
+    type IntoIter = std::vec::IntoIter<Message>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.messages.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn base64_of_every_remainder() {
+        let image = |bytes: &[u8]| Image::bytes("image/png", bytes).to_url().into_owned();
+        assert_eq!(image(b""), "data:image/png;base64,");
+        assert_eq!(image(b"f"), "data:image/png;base64,Zg==");
+        assert_eq!(image(b"fo"), "data:image/png;base64,Zm8=");
+        assert_eq!(image(b"foo"), "data:image/png;base64,Zm9v");
+        assert_eq!(image(b"foob"), "data:image/png;base64,Zm9vYg==");
+        assert_eq!(image(&[0xfb, 0xff, 0xfe]), "data:image/png;base64,+//+");
+    }
+
+    #[test]
+    fn a_turn_is_remembered_only_by_its_protocol_and_only_unchanged() {
+        let mut message = Message::assistant("Aha. So");
+        message.tool_calls.push(ToolCall::new("c1", "look", "{}"));
+        let thought = json!({"type": "thinking"});
+        message.replay = Some(Replay {
+            protocol: Protocol::ChatCompletions,
+            parts: vec![
+                Part::Opaque(thought.clone()),
+                Part::Text {
+                    bytes: 5,
+                    extra: None,
+                },
+                Part::Call { extra: None },
+                Part::Text {
+                    bytes: 2,
+                    extra: None,
+                },
+            ],
+        });
+        let call = message.tool_calls[0].clone();
+        let plain = [Said::Text("Aha. So", None), Said::Call(&call, None)];
+
+        assert_eq!(
+            message.turn(Protocol::ChatCompletions),
+            [
+                Said::Opaque(&thought),
+                Said::Text("Aha. ", None),
+                Said::Call(&call, None),
+                Said::Text("So", None)
+            ]
+        );
+        assert_eq!(message.turn(Protocol::ChatCompletions), plain);
+
+        let saved = serde_json::to_string(&message).unwrap();
+        assert_eq!(serde_json::from_str::<Message>(&saved).unwrap(), message);
+
+        message.content.push('!');
+        assert_eq!(
+            message.turn(Protocol::ChatCompletions),
+            [Said::Text("Aha. So!", None), Said::Call(&call, None)]
+        );
+    }
+}

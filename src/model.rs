@@ -1,0 +1,81 @@
+//! Well-known models, by constant: [`ModelName`].
+
+use std::fmt;
+
+use crate::provider::LlmProvider;
+
+/// A well-known model and who serves it.
+///
+/// The set is open: any `&str` or `String` names a model too, and nothing here is checked against a
+/// list, since models come and go within weeks.
+///
+/// ```
+/// use kerb_stream::{GenerationConfig, ModelName};
+///
+/// let known = GenerationConfig::from(ModelName::GPT_4O_MINI);
+/// let other = GenerationConfig::from("anthropic::claude-next");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ModelName {
+    name: &'static str,
+    provider: LlmProvider,
+}
+
+macro_rules! models {
+    ($($provider:ident: $($constant:ident = $name:literal),+;)+) => {
+        impl ModelName {
+            $($(
+                #[doc = concat!("`", $name, "`")]
+                pub const $constant: Self = Self { name: $name, provider: LlmProvider::$provider };
+            )+)+
+
+            /// Every constant of this type.
+            pub const ALL: &[Self] = &[$($(Self::$constant),+),+];
+        }
+    };
+}
+
+models! {
+    OpenAi:
+        GPT_4O = "gpt-4o",
+        GPT_4O_MINI = "gpt-4o-mini",
+        GPT_4_1 = "gpt-4.1",
+        GPT_5_4 = "gpt-5.4",
+        GPT_5_4_MINI = "gpt-5.4-mini",
+        O4_MINI = "o4-mini";
+    Mistral:
+        MISTRAL_LARGE = "mistral-large-latest",
+        MISTRAL_SMALL = "mistral-small-latest",
+        CODESTRAL = "codestral-latest",
+        MAGISTRAL_MEDIUM = "magistral-medium-latest";
+}
+
+impl ModelName {
+    /// The model's name, as its provider spells it.
+    pub const fn as_str(self) -> &'static str {
+        self.name
+    }
+
+    /// Who serves it.
+    pub const fn provider(self) -> LlmProvider {
+        self.provider
+    }
+}
+
+impl AsRef<str> for ModelName {
+    fn as_ref(&self) -> &str {
+        self.name
+    }
+}
+
+impl From<ModelName> for String {
+    fn from(model: ModelName) -> Self {
+        model.name.to_owned()
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}

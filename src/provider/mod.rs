@@ -1,0 +1,347 @@
+//! Who answers: the table of providers, and the seam behind which each wire protocol lives.
+//!
+//! A compatible vendor is one row of [`vendors!`]. A protocol is one file, which turns an [`Ask`] into
+//! a request's body and events into an [`Output`], and one line of [`protocols!`]. The files are pure:
+//! they know nothing of URLs, statuses, retries, environment or completeness.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::config::GenerationConfig;
+use crate::error::{Error, Failure};
+use crate::message::Message;
+use crate::sse::Event;
+
+mod failure;
+mod options;
+mod output;
+mod wire;
+
+use chat_completions::Dialect;
+pub(crate) use failure::api_error;
+pub(crate) use options::Options;
+pub(crate) use output::Output;
+
+macro_rules! protocols {
+    ($($(#[$doc:meta])* $protocol:ident = $file:ident, $name:literal;)+) => {
+        $(mod $file;)+
+
+        /// The wire protocols: how a request is written and an answer is read.
+        ///
+        /// Each provider has its own. Set [`GenerationConfig::protocol`] for an endpoint that speaks
+        /// several, such as OpenAI's or llama.cpp's.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Protocol { $($(#[$doc])* $protocol),+ }
+
+        impl Protocol {
+            /// Every protocol.
+            pub const ALL: &[Self] = &[$(Self::$protocol),+];
+
+            /// The protocol's name in lower case, as it is also serialised.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$protocol => $name),+ }
+            }
+
+            pub(crate) fn wire(self) -> &'static Wire {
+                match self { $(Self::$protocol => &$file::WIRE),+ }
+            }
+        }
+    };
+}
+
+protocols! {
+    /// [OpenAI Chat Completions](https://platform.openai.com/docs/api-reference/chat): OpenAI, Mistral,
+    /// and nearly every server that people run themselves.
+    ChatCompletions = chat_completions, "chat_completions";
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        by_name("protocol", name, Self::ALL, Self::name)
+    }
+}
+
+macro_rules! vendors {
+    ($($(#[$doc:meta])* $provider:ident { $($field:ident: $value:expr),* $(,)? })+) => {
+        /// Who serves a model.
+        ///
+        /// The name, in lower case, is what goes before `::` in `"provider::model"`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(into = "&str", try_from = "String")]
+        #[non_exhaustive]
+        pub enum LlmProvider { $($(#[$doc])* $provider),+ }
+
+        impl LlmProvider {
+            /// Every provider.
+            pub const ALL: &[Self] = &[$(Self::$provider),+];
+
+            pub(crate) fn vendor(self) -> &'static Vendor {
+                match self {$(
+                    Self::$provider => {
+                        const VENDOR: &Vendor = &Vendor { $($field: $value,)* ..COMPATIBLE };
+                        VENDOR
+                    }
+                )+}
+            }
+        }
+    };
+}
+
+vendors! {
+    /// [OpenAI](https://platform.openai.com/docs), at `OPENAI_BASE_URL` if that is set.
+    OpenAi {
+        name: "openai",
+        base_url: "https://api.openai.com/v1",
+        base_url_variable: Some(("OPENAI_BASE_URL", as_given)),
+        key_variables: &["OPENAI_API_KEY"],
+        model_prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"],
+        dialect: Dialect::OPENAI,
+    }
+    /// [Mistral](https://docs.mistral.ai/api/), at `MISTRAL_BASE_URL` if that is set.
+    Mistral {
+        name: "mistral",
+        base_url: "https://api.mistral.ai/v1",
+        base_url_variable: Some(("MISTRAL_BASE_URL", as_given)),
+        key_variables: &["MISTRAL_API_KEY"],
+        model_prefixes: &[
+            "mistral-", "open-mistral", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-",
+        ],
+        dialect: Dialect::MISTRAL,
+    }
+    /// [Ollama](https://ollama.com) on this machine, or at `OLLAMA_HOST`.
+    Ollama {
+        name: "ollama",
+        base_url: "http://localhost:11434/v1",
+        base_url_variable: Some(("OLLAMA_HOST", ollama_host)),
+        key_required: false,
+    }
+    /// Any server at a [`base_url`](GenerationConfig::base_url) that you name. It gets no key from the
+    /// environment.
+    Local {
+        name: "local",
+        key_required: false,
+    }
+}
+
+impl LlmProvider {
+    /// The provider's name in lower case: what [`FromStr`] reads and `"provider::model"` begins with.
+    pub fn name(self) -> &'static str {
+        self.vendor().name
+    }
+
+    /// The environment variables that may hold its key, in the order in which they are tried.
+    pub fn key_variables(self) -> &'static [&'static str] {
+        self.vendor().key_variables
+    }
+}
+
+impl fmt::Display for LlmProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for LlmProvider {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        by_name("provider", name, Self::ALL, Self::name)
+    }
+}
+
+impl From<LlmProvider> for &str {
+    fn from(provider: LlmProvider) -> Self {
+        provider.name()
+    }
+}
+
+impl TryFrom<String> for LlmProvider {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self, Error> {
+        name.parse()
+    }
+}
+
+fn by_name<T: Copy>(
+    what: &str,
+    name: &str,
+    all: &[T],
+    of: fn(T) -> &'static str,
+) -> Result<T, Error> {
+    let wanted = name.trim().to_ascii_lowercase();
+    all.iter()
+        .copied()
+        .find(|&one| of(one) == wanted)
+        .ok_or_else(|| {
+            let known: Vec<_> = all.iter().copied().map(of).collect();
+            let message = format!(
+                "there is no {what} {name:?}; there are {}",
+                known.join(", ")
+            );
+            Error::Config(Failure::new(None, message))
+        })
+}
+
+/// A row of the table: all there is to know of a vendor that speaks one of the protocols.
+#[derive(Debug)]
+pub(crate) struct Vendor {
+    /// In lower case, for `"provider::model"`.
+    pub(crate) name: &'static str,
+    /// Up to and including the version; empty where there is no public one.
+    pub(crate) base_url: &'static str,
+    /// The variable that names another base URL, and how the vendor's own tools read it.
+    pub(crate) base_url_variable: Option<(&'static str, fn(&str) -> String)>,
+    /// In the order of the vendor's own SDK.
+    pub(crate) key_variables: &'static [&'static str],
+    /// Whether a request without a key is hopeless.
+    pub(crate) key_required: bool,
+    /// How the names of its models begin.
+    pub(crate) model_prefixes: &'static [&'static str],
+    pub(crate) protocol: Protocol,
+    /// How its Chat Completions differ from the common form.
+    pub(crate) dialect: Dialect,
+}
+
+/// What a vendor's row leaves out.
+const COMPATIBLE: Vendor = Vendor {
+    name: "",
+    base_url: "",
+    base_url_variable: None,
+    key_variables: &[],
+    key_required: true,
+    model_prefixes: &[],
+    protocol: Protocol::ChatCompletions,
+    dialect: Dialect::COMMON,
+};
+
+fn as_given(url: &str) -> String {
+    url.to_owned()
+}
+
+/// `OLLAMA_HOST` may be a bare host, a bare port with its colon, a pair of both, or a URL; a server
+/// that listens on every address is reached on this machine.
+/// (<https://github.com/ollama/ollama/blob/main/envconfig/config.go>)
+fn ollama_host(host: &str) -> String {
+    let (scheme, rest) = host.split_once("://").unwrap_or(("http", host));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let bracket = authority.rfind(']').map_or(0, |at| at + 1);
+    let has_port = authority
+        .get(bracket..)
+        .is_some_and(|after| after.contains(':'));
+    let bare_ipv6 = bracket == 0 && authority.matches(':').count() > 1;
+    let (name, port) = match authority.rsplit_once(':') {
+        Some((name, port)) if has_port && !bare_ipv6 && port.parse::<u16>().is_ok() => (name, port),
+        Some((name, _)) if has_port && !bare_ipv6 => (name, "11434"),
+        _ if scheme == "https" => (authority, "443"),
+        _ if host.contains("://") => (authority, "80"),
+        _ => (authority, "11434"),
+    };
+    let name = match name {
+        "" | "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" | "[::]" => "[::1]".to_owned(),
+        name if bare_ipv6 => format!("[{name}]"),
+        name => name.to_owned(),
+    };
+    let path = path.trim_matches('/');
+    let slash = if path.is_empty() { "" } else { "/" };
+    format!("{scheme}://{name}:{port}{slash}{path}/v1")
+}
+
+/// What is asked, once it is settled who is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    pub(crate) provider: LlmProvider,
+    /// The model without its `provider::`.
+    pub(crate) model: &'a str,
+    pub(crate) messages: &'a [Message],
+    pub(crate) config: &'a GenerationConfig,
+}
+
+impl<'a> Ask<'a> {
+    /// Everything that the caller has set and that has to be said, or refused.
+    pub(crate) fn options(self) -> Options<'a> {
+        Options::new(self)
+    }
+
+    /// An error about something in the prompt or the configuration.
+    pub(crate) fn refuse(self, message: impl Into<String>) -> Error {
+        Error::Config(Failure::new(self.provider, message))
+    }
+}
+
+/// A wire protocol: how to ask, and how to read the answer.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    /// Below the base URL; `{model}` stands for the model.
+    pub(crate) path: &'static str,
+    /// The header that carries the key, and what stands before the key in it.
+    pub(crate) auth: (&'static str, &'static str),
+    /// Headers that every request has.
+    pub(crate) headers: &'static [(&'static str, &'static str)],
+    /// The request's body.
+    pub(crate) body: fn(Ask<'_>) -> Result<Map<String, Value>, Error>,
+    /// A decoder for one answer.
+    pub(crate) decoder: fn() -> Box<dyn Decoder>,
+}
+
+/// Reads the events of one answer.
+pub(crate) trait Decoder: Send {
+    /// Reads one event into `out`. What it does not know it passes over; an error is JSON that cannot be
+    /// read at all.
+    fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_read_back() {
+        for &provider in LlmProvider::ALL {
+            assert_eq!(provider.name().parse::<LlmProvider>().unwrap(), provider);
+            assert_eq!(provider.name(), provider.name().to_ascii_lowercase());
+        }
+        for &protocol in Protocol::ALL {
+            assert_eq!(protocol.name().parse::<Protocol>().unwrap(), protocol);
+            assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.name());
+        }
+        let error = "opnai".parse::<LlmProvider>().unwrap_err().to_string();
+        assert!(
+            error.contains("\"opnai\"") && error.contains("openai, mistral"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn ollama_host_as_ollama_reads_it() {
+        for (host, url) in [
+            ("1.2.3.4", "http://1.2.3.4:11434/v1"),
+            ("1.2.3.4:8080", "http://1.2.3.4:8080/v1"),
+            (":8080", "http://127.0.0.1:8080/v1"),
+            ("0.0.0.0", "http://127.0.0.1:11434/v1"),
+            ("[::1]", "http://[::1]:11434/v1"),
+            ("::1", "http://[::1]:11434/v1"),
+            ("[::]:9", "http://[::1]:9/v1"),
+            ("host:99999", "http://host:11434/v1"),
+            ("http://host", "http://host:80/v1"),
+            ("https://host", "https://host:443/v1"),
+            ("https://host:1/some/path/", "https://host:1/some/path/v1"),
+        ] {
+            assert_eq!(ollama_host(host), url, "{host}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The options of a request, so that none is dropped: what a protocol does not say is an error.
+
+use serde_json::{Map, Value, json};
+
+use super::Ask;
+use crate::error::Error;
+
+/// The options that the caller has set. A protocol takes out each one that it can say;
+/// [`finish`](Self::finish) refuses what is left by name.
+pub(crate) struct Options<'a> {
+    ask: Ask<'a>,
+    set: Vec<(&'static str, Value)>,
+}
+
+impl<'a> Options<'a> {
+    pub(super) fn new(ask: Ask<'a>) -> Self {
+        let config = ask.config;
+        let here = |set: bool| set.then_some(Value::Null);
+        let set = [
+            ("temperature", config.temperature.map(Value::from)),
+            ("top_p", config.top_p.map(Value::from)),
+            ("top_k", config.top_k.map(Value::from)),
+            ("max_tokens", config.max_tokens.map(Value::from)),
+            (
+                "stop",
+                (!config.stop.is_empty()).then(|| json!(config.stop)),
+            ),
+            (
+                "frequency_penalty",
+                config.frequency_penalty.map(Value::from),
+            ),
+            ("presence_penalty", config.presence_penalty.map(Value::from)),
+            ("seed", config.seed.map(Value::from)),
+            ("logprobs", config.logprobs.map(Value::from)),
+            (
+                "parallel_tool_calls",
+                config.parallel_tool_calls.map(Value::from),
+            ),
+            // These have types of their own, which every protocol spells in its own way.
+            ("response_format", here(config.response_format.is_some())),
+            ("reasoning", here(config.reasoning.is_some())),
+            ("tools", here(!config.tools.is_empty())),
+            ("tool_choice", here(config.tool_choice.is_some())),
+        ];
+        let set = set
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        Self { ask, set }
+    }
+
+    /// Takes out one option, if it is set: its value for a scalar or a list, else `null`.
+    pub(crate) fn take(&mut self, option: &str) -> Option<Value> {
+        let at = self.set.iter().position(|(name, _)| *name == option)?;
+        Some(self.set.swap_remove(at).1)
+    }
+
+    /// Moves scalars and lists into `body`: each pair is an option and what the protocol calls it.
+    pub(crate) fn say(&mut self, body: &mut Map<String, Value>, names: &[(&str, &str)]) {
+        for (option, name) in names {
+            if let Some(value) = self.take(option) {
+                body.insert((*name).to_owned(), value);
+            }
+        }
+    }
+
+    /// An error where an option is left that the protocol, or the vendor, cannot be told.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        self.set.sort_unstable_by_key(|(name, _)| *name);
+        let Some((name, _)) = self.set.first() else {
+            return Ok(());
+        };
+        let message =
+            format!("the option `{name}` cannot be sent to this provider; leave it unset");
+        Err(self.ask.refuse(message))
+    }
+}

@@ -1,0 +1,123 @@
+//! The whole of an answer: [`GenerationResponse`], chunks folded into one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
+use crate::message::{Message, Replay, ToolCall};
+use crate::provider::LlmProvider;
+
+/// An answer as far as it has arrived.
+///
+/// [`GenerationStream::into_response`](crate::GenerationStream::into_response) and
+/// [`generate`](crate::generate()) give one only when the answer is whole;
+/// [`GenerationStream::response`](crate::GenerationStream::response) shows it at any time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct GenerationResponse {
+    /// The text.
+    pub content: String,
+    /// What the model thought before it answered, where the provider shows it.
+    pub reasoning: String,
+    /// The tools that the model asks to be called, in order. After [`FinishReason::Length`] the last
+    /// one's arguments may be cut.
+    pub tool_calls: Vec<ToolCall>,
+    /// Why the model stopped; `None` where the provider ended the answer without saying.
+    pub finish_reason: Option<FinishReason>,
+    /// The finish reason in the provider's own word.
+    pub raw_finish_reason: Option<String>,
+    /// The model that answered, as the provider names it.
+    #[serde(serialize_with = "crate::chunk::serialize_model")]
+    pub model: Option<Arc<str>>,
+    /// Who was asked, once that is known.
+    pub provider: Option<LlmProvider>,
+    /// Tokens used; `None` where the provider does not say.
+    pub usage: Option<Usage>,
+    /// What the provider's support asks for when something went wrong.
+    pub request_id: Option<String>,
+    /// The answer's headers about rate limits, as they came, by their names in lower case.
+    pub rate_limit: BTreeMap<String, String>,
+    /// How often the request was tried again.
+    pub retries: u32,
+    /// From the first `next` to the end, or to now.
+    pub latency: Duration,
+    /// From the first `next` to the first text.
+    pub time_to_first_text: Option<Duration>,
+    /// How many chunks came.
+    pub chunk_count: usize,
+    /// The size of text, reasoning and arguments.
+    #[serde(skip)]
+    pub(crate) bytes: usize,
+    /// How the provider wants to hear it again; set once the answer is whole.
+    #[serde(skip)]
+    pub(crate) replay: Option<Replay>,
+}
+
+impl GenerationResponse {
+    /// Adds a chunk.
+    pub(crate) fn fold(&mut self, chunk: &StreamChunk) {
+        self.chunk_count += usize::from(!chunk.is_void());
+        if !(chunk.content.is_empty() && chunk.reasoning.is_empty() && chunk.tool_calls.is_empty())
+        {
+            // What comes after a finish reason shows that it was none.
+            self.finish_reason = None;
+            self.raw_finish_reason = None;
+        }
+        self.bytes += chunk.content.len() + chunk.reasoning.len();
+        self.content.push_str(&chunk.content);
+        self.reasoning.push_str(&chunk.reasoning);
+        for delta in &chunk.tool_calls {
+            self.call(delta);
+        }
+        if chunk.finish_reason.is_some() {
+            self.finish_reason = chunk.finish_reason;
+            self.raw_finish_reason.clone_from(&chunk.raw_finish_reason);
+        }
+        if self.model.is_none() {
+            self.model.clone_from(&chunk.model);
+        }
+        self.usage = chunk.usage.or(self.usage);
+    }
+
+    fn call(&mut self, delta: &ToolCallDelta) {
+        if self.tool_calls.len() <= delta.index {
+            // Never told apart from a call without an id, should the provider give none.
+            let id = format!("call_{}", delta.index);
+            self.tool_calls
+                .resize_with(delta.index + 1, || ToolCall::new(id.clone(), "", ""));
+        }
+        let Some(call) = self.tool_calls.get_mut(delta.index) else {
+            return;
+        };
+        if let Some(id) = &delta.id {
+            call.id.clone_from(id);
+        }
+        if let Some(name) = &delta.name {
+            // Some servers repeat the name in every piece.
+            call.name.clone_from(name);
+        }
+        call.arguments.push_str(&delta.arguments);
+        self.bytes += delta.arguments.len();
+    }
+}
+
+impl From<GenerationResponse> for Message {
+    fn from(response: GenerationResponse) -> Self {
+        let mut message = Self::assistant(response.content);
+        message.tool_calls = response.tool_calls;
+        message.replay = response.replay;
+        message
+    }
+}
+
+impl From<&GenerationResponse> for Message {
+    fn from(response: &GenerationResponse) -> Self {
+        let mut message = Self::assistant(&response.content);
+        message.tool_calls.clone_from(&response.tool_calls);
+        message.replay.clone_from(&response.replay);
+        message
+    }
+}

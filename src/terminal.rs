@@ -1,0 +1,51 @@
+//! Text that a terminal may show without obeying it: [`terminal_safe`].
+
+use std::fmt::{self, Write as _};
+
+/// Shows `text` so that it cannot drive a terminal: control characters become visible ones.
+///
+/// What a model writes is not to be trusted: escape sequences move the cursor, rename windows, fill
+/// clipboards, and directional controls make text read as something else. Line feeds and tabs stay
+/// as they are. It works piece by piece, so the chunks of a stream can go through it one at a time.
+///
+/// ```
+/// use kerb_stream::terminal_safe;
+///
+/// assert_eq!(terminal_safe("two\nlines").to_string(), "two\nlines");
+/// assert_eq!(terminal_safe("\u{1b}[2J\u{7}").to_string(), "␛[2J␇");
+/// ```
+pub fn terminal_safe(text: &str) -> TerminalSafe<'_> {
+    TerminalSafe(text)
+}
+
+/// What [`terminal_safe`] returns: text to print.
+#[derive(Debug, Clone, Copy)]
+pub struct TerminalSafe<'a>(&'a str);
+
+impl fmt::Display for TerminalSafe<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some(at) = rest.find(is_unsafe) {
+            let (safe, from) = rest.split_at(at);
+            f.write_str(safe)?;
+            let mut chars = from.chars();
+            f.write_char(chars.next().map_or(' ', visible))?;
+            rest = chars.as_str();
+        }
+        f.write_str(rest)
+    }
+}
+
+fn is_unsafe(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The [control picture](https://www.unicode.org/charts/PDF/U2400.pdf) of a character, where it has one.
+fn visible(c: char) -> char {
+    match c {
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(c),
+        '\u{7f}' => '␡',
+        _ => char::REPLACEMENT_CHARACTER,
+    }
+}
