@@ -60,7 +60,7 @@ impl Error {
         match self {
             Self::Api(api) => api.kind,
             Self::Cancelled(_) => ErrorKind::Cancelled,
-            Self::Config(_) => ErrorKind::Config,
+            Self::Config(failure) => failure.kind.unwrap_or(ErrorKind::Config),
             Self::Decode(_) => ErrorKind::Decode,
             Self::Incomplete(_) => ErrorKind::Incomplete,
             Self::Limit(_) => ErrorKind::Limit,
@@ -279,6 +279,8 @@ impl StdError for ApiError {}
 pub struct Failure {
     provider: Option<LlmProvider>,
     message: String,
+    /// Where it is more than the variant tells: a key that is missing.
+    kind: Option<ErrorKind>,
     permanent: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
     partial: Option<Arc<GenerationResponse>>,
@@ -293,6 +295,7 @@ impl Failure {
         Box::new(Self {
             provider: provider.into(),
             message: message.into(),
+            kind: None,
             permanent: false,
             source: None,
             partial: None,
@@ -305,6 +308,12 @@ impl Failure {
         source: impl StdError + Send + Sync + 'static,
     ) -> Box<Self> {
         self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// A kind other than the variant's own.
+    pub(crate) fn of_kind(mut self: Box<Self>, kind: ErrorKind) -> Box<Self> {
+        self.kind = Some(kind);
         self
     }
 

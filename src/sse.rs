@@ -1,5 +1,11 @@
-//! Bytes → events, by the [WHATWG algorithm](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation).
-//! Knows no HTTP and no JSON.
+//! Bytes → events, by the WHATWG algorithm. Knows no HTTP and no JSON.
+//!
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>
+//!
+//! Two fields of the algorithm have no use here: `id` and `retry` are for clients that reconnect, and
+//! a client that reconnected would send, and pay for, the prompt again.
+
+use memchr::{memchr, memchr2};
 
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,4 +14,572 @@ pub(crate) struct Event<'a> {
     pub(crate) name: &'a str,
     /// The values of its `data` fields, one a line.
     pub(crate) data: &'a str,
+}
+
+/// What a stream consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frame<'a> {
+    Event(Event<'a>),
+    /// A line whose field is `error`, which the algorithm would ignore: old llama.cpp and GPUStack
+    /// report a failure so, and then fall silent.
+    Error(&'a str),
+}
+
+/// A line or an event is larger than the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLarge;
+
+/// Reads events out of bytes that come in any pieces.
+///
+/// All bytes live in one buffer, and an event is borrowed from it: the data of its first `data` line
+/// where it lies, that of further lines moved down behind it.
+///
+/// ```text
+///        data.start   data.end    line      scan        filled
+/// ───────────┬───────────┬──────────┬─────────┬────────────┬───────────
+///  handed    │ this      │ fields   │ this line: searched, │ free
+///  out       │ event     │ read     │ then not yet         │
+/// ```
+#[derive(Debug)]
+pub(crate) struct Parser {
+    buffer: Vec<u8>,
+    filled: usize,
+    line: usize,
+    scan: usize,
+    data: std::ops::Range<usize>,
+    has_data: bool,
+    name: String,
+    /// The data of an event that had to be repaired to be UTF-8, or of an `error` line.
+    repaired: String,
+    /// Lines that are no part of any event: a body that is no event stream consists of them.
+    stray: Vec<u8>,
+    limit: usize,
+    state: State,
+    any_event: bool,
+}
+
+/// What the next byte is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The first of all, which may begin a byte order mark.
+    Start,
+    /// Part of a line.
+    Line,
+    /// Part of a comment, of which nothing is kept.
+    Comment,
+    /// The one behind a CR, which belongs to the line end if it is an LF.
+    AfterCr,
+    /// Behind an event that was handed out.
+    AfterEvent { cr: bool },
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const FIRST_SIZE: usize = 16 << 10;
+/// Room for less than this is made larger before a read.
+const LEAST_ROOM: usize = 4 << 10;
+/// How much is kept of stray lines once there was an event.
+const STRAY_AMONG_EVENTS: usize = 4 << 10;
+
+impl Parser {
+    /// A parser that refuses lines and events of more than `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            filled: 0,
+            line: 0,
+            scan: 0,
+            data: 0..0,
+            has_data: false,
+            name: String::new(),
+            repaired: String::new(),
+            stray: Vec::new(),
+            limit,
+            state: State::Start,
+            any_event: false,
+        }
+    }
+
+    /// Lets `read` put more bytes into the buffer; it returns how many.
+    pub(crate) fn fill<E>(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        self.make_room();
+        let count = read(self.buffer.get_mut(self.filled..).unwrap_or_default())?;
+        self.filled = self.buffer.len().min(self.filled + count);
+        Ok(count)
+    }
+
+    /// The next frame that is complete. `None` means that it takes more bytes.
+    pub(crate) fn next(&mut self) -> Result<Option<Frame<'_>>, TooLarge> {
+        if let State::AfterEvent { cr } = self.state {
+            self.forget_event();
+            self.state = if cr { State::AfterCr } else { State::Line };
+        }
+        loop {
+            let rest = self.bytes(self.line..self.filled);
+            match self.state {
+                State::Start if rest.len() < 3 && BYTE_ORDER_MARK.starts_with(rest) => {
+                    return Ok(None);
+                }
+                State::Start => self.skip(if rest.starts_with(BYTE_ORDER_MARK) {
+                    3
+                } else {
+                    0
+                }),
+                State::AfterCr if rest.is_empty() => return Ok(None),
+                State::AfterCr => self.skip(usize::from(rest.first() == Some(&b'\n'))),
+                State::Line | State::Comment | State::AfterEvent { .. } => {}
+            }
+            let Some(found) = memchr2(b'\n', b'\r', self.bytes(self.scan..self.filled)) else {
+                return self.wait_for_line_end();
+            };
+            let line = self.line..self.scan + found;
+            let cr = self.bytes(line.end..line.end + 1) == b"\r";
+            (self.line, self.scan) = (line.end + 1, line.end + 1);
+            let comment = self.state == State::Comment;
+            self.state = if cr { State::AfterCr } else { State::Line };
+            if comment {
+                continue;
+            }
+            match self.read_line(line)? {
+                Read::Field => {}
+                Read::Event => {
+                    self.state = State::AfterEvent { cr };
+                    return Ok(Some(Frame::Event(self.event())));
+                }
+                Read::Error => return Ok(Some(Frame::Error(&self.repaired))),
+            }
+        }
+    }
+
+    /// At the end of the bytes: the event that only lacks its line ends. Whether it is whole or torn
+    /// nobody can tell here; the algorithm would throw it away.
+    pub(crate) fn finish(&mut self) -> Result<Option<Frame<'_>>, TooLarge> {
+        if self.line < self.filled && self.state != State::Comment {
+            let line = self.line..self.filled;
+            self.line = self.filled;
+            if let Read::Error = self.read_line(line)? {
+                return Ok(Some(Frame::Error(&self.repaired)));
+            }
+        }
+        let pending = self.has_data;
+        self.state = State::AfterEvent { cr: false };
+        Ok(pending.then(|| Frame::Event(self.event())))
+    }
+
+    /// The lines that were no part of any event, from the first on.
+    pub(crate) fn stray(&self) -> &[u8] {
+        &self.stray
+    }
+
+    fn read_line(&mut self, line: std::ops::Range<usize>) -> Result<Read, TooLarge> {
+        let bytes = self.bytes(line.clone());
+        if bytes.len() > self.limit {
+            return Err(TooLarge);
+        }
+        if bytes.is_empty() {
+            let event = self.has_data;
+            if !event {
+                self.name.clear();
+            }
+            return Ok(if event { Read::Event } else { Read::Field });
+        }
+        let colon = memchr(b':', bytes).unwrap_or(bytes.len());
+        let value = bytes.get(colon + 1..).unwrap_or_default();
+        let start = line.end - value.strip_prefix(b" ").unwrap_or(value).len();
+        let value = start..line.end;
+        match bytes.get(..colon).unwrap_or_default() {
+            b"data" => self.add_data(value)?,
+            b"event" => {
+                self.name.clear();
+                let bytes = self.buffer.get(value).unwrap_or_default();
+                self.name.push_str(&String::from_utf8_lossy(bytes));
+            }
+            b"error" => {
+                self.repaired = String::from_utf8_lossy(self.bytes(value)).into_owned();
+                return Ok(Read::Error);
+            }
+            b"" | b"id" | b"retry" => {}
+            _ => self.add_stray(line),
+        }
+        Ok(Read::Field)
+    }
+
+    fn add_data(&mut self, value: std::ops::Range<usize>) -> Result<(), TooLarge> {
+        if self.has_data {
+            // The line before left at least its line end between its data and this value.
+            if let Some(end) = self.buffer.get_mut(self.data.end) {
+                *end = b'\n';
+            }
+            let to = self.data.end + 1;
+            self.data.end = to + value.len();
+            self.buffer.copy_within(value, to);
+        } else {
+            self.has_data = true;
+            self.data = value;
+        }
+        if self.data.len() > self.limit {
+            Err(TooLarge)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn add_stray(&mut self, line: std::ops::Range<usize>) {
+        let limit = if self.any_event {
+            STRAY_AMONG_EVENTS
+        } else {
+            self.limit
+        };
+        let room = limit.saturating_sub(self.stray.len() + 1);
+        let line = self.buffer.get(line).unwrap_or_default();
+        if room > 0 {
+            self.stray
+                .extend_from_slice(line.get(..room).unwrap_or(line));
+            self.stray.push(b'\n');
+        }
+    }
+
+    /// The event whose data stands in the buffer.
+    fn event(&mut self) -> Event<'_> {
+        self.any_event = true;
+        let bytes = self.buffer.get(self.data.clone()).unwrap_or_default();
+        let data = match std::str::from_utf8(bytes) {
+            Ok(data) => data,
+            Err(_) => {
+                self.repaired = String::from_utf8_lossy(bytes).into_owned();
+                &self.repaired
+            }
+        };
+        Event {
+            name: &self.name,
+            data,
+        }
+    }
+
+    fn forget_event(&mut self) {
+        self.has_data = false;
+        self.name.clear();
+    }
+
+    /// Begins a line, `bytes` further on.
+    fn skip(&mut self, bytes: usize) {
+        self.line += bytes;
+        self.scan = self.line;
+        self.state = State::Line;
+    }
+
+    fn wait_for_line_end(&mut self) -> Result<Option<Frame<'_>>, TooLarge> {
+        if self.bytes(self.line..self.filled).first() == Some(&b':') {
+            self.state = State::Comment;
+        }
+        if self.state == State::Comment {
+            self.line = self.filled;
+        }
+        self.scan = self.filled;
+        if self.filled - self.line > self.limit {
+            Err(TooLarge)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Moves what is still needed to the front once the room behind it is used up, and doubles the
+    /// buffer once half of it is still needed: each byte is moved a bounded number of times, however
+    /// small the reads are.
+    fn make_room(&mut self) {
+        if !self.has_data {
+            self.data = self.line..self.line;
+        }
+        let kept = self.data.len() + (self.filled - self.line);
+        if kept > 0 && self.buffer.len() - self.filled >= LEAST_ROOM {
+            return;
+        }
+        let gap = self.line - self.data.end;
+        self.buffer.copy_within(self.data.clone(), 0);
+        // The byte behind the data is for the line end that joins it with more.
+        let line = if self.has_data {
+            self.data.len() + 1.min(gap)
+        } else {
+            0
+        };
+        self.buffer.copy_within(self.line..self.filled, line);
+        self.data = 0..self.data.len();
+        self.filled = line + (self.filled - self.line);
+        self.scan = line + (self.scan - self.line);
+        self.line = line;
+        if self.buffer.len() < 2 * self.filled + LEAST_ROOM {
+            self.buffer
+                .resize((2 * self.buffer.len()).max(FIRST_SIZE), 0);
+        }
+    }
+
+    fn bytes(&self, range: std::ops::Range<usize>) -> &[u8] {
+        self.buffer.get(range).unwrap_or_default()
+    }
+}
+
+/// What a line was.
+enum Read {
+    Field,
+    Event,
+    Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a parser says of `input` in reads of the given sizes, over and over: each frame with the
+    /// number of bytes that had been read when it came out, and then what is left at the end.
+    fn read(input: &[u8], sizes: &[usize], limit: usize) -> Result<Reading, TooLarge> {
+        let mut parser = Parser::new(limit);
+        let mut reading = Reading::default();
+        let (mut rest, mut sizes) = (input, sizes.iter().cycle());
+        loop {
+            while let Some(frame) = parser.next()? {
+                reading
+                    .frames
+                    .push((owned(frame), input.len() - rest.len()));
+            }
+            let size = *sizes.next().unwrap();
+            let count = parser
+                .fill(|buffer| {
+                    let count = size.min(buffer.len()).min(rest.len());
+                    buffer[..count].copy_from_slice(&rest[..count]);
+                    rest = &rest[count..];
+                    Ok::<_, TooLarge>(count)
+                })
+                .unwrap();
+            if count == 0 {
+                break;
+            }
+        }
+        reading.last = parser.finish()?.map(owned);
+        reading.stray = String::from_utf8_lossy(parser.stray()).into_owned();
+        reading.capacity = parser.buffer.len();
+        Ok(reading)
+    }
+
+    #[derive(Debug, Default)]
+    struct Reading {
+        frames: Vec<((String, String), usize)>,
+        last: Option<(String, String)>,
+        stray: String,
+        capacity: usize,
+    }
+
+    fn owned(frame: Frame<'_>) -> (String, String) {
+        match frame {
+            Frame::Event(event) => (event.name.to_owned(), event.data.to_owned()),
+            Frame::Error(error) => ("<error>".to_owned(), error.to_owned()),
+        }
+    }
+
+    fn events(input: &[u8], sizes: &[usize]) -> Vec<(String, String)> {
+        let reading = read(input, sizes, 1 << 20).unwrap();
+        reading
+            .frames
+            .into_iter()
+            .map(|(frame, _)| frame)
+            .chain(reading.last)
+            .collect()
+    }
+
+    const CUTS: [&[usize]; 6] = [&[usize::MAX], &[1], &[2], &[3], &[7], &[1, 5, 2, 16]];
+
+    const LARGE_CUTS: [&[usize]; 2] = [&[16384], &[1460]];
+
+    #[test]
+    fn framing() {
+        let table: &[(&[u8], &[(&str, &str)])] = &[
+            (
+                b"data: a\n\ndata: b\r\n\r\ndata: c\r\r",
+                &[("", "a"), ("", "b"), ("", "c")],
+            ),
+            (
+                b"\xef\xbb\xbfdata:a\n\n\xef\xbb\xbfdata:b\n\n",
+                &[("", "a")],
+            ),
+            (b"data: one\ndata:  two\ndata\n\n", &[("", "one\n two\n")]),
+            (
+                b"data: x\nevent: ping\n\ndata: y\n\n",
+                &[("ping", "x"), ("", "y")],
+            ),
+            (b"event: lost\n\ndata: y\n\n", &[("", "y")]),
+            (b":comment\n: another\r\n\nretry: 3\nid: 7\n\n\n\n", &[]),
+            (b"data\n\ndata:\n\n", &[("", ""), ("", "")]),
+            (
+                b"data: caf\xe9 \xf0\x9f\x98\n\n",
+                &[("", "caf\u{fffd} \u{fffd}")],
+            ),
+            ("data: 日本語 👩‍👩‍👧‍👦\n\n".as_bytes(), &[("", "日本語 👩‍👩‍👧‍👦")]),
+            (b"data: a\0b\n\n", &[("", "a\0b")]),
+            (b"data: tail\nevent: e", &[("e", "tail")]),
+            (
+                b"error: {\"code\": 500}\ndata: a\n\n",
+                &[("<error>", "{\"code\": 500}"), ("", "a")],
+            ),
+            (b"data: a\n: cut", &[("", "a")]),
+            (b"", &[]),
+            (b"\xef\xbb", &[]),
+        ];
+        for (input, expected) in table {
+            for cut in CUTS {
+                let events = events(input, cut);
+                let events: Vec<_> = events
+                    .iter()
+                    .map(|(n, d)| (n.as_str(), d.as_str()))
+                    .collect();
+                assert_eq!(
+                    &events,
+                    expected,
+                    "{:?} cut {cut:?}",
+                    String::from_utf8_lossy(input)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_comes_out_with_its_last_byte() {
+        let input = b"data: a\n\ndata: b\r\rdata: c\r\n\r\n";
+        let reading = read(input, &[1], 1 << 20).unwrap();
+        let at: Vec<_> = reading.frames.iter().map(|(_, at)| *at).collect();
+        assert_eq!(
+            at,
+            [9, 18, 28],
+            "a CR is enough, without a look at what follows"
+        );
+    }
+
+    #[test]
+    fn what_is_no_event_is_kept_to_be_looked_at() {
+        let reading = read(b"{\n  \"error\": \"no\"\n}", &[3], 1 << 20).unwrap();
+        assert_eq!(
+            (reading.stray.as_str(), reading.last),
+            ("{\n  \"error\": \"no\"\n}\n", None)
+        );
+
+        let noise = format!("data: a\n\n{}", "stray line\n".repeat(1000));
+        let reading = read(noise.as_bytes(), &[100], 1 << 20).unwrap();
+        assert!(
+            reading.stray.len() <= STRAY_AMONG_EVENTS,
+            "a long stream does not grow"
+        );
+    }
+
+    #[test]
+    fn lines_and_events_are_limited_and_comments_are_free() {
+        let line = |length: usize| format!("data:{}\n\n", "x".repeat(length)).into_bytes();
+        for cut in CUTS {
+            assert!(read(&line(95), cut, 100).is_ok());
+            assert_eq!(read(&line(96), cut, 100).unwrap_err(), TooLarge);
+            assert_eq!(
+                read(&b"data: x\n".repeat(60), cut, 100).unwrap_err(),
+                TooLarge
+            );
+            assert_eq!(read(&[b'x'; 101], cut, 100).unwrap_err(), TooLarge);
+        }
+        let endless = [&b":"[..], &[b'.'; 1 << 20], b"\ndata: a\n\n"].concat();
+        let reading = read(&endless, &[1000], 100).unwrap();
+        assert_eq!((reading.frames.len(), reading.capacity), (1, FIRST_SIZE));
+    }
+
+    #[test]
+    fn a_large_event_of_many_lines_survives_every_move() {
+        let text: String = (0..4000).map(|n| format!("line {n} ")).collect();
+        let lines: String = text
+            .as_bytes()
+            .chunks(50)
+            .map(|line| format!("data: {}\n", std::str::from_utf8(line).unwrap()))
+            .collect();
+        let expected = text.as_bytes().chunks(50).collect::<Vec<_>>().join(&b'\n');
+        for cut in [&[1_usize][..], &[1000], &[usize::MAX]] {
+            let events = events(format!("data: first\n\n{lines}\n").as_bytes(), cut);
+            assert_eq!(events[1].1.as_bytes(), expected);
+        }
+    }
+
+    /// The vectors beside the checkout, each in many cuts: `KERB_STREAM_SHARED=…/shared`.
+    #[test]
+    #[ignore = "reads the vectors in $KERB_STREAM_SHARED/sse"]
+    fn shared_vectors() {
+        use base64::Engine as _;
+        use serde_json::Value;
+
+        let decode = |text: &Value| {
+            base64::engine::general_purpose::STANDARD
+                .decode(text.as_str().unwrap())
+                .unwrap()
+        };
+        let repeated = |list: &Value, piece: &dyn Fn(&Value) -> Vec<u8>| -> Vec<u8> {
+            let list = list.as_array().unwrap().iter();
+            list.flat_map(|item| piece(item).repeat(item["repeat"].as_u64().unwrap() as usize))
+                .collect()
+        };
+        let expand = |event: &Value| {
+            let data = match &event["data"] {
+                Value::String(data) => data.clone(),
+                list => {
+                    let text = |item: &Value| item["text"].as_str().unwrap().into();
+                    String::from_utf8(repeated(list, &text)).unwrap()
+                }
+            };
+            let name = event["event"].as_str().unwrap();
+            (if name == "message" { "" } else { name }.to_owned(), data)
+        };
+        let shared = std::env::var("KERB_STREAM_SHARED").expect("KERB_STREAM_SHARED is set");
+        let vectors = std::fs::read_to_string(format!("{shared}/sse/vectors.jsonl")).unwrap();
+        let mut count = 0;
+        for line in vectors.lines() {
+            let vector: Value = serde_json::from_str(line).unwrap();
+            let input = match vector.get("input_b64") {
+                Some(input) => decode(input),
+                None => repeated(&vector["input_gen"], &|item| decode(&item["b64"])),
+            };
+            let expected: Vec<_> = match vector.get("expected") {
+                Some(Value::Array(list)) => list.iter().map(expand).collect(),
+                _ => {
+                    let list = vector["expected_gen"].as_array().unwrap().iter();
+                    list.flat_map(|item| {
+                        let times = item["repeat"].as_u64().unwrap() as usize;
+                        vec![expand(item); times]
+                    })
+                    .collect()
+                }
+            };
+            let at = vector["dispatch_at"].as_array();
+            let at: Option<Vec<usize>> =
+                at.map(|at| at.iter().map(|at| at.as_u64().unwrap() as usize).collect());
+            let small = input.len() < 100_000;
+            for cut in if small { &CUTS[..] } else { &LARGE_CUTS[..] } {
+                let reading = read(&input, cut, 1 << 30).unwrap();
+                let frames = reading
+                    .frames
+                    .into_iter()
+                    .filter(|((name, _), _)| name != "<error>");
+                let (events, came): (Vec<_>, Vec<_>) = frames.unzip();
+                // The event names "" and "message" are the same to the algorithm.
+                let events: Vec<_> = events
+                    .into_iter()
+                    .map(|(name, data)| {
+                        (
+                            name.replacen("message", "", usize::from(name == "message")),
+                            data,
+                        )
+                    })
+                    .collect();
+                assert!(events == expected, "{} cut {cut:?}", vector["id"]);
+                if *cut == [1]
+                    && let Some(at) = &at
+                {
+                    assert_eq!(&came, at, "{}", vector["id"]);
+                }
+            }
+            count += 1;
+        }
+        assert!(count >= 461, "only {count} vectors");
+    }
 }

@@ -21,7 +21,7 @@ mod output;
 mod wire;
 
 use chat_completions::Dialect;
-pub(crate) use failure::api_error;
+pub(crate) use failure::{api_error, one_line, truncated};
 pub(crate) use options::Options;
 pub(crate) use output::Output;
 

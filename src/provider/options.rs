@@ -55,6 +55,12 @@ impl<'a> Options<'a> {
         Some(self.set.swap_remove(at).1)
     }
 
+    /// Takes out an option that has a type of its own.
+    pub(crate) fn typed<T>(&mut self, option: &str, value: &'a Option<T>) -> Option<&'a T> {
+        self.take(option)?;
+        value.as_ref()
+    }
+
     /// Moves scalars and lists into `body`: each pair is an option and what the protocol calls it.
     pub(crate) fn say(&mut self, body: &mut Map<String, Value>, names: &[(&str, &str)]) {
         for (option, name) in names {
@@ -64,14 +70,22 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// An error where an option is left that the protocol, or the vendor, cannot be told.
-    pub(crate) fn finish(mut self) -> Result<(), Error> {
-        self.set.sort_unstable_by_key(|(name, _)| *name);
-        let Some((name, _)) = self.set.first() else {
-            return Ok(());
-        };
+    /// An error if one of these is set.
+    pub(crate) fn refuse(&self, options: &[&str]) -> Result<(), Error> {
+        let set = self
+            .set
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| options.contains(name));
+        let Some(name) = set.min() else { return Ok(()) };
         let message =
             format!("the option `{name}` cannot be sent to this provider; leave it unset");
         Err(self.ask.refuse(message))
+    }
+
+    /// An error where an option is left: the protocol has no word for it.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        let left: Vec<_> = self.set.iter().map(|(name, _)| *name).collect();
+        self.refuse(&left)
     }
 }

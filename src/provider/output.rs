@@ -20,9 +20,9 @@ pub(crate) struct Output {
     pub(crate) ended: bool,
     /// The provider's own word for a failure: JSON or text.
     pub(crate) failure: Option<String>,
-    pub(crate) max_tool_calls: usize,
-    /// A limit was reached.
+    /// There are more tool calls than the limit.
     pub(crate) too_many_calls: bool,
+    max_tool_calls: usize,
     model: Option<Arc<str>>,
     calls: Vec<Call>,
     /// The order of the whole answer, with what the provider will want to see again.
@@ -49,6 +49,14 @@ struct Halves {
 }
 
 impl Output {
+    /// An output that takes up to so many tool calls.
+    pub(crate) fn new(max_tool_calls: usize) -> Self {
+        Self {
+            max_tool_calls,
+            ..Self::default()
+        }
+    }
+
     /// Adds a JSON string to the text; anything else is no text.
     pub(crate) fn text(&mut self, text: Raw<'_>) {
         let before = self.chunk.content.len();

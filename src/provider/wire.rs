@@ -87,11 +87,13 @@ pub(crate) use nothing_else;
 macro_rules! wire {
     ($(
         $(#[$doc:meta])*
-        struct $name:ident { $($field:ident $(= $key:literal)?: $type:ty),* $(,)? }
+        struct $name:ident {
+            $($(#[$field_doc:meta])* $field:ident $(= $key:literal)?: $type:ty),* $(,)?
+        }
     )+) => {$(
         $(#[$doc])*
         #[derive(Debug, Default)]
-        struct $name<'a> { $($field: $type,)* }
+        struct $name<'a> { $($(#[$field_doc])* $field: $type,)* }
 
         impl<'de: 'a, 'a> serde::Deserialize<'de> for $name<'a> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
