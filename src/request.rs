@@ -143,7 +143,7 @@ impl Route {
                 .iter()
                 .map(|(n, v)| ((*n).to_owned(), (*v).to_owned())),
         );
-        let mut secrets = base.query_values();
+        let mut secrets = base.query_secrets();
         if let Some(key) = key {
             headers.push((wire.auth.0.into(), format!("{}{key}", wire.auth.1)));
             secrets.push(key);
@@ -163,8 +163,6 @@ impl Route {
                 without_secrets(&url)
             )));
         }
-        // A short value, such as an API version, may stand anywhere by chance.
-        secrets.retain(|secret| secret.len() >= 8);
         let body = serde_json::to_vec(&body).map_err(|error| {
             Error::Config(Failure::new(provider, "the request is no JSON").caused_by(error))
         })?;
@@ -422,12 +420,263 @@ impl BaseUrl {
             || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
-    fn query_values(&self) -> Vec<String> {
-        let value = |pair: &str| Some(pair.split_once('=')?.1.to_owned());
-        self.query
-            .split('&')
-            .filter_map(value)
-            .filter(|value| value.len() >= 8)
+    /// The values in the query whose names sound like keys.
+    fn query_secrets(&self) -> Vec<String> {
+        let secret = |pair: &str| {
+            let (name, value) = pair.split_once('=')?;
+            let name = name.to_ascii_lowercase();
+            let sounds = ["key", "token", "secret", "sig", "password"]
+                .iter()
+                .any(|s| name.contains(s));
+            (sounds && !value.is_empty()).then(|| value.to_owned())
+        };
+        self.query.split('&').filter_map(secret).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::environment::Environment;
+    use crate::model::ModelName;
+
+    /// Keys for everybody.
+    fn keys() -> Environment {
+        LlmProvider::ALL
+            .iter()
+            .flat_map(|provider| provider.key_variables())
+            .map(|name| (*name, "environment-key"))
             .collect()
+    }
+
+    fn config(model: &str) -> GenerationConfig {
+        GenerationConfig::new(model).environment(keys())
+    }
+
+    fn route(config: &GenerationConfig) -> Result<Route, Error> {
+        Route::new(&"Hi".into(), config)
+    }
+
+    fn refusal(config: &GenerationConfig) -> String {
+        let error = route(config).unwrap_err();
+        assert!(matches!(error, Error::Config(_)));
+        error.to_string()
+    }
+
+    fn header<'a>(route: &'a Route, name: &str) -> Option<&'a str> {
+        let header = route
+            .request
+            .headers
+            .iter()
+            .find(|(known, _)| known == name)?;
+        Some(&header.1)
+    }
+
+    #[test]
+    fn a_model_finds_its_provider() {
+        let provider = |config: &GenerationConfig| route(config).unwrap().provider;
+        assert_eq!(provider(&config("gpt-4o-mini")), LlmProvider::OpenAi);
+        assert_eq!(provider(&config("o3")), LlmProvider::OpenAi);
+        assert_eq!(provider(&config("ollama::llama3.2")), LlmProvider::Ollama);
+        assert_eq!(
+            provider(&config(" mistral :: gpt-like ")),
+            LlmProvider::Mistral
+        );
+        assert_eq!(
+            provider(&config("any").provider(LlmProvider::OpenAi)),
+            LlmProvider::OpenAi
+        );
+        assert_eq!(
+            provider(&config("gpt-4o").base_url("http://localhost/v1")),
+            LlmProvider::Local
+        );
+        for &model in ModelName::ALL {
+            let config = GenerationConfig::from(model).environment(keys());
+            assert_eq!(provider(&config), model.provider(), "{model}");
+        }
+        let body = |config| {
+            serde_json::from_slice::<Value>(&route(&config).unwrap().request.body).unwrap()
+        };
+        assert_eq!(body(config("ollama::llama3.2"))["model"], "llama3.2");
+
+        assert!(refusal(&config("llama3.2")).contains("\"ollama::llama3.2\""));
+        assert!(refusal(&config("")).contains("no model"));
+        assert!(refusal(&config("nobody::x")).contains("there is no provider \"nobody\""));
+        assert!(refusal(&config("mistral::x").provider(LlmProvider::OpenAi)).contains("mistral"));
+    }
+
+    #[test]
+    fn the_base_url_and_who_may_set_it() {
+        let url = |config: &GenerationConfig| route(config).unwrap().request.url;
+        let with = |name: &str, value: &str| {
+            Environment::from_iter([
+                (name, value),
+                ("OPENAI_API_KEY", "k"),
+                ("MISTRAL_API_KEY", "k"),
+            ])
+        };
+        let on = |base: &str| url(&config("m").base_url(base));
+        assert_eq!(
+            url(&config("gpt-4o")),
+            "https://api.openai.com/v1/chat/completions"
+        );
+        let elsewhere =
+            config("gpt-4o").environment(with("OPENAI_BASE_URL", " https://proxy/v1/ "));
+        assert_eq!(url(&elsewhere), "https://proxy/v1/chat/completions");
+        let ollama = config("ollama::m").environment(with("OLLAMA_HOST", "0.0.0.0:9"));
+        assert_eq!(url(&ollama), "http://127.0.0.1:9/v1/chat/completions");
+        assert_eq!(
+            on("HTTP://localhost:1/v1//"),
+            "http://localhost:1/v1/chat/completions"
+        );
+        assert_eq!(
+            on("http://[::1]:8080"),
+            "http://[::1]:8080/chat/completions"
+        );
+        assert_eq!(
+            on("https://x.example/openai?api-version=1"),
+            "https://x.example/openai/chat/completions?api-version=1"
+        );
+        let gateway = config("a b/c")
+            .base_url("https://x.example")
+            .path("/run/{model}?stream=1");
+        assert_eq!(url(&gateway), "https://x.example/run/a%20b/c?stream=1");
+
+        for (wrong, says) in [
+            ("", "is empty"),
+            ("localhost:8080/v1", "http://"),
+            ("ftp://x/", "http://"),
+            ("http://", "no host"),
+            ("http://a b/", "blank"),
+            ("http://x/\u{e9}", "blank"),
+            ("http://x:99999/", "port"),
+            ("http://x:0", "port"),
+            ("http://user:pass@x/", "user name"),
+            ("http://x/#top", "fragment"),
+        ] {
+            let error = refusal(&config("m").base_url(wrong));
+            assert!(
+                error.contains(says) && error.contains("`base_url`"),
+                "{wrong}: {error}"
+            );
+            assert!(!error.contains("pass"));
+        }
+        assert!(refusal(&config("local::m")).contains("base_url"));
+    }
+
+    #[test]
+    fn a_key_goes_to_its_own_provider_only() {
+        let key = |config: &GenerationConfig| {
+            header(&route(config).unwrap(), "authorization").map(str::to_owned)
+        };
+        assert_eq!(key(&config("gpt-4o")).unwrap(), "Bearer environment-key");
+        assert_eq!(
+            key(&config("gpt-4o").api_key(" own-key\n")).unwrap(),
+            "Bearer own-key"
+        );
+        assert_eq!(
+            key(&config("gpt-4o").base_url("https://elsewhere.example/v1")),
+            None
+        );
+        let together = config("gpt-4o")
+            .provider(LlmProvider::OpenAi)
+            .base_url("https://gateway.example/v1");
+        assert_eq!(key(&together).unwrap(), "Bearer environment-key");
+        assert_eq!(key(&config("ollama::m")), None);
+
+        let none = |model: &str| GenerationConfig::new(model).environment(Environment::empty());
+        let error = route(&none("gpt-4o")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Auth);
+        assert_eq!(
+            error.to_string(),
+            "openai: there is no API key; set OPENAI_API_KEY, or the option `api_key`"
+        );
+        assert!(refusal(&none("gpt-4o").api_key("  ")).contains("OPENAI_API_KEY"));
+        assert_eq!(key(&none("gpt-4o").header("API-Key", "azure-key")), None);
+        for bad in ["sk-\nsecret", "sk-s\u{e9}cret", "sk secret"] {
+            let error = refusal(&none("gpt-4o").api_key(bad));
+            assert!(
+                error.contains("API key has characters") && !error.contains("cret"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_does_not_travel_in_the_clear() {
+        let plain = |url: &str| config("m").api_key("secret-key").base_url(url);
+        for here in [
+            "http://localhost:1",
+            "http://127.8.8.8/v1",
+            "http://[::1]/",
+            "http://a.localhost",
+        ] {
+            assert!(route(&plain(here)).is_ok(), "{here}");
+        }
+        let error = refusal(&plain("http://192.168.1.5:8080/v1"));
+        assert!(
+            error.contains("allow_plain_http") && error.contains("192.168.1.5"),
+            "{error}"
+        );
+        assert!(!error.contains("secret"));
+        assert!(route(&plain("http://192.168.1.5/v1").allow_plain_http(true)).is_ok());
+        assert!(route(&config("m").base_url("http://192.168.1.5/v1")).is_ok());
+        let header = config("m")
+            .base_url("http://box/v1")
+            .header("Authorization", "Bearer x");
+        assert!(refusal(&header).contains("allow_plain_http"));
+    }
+
+    #[test]
+    fn headers_and_extra_fields_reach_the_request() {
+        let config = config("gpt-4o")
+            .header("X-Title", "me")
+            .header("Accept", "*/*")
+            .extra("stream_options", json!({"include_usage": false}))
+            .extra("service_tier", "flex");
+        let route = route(&config).unwrap();
+        assert_eq!(header(&route, "x-title"), Some("me"));
+        assert_eq!(header(&route, "accept"), Some("*/*"));
+        let body: Value = serde_json::from_slice(&route.request.body).unwrap();
+        assert_eq!(body["service_tier"], "flex");
+        assert_eq!(
+            body["stream_options"],
+            json!({"include_usage": false, "include_obfuscation": false})
+        );
+    }
+
+    #[test]
+    fn a_prompt_must_say_something_and_numbers_must_be_numbers() {
+        let refused = |prompt: Prompt| {
+            Route::new(&prompt, &config("gpt-4o"))
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(refused("".into()), "openai: the prompt is empty");
+        assert_eq!(refused(" \n".into()), "openai: the prompt is empty");
+        assert_eq!(refused(Vec::new().into()), "openai: the prompt is empty");
+        assert!(refusal(&config("gpt-4o").top_p(f64::NAN)).contains("`top_p`"));
+    }
+
+    #[test]
+    fn a_preview_hides_what_is_secret() {
+        let config = config("m")
+            .base_url("https://x.example/v1?key=planted-key&v=1")
+            .api_key("planted-key")
+            .header("X-Custom", "planted-key");
+        let shown = route(&config).unwrap().preview(&config).to_string();
+        assert!(!shown.contains("planted"), "{shown}");
+        assert!(
+            shown.starts_with(
+                "POST https://x.example/v1/chat/completions?key=(hidden)&v=(hidden)\n"
+            )
+        );
+        assert!(
+            shown.contains("authorization: (hidden)\nx-custom: (hidden)\n"),
+            "{shown}"
+        );
+        assert!(shown.contains("\"content\": \"Hi\""));
     }
 }

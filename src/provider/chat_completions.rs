@@ -338,3 +338,245 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
         reasoning_tokens: completion_tokens_details.reasoning_tokens.u64(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{GenerationConfig, Tool};
+    use crate::message::{Image, ToolCall};
+    use crate::provider::LlmProvider;
+
+    fn said(messages: &[Message], config: &GenerationConfig, provider: LlmProvider) -> Value {
+        Value::Object(body(Ask { provider, model: "m", messages, config }).unwrap())
+    }
+
+    /// What a configuration adds to the plainest body.
+    fn added(config: GenerationConfig, provider: LlmProvider) -> Value {
+        let mut body = said(&[Message::user("Hi")], &config, provider);
+        for field in ["model", "messages", "stream", "stream_options"] {
+            body.as_object_mut().unwrap().remove(field);
+        }
+        body
+    }
+
+    fn refusal(config: GenerationConfig, provider: LlmProvider) -> String {
+        let messages = [Message::user("Hi")];
+        body(Ask { provider, model: "m", messages: &messages, config: &config }).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_not_set_is_not_sent() {
+        let messages = [Message::user("Hi")];
+        let config = GenerationConfig::new("m");
+        let message = json!([{"role": "user", "content": "Hi"}]);
+        assert_eq!(
+            said(&messages, &config, LlmProvider::Local),
+            json!({"model": "m", "messages": message, "stream": true,
+                "stream_options": {"include_usage": true}})
+        );
+        assert_eq!(
+            said(&messages, &config, LlmProvider::OpenAi),
+            json!({"model": "m", "messages": message, "stream": true,
+                "stream_options": {"include_usage": true, "include_obfuscation": false}})
+        );
+        assert_eq!(
+            said(&messages, &config, LlmProvider::Mistral),
+            json!({"model": "m", "messages": message, "stream": true})
+        );
+    }
+
+    #[test]
+    fn every_option_is_said_in_the_vendors_words_or_refused() {
+        use LlmProvider::{Local, Mistral, OpenAi};
+        let new = || GenerationConfig::new("m");
+        let schema = json!({"type": "object"});
+        for (config, common) in [
+            (new().temperature(0.5), json!({"temperature": 0.5})),
+            (new().top_p(0.9), json!({"top_p": 0.9})),
+            (new().top_k(40), json!({"top_k": 40})),
+            (new().max_tokens(7), json!({"max_tokens": 7})),
+            (new().stop(["\n", "END"]), json!({"stop": ["\n", "END"]})),
+            (new().frequency_penalty(0.1), json!({"frequency_penalty": 0.1})),
+            (new().presence_penalty(-0.1), json!({"presence_penalty": -0.1})),
+            (new().seed(42), json!({"seed": 42})),
+            (new().logprobs(0), json!({"logprobs": true})),
+            (new().logprobs(3), json!({"logprobs": true, "top_logprobs": 3})),
+            (new().parallel_tool_calls(false), json!({"parallel_tool_calls": false})),
+            (
+                new().response_format(ResponseFormat::Json),
+                json!({"response_format": {"type": "json_object"}}),
+            ),
+            (
+                new().response_format(ResponseFormat::json_schema("answer", schema.clone())),
+                json!({"response_format": {"type": "json_schema", "json_schema":
+                    {"name": "answer", "schema": schema, "strict": true}}}),
+            ),
+            (new().reasoning(Reasoning::Off), json!({"reasoning_effort": "none"})),
+            (new().reasoning(Reasoning::High), json!({"reasoning_effort": "high"})),
+            (
+                new().tools([Tool::new("look", "Looks.", schema.clone()), Tool::new("go", "", schema.clone())]),
+                json!({"tools": [
+                    {"type": "function", "function":
+                        {"name": "look", "description": "Looks.", "parameters": schema}},
+                    {"type": "function", "function": {"name": "go", "parameters": schema}},
+                ]}),
+            ),
+            (new().tool_choice(ToolChoice::Auto), json!({"tool_choice": "auto"})),
+            (new().tool_choice(ToolChoice::None), json!({"tool_choice": "none"})),
+            (new().tool_choice(ToolChoice::Required), json!({"tool_choice": "required"})),
+            (
+                new().tool_choice(ToolChoice::Tool("look".into())),
+                json!({"tool_choice": {"type": "function", "function": {"name": "look"}}}),
+            ),
+        ] {
+            assert_eq!(added(config, Local), common);
+        }
+        assert_eq!(added(new().max_tokens(7), OpenAi), json!({"max_completion_tokens": 7}));
+        assert_eq!(added(new().seed(7), Mistral), json!({"random_seed": 7}));
+        let required = new().tool_choice(ToolChoice::Required);
+        assert_eq!(added(required, Mistral), json!({"tool_choice": "any"}));
+
+        assert!(refusal(new().top_k(1), OpenAi).contains("openai: the option `top_k`"));
+        assert!(refusal(new().logprobs(1), Mistral).contains("mistral: the option `logprobs`"));
+        assert!(refusal(new().reasoning(Reasoning::Budget(9)), Local).contains("`reasoning`"));
+    }
+
+    #[test]
+    fn a_conversation_with_pictures_and_tools() {
+        let mut asks = Message::assistant("");
+        asks.tool_calls.push(ToolCall::new("c1", "look", ""));
+        let image = Image::url("https://example.com/cat.png");
+        let messages = [
+            Message::system("Be brief."),
+            Message::user("What is it?").image(image).image(Image::bytes("image/png", b"foo")),
+            asks,
+            Message::tool("c1", "a cat"),
+            Message::assistant("A cat."),
+        ];
+        assert_eq!(
+            said(&messages, &GenerationConfig::new("m"), LlmProvider::Local)["messages"],
+            json!([
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": [
+                    {"type": "text", "text": "What is it?"},
+                    {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,Zm9v"}},
+                ]},
+                {"role": "assistant", "content": null, "tool_calls": [
+                    {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}},
+                ]},
+                {"role": "tool", "content": "a cat", "tool_call_id": "c1"},
+                {"role": "assistant", "content": "A cat."},
+            ])
+        );
+    }
+
+    fn decode(events: &[&str]) -> Output {
+        let mut out = Output::new(9);
+        for data in events {
+            ChatCompletions.decode(&Event { name: "", data }, &mut out).unwrap();
+        }
+        out
+    }
+
+    /// Text, reasoning, names and arguments of calls, and the raw finish reason of one event.
+    fn seen(event: &str) -> String {
+        let chunk = decode(&[event]).chunk;
+        let calls = chunk.tool_calls.iter().map(|call| {
+            format!(" {}({})", call.name.as_deref().unwrap_or_default(), call.arguments)
+        });
+        let reason = chunk.raw_finish_reason.map(|word| format!(" [{word}]")).unwrap_or_default();
+        format!("{}|{}{}{reason}", chunk.content, chunk.reasoning, calls.collect::<String>())
+    }
+
+    #[test]
+    fn everything_that_was_seen_in_place_of_a_delta() {
+        for (event, expected) in [
+            (r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#, "|"),
+            (r#"{"choices":[],"prompt_filter_results":[{}]}"#, "|"),
+            (r#"{"id":"x"}"#, "|"),
+            (r#"{"choices":null}"#, "|"),
+            (r#"{"choices":[{}]}"#, "|"),
+            (r#"{"choices":[{"delta":null,"finish_reason":"stop"}]}"#, "| [stop]"),
+            (r#"{"choices":[{"delta":{"content":null},"finish_reason":""}]}"#, "|"),
+            (r#"{"choices":[{"delta":{"content":42}}]}"#, "|"),
+            (r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"weird"}]}"#, "a| [weird]"),
+            (r#"{"choices":[{"delta":{"content":"a","reasoning":"b"}}]}"#, "a|b"),
+            (r#"{"choices":[{"delta":{"reasoning_content":"b","reasoning":"b"}}]}"#, "|b"),
+            (r#"{"choices":[{"delta":{"content":null,"refusal":"No."}}]}"#, "No.|"),
+            (
+                r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text",
+                    "text":"hm"}]},{"type":"text","text":"a"},{"type":"reference","reference_ids":[1]}]}}]}"#,
+                "a|hm",
+            ),
+            (
+                r#"{"choices":[{"index":1,"delta":{"content":"b"}},{"index":0,"delta":{"content":"a"}}]}"#,
+                "a|",
+            ),
+            (r#"{"choices":[{"index":1,"delta":{"content":"b"},"finish_reason":"stop"}]}"#, "|"),
+            (
+                r#"{"choices":[{"delta":{"tool_calls":[{"id":"c","function":{"name":"go",
+                    "arguments":{"x":1}}}]},"finish_reason":"stop"}]}"#,
+                "| go({\"x\":1}) [stop]",
+            ),
+            (
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":-1,"id":"","function":
+                    {"name":"go","arguments":null}}]}}]}"#,
+                "| go()",
+            ),
+            (r#"{"choices":[{"message":{"content":"whole"},"finish_reason":"stop"}]}"#, "whole| [stop]"),
+            (r#"{"choices":[{"delta":{"content":"a"},"message":{"content":"sofar a"}}]}"#, "a|"),
+            (r#"{"choices":[{"delta":{"content":"first","content":"second"}}]}"#, "second|"),
+            ("null", "|"),
+            ("[]", "|"),
+        ] {
+            assert_eq!(seen(event), expected, "{event}");
+        }
+        assert!(ChatCompletions.decode(&Event { name: "", data: "{\"choices\":" }, &mut Output::new(9)).is_err());
+    }
+
+    #[test]
+    fn usage_wherever_it_comes() {
+        let counts = |event: &str| {
+            decode(&[event]).chunk.usage.map(|u| (u.prompt_tokens, u.completion_tokens, u.total_tokens, u.cached_tokens))
+        };
+        assert_eq!(counts(r#"{"choices":[],"usage":null}"#), None);
+        assert_eq!(counts(r#"{"usage":{}}"#), None);
+        assert_eq!(
+            counts(r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,
+                "prompt_tokens_details":{"cached_tokens":2}}}"#),
+            Some((3, 4, 7, Some(2)))
+        );
+        assert_eq!(
+            counts(r#"{"x_groq":{"usage":{"prompt_tokens":1,"completion_tokens":2}}}"#),
+            Some((1, 2, 3, None))
+        );
+        assert_eq!(
+            counts(r#"{"usage":{"prompt_tokens":-1,"completion_tokens":1e999}}"#),
+            Some((0, u64::MAX, u64::MAX, None))
+        );
+        assert_eq!(
+            counts(r#"{"usage":{"prompt_tokens":9,"prompt_cache_hit_tokens":4}}"#),
+            Some((9, 0, 9, Some(4)))
+        );
+    }
+
+    #[test]
+    fn an_error_in_any_shape() {
+        let failure = |event: &str| decode(&[event]).failure;
+        for none in [r#"{"error":null}"#, r#"{"error":""}"#, r#"{"error":{}}"#, "{}"] {
+            assert_eq!(failure(none), None, "{none}");
+        }
+        for told in [
+            r#"{"error":"no"}"#,
+            r#"{"error":{"message":"no","code":500}}"#,
+            r#"{"error":{"message":"no"},"choices":[]}"#,
+            r#"{"choices":[{"delta":{},"finish_reason":"error"}],"error":{"code":"x","message":"no"}}"#,
+        ] {
+            assert_eq!(failure(told).as_deref(), Some(told));
+        }
+        let out = decode(&[r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"insufficient_system_resource"}]}"#]);
+        assert_eq!(out.chunk.content, "a");
+        assert!(out.failure.unwrap().contains("insufficient_system_resource"));
+    }
+}
