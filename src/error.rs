@@ -228,6 +228,8 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// The answer's body as it came, up to 4 KiB, without the caller's key.
     pub body: String,
+    /// Whether the provider advises another try.
+    pub(crate) should_retry: Option<bool>,
     pub(crate) partial: Option<Arc<GenerationResponse>>,
 }
 

@@ -1,46 +1,485 @@
-//! stub
-use crate::{
-    cancel::CancelHandle,
-    config::GenerationConfig,
-    error::{Error, Failure},
-    provider::LlmProvider,
-};
+//! One request and its answer: the only room, with `transport`, that names ureq.
+//!
+//! [`send`] makes one attempt. Statuses are data, redirects are not followed, and every failure becomes
+//! one clear line. What comes back is a [`Body`] to read, whose connection serves the next request if it
+//! is read to its end.
+
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::time::Instant;
-#[derive(Debug)]
+use std::fmt;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ureq::http::header::{HeaderMap, HeaderName, HeaderValue};
+use ureq::http::{Response, Uri};
+
+use crate::cancel::CancelHandle;
+use crate::config::GenerationConfig;
+use crate::error::{Error, ErrorKind, Failure};
+use crate::provider::{LlmProvider, api_error, one_line, truncated};
+use crate::retry;
+use crate::transport::{Limits, after};
+
+mod failure;
+mod proxy;
+mod scrub;
+#[cfg(feature = "rustls")]
+mod tls;
+mod warm;
+
+pub(crate) use scrub::scrub;
+use warm::{Connection, Settings};
+
+/// What is read of the body of an error, and how long at most.
+const ERROR_BODY: u64 = 64 << 10;
+const ERROR_TIME: Duration = Duration::from_secs(5);
+/// What is read after the end marker, and how long at most, to keep the connection for the next request.
+const REST: usize = 16 << 10;
+const REST_TIME: Duration = Duration::from_millis(100);
+/// The most that is kept of a header that says something about the answer.
+const KEPT: usize = 256;
+
+/// Where providers say what their support asks for.
+const REQUEST_IDS: &[&str] = &[
+    "x-request-id",
+    "request-id",
+    "mistral-correlation-id",
+    "apim-request-id",
+    "x-amzn-requestid",
+    "x-goog-request-id",
+    "x-ms-request-id",
+    "x-debug-trace-id",
+    "x-generation-id",
+    "x-trace-id",
+    "cf-ray",
+];
+
+/// A request, ready to be sent.
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) url: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+    /// What must not be shown, even if the server sends it back: the keys.
     pub(crate) secrets: Vec<String>,
 }
+
+/// An answer whose status is 200.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) request_id: Option<String>,
+    /// The headers about rate limits, by their names in lower case.
     pub(crate) rate_limit: BTreeMap<String, String>,
     pub(crate) body: Body,
 }
-pub(crate) struct Body(Box<dyn Read + Send>);
-impl Body {
-    pub(crate) fn from_reader(reader: impl Read + Send + 'static) -> Self {
-        Self(Box::new(reader))
-    }
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.0
-            .read(buffer)
-            .map_err(|e| Error::Network(Failure::new(None, "x").caused_by(e)))
-    }
-    pub(crate) fn tail(&mut self, _deadline: Option<Instant>) {}
-    pub(crate) fn finish(self) {}
-}
+
+/// Sends a request and waits for the head of the answer.
+///
+/// It is one attempt. Only a connection of an earlier request that turns out to have been closed by the
+/// server is replaced by a new one, which is not a retry: nothing was received, so nothing was done.
 pub(crate) fn send(
-    _: &Request,
-    _: LlmProvider,
-    _: &GenerationConfig,
-    _: &CancelHandle,
+    request: &Request,
+    provider: LlmProvider,
+    config: &GenerationConfig,
+    cancel: &CancelHandle,
 ) -> Result<Answer, Error> {
-    Err(Error::Network(Failure::new(None, "stub")))
+    let origin = Origin::of(&request.url, provider)?;
+    if origin.secure && cfg!(not(feature = "rustls")) {
+        let message = "https needs the crate's feature `rustls`";
+        return Err(Error::Config(Failure::new(provider, message)));
+    }
+    let headers = headers(request, provider)?;
+    let settings = Settings::new(&origin, provider, config)?;
+    let limits = Limits {
+        connect: config.connect_timeout,
+        first_byte: config.first_byte_timeout,
+        idle: config.idle_timeout,
+    };
+    let context = Context {
+        origin,
+        provider,
+        limits,
+    };
+
+    let mut connection = match warm::take(&settings) {
+        Some(connection) => connection,
+        None => Connection::new(settings.clone(), provider)?,
+    };
+    let mut is_retry = false;
+    let response = loop {
+        if cancel.is_cancelled() {
+            return Err(context.cancelled());
+        }
+        connection.begin(limits, cancel);
+        log::debug!("POST to {}", context.origin);
+        let mut call = connection.agent.post(&request.url);
+        for (name, value) in &headers {
+            call = call.header(name, value);
+        }
+        match call.send(&request.body[..]) {
+            Ok(response) => break response,
+            Err(_) if cancel.is_cancelled() => return Err(context.cancelled()),
+            Err(error) if !is_retry && connection.is_stale(&error) => {
+                log::debug!(
+                    "{} had closed the connection; using a new one",
+                    context.origin
+                );
+                connection = Connection::new(settings.clone(), provider)?;
+                is_retry = true;
+            }
+            Err(error) => return Err(context.no_answer(error, &connection)),
+        }
+    };
+    context.answer(response, connection, request, cancel)
 }
-pub(crate) fn scrub(text: &str, _: &[String]) -> String {
-    text.to_owned()
+
+/// The headers as ureq takes them. A value is never shown: it may be a key.
+fn headers(
+    request: &Request,
+    provider: LlmProvider,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
+    let refuse = |message: String| Error::Config(Failure::new(provider, message));
+    let mut headers = Vec::with_capacity(request.headers.len() + 1);
+    for (name, value) in &request.headers {
+        let known = HeaderName::from_bytes(name.as_bytes());
+        let name = known.map_err(|_| refuse(format!("{name:?} cannot be the name of a header")))?;
+        // How the message is framed is not the caller's to say.
+        if ["content-length", "transfer-encoding", "expect"].contains(&name.as_str()) {
+            return Err(refuse(format!("the header {name} cannot be set")));
+        }
+        let value = HeaderValue::from_str(value).map_err(|_| {
+            refuse(format!(
+                "the value of the header {name} has a character that no header may have, such as a \
+                 line break or a letter beyond ASCII; if it is a key, copy it again"
+            ))
+        })?;
+        headers.push((name, value));
+    }
+    if !headers.iter().any(|(name, _)| name == "content-type") {
+        let json = HeaderValue::from_static("application/json");
+        headers.push((HeaderName::from_static("content-type"), json));
+    }
+    Ok(headers)
 }
+
+/// Whom a request goes to. `Display` is all that messages show of a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    secure: bool,
+    /// As the URL has it, an IPv6 address in brackets.
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    fn of(url: &str, provider: LlmProvider) -> Result<Self, Error> {
+        url.parse::<Uri>()
+            .ok()
+            .as_ref()
+            .and_then(Self::of_uri)
+            .ok_or_else(|| {
+                let message = "the URL is none; it must look like https://host/path";
+                Error::Config(Failure::new(provider, message))
+            })
+    }
+
+    fn of_uri(uri: &Uri) -> Option<Self> {
+        let secure = match uri.scheme_str()? {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        let authority = uri.authority()?;
+        let standard = if secure { 443 } else { 80 };
+        // ureq takes a port that is too large for none.
+        let port = match authority.as_str().rsplit_once(':') {
+            Some((_, port)) if !port.contains(']') => port.parse().ok()?,
+            _ => standard,
+        };
+        let host = authority.host().to_ascii_lowercase();
+        (!host.is_empty()).then_some(Self { secure, host, port })
+    }
+
+    fn bare_host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    fn is_loopback(&self) -> bool {
+        let host = self.bare_host().trim_end_matches('.');
+        match host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => host == "localhost" || host.ends_with(".localhost"),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// What every message about a request needs.
+#[derive(Debug, Clone)]
+struct Context {
+    origin: Origin,
+    provider: LlmProvider,
+    limits: Limits,
+}
+
+impl Context {
+    /// What to make of an answer, by its status and its headers.
+    fn answer(
+        self,
+        response: Response<ureq::Body>,
+        connection: Connection,
+        request: &Request,
+        cancel: &CancelHandle,
+    ) -> Result<Answer, Error> {
+        let (head, body) = response.into_parts();
+        let clean = |value: &HeaderValue| {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            truncated(&one_line(&scrub(&text, &request.secrets)), KEPT).to_owned()
+        };
+        let request_id = REQUEST_IDS
+            .iter()
+            .find_map(|name| head.headers.get(*name))
+            .map(clean);
+        let encoding = encoding(&head.headers).map(|value| clean(&value));
+        let status = head.status.as_u16();
+        let mut body = Body(Source::Connection(Box::new(Link {
+            reader: body.into_reader(),
+            connection: Some(connection),
+            cancel: cancel.clone(),
+            context: self.clone(),
+            end: None,
+        })));
+        if status == 200 {
+            if let Some(encoding) = encoding {
+                let message = format!(
+                    "the answer of {} is encoded ({encoding}), though that was not asked for",
+                    self.origin
+                );
+                return Err(Error::Decode(Failure::new(self.provider, message)));
+            }
+            body.phase(|connection| connection.line.body());
+            let rate_limit = head
+                .headers
+                .iter()
+                .filter(|(name, _)| name.as_str().contains("ratelimit"))
+                .map(|(name, value)| (name.as_str().to_owned(), clean(value)))
+                .collect();
+            return Ok(Answer {
+                request_id,
+                rate_limit,
+                body,
+            });
+        }
+
+        let text = match status {
+            // There is none, or it is of no use.
+            101 | 204 | 205 | 300..400 => String::new(),
+            _ if encoding.is_some() => String::new(),
+            _ => scrub(&body.error_text()?, &request.secrets),
+        };
+        let mut error = api_error(self.provider, Some(status), &text);
+        match status {
+            300..400 => {
+                error.message = match head.headers.get("location") {
+                    None => "a redirect that does not say where to".to_owned(),
+                    Some(location) => match redirect_target(location) {
+                        Some(target) => format!(
+                            "a redirect to {target}, which was not followed; if that is right, make \
+                             it the base URL"
+                        ),
+                        None => "a redirect on the same server, which was not followed; check the \
+                                 base URL's path"
+                            .to_owned(),
+                    },
+                };
+            }
+            100..300 => {
+                error.kind = ErrorKind::Decode;
+                error.message = "this is no stream; check the base URL".to_owned();
+            }
+            _ if text.is_empty() => {
+                if let Some(encoding) = encoding {
+                    error.message = format!("the error is encoded ({encoding})");
+                }
+            }
+            _ => {}
+        }
+        let text = |name: &str| head.headers.get(name)?.to_str().ok();
+        error.retry_after = retry::asked(text).or(error.retry_after);
+        error.should_retry = text("x-should-retry").and_then(|text| text.trim().parse().ok());
+        error.request_id = request_id.or(error.request_id);
+        Err(Error::Api(Box::new(error)))
+    }
+}
+
+/// The encodings of the body, where there are any.
+fn encoding(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all("content-encoding").iter();
+    let is_plain = |value: &&HeaderValue| {
+        let text = value.to_str().unwrap_or("?").trim();
+        !(text.is_empty() || text.eq_ignore_ascii_case("identity"))
+    };
+    values.find(is_plain).cloned()
+}
+
+/// The origin of a redirect's target; `None` if that is on the same server. The rest of the URL is not
+/// shown: it may hold what the request held.
+fn redirect_target(location: &HeaderValue) -> Option<String> {
+    let location = location.to_str().ok()?;
+    let uri = location
+        .strip_prefix("//")
+        .map(|rest| format!("https://{rest}"));
+    let uri: Uri = uri.as_deref().unwrap_or(location).parse().ok()?;
+    let target = Origin::of_uri(&uri)?;
+    let scheme = if target.secure { "https" } else { "http" };
+    Some(one_line(&format!("{scheme}://{target}")))
+}
+
+/// The body of an answer, or another source of the same bytes.
+pub(crate) struct Body(Source);
+
+enum Source {
+    Connection(Box<Link>),
+    Reader(Option<Box<dyn Read + Send>>),
+}
+
+/// A body that comes over a connection.
+struct Link {
+    reader: ureq::BodyReader<'static>,
+    /// Until it is given back.
+    connection: Option<Connection>,
+    cancel: CancelHandle,
+    context: Context,
+    /// How reading ended. ureq reads on after an error as if the body had ended well.
+    end: Option<Result<(), Error>>,
+}
+
+impl Body {
+    /// A recording, a pipe, another client's body.
+    pub(crate) fn from_reader(reader: impl Read + Send + 'static) -> Self {
+        Self(Source::Reader(Some(Box::new(reader))))
+    }
+
+    /// Reads what there is, and waits if there is nothing; 0 is the end. After an error it is final.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        match &mut self.0 {
+            Source::Connection(link) => link.read(buffer),
+            Source::Reader(source) => {
+                let Some(reader) = source else { return Ok(0) };
+                let read = uninterrupted(reader, buffer);
+                if !matches!(read, Ok(1..)) {
+                    *source = None;
+                }
+                read.map_err(failure::of_reader)
+            }
+        }
+    }
+
+    /// From now on, reading ends at `deadline` at the latest: after a finish reason, little is to come.
+    pub(crate) fn tail(&mut self, deadline: Instant) {
+        self.phase(|connection| connection.line.until(Some(deadline)));
+    }
+
+    /// After the end marker, reads on as far as it costs next to nothing, so that the connection can be
+    /// used again. A server that lingers is not waited for.
+    pub(crate) fn finish(mut self) {
+        self.phase(|connection| connection.line.until(after(REST_TIME)));
+        let Source::Connection(link) = &mut self.0 else {
+            return;
+        };
+        let mut buffer = [0; 2048];
+        let mut rest = 0;
+        while rest <= REST
+            && let Ok(read @ 1..) = link.read(&mut buffer)
+        {
+            rest += read;
+        }
+    }
+
+    /// The body of an error, as much as comes in its time.
+    fn error_text(&mut self) -> Result<String, Error> {
+        self.phase(|connection| connection.line.until(after(ERROR_TIME)));
+        let mut text = Vec::new();
+        let mut buffer = [0; 4096];
+        while (text.len() as u64) < ERROR_BODY {
+            match self.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => text.extend(buffer.iter().take(read)),
+                Err(cancelled @ Error::Cancelled(_)) => return Err(cancelled),
+                // The status says more than a body that does not end.
+                Err(_) => break,
+            }
+        }
+        text.truncate(ERROR_BODY as usize);
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn phase(&self, enter: impl FnOnce(&Connection)) {
+        if let Source::Connection(link) = &self.0
+            && let Some(connection) = &link.connection
+        {
+            enter(connection);
+        }
+    }
+}
+
+impl Link {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        match &self.end {
+            Some(end) => return end.clone().map(|()| 0),
+            None if buffer.is_empty() => return Ok(0),
+            None => {}
+        }
+        let read = uninterrupted(&mut self.reader, buffer);
+        // A socket that was shut down reads like a body that has ended.
+        if !matches!(read, Ok(1..)) && self.cancel.is_cancelled() {
+            return self.ends(Err(self.context.cancelled()));
+        }
+        match read {
+            Ok(0) => {
+                if let Some(connection) = self.connection.take() {
+                    self.cancel.detach();
+                    warm::give(connection);
+                }
+                self.ends(Ok(()))
+            }
+            Ok(read) => Ok(read),
+            Err(error) => {
+                let phase = self
+                    .connection
+                    .as_ref()
+                    .map(|connection| connection.line.phase());
+                let error = self.context.cut(error.into(), phase);
+                self.ends(Err(error))
+            }
+        }
+    }
+
+    fn ends(&mut self, end: Result<(), Error>) -> Result<usize, Error> {
+        self.end = Some(end.clone());
+        end.map(|()| 0)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+fn uninterrupted(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ mod retry;
 mod sse;
 mod stream;
 mod terminal;
+mod transport;
 
 pub use cancel::CancelHandle;
 pub use chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};

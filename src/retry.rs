@@ -1,5 +1,120 @@
-//! stub
-use crate::{config::GenerationConfig, error::Error};
-pub(crate) fn again(_: &Error, _: u32, _: &GenerationConfig) -> Option<std::time::Duration> {
-    None
+//! Whether to try again, and when. Pure policy; nobody waits here.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::config::GenerationConfig;
+use crate::error::{Error, ErrorKind};
+
+/// The first wait; each further one is twice as long, up to the last.
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(8);
+
+/// How long to wait before the next try; `None` if there is to be none. `retries` is how many there were.
+///
+/// It is for a request of which no chunk has been handed out. What cannot get better is not tried again,
+/// and neither is what ran out of time: the provider may still be at work on it, and be paid for it.
+pub(crate) fn again(error: &Error, retries: u32, config: &GenerationConfig) -> Option<Duration> {
+    if retries >= config.max_retries || !is_worth_it(error) {
+        return None;
+    }
+    // Between 0 and 1. Clients that failed together must not come back together.
+    let chance = RandomState::new().hash_one(retries) as f64 / u64::MAX as f64;
+    match error.retry_after() {
+        Some(asked) if asked > config.max_retry_wait => None,
+        // Not before it was asked for.
+        Some(asked) => Some(asked + asked.min(LONGEST).mul_f64(0.1 * chance)),
+        None => {
+            let wait = FIRST.saturating_mul(1 << retries.min(16)).min(LONGEST);
+            Some(wait.mul_f64(0.5 + 0.5 * chance))
+        }
+    }
+}
+
+fn is_worth_it(error: &Error) -> bool {
+    let Error::Api(api) = error else {
+        return matches!(error, Error::Network(_)) && error.is_retryable();
+    };
+    let is_known = match api.status {
+        Some(status) => matches!(status, 408 | 409 | 429 | 500..600),
+        // The first event of a stream was an error; its kind decides.
+        None => true,
+    };
+    let may_pass = matches!(
+        api.kind,
+        ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::Server
+    );
+    // A server's advice counts only where a retry makes sense at all.
+    is_known
+        && match api.should_retry.filter(|_| api.status.is_some()) {
+            Some(advice) => advice && api.kind != ErrorKind::Quota,
+            None => may_pass,
+        }
+}
+
+/// The wait that an answer's headers ask for.
+///
+/// `retry-after-ms` is OpenAI's and more exact than [`Retry-After`](https://httpwg.org/specs/rfc9110.html#field.retry-after),
+/// which is a number of seconds or a date. The date is read against the answer's own, since clocks differ.
+pub(crate) fn asked<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<Duration> {
+    if let Some(wait) = header("retry-after-ms").and_then(|text| number(text, 1e-3)) {
+        return Some(wait);
+    }
+    let text = header("retry-after")?;
+    number(text, 1.0).or_else(|| {
+        let now = || Some(SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs());
+        let now = header("date").and_then(date).or_else(now)?;
+        Some(Duration::from_secs(date(text)?.saturating_sub(now)))
+    })
+}
+
+/// A number of digits, with or without a fraction. Anything else, such as `inf`, is nonsense.
+fn number(text: &str, unit: f64) -> Option<Duration> {
+    let text = text.trim();
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let seconds = unit * text.parse::<f64>().ok().filter(|_| is_number)?;
+    // Longer than anybody waits, and short enough to reckon with.
+    Some(Duration::from_secs_f64(seconds.min(1e9)))
+}
+
+/// A date in one of the [three forms of HTTP](https://httpwg.org/specs/rfc9110.html#http.date), as
+/// seconds since 1970.
+fn date(text: &str) -> Option<u64> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    // `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT`, `Sun Nov  6 08:49:37 1994`
+    let parts: Vec<&str> = text
+        .split(|c: char| c.is_ascii_whitespace() || c == ',' || c == '-')
+        .filter(|part| !part.is_empty())
+        .collect();
+    let (day, month, year, time) = match *parts.as_slice() {
+        [_, day, month, year, time, "GMT" | "UTC"] => (day, month, year, time),
+        [_, month, day, time, year] => (day, month, year, time),
+        _ => return None,
+    };
+    let month = MONTHS.find(month).filter(|_| month.len() == 3)? as u64 / 3 + 1;
+    let day: u64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let year: u64 = match (year.len(), year.parse().ok()?) {
+        (2, year @ 0..70) => 2000 + year,
+        (2, year) => 1900 + year,
+        (4, year @ 1970..) => year,
+        _ => return None,
+    };
+    let mut seconds = 0;
+    let mut fields = time.split(':');
+    for _ in 0..3 {
+        let field: u64 = fields.next()?.parse().ok().filter(|field| *field <= 60)?;
+        seconds = seconds * 60 + field;
+    }
+    // Years begin in March, so that a leap day comes last.
+    let (years, months) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days =
+        years * 365 + years / 4 - years / 100 + years / 400 + (months * 153 + 2) / 5 + day - 1;
+    // 719,468 days lie between March of the year 0 and 1970.
+    Some(days.checked_sub(719_468)? * 86_400 + seconds)
 }

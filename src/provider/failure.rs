@@ -99,6 +99,7 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         request_id: field("request_id"),
         retry_after,
         body: truncated(body, KEPT).to_owned(),
+        should_retry: None,
         partial: None,
     }
 }

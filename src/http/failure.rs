@@ -1,0 +1,237 @@
+//! What went wrong, in one line: with whom, why, and what to do.
+
+use std::io;
+use std::time::Duration;
+
+use ureq::{Error as UreqError, Timeout};
+
+use super::Context;
+use super::warm::Connection;
+use crate::error::{Error, Failure};
+use crate::transport::{Fault, Phase, is_disconnect};
+
+impl Context {
+    pub(super) fn cancelled(&self) -> Error {
+        Error::Cancelled(Failure::new(self.provider, "cancelled"))
+    }
+
+    /// Why there is no answer.
+    pub(super) fn no_answer(&self, error: UreqError, connection: &Connection) -> Error {
+        let origin = &self.origin;
+        let proxy = connection.settings.proxy.as_ref();
+        let proxy = proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
+        let proxy = proxy.as_deref().unwrap_or("(none)");
+        let whom = |by_proxy: bool| match by_proxy {
+            true => format!("the proxy {proxy}"),
+            false => origin.to_string(),
+        };
+        let phase = connection.line.phase();
+        match error {
+            UreqError::Timeout(reason) => self.timeout(reason, Some(phase)),
+            UreqError::Other(fault) => match fault.downcast::<Fault>() {
+                Ok(fault) => match *fault {
+                    Fault::Name { host, source } => {
+                        let message = format!("there is no address for {host}; check the URL");
+                        self.network(message, source)
+                    }
+                    Fault::Connect { proxy: by, source } => {
+                        self.no_connection(by, &whom(by), source)
+                    }
+                    Fault::Tls { proxy: by, source } => self.no_session(&whom(by), source),
+                    Fault::Preamble => self.undecodable("does not end", None),
+                    Fault::Broken(error) => self.network(self.broken(), error.into()),
+                    Fault::Interrupted => self.cancelled(),
+                },
+                Err(_) => self.failed("the request failed"),
+            },
+            UreqError::Io(error) if is_disconnect(&error) => {
+                let message = format!("{origin} closed the connection before it answered");
+                self.network(message, error.into())
+            }
+            error @ UreqError::Protocol(_) => {
+                let why = "is not HTTP; check the URL's scheme and port";
+                self.undecodable(why, Some(error))
+            }
+            UreqError::LargeResponseHeader(..) => self.undecodable("is too large", None),
+            // Its text would show the URL.
+            UreqError::BadUri(_) | UreqError::RequireHttpsOnly(_) => {
+                self.refused_by_us("the URL is none")
+            }
+            UreqError::TlsRequired => {
+                self.refused_by_us("https needs the crate's feature `rustls`")
+            }
+            UreqError::Http(_) => {
+                self.refused_by_us("a header or the URL has a character it may not have")
+            }
+            error => self.network(format!("the request to {origin} failed"), error),
+        }
+    }
+
+    /// Why an answer ends where it does.
+    pub(super) fn cut(&self, error: UreqError, phase: Option<Phase>) -> Error {
+        match error {
+            UreqError::Timeout(reason) => self.timeout(reason, phase),
+            UreqError::Other(fault) => match fault.downcast::<Fault>() {
+                Ok(fault) => match *fault {
+                    Fault::Broken(error) => self.network(self.broken(), error.into()),
+                    _ => self.failed(&self.broken()),
+                },
+                Err(_) => self.failed(&self.broken()),
+            },
+            UreqError::Io(error) => self.network(self.broken(), error.into()),
+            UreqError::BodyStalled => self.failed(&self.broken()),
+            error => {
+                let message = format!("the answer of {} is not well-formed HTTP", self.origin);
+                self.network(message, error)
+            }
+        }
+    }
+
+    fn broken(&self) -> String {
+        format!(
+            "the connection to {} broke in the middle of the answer",
+            self.origin
+        )
+    }
+
+    fn timeout(&self, reason: Timeout, phase: Option<Phase>) -> Error {
+        let origin = &self.origin;
+        let shown = |time: Duration| format!("{time:?}");
+        let message = match (phase, reason) {
+            (Some(Phase::Connect(_)), _) => {
+                let time = shown(self.limits.connect);
+                format!("no connection to {origin} within {time} (connect_timeout)")
+            }
+            (Some(Phase::Head(_)), Timeout::PerWrite) => {
+                let time = shown(self.limits.idle);
+                format!("{origin} read nothing of the request for {time} (idle_timeout)")
+            }
+            (Some(Phase::Head(_)), _) => {
+                let time = shown(self.limits.first_byte);
+                format!("no answer from {origin} within {time} (first_byte_timeout)")
+            }
+            (_, Timeout::PerRead | Timeout::PerWrite) => {
+                let time = shown(self.limits.idle);
+                format!("nothing came from {origin} for {time} (idle_timeout)")
+            }
+            _ => format!("the answer of {origin} did not end in time"),
+        };
+        Error::Timeout(Failure::new(self.provider, message))
+    }
+
+    fn no_connection(&self, by_proxy: bool, whom: &str, source: UreqError) -> Error {
+        let origin = &self.origin;
+        match source {
+            UreqError::ConnectProxyFailed(reason) => {
+                // ureq writes the status as `407/407`.
+                let status: Option<u16> = reason
+                    .rsplit(['/', ' '])
+                    .next()
+                    .and_then(|status| status.parse().ok());
+                match status {
+                    Some(407) => self.permanent(format!(
+                        "{whom} wants another user and password for {origin} (407)"
+                    )),
+                    Some(status @ ..500) => {
+                        self.permanent(format!("{whom} refuses to connect to {origin} ({status})"))
+                    }
+                    Some(status) => {
+                        self.failed(&format!("{whom} could not connect to {origin} ({status})"))
+                    }
+                    None => self.failed(&format!("{whom} did not connect to {origin}")),
+                }
+            }
+            UreqError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                let message = match by_proxy {
+                    true => format!("{whom} refused the connection; is it running?"),
+                    false => format!("{whom} refused the connection; is the server running?"),
+                };
+                self.network(message, error.into())
+            }
+            source if by_proxy => {
+                self.network(format!("{whom} did not connect to {origin}"), source)
+            }
+            source => self.network(format!("cannot connect to {whom}"), source),
+        }
+    }
+
+    fn no_session(&self, whom: &str, source: UreqError) -> Error {
+        let text = source.to_string();
+        let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        let message = if says(&["UnknownIssuer", "CaUsedAsEndEntity"]) {
+            format!(
+                "the certificate of {whom} was issued by nobody that is trusted; if it should be, name \
+                 the authority's file in ca_file or SSL_CERT_FILE"
+            )
+        } else if says(&["NotValidForName", "not valid for name", "valid for"]) {
+            format!("the certificate of {whom} is for another host; check the URL")
+        } else if says(&["Expired", "expired"]) {
+            format!("the certificate of {whom} has expired; check this machine's clock, too")
+        } else if says(&["NotValidYet", "not valid yet"]) {
+            format!("the certificate of {whom} is not valid yet; check this machine's clock")
+        } else if says(&["invalid peer certificate"]) {
+            format!("the certificate of {whom} is not valid")
+        } else if says(&["corrupt message"]) {
+            format!("{whom} does not speak TLS; check the URL's port, or use http://")
+        } else if says(&[
+            "CertificateRequired",
+            "BadCertificate",
+            "client certificate",
+        ]) {
+            format!("{whom} does not accept the client's certificate (client_certificate)")
+        } else {
+            match &source {
+                UreqError::Io(error) if is_disconnect(error) => {
+                    let message = format!("{whom} closed the connection during the TLS handshake");
+                    return self.network(message, source);
+                }
+                _ => format!("no TLS session with {whom}"),
+            }
+        };
+        let failure = Failure::new(self.provider, message).permanent();
+        Error::Network(caused(failure, source))
+    }
+
+    fn undecodable(&self, why: &str, source: Option<UreqError>) -> Error {
+        let message = format!("the head of the answer of {} {why}", self.origin);
+        let failure = Failure::new(self.provider, message);
+        Error::Decode(match source {
+            Some(source) => caused(failure, source),
+            None => failure,
+        })
+    }
+
+    fn network(&self, message: String, source: UreqError) -> Error {
+        Error::Network(caused(Failure::new(self.provider, message), source))
+    }
+
+    fn failed(&self, message: &str) -> Error {
+        Error::Network(Failure::new(self.provider, message))
+    }
+
+    fn permanent(&self, message: String) -> Error {
+        Error::Network(Failure::new(self.provider, message).permanent())
+    }
+
+    fn refused_by_us(&self, message: &str) -> Error {
+        Error::Config(Failure::new(self.provider, message))
+    }
+}
+
+/// What another client's reader, a pipe or a file says.
+pub(super) fn of_reader(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            Error::Timeout(Failure::new(None, "the reader gave up waiting").caused_by(error))
+        }
+        _ => Error::Network(Failure::new(None, "the reader failed").caused_by(error)),
+    }
+}
+
+/// Adds the cause: the system's own error where there is one.
+fn caused(failure: Box<Failure>, source: UreqError) -> Box<Failure> {
+    match source {
+        UreqError::Io(error) => failure.caused_by(error),
+        source => failure.caused_by(source),
+    }
+}

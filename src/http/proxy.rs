@@ -1,0 +1,244 @@
+//! Which proxy to use: as the configuration says, or as curl reads the environment.
+
+use std::net::IpAddr;
+
+use ureq::Proxy as UreqProxy;
+
+use super::Origin;
+use crate::config::{GenerationConfig, Proxy, without_secrets};
+use crate::environment::Environment;
+use crate::error::{Error, Failure};
+use crate::provider::LlmProvider;
+
+/// The URL of the proxy for a request to `origin`; `None` to go directly.
+///
+/// A proxy that the configuration names is used for everything. One from the environment is never used
+/// for this machine itself: a local model would be out of its reach.
+pub(super) fn choose(
+    origin: &Origin,
+    provider: LlmProvider,
+    config: &GenerationConfig,
+) -> Result<Option<UreqProxy>, Error> {
+    let (url, from) = match &config.proxy {
+        Proxy::Direct => return Ok(None),
+        Proxy::Url(url) => (url.clone(), "proxy"),
+        Proxy::Environment => match from_environment(origin, &config.environment) {
+            Some(found) => found,
+            None => return Ok(None),
+        },
+    };
+    let refuse = |why: &str| {
+        let shown = without_secrets(&url);
+        let message = format!("the proxy {shown:?} ({from}) {why}");
+        Err(Error::Config(Failure::new(provider, message)))
+    };
+    if url.starts_with("https:") && cfg!(not(feature = "rustls")) {
+        return refuse("speaks TLS, which needs the crate's feature `rustls`");
+    }
+    match UreqProxy::new(url.trim()) {
+        Ok(proxy) if !proxy.host().is_empty() => Ok(Some(proxy)),
+        _ => refuse("is no URL such as http://host:3128 or socks5://host:1080"),
+    }
+}
+
+/// The proxy that the environment names for `origin`, and the variable that names it.
+fn from_environment(origin: &Origin, environment: &Environment) -> Option<(String, &'static str)> {
+    // `HTTP_PROXY` is not read: in a CGI program, it holds what the client sent as its header `Proxy`.
+    let names: &[&'static str] = if origin.secure {
+        &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+    } else {
+        &["http_proxy", "all_proxy", "ALL_PROXY"]
+    };
+    let found = names
+        .iter()
+        .find_map(|&name| Some((environment.get(name)?, name)))?;
+    let exceptions = ["no_proxy", "NO_PROXY"]
+        .iter()
+        .find_map(|name| environment.get(name));
+    let direct = origin.is_loopback() || is_exception(origin, &exceptions.unwrap_or_default());
+    (!direct).then_some(found)
+}
+
+/// Whether `NO_PROXY` names the origin: by `*`, its address, a network that holds it, its name or a name
+/// that it ends in, each with or without a port.
+fn is_exception(origin: &Origin, exceptions: &str) -> bool {
+    let host = origin
+        .bare_host()
+        .trim_end_matches('.')
+        .to_ascii_lowercase();
+    let address: Option<IpAddr> = host.parse().ok();
+    exceptions
+        .split(|c: char| c == ',' || c.is_ascii_whitespace())
+        .filter(|entry| !entry.is_empty())
+        .any(|entry| {
+            let (name, port) = split_port(entry);
+            if port.is_some_and(|port| port != origin.port) {
+                return false;
+            }
+            match address {
+                _ if name == "*" => true,
+                Some(address) => holds(name, address),
+                None => {
+                    let name = name.trim_start_matches('*').trim_start_matches('.');
+                    let name = name.trim_end_matches('.').to_ascii_lowercase();
+                    let before = host.strip_suffix(&name);
+                    !name.is_empty()
+                        && before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+                }
+            }
+        })
+}
+
+/// An entry's host and port. An IPv6 address has a port only behind brackets.
+fn split_port(entry: &str) -> (&str, Option<u16>) {
+    if let Some((host, rest)) = entry
+        .strip_prefix('[')
+        .and_then(|entry| entry.split_once(']'))
+    {
+        return (
+            host,
+            rest.strip_prefix(':').and_then(|port| port.parse().ok()),
+        );
+    }
+    match entry.split_once(':') {
+        Some((host, port)) if !port.contains(':') => match port.parse() {
+            Ok(port) => (host, Some(port)),
+            Err(_) => (entry, None),
+        },
+        _ => (entry, None),
+    }
+}
+
+/// Whether `network`, an address with or without the length of a prefix, holds `address`.
+fn holds(network: &str, address: IpAddr) -> bool {
+    let (start, length) = network.split_once('/').unwrap_or((network, "128"));
+    let (Ok(start), Ok(length)) = (start.parse(), length.parse::<u32>()) else {
+        return false;
+    };
+    match (start, address) {
+        (IpAddr::V4(start), IpAddr::V4(address)) => {
+            let shift = 32_u32.saturating_sub(length);
+            let differing = start.to_bits() ^ address.to_bits();
+            differing.checked_shr(shift).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(start), IpAddr::V6(address)) => {
+            let shift = 128_u32.saturating_sub(length);
+            let differing = start.to_bits() ^ address.to_bits();
+            differing.checked_shr(shift).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(url: &str, variables: &[(&str, &str)]) -> Option<String> {
+        let origin = Origin::of(url, LlmProvider::Local).unwrap();
+        let environment = Environment::from_iter(variables.iter().copied());
+        from_environment(&origin, &environment).map(|(url, _)| url)
+    }
+
+    #[test]
+    fn the_environment_is_read_as_curl_reads_it() {
+        for (url, variables, expected) in [
+            ("https://a.com", &[][..], None),
+            ("https://a.com", &[("ALL_PROXY", "p")], Some("p")),
+            ("https://a.com", &[("HTTPS_PROXY", "p")], Some("p")),
+            (
+                "https://a.com",
+                &[("HTTPS_PROXY", "P"), ("https_proxy", "p")],
+                Some("p"),
+            ),
+            (
+                "https://a.com",
+                &[("all_proxy", "x"), ("https_proxy", "p")],
+                Some("p"),
+            ),
+            ("https://a.com", &[("http_proxy", "p")], None),
+            ("http://a.com", &[("http_proxy", "p")], Some("p")),
+            ("http://a.com", &[("HTTP_PROXY", "p")], None),
+            ("http://a.com", &[("https_proxy", "p")], None),
+            ("http://localhost:1", &[("ALL_PROXY", "p")], None),
+            ("http://a.localhost", &[("ALL_PROXY", "p")], None),
+            ("http://127.9.9.9", &[("ALL_PROXY", "p")], None),
+            ("http://[::1]:1", &[("ALL_PROXY", "p")], None),
+            ("http://10.0.0.1", &[("ALL_PROXY", "p")], Some("p")),
+            (
+                "https://a.com",
+                &[("ALL_PROXY", "p"), ("NO_PROXY", "a.com")],
+                None,
+            ),
+            (
+                "https://a.com",
+                &[("ALL_PROXY", "p"), ("NO_PROXY", "a.com"), ("no_proxy", "b")],
+                Some("p"),
+            ),
+        ] {
+            assert_eq!(
+                chosen(url, variables).as_deref(),
+                expected,
+                "{url} {variables:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_proxy_names_hosts_suffixes_networks_and_ports() {
+        for (host, exceptions, direct) in [
+            ("a.com", "*", true),
+            ("a.com", "b.com, a.com", true),
+            ("a.com", "b.com\ta.com", true),
+            ("A.com", "a.COM", true),
+            ("x.a.com", "a.com", true),
+            ("x.a.com", ".a.com", true),
+            ("x.a.com", "*.a.com", true),
+            ("a.com", ".a.com", true),
+            ("a.com.", "a.com", true),
+            ("a.com", "a.com.", true),
+            ("ba.com", "a.com", false),
+            ("a.com", "x.a.com", false),
+            ("a.com", " , .,", false),
+            ("a.com:8080", "a.com:8080", true),
+            ("a.com:8081", "a.com:8080", false),
+            ("a.com", "a.com:443", true),
+            ("a.com", "a.com:x", false),
+            ("10.1.2.3", "10.1.2.3", true),
+            ("10.1.2.3", "10.0.0.0/8", true),
+            ("10.1.2.3", "10.1.0.0/16,x", true),
+            ("10.1.2.3", "10.2.0.0/16", false),
+            ("10.1.2.3", "0.0.0.0/0", true),
+            ("10.1.2.3", "2.3", false),
+            ("10.1.2.3:90", "10.1.2.3:90", true),
+            ("[2001:db8::1]", "2001:db8::1", true),
+            ("[2001:db8::1]", "2001:db8::/32", true),
+            ("[2001:db8::1]", "[2001:db8::1]:443", true),
+            ("[2001:db8::1]", "2001:db9::/32", false),
+        ] {
+            let origin = Origin::of(&format!("https://{host}/v1"), LlmProvider::Local).unwrap();
+            assert_eq!(
+                is_exception(&origin, exceptions),
+                direct,
+                "{host} {exceptions}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_is_none_is_refused_without_its_password() {
+        let origin = Origin::of("https://a.com", LlmProvider::Local).unwrap();
+        for url in [
+            "ftp://user:hunter2@host:1",
+            "http://user:hunter2@",
+            "http://user:hunter2@ho st",
+        ] {
+            let config = GenerationConfig::new("m").proxy(Proxy::Url(url.to_owned()));
+            let error = choose(&origin, LlmProvider::Local, &config)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("socks5://"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

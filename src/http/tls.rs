@@ -1,0 +1,156 @@
+//! Whom to trust, and who we are: TLS settings, shared between agents.
+//!
+//! Building one takes about a millisecond and lets sessions be resumed, so each is kept.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector, Transport};
+
+use super::Settings;
+use crate::error::{Error, Failure};
+use crate::provider::LlmProvider;
+
+/// How many settings are kept. A program has one or two.
+const KEPT: usize = 8;
+
+/// Settings, and the connector that has seen no others: it keeps what it makes of the first.
+#[derive(Clone)]
+pub(super) struct Tls {
+    pub(super) config: TlsConfig,
+    pub(super) connector: SharedConnector,
+}
+
+#[derive(Clone, PartialEq)]
+struct Source {
+    ca_file: Option<Stamped>,
+    client_certificate: Option<Stamped>,
+}
+
+/// A file as it was: certificates are renewed while programs run.
+#[derive(Clone, PartialEq)]
+struct Stamped {
+    path: PathBuf,
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+static MADE: Mutex<Vec<(Source, Tls)>> = Mutex::new(Vec::new());
+
+pub(super) fn tls(settings: &Settings, provider: LlmProvider) -> Result<Tls, Error> {
+    let stamp = |path: &Option<PathBuf>, option| {
+        let path = path.as_deref();
+        path.map(|path| stamped(path, option, provider)).transpose()
+    };
+    let source = Source {
+        ca_file: stamp(&settings.ca_file, "ca_file")?,
+        client_certificate: stamp(&settings.client_certificate, "client_certificate")?,
+    };
+    let made = || MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, tls)) = made().iter().find(|(known, _)| *known == source) {
+        return Ok(tls.clone());
+    }
+    let roots = match &settings.ca_file {
+        Some(path) => roots(path, provider)?,
+        None if cfg!(feature = "platform-verifier") => RootCerts::PlatformVerifier,
+        None => RootCerts::WebPki,
+    };
+    let client = settings.client_certificate.as_deref();
+    let client = client
+        .map(|path| client_certificate(path, provider))
+        .transpose()?;
+    let tls = Tls {
+        config: TlsConfig::builder()
+            .root_certs(roots)
+            .client_cert(client)
+            .build(),
+        connector: SharedConnector(Arc::default()),
+    };
+    let mut made = made();
+    if made.len() >= KEPT {
+        made.remove(0);
+    }
+    made.push((source, tls.clone()));
+    Ok(tls)
+}
+
+fn stamped(path: &Path, option: &str, provider: LlmProvider) -> Result<Stamped, Error> {
+    let about = path
+        .metadata()
+        .map_err(|e| unreadable(path, option, provider, e))?;
+    Ok(Stamped {
+        path: path.to_owned(),
+        size: about.len(),
+        modified: about.modified().ok(),
+    })
+}
+
+fn roots(path: &Path, provider: LlmProvider) -> Result<RootCerts, Error> {
+    let pem = std::fs::read(path).map_err(|e| unreadable(path, "ca_file", provider, e))?;
+    let certificates: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        let message = format!("{} holds no PEM certificate (ca_file)", path.display());
+        return Err(Error::Config(Failure::new(provider, message)));
+    }
+    Ok(RootCerts::from(certificates))
+}
+
+fn client_certificate(path: &Path, provider: LlmProvider) -> Result<ClientCert, Error> {
+    let option = "client_certificate";
+    let pem = std::fs::read(path).map_err(|e| unreadable(path, option, provider, e))?;
+    let mut chain = Vec::new();
+    let mut key = None;
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => chain.push(certificate),
+            Ok(PemItem::PrivateKey(private)) if key.is_none() => key = Some(private),
+            _ => {}
+        }
+    }
+    match key {
+        Some(key) if !chain.is_empty() => Ok(ClientCert::new_with_certs(&chain, key)),
+        _ => {
+            let message = format!(
+                "{} must hold a PEM certificate and its private key, not encrypted ({option})",
+                path.display()
+            );
+            Err(Error::Config(Failure::new(provider, message)))
+        }
+    }
+}
+
+fn unreadable(path: &Path, option: &str, provider: LlmProvider, error: std::io::Error) -> Error {
+    let message = format!("cannot read {} ({option})", path.display());
+    Error::Config(Failure::new(provider, message).caused_by(error))
+}
+
+/// One connector for many agents.
+#[derive(Clone, Debug)]
+pub(super) struct SharedConnector(Arc<RustlsConnector>);
+
+impl Connector<Box<dyn Transport>> for SharedConnector {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<Box<dyn Transport>>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        // ureq panics over a client certificate that does not belong to its key.
+        let connected = catch_unwind(AssertUnwindSafe(|| self.0.connect(details, chained)));
+        match connected {
+            Ok(connected) => Ok(connected?.map(|transport| Box::new(transport) as _)),
+            Err(_) => Err(ureq::Error::Tls(
+                "the client certificate and its key do not match",
+            )),
+        }
+    }
+}

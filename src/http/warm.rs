@@ -1,0 +1,160 @@
+//! Connections that wait for the next request.
+//!
+//! A running stream has an agent of its own, so that cancelling it touches no other. One that was read to
+//! its end leaves its agent, and with it the connection, in a list for the whole process.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use ureq::config::Config;
+use ureq::{Agent, Proxy};
+
+use super::{Origin, proxy};
+use crate::cancel::{CancelHandle, Interrupt};
+use crate::config::GenerationConfig;
+use crate::error::Error;
+use crate::provider::LlmProvider;
+use crate::transport::{self, Limits, Line};
+
+/// How many connections wait at most.
+const KEPT: usize = 8;
+/// How long one may have waited. Servers close theirs after a minute or more, as a rule.
+const MAX_AGE: Duration = Duration::from_secs(55);
+/// What a socket's, and with TLS also a session's, buffers hold. The head of an answer has to fit into
+/// the first.
+const INPUT: usize = 32 << 10;
+const OUTPUT: usize = 16 << 10;
+
+static WAITING: Mutex<Vec<(Instant, Connection)>> = Mutex::new(Vec::new());
+
+/// All that two requests must have in common to use the same connection.
+#[derive(Clone, PartialEq)]
+pub(super) struct Settings {
+    origin: Origin,
+    pub(super) proxy: Option<Proxy>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) client_certificate: Option<PathBuf>,
+}
+
+impl Settings {
+    pub(super) fn new(
+        origin: &Origin,
+        provider: LlmProvider,
+        config: &GenerationConfig,
+    ) -> Result<Self, Error> {
+        let proxy = proxy::choose(origin, provider, config)?;
+        let variable = || config.environment.get("SSL_CERT_FILE").map(PathBuf::from);
+        let uses_tls = origin.secure || proxy.as_ref().is_some_and(is_secure);
+        Ok(Self {
+            origin: origin.clone(),
+            proxy,
+            // A file that is not needed need not be there.
+            ca_file: config
+                .ca_file
+                .clone()
+                .or_else(variable)
+                .filter(|_| uses_tls),
+            client_certificate: config.client_certificate.clone().filter(|_| uses_tls),
+        })
+    }
+}
+
+fn is_secure(proxy: &Proxy) -> bool {
+    proxy.protocol() == ureq::ProxyProtocol::Https
+}
+
+/// An agent that serves one stream at a time, and so has one connection at most.
+pub(super) struct Connection {
+    pub(super) agent: Agent,
+    pub(super) line: Arc<Line>,
+    pub(super) settings: Settings,
+}
+
+impl Connection {
+    pub(super) fn new(settings: Settings, provider: LlmProvider) -> Result<Self, Error> {
+        let config = Config::builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("kerb-stream/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .input_buffer_size(INPUT)
+            .output_buffer_size(OUTPUT)
+            // A full buffer reads nothing, which would look like a connection that was closed.
+            .max_response_header_size(INPUT - 1)
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            .max_idle_age(2 * MAX_AGE)
+            .proxy(settings.proxy.clone());
+        #[cfg(feature = "rustls")]
+        let (agent, line) = {
+            let tls = super::tls::tls(&settings, provider)?;
+            transport::agent(config.tls_config(tls.config).build(), tls.connector)
+        };
+        #[cfg(not(feature = "rustls"))]
+        let (agent, line) = {
+            let _ = provider;
+            transport::agent(config.build(), transport::Plain)
+        };
+        Ok(Self {
+            agent,
+            line,
+            settings,
+        })
+    }
+
+    /// A request begins, which `cancel` ends.
+    pub(super) fn begin(&self, limits: Limits, cancel: &CancelHandle) {
+        self.line.begin(limits);
+        let line: Weak<Line> = Arc::downgrade(&self.line);
+        let line: Weak<dyn Interrupt> = line;
+        cancel.attach(line);
+    }
+
+    /// Whether a request failed only because the server had closed the connection before it.
+    pub(super) fn is_stale(&self, error: &ureq::Error) -> bool {
+        matches!(error, ureq::Error::Io(error) if transport::is_disconnect(error))
+            && self.line.is_stale()
+    }
+}
+
+/// A connection that waits for such a request.
+pub(super) fn take(settings: &Settings) -> Option<Connection> {
+    let mut waiting = waiting();
+    let old = expired(&mut waiting);
+    let at = waiting
+        .iter()
+        .rposition(|(_, connection)| connection.settings == *settings);
+    let found = at.map(|at| waiting.remove(at).1);
+    drop(waiting);
+    // Closing a socket may take its time.
+    drop(old);
+    found
+}
+
+/// Keeps a connection whose answer was read to its end, unless the server or somebody has closed it.
+pub(super) fn give(connection: Connection) {
+    if !connection.line.is_open() {
+        return;
+    }
+    let mut waiting = waiting();
+    let old = expired(&mut waiting);
+    let oldest = (waiting.len() >= KEPT).then(|| waiting.remove(0));
+    waiting.push((Instant::now(), connection));
+    drop(waiting);
+    drop((old, oldest));
+}
+
+/// Those that have waited for too long; they stand first.
+fn expired(waiting: &mut Vec<(Instant, Connection)>) -> Vec<(Instant, Connection)> {
+    let fresh = waiting
+        .iter()
+        .position(|(since, _)| since.elapsed() < MAX_AGE);
+    waiting.drain(..fresh.unwrap_or(waiting.len())).collect()
+}
+
+/// No code of others runs under the lock, so a poisoned one is whole.
+fn waiting() -> MutexGuard<'static, Vec<(Instant, Connection)>> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,512 @@
+//! The way to the server: ureq's own connectors, and around them what a stream needs besides.
+//!
+//! ```text
+//!   LineTransport ── limits per phase, counts, names of faults
+//!     └ TLS
+//!        └ Rescue ── an early answer survives a write that fails
+//!           └ proxy or TCP
+//! ```
+//!
+//! It uses ureq's `unversioned` interface, which may change in a minor release; nobody else does.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::time::{Duration as Span, Instant as Moment};
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, ShutdownHandle,
+    SocksConnector, TcpConnector, Transport,
+};
+use ureq::{Agent, Error, Timeout};
+
+use crate::cancel::Interrupt;
+
+/// The most that may come before the head of an answer is whole: twice what a head may have, for the
+/// interim answers that may precede it.
+pub(crate) const MAX_PREAMBLE: usize = 64 << 10;
+
+/// An agent whose connections `line` governs. `tls` comes last in the chain.
+pub(crate) fn agent(config: Config, tls: impl Connector<Box<dyn Transport>>) -> (Agent, Arc<Line>) {
+    let line = Arc::new(Line::default());
+    let chain =
+        ().chain(SocksConnector::default())
+            .chain(ConnectProxyConnector::default())
+            .chain(TcpConnector::default());
+    let connector = LineConnector {
+        line: Arc::clone(&line),
+        chain,
+        tls,
+    };
+    (Agent::with_parts(config, connector, Later), line)
+}
+
+/// The time limits of a request; a deadline that lies beyond the clock's end is none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    pub(crate) connect: Duration,
+    pub(crate) first_byte: Duration,
+    pub(crate) idle: Duration,
+}
+
+/// What a connection is doing, and with it which limit holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Phase {
+    /// Name look-up, connection, the proxy's and the TLS handshake, all under one deadline.
+    Connect(Option<Instant>),
+    /// The request is written and the head of the answer read, under one deadline, since every byte of a
+    /// dripping head would restart a limit on reads.
+    Head(Option<Instant>),
+    /// The body is read. The limit is the same for every read, so that it is set only once.
+    #[default]
+    Body,
+    /// The rest of a body is read.
+    Until(Option<Instant>),
+}
+
+/// What the transport knows and decides about the connections of one agent, which serves one stream at a
+/// time.
+#[derive(Default)]
+pub(crate) struct Line(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    phase: Phase,
+    limits: Limits,
+    /// How many connectors are at work: a proxy's runs inside the target's.
+    depth: u8,
+    /// Whether this request opened a connection.
+    fresh: bool,
+    /// How much of an answer this request has received.
+    received: usize,
+    interrupted: bool,
+    sockets: Vec<Weak<dyn ShutdownHandle>>,
+}
+
+impl Line {
+    /// A request begins; it is not known yet whether a connection is at hand.
+    pub(crate) fn begin(&self, limits: Limits) {
+        let mut state = self.state();
+        state.phase = Phase::Head(after(limits.first_byte));
+        state.limits = limits;
+        state.fresh = false;
+        state.received = 0;
+    }
+
+    /// The head has come, the body begins.
+    pub(crate) fn body(&self) {
+        self.state().phase = Phase::Body;
+    }
+
+    /// From now on, reads end at `deadline` at the latest.
+    pub(crate) fn until(&self, deadline: Option<Instant>) {
+        self.state().phase = Phase::Until(deadline);
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.state().phase
+    }
+
+    /// Whether the request went to a connection of an earlier one and nothing came back: then the server
+    /// had most likely closed it meanwhile.
+    pub(crate) fn is_stale(&self) -> bool {
+        let state = self.state();
+        !state.fresh && state.received == 0
+    }
+
+    /// Whether there is a connection, and nobody has interrupted it.
+    pub(crate) fn is_open(&self) -> bool {
+        let mut state = self.state();
+        state.sockets.retain(|socket| socket.strong_count() > 0);
+        !state.interrupted && !state.sockets.is_empty()
+    }
+
+    /// Makes a socket known before any handshake on it.
+    fn register(&self, socket: Weak<dyn ShutdownHandle>) -> Result<(), Error> {
+        let mut state = self.state();
+        // Under the same lock as the interruption, so that no socket escapes it.
+        if state.interrupted {
+            return Err(Fault::Interrupted.into());
+        }
+        state.sockets.retain(|socket| socket.strong_count() > 0);
+        state.sockets.push(socket);
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.state().interrupted {
+            return Err(Fault::Interrupted.into());
+        }
+        Ok(())
+    }
+
+    /// The limits of the phase for one read or write.
+    fn limit(&self, timeout: NextTimeout) -> NextTimeout {
+        let state = self.state();
+        let idle = Some(Span::Exact(state.limits.idle));
+        let (deadline, reason, per_read, per_write) = match state.phase {
+            Phase::Connect(deadline) => (deadline, Timeout::Connect, None, None),
+            // A server that reads nothing is as dead as one that writes nothing.
+            Phase::Head(deadline) => (deadline, Timeout::RecvResponse, None, idle),
+            Phase::Body => (None, Timeout::RecvBody, idle, idle),
+            Phase::Until(deadline) => (deadline, Timeout::RecvBody, idle, idle),
+        };
+        drop(state);
+        let mut timeout = NextTimeout {
+            per_read,
+            per_write,
+            ..timeout
+        };
+        if let Some(deadline) = deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if timeout.after.is_not_happening() || left < *timeout.after {
+                timeout.after = Span::Exact(left);
+                timeout.reason = reason;
+            }
+        }
+        timeout
+    }
+
+    /// No code of others runs under the lock, so a poisoned one is whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Interrupt for Line {
+    fn interrupt(&self) {
+        let mut state = self.state();
+        state.interrupted = true;
+        let sockets: Vec<_> = state.sockets.iter().filter_map(Weak::upgrade).collect();
+        drop(state);
+        for socket in sockets {
+            socket.shutdown();
+        }
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").finish_non_exhaustive()
+    }
+}
+
+/// The instant that lies so far ahead; `None` if the clock does not reach it.
+pub(crate) fn after(time: Duration) -> Option<Instant> {
+    Instant::now().checked_add(time)
+}
+
+/// What the transport adds to ureq's errors, inside [`Error::Other`].
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The connection ended in the middle of a body. ureq would take some of these for the body's end.
+    Broken(io::Error),
+    /// No connection, or none through the proxy.
+    Connect { proxy: bool, source: Error },
+    /// The stream was cancelled.
+    Interrupted,
+    /// The head of the answer does not end.
+    Preamble,
+    /// There is no address for a name.
+    Name { host: String, source: Error },
+    /// No TLS session, with the target or with the proxy.
+    Tls { proxy: bool, source: Error },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(source) => source.fmt(f),
+            Self::Connect { source, .. } | Self::Name { source, .. } | Self::Tls { source, .. } => {
+                source.fmt(f)
+            }
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::Preamble => f.write_str("the head does not end"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Other(Box::new(fault))
+    }
+}
+
+/// Names an error, unless it was named on its way or is a time limit, which the phase names.
+fn named(error: Error, name: impl FnOnce(Error) -> Fault) -> Error {
+    match error {
+        Error::Timeout(reason) => Error::Timeout(reason),
+        Error::Other(fault) if fault.is::<Fault>() => Error::Other(fault),
+        error => name(error).into(),
+    }
+}
+
+/// Opens connections under the limits of a [`Line`].
+struct LineConnector<C, T> {
+    line: Arc<Line>,
+    chain: C,
+    tls: T,
+}
+
+impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for LineConnector<C, T> {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<Self::Out>, Error> {
+        let mut state = self.line.state();
+        state.depth += 1;
+        state.fresh = true;
+        if state.depth == 1 {
+            state.phase = Phase::Connect(after(state.limits.connect));
+        }
+        let depth = state.depth;
+        drop(state);
+
+        let transport = self.open(details, depth);
+
+        let mut state = self.line.state();
+        state.depth -= 1;
+        if state.depth == 0 && transport.is_ok() {
+            state.phase = Phase::Head(after(state.limits.first_byte));
+        }
+        drop(state);
+        transport.map(Some)
+    }
+}
+
+impl<C: Connector, T: Connector<Box<dyn Transport>>> LineConnector<C, T> {
+    fn open(
+        &self,
+        details: &ConnectionDetails<'_>,
+        depth: u8,
+    ) -> Result<Box<dyn Transport>, Error> {
+        self.line.check()?;
+        let nested = depth > 1;
+        let proxy = details.config.proxy();
+        let needs_address = proxy.is_none_or(|proxy| proxy.resolve_target());
+        let addrs = if details.addrs.is_empty() && needs_address {
+            let limit = self.line.limit(details.timeout);
+            let addrs = Names.resolve(details.uri, details.config, limit)?;
+            self.line.check()?;
+            addrs
+        } else {
+            details.addrs.clone()
+        };
+
+        let theirs = Arc::clone(&details.register_shutdown);
+        let line = Arc::clone(&self.line);
+        let details = ConnectionDetails {
+            uri: details.uri,
+            addrs,
+            config: details.config,
+            request_level: details.request_level,
+            resolver: &Names,
+            now: Moment::now(),
+            timeout: self.line.limit(details.timeout),
+            current_time: Arc::clone(&details.current_time),
+            run_connector: Arc::clone(&details.run_connector),
+            register_shutdown: if nested {
+                theirs
+            } else {
+                Arc::new(move |socket| {
+                    line.register(Weak::clone(&socket))?;
+                    theirs(socket)
+                })
+            },
+        };
+        let transport = self
+            .chain
+            .connect(&details, None)
+            .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
+            .map_err(|source| {
+                let proxy = nested || proxy.is_some();
+                named(source, |source| Fault::Connect { proxy, source })
+            })?;
+        let rescue = Rescue {
+            inner: Box::new(transport),
+            broken: false,
+        };
+        let transport = self
+            .tls
+            .connect(&details, Some(Box::new(rescue)))
+            .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
+            .map_err(|source| {
+                let proxy = nested;
+                named(source, |source| Fault::Tls { proxy, source })
+            })?;
+        Ok(Box::new(LineTransport {
+            line: Arc::clone(&self.line),
+            inner: Box::new(transport),
+            outermost: !nested,
+        }))
+    }
+}
+
+impl<C, T> fmt::Debug for LineConnector<C, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineConnector").finish_non_exhaustive()
+    }
+}
+
+/// Reads and writes under the limits of a [`Line`].
+#[derive(Debug)]
+struct LineTransport {
+    line: Arc<Line>,
+    inner: Box<dyn Transport>,
+    /// Whether what comes is the answer, and not what a proxy passes on.
+    outermost: bool,
+}
+
+impl Transport for LineTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.inner.transmit_output(amount, self.line.limit(timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let before = self.inner.buffers().input().len();
+        let progress = self.inner.await_input(self.line.limit(timeout));
+        let came = self.inner.buffers().input().len().saturating_sub(before);
+        let mut state = self.line.state();
+        match state.phase {
+            Phase::Head(_) if self.outermost => {
+                state.received += came;
+                if state.received > MAX_PREAMBLE {
+                    return Err(Fault::Preamble.into());
+                }
+                progress
+            }
+            Phase::Body | Phase::Until(_) if self.outermost => match progress {
+                Err(Error::Io(error)) => Err(Fault::Broken(error).into()),
+                progress => progress,
+            },
+            _ => progress,
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}
+
+/// Lets an answer be read that came before the request was written: a server that refuses a large body
+/// answers, closes, and so makes the rest of the writing fail. It stands below TLS, which would try the
+/// failed write again before it reads.
+#[derive(Debug)]
+struct Rescue {
+    inner: Box<dyn Transport>,
+    broken: bool,
+}
+
+impl Transport for Rescue {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.broken {
+            return Ok(());
+        }
+        match self.inner.transmit_output(amount, timeout) {
+            Err(Error::Io(error)) if is_disconnect(&error) => {
+                self.broken = true;
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.inner.await_input(timeout)
+    }
+
+    fn is_open(&mut self) -> bool {
+        !self.broken && self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}
+
+/// Stands where TLS would be.
+#[cfg(not(feature = "rustls"))]
+#[derive(Debug)]
+pub(crate) struct Plain;
+
+#[cfg(not(feature = "rustls"))]
+impl Connector<Box<dyn Transport>> for Plain {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails<'_>,
+        chained: Option<Box<dyn Transport>>,
+    ) -> Result<Option<Self::Out>, Error> {
+        Ok(chained)
+    }
+}
+
+/// Whether the other side is gone.
+pub(crate) fn is_disconnect(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::UnexpectedEof
+    )
+}
+
+/// Looks nothing up. ureq asks before it knows whether it needs a connection; [`LineConnector`] asks
+/// [`Names`] when it does.
+#[derive(Debug)]
+struct Later;
+
+impl Resolver for Later {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
+    }
+}
+
+/// Looks names up within a limit. That takes a thread, so what needs no look-up goes without.
+#[derive(Debug)]
+struct Names;
+
+impl Resolver for Names {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        mut timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let host = uri.host().unwrap_or_default();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if bare.parse::<IpAddr>().is_ok() || bare.eq_ignore_ascii_case("localhost") {
+            timeout.after = Span::NotHappening;
+        }
+        let found = DefaultResolver::default().resolve(uri, config, timeout);
+        found.map_err(|source| {
+            let host = host.to_owned();
+            named(source, |source| Fault::Name { host, source })
+        })
+    }
+}
