@@ -380,9 +380,13 @@ impl Body {
         }
     }
 
-    /// From now on, reading ends at `deadline` at the latest: after a finish reason, little is to come.
-    pub(crate) fn tail(&mut self, deadline: Instant) {
-        self.phase(|connection| connection.line.until(Some(deadline)));
+    /// From now on, reading ends at `deadline` at the latest, if there is one: after a finish reason
+    /// little is to come.
+    pub(crate) fn tail(&mut self, deadline: Option<Instant>) {
+        self.phase(|connection| match deadline {
+            Some(_) => connection.line.until(deadline),
+            None => connection.line.body(),
+        });
     }
 
     /// After the end marker, reads on as far as it costs next to nothing, so that the connection can be

@@ -349,7 +349,10 @@ impl Inner {
             },
             State::Asked(_) | State::Given(_) | State::Ended(_) => return Err(error),
         };
-        let Some(wait) = retry::again(&error, self.response.retries, &self.config) else {
+        // That the answer is cut only says that the connection broke.
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+        let cause = cause.filter(|_| matches!(error, Error::Incomplete(_))).unwrap_or(&error);
+        let Some(wait) = retry::again(cause, self.response.retries, &self.config) else {
             return Err(error);
         };
         log::info!("{error}; trying again in {:.1} s", wait.as_secs_f64());
