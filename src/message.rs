@@ -206,6 +206,14 @@ impl Image {
         }
     }
 
+    /// Media type and base64 of a picture that is not to be fetched.
+    pub(crate) fn inline(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Url(url) => url.strip_prefix("data:")?.split_once(";base64,"),
+            Self::Data { media_type, base64 } => Some((media_type, base64)),
+        }
+    }
+
     /// The picture as a URL: its own, or a `data:` URL.
     pub(crate) fn to_url(&self) -> Cow<'_, str> {
         match self {

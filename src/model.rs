@@ -48,6 +48,12 @@ models! {
         MISTRAL_SMALL = "mistral-small-latest",
         CODESTRAL = "codestral-latest",
         MAGISTRAL_MEDIUM = "magistral-medium-latest";
+    Anthropic:
+        CLAUDE_OPUS_5 = "claude-opus-5",
+        CLAUDE_SONNET_5 = "claude-sonnet-5",
+        CLAUDE_OPUS_4_6 = "claude-opus-4-6",
+        CLAUDE_SONNET_4_6 = "claude-sonnet-4-6",
+        CLAUDE_HAIKU_4_5 = "claude-haiku-4-5";
 }
 
 impl ModelName {

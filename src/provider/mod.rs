@@ -58,6 +58,9 @@ protocols! {
     /// [OpenAI Chat Completions](https://platform.openai.com/docs/api-reference/chat): OpenAI, Mistral,
     /// and nearly every server that people run themselves.
     ChatCompletions = chat_completions, "chat_completions";
+    /// [Anthropic Messages](https://platform.claude.com/docs/en/api/messages): Anthropic; llama.cpp,
+    /// vLLM and OpenRouter speak it too.
+    Messages = messages, "messages";
 }
 
 impl fmt::Display for Protocol {
@@ -120,6 +123,87 @@ vendors! {
             "mistral-", "open-mistral", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-",
         ],
         dialect: Dialect::MISTRAL,
+    }
+    /// [Anthropic](https://platform.claude.com/docs), at `ANTHROPIC_BASE_URL` if that is set. The token
+    /// in `ANTHROPIC_AUTH_TOKEN` is used where there is no `ANTHROPIC_API_KEY`.
+    Anthropic {
+        name: "anthropic",
+        base_url: "https://api.anthropic.com/v1",
+        base_url_variable: Some(("ANTHROPIC_BASE_URL", without_version)),
+        key_variables: &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"],
+        bearer_variables: &["ANTHROPIC_AUTH_TOKEN"],
+        model_prefixes: &["claude-"],
+        protocol: Protocol::Messages,
+    }
+    /// [Groq](https://console.groq.com/docs/openai).
+    Groq {
+        name: "groq",
+        base_url: "https://api.groq.com/openai/v1",
+        key_variables: &["GROQ_API_KEY"],
+    }
+    /// [DeepSeek](https://api-docs.deepseek.com).
+    DeepSeek {
+        name: "deepseek",
+        base_url: "https://api.deepseek.com/v1",
+        key_variables: &["DEEPSEEK_API_KEY"],
+        model_prefixes: &["deepseek-"],
+    }
+    /// [xAI](https://docs.x.ai).
+    XAi {
+        name: "xai",
+        base_url: "https://api.x.ai/v1",
+        key_variables: &["XAI_API_KEY"],
+        model_prefixes: &["grok-"],
+    }
+    /// [OpenRouter](https://openrouter.ai/docs).
+    OpenRouter {
+        name: "openrouter",
+        base_url: "https://openrouter.ai/api/v1",
+        key_variables: &["OPENROUTER_API_KEY"],
+    }
+    /// [Together](https://docs.together.ai).
+    Together {
+        name: "together",
+        base_url: "https://api.together.xyz/v1",
+        key_variables: &["TOGETHER_API_KEY"],
+    }
+    /// [Fireworks](https://docs.fireworks.ai).
+    Fireworks {
+        name: "fireworks",
+        base_url: "https://api.fireworks.ai/inference/v1",
+        key_variables: &["FIREWORKS_API_KEY"],
+        model_prefixes: &["accounts/fireworks/"],
+    }
+    /// [Cerebras](https://inference-docs.cerebras.ai).
+    Cerebras {
+        name: "cerebras",
+        base_url: "https://api.cerebras.ai/v1",
+        key_variables: &["CEREBRAS_API_KEY"],
+    }
+    /// [Perplexity](https://docs.perplexity.ai).
+    Perplexity {
+        name: "perplexity",
+        base_url: "https://api.perplexity.ai",
+        key_variables: &["PERPLEXITY_API_KEY", "PPLX_API_KEY"],
+        model_prefixes: &["sonar"],
+    }
+    /// [vLLM](https://docs.vllm.ai) on this machine.
+    Vllm {
+        name: "vllm",
+        base_url: "http://localhost:8000/v1",
+        key_required: false,
+    }
+    /// [LM Studio](https://lmstudio.ai) on this machine.
+    LmStudio {
+        name: "lmstudio",
+        base_url: "http://localhost:1234/v1",
+        key_required: false,
+    }
+    /// [llama.cpp](https://github.com/ggml-org/llama.cpp) on this machine.
+    LlamaCpp {
+        name: "llamacpp",
+        base_url: "http://localhost:8080/v1",
+        key_required: false,
     }
     /// [Ollama](https://ollama.com) on this machine, or at `OLLAMA_HOST`.
     Ollama {
@@ -207,6 +291,9 @@ pub(crate) struct Vendor {
     pub(crate) base_url_variable: Option<(&'static str, fn(&str) -> String)>,
     /// In the order of the vendor's own SDK.
     pub(crate) key_variables: &'static [&'static str],
+    /// Those of them that hold a token, which goes as `Authorization: Bearer` whatever the protocol's
+    /// own header is.
+    pub(crate) bearer_variables: &'static [&'static str],
     /// Whether a request without a key is hopeless.
     pub(crate) key_required: bool,
     /// How the names of its models begin.
@@ -222,6 +309,7 @@ const COMPATIBLE: Vendor = Vendor {
     base_url: "",
     base_url_variable: None,
     key_variables: &[],
+    bearer_variables: &[],
     key_required: true,
     model_prefixes: &[],
     protocol: Protocol::ChatCompletions,
@@ -230,6 +318,12 @@ const COMPATIBLE: Vendor = Vendor {
 
 fn as_given(url: &str) -> String {
     url.to_owned()
+}
+
+/// Anthropic's own tools put the version after what the variable says.
+fn without_version(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    format!("{}/v1", url.strip_suffix("/v1").unwrap_or(url))
 }
 
 /// `OLLAMA_HOST` may be a bare host, a bare port with its colon, a pair of both, or a URL; a server

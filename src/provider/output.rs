@@ -136,6 +136,11 @@ impl Output {
         self.parts.push(Part::Opaque(part));
     }
 
+    /// Counts what a decoder gathers for [`opaque`](Self::opaque) before it is whole.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        self.opaque_bytes += bytes;
+    }
+
     /// What the provider attaches to the latest text or call, and demands back with it.
     pub(crate) fn extra(&mut self, value: Value, bytes: usize) {
         self.opaque_bytes += bytes;

@@ -1,0 +1,525 @@
+//! Anthropic Messages (<https://platform.claude.com/docs/en/api/messages>), which llama.cpp, vLLM and
+//! OpenRouter speak too.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::wire::{Raw, wire};
+use super::{Ask, Decoder, Output, Protocol, Wire};
+use crate::chunk::{FinishReason, Usage};
+use crate::config::{GenerationConfig, Reasoning, ResponseFormat, Tool, ToolChoice};
+use crate::error::Error;
+use crate::message::{Image, Message, MessageRole, Said, ToolCall};
+use crate::sse::Event;
+
+pub(super) const WIRE: Wire = Wire {
+    path: "messages",
+    auth: ("x-api-key", ""),
+    headers: &[("anthropic-version", "2023-06-01")],
+    body,
+    decoder: || Box::<Messages>::default(),
+};
+
+/// Every request has to say how much may be written, thoughts included. This much every Claude since
+/// 3.5 can write; an answer that needs more ends with `Length`.
+const MAX_TOKENS: u32 = 8192;
+
+/// The same where a model thinks as much as it likes; those that can are able to write twice this.
+const MAX_TOKENS_THINKING: u32 = 32_000;
+
+fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
+    let config = ask.config;
+    let mut options = ask.options();
+    let mut body = Map::new();
+    let mut say = |name: &str, value: Value| body.insert(name.to_owned(), value);
+
+    say("model", ask.model.into());
+    say("stream", true.into());
+    say("messages", messages(ask)?);
+    if let Some(system) = system(ask.messages) {
+        say("system", system.into());
+    }
+    if options.take("tools").is_some() {
+        say("tools", config.tools.iter().map(tool).collect());
+    }
+    options.take("tool_choice");
+    options.take("parallel_tool_calls");
+    if let Some(choice) = tool_choice(config) {
+        say("tool_choice", choice);
+    }
+
+    let mut max_tokens = MAX_TOKENS;
+    let mut output = Map::new();
+    options.take("reasoning");
+    if let Some(reasoning) = config.reasoning {
+        // Since Claude Opus 4.7 thoughts are left out unless one asks for them.
+        let mut thinking = json!({ "type": "adaptive", "display": "summarized" });
+        // Claude 4.6 and later decide for themselves how much to think, and are told an effort. Earlier
+        // ones want a budget, and the latest no longer accept one.
+        let effort = match reasoning {
+            Reasoning::Off | Reasoning::Budget(0) => {
+                thinking = json!({ "type": "disabled" });
+                None
+            }
+            Reasoning::Budget(tokens) => {
+                max_tokens = max_tokens.saturating_add(tokens);
+                thinking = json!({ "type": "enabled", "budget_tokens": tokens, "display": "summarized" });
+                None
+            }
+            Reasoning::Minimal | Reasoning::Low => Some("low"),
+            Reasoning::Medium => Some("medium"),
+            Reasoning::High => Some("high"),
+        };
+        say("thinking", thinking);
+        if let Some(effort) = effort {
+            max_tokens = MAX_TOKENS_THINKING;
+            output.insert("effort".to_owned(), effort.into());
+        }
+    }
+    // There is no JSON without a schema.
+    if let Some(ResponseFormat::JsonSchema { schema, .. }) = &config.response_format {
+        options.take("response_format");
+        let format = json!({ "type": "json_schema", "schema": schema });
+        output.insert("format".to_owned(), format);
+    }
+    if !output.is_empty() {
+        say("output_config", output.into());
+    }
+
+    say("max_tokens", max_tokens.into());
+    options.say(
+        &mut body,
+        &[
+            ("max_tokens", "max_tokens"),
+            ("stop", "stop_sequences"),
+            ("temperature", "temperature"),
+            ("top_k", "top_k"),
+            ("top_p", "top_p"),
+        ],
+    );
+    options.finish()?;
+    Ok(body)
+}
+
+/// All system messages: they stand beside the conversation. As one text, because llama.cpp runs
+/// several blocks together.
+fn system(messages: &[Message]) -> Option<String> {
+    let said: Vec<_> = messages
+        .iter()
+        .filter(|message| message.role == MessageRole::System && !is_blank(&message.content))
+        .map(|message| message.content.as_str())
+        .collect();
+    (!said.is_empty()).then(|| said.join("\n\n"))
+}
+
+/// The conversation: user and assistant in turns, and the results of tools are the user's.
+fn messages(ask: Ask<'_>) -> Result<Value, Error> {
+    let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
+    for message in ask.messages {
+        if message.role != MessageRole::User && !message.images.is_empty() {
+            return Err(ask.refuse("only user messages can have images"));
+        }
+        let (role, mut blocks) = match message.role {
+            MessageRole::System => continue,
+            MessageRole::User => ("user", question(message)),
+            MessageRole::Tool => ("user", vec![tool_result(ask, message)?]),
+            MessageRole::Assistant => ("assistant", answer(ask, message)?),
+        };
+        match turns.last_mut() {
+            _ if blocks.is_empty() => {}
+            Some((last, said)) if *last == role => said.append(&mut blocks),
+            _ => turns.push((role, blocks)),
+        }
+    }
+    let turns = turns.into_iter().map(|(role, mut blocks)| {
+        // The results answer the turn before: nothing may come between.
+        blocks.sort_by_key(|block| !is(block, "tool_result"));
+        json!({ "role": role, "content": blocks })
+    });
+    Ok(turns.collect())
+}
+
+fn question(message: &Message) -> Vec<Value> {
+    let images = message.images.iter().map(image);
+    images.chain(text(&message.content)).collect()
+}
+
+fn answer(ask: Ask<'_>, message: &Message) -> Result<Vec<Value>, Error> {
+    let mut blocks = Vec::new();
+    for said in message.turn(Protocol::Messages) {
+        match said {
+            Said::Text(said, _) => blocks.extend(text(said)),
+            Said::Call(call, extra) => blocks.push(tool_use(ask, call, extra)?),
+            Said::Opaque(block) => blocks.push(block.clone()),
+        }
+    }
+    Ok(blocks)
+}
+
+/// A block of text. Blank ones are refused, even where the model wrote them.
+fn text(text: &str) -> Option<Value> {
+    (!is_blank(text)).then(|| json!({ "type": "text", "text": text }))
+}
+
+fn image(image: &Image) -> Value {
+    let source = match image.inline() {
+        Some((media_type, data)) => {
+            json!({ "type": "base64", "media_type": media_type, "data": data })
+        }
+        None => json!({ "type": "url", "url": image.to_url() }),
+    };
+    json!({ "type": "image", "source": source })
+}
+
+fn tool_use(ask: Ask<'_>, call: &ToolCall, extra: Option<&Value>) -> Result<Value, Error> {
+    let arguments = call.parse_arguments();
+    let input = arguments.map_err(|error| ask.refuse(format!("{error:#}")))?;
+    if !input.is_object() {
+        let message = format!("the arguments of the call of {:?} are no object", call.name);
+        return Err(ask.refuse(message));
+    }
+    let mut block = json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input });
+    if let (Value::Object(block), Some(caller)) = (&mut block, extra) {
+        block.insert("caller".to_owned(), caller.clone());
+    }
+    Ok(block)
+}
+
+fn tool_result(ask: Ask<'_>, message: &Message) -> Result<Value, Error> {
+    let Some(id) = &message.tool_call_id else {
+        return Err(ask.refuse("a tool message needs the id of the call that it answers"));
+    };
+    Ok(if message.content.is_empty() {
+        json!({ "type": "tool_result", "tool_use_id": id })
+    } else {
+        json!({ "type": "tool_result", "tool_use_id": id, "content": message.content })
+    })
+}
+
+fn tool(tool: &Tool) -> Value {
+    let mut said = json!({ "name": tool.name, "input_schema": tool.parameters });
+    if let Value::Object(said) = &mut said
+        && !tool.description.is_empty()
+    {
+        said.insert("description".to_owned(), tool.description.as_str().into());
+    }
+    said
+}
+
+fn tool_choice(config: &GenerationConfig) -> Option<Value> {
+    let mut choice = match &config.tool_choice {
+        None if config.parallel_tool_calls.is_none() => return None,
+        // Where no call is allowed there is no saying how many.
+        Some(ToolChoice::None) => return Some(json!({ "type": "none" })),
+        None | Some(ToolChoice::Auto) => json!({ "type": "auto" }),
+        Some(ToolChoice::Required) => json!({ "type": "any" }),
+        Some(ToolChoice::Tool(name)) => json!({ "type": "tool", "name": name }),
+    };
+    if let (Value::Object(choice), Some(allowed)) = (&mut choice, config.parallel_tool_calls) {
+        choice.insert("disable_parallel_tool_use".to_owned(), (!allowed).into());
+    }
+    Some(choice)
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+fn is(block: &Value, kind: &str) -> bool {
+    block.get("type").is_some_and(|told| told == kind)
+}
+
+wire! {
+    /// One event.
+    struct Frame {
+        kind = "type": Raw<'a>,
+        error: Raw<'a>,
+        message: Start<'a>,
+        index: Raw<'a>,
+        content_block: Raw<'a>,
+        delta: Delta<'a>,
+        usage: Counts<'a>,
+    }
+    struct Start { model: Raw<'a>, content: Raw<'a>, stop_reason: Raw<'a>, usage: Counts<'a> }
+    struct Block {
+        kind = "type": Raw<'a>,
+        text: Raw<'a>,
+        thinking: Raw<'a>,
+        id: Raw<'a>,
+        name: Raw<'a>,
+        input: Raw<'a>,
+        caller: Raw<'a>,
+    }
+    struct Delta {
+        kind = "type": Raw<'a>,
+        text: Raw<'a>,
+        thinking: Raw<'a>,
+        signature: Raw<'a>,
+        partial_json: Raw<'a>,
+        content: Raw<'a>,
+        encrypted_content: Raw<'a>,
+        stop_reason: Raw<'a>,
+    }
+    struct Counts {
+        input_tokens: Raw<'a>,
+        cache_creation_input_tokens: Raw<'a>,
+        cache_read_input_tokens: Raw<'a>,
+        output_tokens: Raw<'a>,
+        output_tokens_details: Details<'a>,
+    }
+    struct Details { thinking_tokens: Raw<'a> }
+}
+
+#[derive(Default)]
+struct Messages {
+    /// The blocks that are being written.
+    open: Vec<Open>,
+    counted: Counted,
+}
+
+/// A block that is not plain text.
+struct Open {
+    index: Option<u64>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// A call for the caller. Its input is whole already where code at the provider made the call.
+    Call { whole: bool },
+    /// A thought, a tool of the provider's own and its result, or something newer. It goes back as it
+    /// came, together with the fields that grew by deltas: JSON strings without their quotes, so that
+    /// characters that were cut in two grow together.
+    Kept {
+        block: Map<String, Value>,
+        grown: BTreeMap<&'static str, String>,
+    },
+}
+
+/// The latest count of each kind of token; no event tells them all.
+#[derive(Default)]
+struct Counted {
+    input: Option<u64>,
+    cache_creation: Option<u64>,
+    cache_read: Option<u64>,
+    output: Option<u64>,
+    thinking: Option<u64>,
+}
+
+impl Decoder for Messages {
+    fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
+        if event.name == "error" {
+            out.fail(event.data);
+            return Ok(());
+        }
+        // OpenRouter ends every protocol like this.
+        if event.data.trim_end() == "[DONE]" {
+            out.ended = true;
+            return Ok(());
+        }
+        let frame: Frame<'_> = serde_json::from_str(event.data)?;
+        // Relays leave out one of the two names.
+        let kind = frame.kind.str().unwrap_or(Cow::Borrowed(event.name));
+        let tells = frame.error.json().starts_with(['"', '{']) && !is_void(frame.error);
+        if kind == "error" || tells {
+            out.fail(event.data);
+            return Ok(());
+        }
+        match &*kind {
+            "message_start" => {
+                out.model(frame.message.model);
+                // After a call by code at the provider, this event has the whole message.
+                for block in frame.message.content.parse::<Vec<Raw<'_>>>() {
+                    self.start(Raw::default(), block, out);
+                }
+                self.close_all(out);
+                self.count(&frame.message.usage, out);
+                stop(frame.message.stop_reason, out);
+            }
+            "content_block_start" => self.start(frame.index, frame.content_block, out),
+            "content_block_delta" => self.delta(frame.index, &frame.delta, out),
+            "content_block_stop" => self.close(frame.index, out),
+            "message_delta" => {
+                if frame.delta.stop_reason.is_some() {
+                    self.close_all(out);
+                }
+                self.count(&frame.usage, out);
+                stop(frame.delta.stop_reason, out);
+            }
+            "message_stop" => {
+                self.close_all(out);
+                out.ended = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Messages {
+    fn start(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut Output) {
+        let block: Block<'_> = json.parse();
+        let kind = match block.kind.str().as_deref() {
+            Some("text") => return out.text(block.text),
+            Some("tool_use") => {
+                let whole = !is_void(block.input);
+                let input = if whole { block.input } else { Raw::default() };
+                out.tool_call(index, block.id, block.name, input);
+                let caller: Value = block.caller.parse();
+                if caller.is_object() && !is(&caller, "direct") {
+                    out.extra(caller, block.caller.json().len());
+                }
+                Kind::Call { whole }
+            }
+            _ => {
+                out.reasoning(block.thinking);
+                out.hold(json.json().len());
+                let thinking = block.thinking.literal().unwrap_or_default();
+                Kind::Kept {
+                    block: json.parse(),
+                    grown: [("thinking", thinking.to_owned())]
+                        .into_iter()
+                        .filter(|(_, start)| !start.is_empty())
+                        .collect(),
+                }
+            }
+        };
+        self.open.push(Open {
+            index: index.u64(),
+            kind,
+        });
+    }
+
+    fn delta(&mut self, index: Raw<'_>, delta: &Delta<'_>, out: &mut Output) {
+        match delta.kind.str().as_deref() {
+            Some("text_delta") => out.text(delta.text),
+            Some("thinking_delta") => {
+                out.reasoning(delta.thinking);
+                self.grow(index, "thinking", delta.thinking, out);
+            }
+            Some("signature_delta") => self.grow(index, "signature", delta.signature, out),
+            Some("input_json_delta") => match self.opened(index) {
+                Some(Kind::Call { whole: false }) => {
+                    out.tool_call(index, Raw::default(), Raw::default(), delta.partial_json);
+                }
+                _ => self.grow(index, "input", delta.partial_json, out),
+            },
+            Some("compaction_delta") => {
+                self.grow(index, "content", delta.content, out);
+                self.grow(index, "encrypted_content", delta.encrypted_content, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn grow(&mut self, index: Raw<'_>, field: &'static str, piece: Raw<'_>, out: &mut Output) {
+        if let Some(Kind::Kept { grown, .. }) = self.opened(index)
+            && let Some(piece) = piece.literal()
+        {
+            out.hold(piece.len());
+            grown.entry(field).or_default().push_str(piece);
+        }
+    }
+
+    fn opened(&mut self, index: Raw<'_>) -> Option<&mut Kind> {
+        let at = self.position(index.u64())?;
+        self.open.get_mut(at).map(|open| &mut open.kind)
+    }
+
+    /// The block with an index; without one, the latest.
+    fn position(&self, index: Option<u64>) -> Option<usize> {
+        let same = |open: &Open| index.is_none() || open.index == index;
+        self.open.iter().rposition(same)
+    }
+
+    fn close(&mut self, index: Raw<'_>, out: &mut Output) {
+        if let Some(at) = self.position(index.u64()) {
+            keep(self.open.remove(at), out);
+        }
+    }
+
+    /// Closes what a relay left open.
+    fn close_all(&mut self, out: &mut Output) {
+        for open in self.open.drain(..) {
+            keep(open, out);
+        }
+    }
+
+    fn count(&mut self, counts: &Counts<'_>, out: &mut Output) {
+        let counted = &mut self.counted;
+        let mut told = false;
+        for (count, latest) in [
+            (&mut counted.input, counts.input_tokens),
+            (&mut counted.cache_creation, counts.cache_creation_input_tokens),
+            (&mut counted.cache_read, counts.cache_read_input_tokens),
+            (&mut counted.output, counts.output_tokens),
+            (&mut counted.thinking, counts.output_tokens_details.thinking_tokens),
+        ] {
+            if let Some(latest) = latest.u64() {
+                *count = Some(latest);
+                told = true;
+            }
+        }
+        if told {
+            let prompt_tokens = [counted.input, counted.cache_creation, counted.cache_read]
+                .into_iter()
+                .flatten()
+                .fold(0, u64::saturating_add);
+            let completion_tokens = counted.output.unwrap_or_default();
+            out.usage(Usage {
+                prompt_tokens,
+                completion_tokens,
+                total_tokens: prompt_tokens.saturating_add(completion_tokens),
+                cached_tokens: counted.cache_read,
+                reasoning_tokens: counted.thinking,
+            });
+        }
+    }
+}
+
+/// Keeps a finished block for the next request, if Anthropic would take it back.
+fn keep(open: Open, out: &mut Output) {
+    if let Kind::Kept { block, grown } = open.kind
+        && let Some(block) = grown_up(block, grown)
+    {
+        out.opaque(block, 0);
+    }
+}
+
+fn grown_up(mut block: Map<String, Value>, grown: BTreeMap<&str, String>) -> Option<Value> {
+    for (field, literal) in grown {
+        let text: String = serde_json::from_str(&format!("\"{literal}\"")).ok()?;
+        let value = match field {
+            "input" if is_blank(&text) => continue,
+            "input" => serde_json::from_str(&text).ok()?,
+            _ => Value::String(text),
+        };
+        block.insert(field.to_owned(), value);
+    }
+    let block = Value::Object(block);
+    // A thought without its signature was cut short, or is a relay's: it would be refused.
+    let signature = block.get("signature").and_then(Value::as_str);
+    let unsigned = is(&block, "thinking") && signature.is_none_or(str::is_empty);
+    let known = block.get("type").is_some();
+    (known && !unsigned).then_some(block)
+}
+
+fn stop(reason: Raw<'_>, out: &mut Output) {
+    if let Some(word) = reason.str() {
+        let reason = match &*word {
+            "end_turn" | "stop_sequence" => FinishReason::Stop,
+            "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
+            "tool_use" => FinishReason::ToolCalls,
+            "refusal" => FinishReason::ContentFilter,
+            _ => FinishReason::Other,
+        };
+        out.finish(reason, &word);
+    }
+}
+
+/// Whether a string or an object has nothing in it, or there is none.
+fn is_void(json: Raw<'_>) -> bool {
+    let quotes: &[char] = &['"', '{', '}', ' ', '\t', '\r', '\n'];
+    json.json().trim_matches(quotes).is_empty()
+}
