@@ -61,6 +61,10 @@ protocols! {
     /// [Anthropic Messages](https://platform.claude.com/docs/en/api/messages): Anthropic; llama.cpp,
     /// vLLM and OpenRouter speak it too.
     Messages = messages, "messages";
+    /// [OpenAI Responses](https://platform.openai.com/docs/api-reference/responses): OpenAI, and servers
+    /// that follow it, such as llama.cpp, LM Studio and xAI. Asked not to store anything: what a model
+    /// has to see again of its own answer travels in the [`Message`].
+    Responses = responses, "responses";
 }
 
 impl fmt::Display for Protocol {

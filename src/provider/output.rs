@@ -131,9 +131,19 @@ impl Output {
     }
 
     /// A part of the answer that is neither text nor a call, and that the provider demands back.
-    pub(crate) fn opaque(&mut self, part: Value, bytes: usize) {
+    /// Returns its place, for [`replace`](Self::replace).
+    pub(crate) fn opaque(&mut self, part: Value, bytes: usize) -> usize {
         self.opaque_bytes += bytes;
         self.parts.push(Part::Opaque(part));
+        self.parts.len() - 1
+    }
+
+    /// The same part as it is now known: it keeps its place, whatever came after it.
+    pub(crate) fn replace(&mut self, place: usize, part: Value, bytes: usize) {
+        if let Some(Part::Opaque(known)) = self.parts.get_mut(place) {
+            *known = part;
+            self.opaque_bytes += bytes;
+        }
     }
 
     /// Counts what a decoder gathers for [`opaque`](Self::opaque) before it is whole.
