@@ -450,7 +450,7 @@ mod tests {
                 Said::Text("So", None)
             ]
         );
-        assert_eq!(message.turn(Protocol::ChatCompletions), plain);
+        assert_eq!(message.turn(Protocol::Responses), plain);
 
         let saved = serde_json::to_string(&message).unwrap();
         assert_eq!(serde_json::from_str::<Message>(&saved).unwrap(), message);

@@ -193,7 +193,11 @@ fn kind(status: Option<u16>, words: &[Option<&str>], message: &str) -> ErrorKind
             "INVALID_ARGUMENT",
             "FAILED_PRECONDITION",
             "invalid_prompt",
+            "bio_policy",
+            "data_residency_mismatch",
         ])
+        // OpenAI's dozen reasons not to look at a picture, such as `invalid_base64_image`.
+        || words.iter().flatten().any(|word| word.contains("image"))
     {
         ErrorKind::InvalidRequest
     } else {

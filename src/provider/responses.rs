@@ -90,7 +90,8 @@ fn input(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
         }
         match message.role {
             MessageRole::Assistant => {
-                for item in turn(message) {
+                let turn = message.turn(Protocol::Responses);
+                for item in turn.into_iter().filter_map(assistant) {
                     if let Some("custom_tool_call") = kind(&item) {
                         custom.extend(item.get("call_id").cloned());
                     }
@@ -137,37 +138,25 @@ fn content(message: &Message) -> Value {
         .collect()
 }
 
-/// What the assistant said and did, item by item. Ids of messages and calls are left out: they refer
-/// to a store that holds nothing.
-fn turn(message: &Message) -> Vec<Value> {
-    let mut items: Vec<Value> = message
-        .turn(Protocol::Responses)
-        .into_iter()
-        .filter_map(|part| {
-            Some(match part {
-                Said::Text("", _) | Said::Opaque(Value::Null) => return None,
-                Said::Text(text, extra) => {
-                    with(said(MessageRole::Assistant, text.into()), extra)
-                }
-                Said::Call(call, extra) => {
-                    let custom = extra.and_then(kind) == Some("custom_tool_call");
-                    let (name, arguments) = match call.arguments.as_str() {
-                        text if custom => ("input", text),
-                        "" => ("arguments", "{}"),
-                        json => ("arguments", json),
-                    };
-                    let item = json!({
-                        "type": "function_call", "call_id": call.id, "name": call.name, name: arguments,
-                    });
-                    with(item, extra)
-                }
-                Said::Opaque(item) => item.clone(),
-            })
-        })
-        .collect();
-    // OpenAI refuses reasoning that leads to nothing: an answer cut in the middle of it.
-    while items.pop_if(|item| kind(item) == Some("reasoning")).is_some() {}
-    items
+/// A part of what the assistant said and did. Ids of messages and calls are left out: they refer to a
+/// store that holds nothing.
+fn assistant(part: Said<'_>) -> Option<Value> {
+    Some(match part {
+        Said::Text("", _) | Said::Opaque(Value::Null) => return None,
+        Said::Text(text, extra) => with(said(MessageRole::Assistant, text.into()), extra),
+        Said::Call(call, extra) => {
+            let (name, arguments) = match call.arguments.as_str() {
+                text if extra.and_then(kind) == Some("custom_tool_call") => ("input", text),
+                "" => ("arguments", "{}"),
+                json => ("arguments", json),
+            };
+            let call = json!({
+                "type": "function_call", "call_id": call.id, "name": call.name, name: arguments,
+            });
+            with(call, extra)
+        }
+        Said::Opaque(item) => item.clone(),
+    })
 }
 
 fn with(mut item: Value, extra: Option<&Value>) -> Value {
@@ -208,13 +197,11 @@ fn reasoning(ask: Ask<'_>, reasoning: Reasoning) -> Result<Value, Error> {
 
 /// Not strict: strict tools, the default of this protocol, take only schemas written for it.
 fn tool(tool: &Tool) -> Value {
-    json!({
-        "type": "function",
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-        "strict": false,
-    })
+    let description = (!tool.description.is_empty()).then(|| json!({"description": tool.description}));
+    let function = json!({
+        "type": "function", "name": tool.name, "parameters": tool.parameters, "strict": false,
+    });
+    with(function, description.as_ref())
 }
 
 fn tool_choice(choice: &ToolChoice) -> Value {
@@ -262,6 +249,8 @@ struct Responses {
     open: Vec<Open>,
     /// Whether any item was told before the end.
     told: bool,
+    /// The place of reasoning that has led to nothing yet.
+    thought: Option<usize>,
 }
 
 /// What was told so far of an item. Its ids are JSON, as they came.
@@ -315,7 +304,7 @@ impl Decoder for Responses {
                         self.done(Raw::default(), item, out);
                     }
                 }
-                end(kind, &data.response, out);
+                self.end(kind, &data.response, out);
                 if kind == "response.failed" && out.failure.is_none() {
                     out.fail(event.data);
                 }
@@ -370,11 +359,12 @@ impl Responses {
             }
         }
         if item.is_opaque() {
-            let whole = if item.is_whole() { json.parse() } else { Value::Null };
-            match open.place {
-                Some(place) => out.replace(place, whole, json.json().len()),
-                None => _ = out.opaque(whole, json.json().len()),
+            let bytes = json.json().len();
+            let place = open.place.unwrap_or_else(|| out.opaque(Value::Null, 0));
+            if item.is_whole() {
+                out.replace(place, json.parse(), bytes);
             }
+            self.thought = item.is("reasoning").then_some(place);
         } else if open.latest && (item.is_call() || open.said || !out.chunk.content.is_empty()) {
             let extra = item.extra();
             if !extra.is_empty() {
@@ -384,10 +374,36 @@ impl Responses {
         }
     }
 
+    /// The end of the answer. vLLM calls one that is cut short `completed` too, and tells only the status.
+    fn end(&self, kind: &str, response: &Response<'_>, out: &mut Output) {
+        if let Some(usage) = response.usage.usage() {
+            out.usage(usage);
+        }
+        if kind == "response.incomplete" || response.status.str().as_deref() == Some("incomplete") {
+            let reason = response.incomplete_details.reason.str();
+            let word = reason.as_deref().unwrap_or("incomplete");
+            let finish = match word {
+                // The latter from Doubao.
+                "max_output_tokens" | "length" => FinishReason::Length,
+                "content_filter" => FinishReason::ContentFilter,
+                _ => FinishReason::Other,
+            };
+            out.finish(finish, word);
+            if let Some(place) = self.thought {
+                // OpenAI refuses to hear reasoning again without what it has led to.
+                out.replace(place, Value::Null, 0);
+            }
+        } else if kind == "response.completed" {
+            out.finish(FinishReason::Stop, "completed");
+        }
+        out.ended = true;
+    }
+
     /// Takes out what is known of an item: found by its index or, at llama.cpp, which tells none, by its
     /// id or that of the call. An event that names nothing is about the latest item.
     fn take(&mut self, index: Raw<'_>, ids: [Raw<'_>; 2]) -> Open {
         self.told = true;
+        self.thought = None;
         let index = index.u64();
         let [id, call_id] = ids.map(Raw::json);
         let named = |open: &Open, id: &str| !id.is_empty() && (open.id == id || open.call_id == id);
@@ -460,28 +476,6 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The end of the answer. vLLM calls one that is cut short `completed` too, and tells only the status.
-fn end(kind: &str, response: &Response<'_>, out: &mut Output) {
-    if let Some(usage) = response.usage.usage() {
-        out.usage(usage);
-    }
-    let status = response.status.str();
-    if kind == "response.incomplete" || status.as_deref() == Some("incomplete") {
-        let reason = response.incomplete_details.reason.str();
-        let word = reason.as_deref().unwrap_or("incomplete");
-        let finish = match word {
-            // The latter from Doubao.
-            "max_output_tokens" | "length" => FinishReason::Length,
-            "content_filter" => FinishReason::ContentFilter,
-            _ => FinishReason::Other,
-        };
-        out.finish(finish, word);
-    } else if kind == "response.completed" {
-        out.finish(FinishReason::Stop, "completed");
-    }
-    out.ended = true;
-}
-
 impl Counts<'_> {
     fn usage(&self) -> Option<Usage> {
         let (prompt, completion) = (self.input_tokens.u64(), self.output_tokens.u64());
@@ -506,4 +500,481 @@ fn is_told(error: Raw<'_>) -> bool {
 /// JSON that was kept, as it came.
 fn raw(json: &str) -> Raw<'_> {
     serde_json::from_str(json).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::GenerationConfig;
+    use crate::error::ErrorKind;
+    use crate::provider::{LlmProvider, api_error};
+    use crate::response::GenerationResponse;
+    use crate::{Image, ToolCall};
+
+    fn sent(messages: &[Message], config: &GenerationConfig) -> Result<Value, Error> {
+        let (provider, model) = (LlmProvider::OpenAi, "m");
+        body(Ask { provider, model, messages, config }).map(Value::Object)
+    }
+
+    fn items(messages: &[Message]) -> Value {
+        sent(messages, &GenerationConfig::new("m")).unwrap()["input"].take()
+    }
+
+    /// Decodes events and folds them, as the stream does.
+    fn read(events: &[Value]) -> (GenerationResponse, Output) {
+        let mut out = Output::default();
+        out.max_tool_calls = 9;
+        let mut response = GenerationResponse::default();
+        let mut decoder = (WIRE.decoder)();
+        for event in events {
+            let data = event.to_string();
+            decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
+            response.fold(&out.take());
+        }
+        response.replay = out.replay(Protocol::Responses);
+        (response, out)
+    }
+
+    fn text(index: u64, delta: &str) -> Value {
+        json!({"type": "response.output_text.delta", "output_index": index, "delta": delta})
+    }
+
+    fn added(index: u64, item: Value) -> Value {
+        json!({"type": "response.output_item.added", "output_index": index, "item": item})
+    }
+
+    fn done(index: u64, item: Value) -> Value {
+        json!({"type": "response.output_item.done", "output_index": index, "item": item})
+    }
+
+    fn ended(status: &str) -> Value {
+        json!({"type": format!("response.{status}"), "response": {"status": status, "output": []}})
+    }
+
+    #[test]
+    fn each_option_in_its_own_words() {
+        let config = || GenerationConfig::new("m");
+        let schema = json!({"type": "object", "properties": {}});
+        let encrypted = json!(["reasoning.encrypted_content"]);
+        for (config, more) in [
+            (config(), json!({})),
+            (config().temperature(0.5), json!({"temperature": 0.5})),
+            (config().top_p(0.5), json!({"top_p": 0.5})),
+            (config().max_tokens(7), json!({"max_output_tokens": 7})),
+            (
+                config().logprobs(2),
+                json!({"top_logprobs": 2, "include": ["message.output_text.logprobs"]}),
+            ),
+            (
+                config().response_format(ResponseFormat::Json),
+                json!({"text": {"format": {"type": "json_object"}}}),
+            ),
+            (
+                config().response_format(ResponseFormat::json_schema("answer", schema.clone())),
+                json!({"text": {"format": {
+                    "type": "json_schema", "name": "answer", "schema": schema, "strict": true,
+                }}}),
+            ),
+            (config().reasoning(Reasoning::Off), json!({"reasoning": {"effort": "none"}})),
+            (
+                config().reasoning(Reasoning::Minimal),
+                json!({"reasoning": {"effort": "minimal", "summary": "auto"}, "include": encrypted}),
+            ),
+            (
+                config().reasoning(Reasoning::High).logprobs(0),
+                json!({
+                    "reasoning": {"effort": "high", "summary": "auto"}, "top_logprobs": 0,
+                    "include": ["reasoning.encrypted_content", "message.output_text.logprobs"],
+                }),
+            ),
+            (
+                config().tools([
+                    Tool::new("look", "Looks.", schema.clone()),
+                    Tool::new("b", "", schema.clone()),
+                ]),
+                json!({"tools": [
+                    {
+                        "type": "function", "name": "look", "description": "Looks.",
+                        "parameters": schema, "strict": false,
+                    },
+                    {"type": "function", "name": "b", "parameters": schema, "strict": false},
+                ]}),
+            ),
+            (config().tool_choice(ToolChoice::Auto), json!({"tool_choice": "auto"})),
+            (config().tool_choice(ToolChoice::None), json!({"tool_choice": "none"})),
+            (config().tool_choice(ToolChoice::Required), json!({"tool_choice": "required"})),
+            (
+                config().tool_choice(ToolChoice::Tool("look".into())),
+                json!({"tool_choice": {"type": "function", "name": "look"}}),
+            ),
+            (config().parallel_tool_calls(false), json!({"parallel_tool_calls": false})),
+        ] {
+            let hello = json!({"type": "message", "role": "user", "content": "Hello"});
+            let plain = json!({"model": "m", "input": [hello], "stream": true, "store": false});
+            let expected = with(plain, Some(&more));
+            assert_eq!(sent(&[Message::user("Hello")], &config).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_the_protocol_has_no_word_for_is_refused_by_name() {
+        let config = || GenerationConfig::new("m");
+        for (config, name) in [
+            (config().top_k(1), "`top_k`"),
+            (config().stop(["."]), "`stop`"),
+            (config().frequency_penalty(1.0), "`frequency_penalty`"),
+            (config().presence_penalty(1.0), "`presence_penalty`"),
+            (config().seed(1), "`seed`"),
+            (config().reasoning(Reasoning::Budget(9)), "`reasoning`"),
+        ] {
+            let error = sent(&[Message::user("Hello")], &config).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        let mut nameless = Message::tool("c1", "42");
+        nameless.tool_call_id = None;
+        let picture = Message::assistant("See").image(Image::url("https://a/b.png"));
+        for (message, what) in [(nameless, "`tool_call_id`"), (picture, "images")] {
+            let error = sent(&[message], &config()).unwrap_err();
+            assert!(error.to_string().contains(what), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_conversation_keeps_its_order() {
+        let mut asks = Message::assistant("Let me look.");
+        asks.tool_calls = vec![ToolCall::new("c1", "look", r#"{"at":1}"#), ToolCall::new("c2", "b", "")];
+        let messages = [
+            Message::system("Be brief."),
+            Message::user("What is it?").image(Image::bytes("image/png", b"foo")),
+            Message::user("").image(Image::url("https://a/b.png")),
+            asks,
+            Message::tool("c1", "42"),
+            Message::tool("c2", ""),
+            Message::assistant("It is 42."),
+            Message::system("Now in French."),
+            Message::user("Again"),
+        ];
+        let expected = json!([
+            {"type": "message", "role": "system", "content": "Be brief."},
+            {"type": "message", "role": "user", "content": [
+                {"type": "input_text", "text": "What is it?"},
+                {"type": "input_image", "image_url": "data:image/png;base64,Zm9v", "detail": "auto"},
+            ]},
+            {"type": "message", "role": "user", "content": [
+                {"type": "input_image", "image_url": "https://a/b.png", "detail": "auto"},
+            ]},
+            {"type": "message", "role": "assistant", "content": "Let me look."},
+            {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{\"at\":1}"},
+            {"type": "function_call", "call_id": "c2", "name": "b", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c1", "output": "42"},
+            {"type": "function_call_output", "call_id": "c2", "output": ""},
+            {"type": "message", "role": "assistant", "content": "It is 42."},
+            {"type": "message", "role": "system", "content": "Now in French."},
+            {"type": "message", "role": "user", "content": "Again"},
+        ]);
+        assert_eq!(items(&messages), expected);
+    }
+
+    #[test]
+    fn a_turn_is_sent_back_with_all_that_the_model_must_see_again() {
+        let thought = json!({
+            "type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}],
+            "encrypted_content": "gAAA",
+        });
+        let search = json!({"type": "web_search_call", "id": "ws_1", "status": "completed"});
+        let call = |kind: &str, id: &str, call_id: &str, name: &str| {
+            json!({"type": kind, "id": id, "call_id": call_id, "name": name, "status": "in_progress"})
+        };
+        let look = call("function_call", "fc_1", "call_1", "look");
+        let look = with(look, Some(&json!({"namespace": "eyes", "arguments": ""})));
+        let patch = call("custom_tool_call", "ctc_1", "call_2", "patch");
+        let (response, _) = read(&[
+            added(0, json!({"type": "reasoning", "id": "rs_1", "encrypted_content": "gA"})),
+            json!({
+                "type": "response.reasoning_summary_text.delta", "output_index": 0, "summary_index": 0,
+                "delta": "Hm.",
+            }),
+            done(0, thought.clone()),
+            added(1, search.clone()),
+            json!({"type": "response.web_search_call.searching", "output_index": 1, "item_id": "ws_1"}),
+            done(1, search.clone()),
+            added(2, json!({"type": "message", "id": "msg_1", "content": []})),
+            text(2, "Let me"),
+            text(2, " look."),
+            done(2, json!({
+                "type": "message", "id": "msg_1", "phase": "commentary",
+                "content": [{"type": "output_text", "text": "Let me look."}],
+            })),
+            added(3, look.clone()),
+            json!({"type": "response.function_call_arguments.delta", "output_index": 3, "delta": "{}"}),
+            json!({"type": "response.function_call_arguments.done", "output_index": 3, "arguments": "{}"}),
+            done(3, with(look, Some(&json!({"arguments": "{}"})))),
+            added(4, patch.clone()),
+            json!({"type": "response.custom_tool_call_input.delta", "output_index": 4, "delta": "+ a"}),
+            done(4, with(patch, Some(&json!({"input": "+ a"})))),
+            ended("completed"),
+        ]);
+        assert_eq!((&*response.content, &*response.reasoning), ("Let me look.", "Hm."));
+        assert_eq!(
+            response.tool_calls,
+            [ToolCall::new("call_1", "look", "{}"), ToolCall::new("call_2", "patch", "+ a")]
+        );
+        assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
+        assert_eq!(response.raw_finish_reason.as_deref(), Some("completed"));
+
+        let saved = serde_json::to_string(&Message::from(response)).unwrap();
+        let turn = serde_json::from_str(&saved).unwrap();
+        let expected = json!([
+            {"type": "message", "role": "user", "content": "Go"},
+            thought,
+            search,
+            {
+                "type": "message", "role": "assistant", "content": "Let me look.",
+                "phase": "commentary",
+            },
+            {
+                "type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}",
+                "namespace": "eyes",
+            },
+            {"type": "custom_tool_call", "call_id": "call_2", "name": "patch", "input": "+ a"},
+            {"type": "function_call_output", "call_id": "call_1", "output": "seen"},
+            {"type": "custom_tool_call_output", "call_id": "call_2", "output": "done"},
+        ]);
+        let results = [Message::tool("call_1", "seen"), Message::tool("call_2", "done")];
+        let [seen, patched] = results;
+        assert_eq!(items(&[Message::user("Go"), turn, seen, patched]), expected);
+    }
+
+    #[test]
+    fn reasoning_that_nobody_could_read_again_is_left_out() {
+        let thought = |encrypted: &str| {
+            json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": encrypted})
+        };
+        let incomplete = |reason: &str| {
+            json!({"type": "response.incomplete", "response": {
+                "status": "incomplete", "incomplete_details": {"reason": reason},
+            }})
+        };
+        let answer = json!({"type": "message", "content": []});
+        let said = json!({"type": "message", "role": "assistant", "content": "Yes"});
+        for (events, expected) in [
+            // A mere reference.
+            (vec![done(0, thought("")), text(1, "Yes"), ended("completed")], json!([said])),
+            // Cut before it led to anything.
+            (vec![done(0, thought("gA")), incomplete("max_output_tokens")], json!([])),
+            (vec![added(0, thought("g")), incomplete("max_output_tokens")], json!([])),
+            (
+                vec![
+                    text(0, "Yes"), done(0, answer.clone()), done(1, thought("gA")),
+                    incomplete("max_output_tokens"),
+                ],
+                json!([said]),
+            ),
+            // OpenRouter tells Gemini's after the text, and wants it back.
+            (
+                vec![text(0, "Yes"), done(0, answer), done(1, thought("gA")), ended("completed")],
+                json!([said, thought("gA")]),
+            ),
+        ] {
+            let (response, _) = read(&events);
+            assert_eq!(items(&[response.into()]), expected, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_only_as_a_whole_comes_out_once() {
+        let message = json!({"type": "message", "id": "msg_1", "content": [
+            {"type": "output_text", "text": "Yes. "}, {"type": "refusal", "refusal": "No."},
+        ]});
+        let thought = json!({
+            "type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}],
+        });
+        let raw_thought = json!({
+            "type": "reasoning", "id": "rs_1", "summary": [],
+            "content": [{"type": "reasoning_text", "text": "Hm."}],
+        });
+        let call = json!({
+            "type": "function_call", "id": "fc_1", "call_id": "c1", "name": "look",
+            "arguments": "{\"at\":1}",
+        });
+        let output = json!([thought, message, call]);
+        let snapshot = json!({"type": "response.completed", "response": {"output": output}});
+        let open = json!({"type": "function_call", "call_id": "c1", "name": "look", "arguments": ""});
+        for events in [
+            // LM Studio sends no delta of arguments.
+            vec![
+                added(0, thought.clone()), done(0, thought.clone()),
+                added(1, json!({"type": "message"})), done(1, message.clone()),
+                added(2, open.clone()), done(2, call.clone()),
+                snapshot.clone(),
+            ],
+            vec![done(0, raw_thought), done(1, message.clone()), done(2, call.clone()), snapshot.clone()],
+            vec![snapshot.clone()],
+            // llama.cpp tells neither indices nor, before the end, that anything is done.
+            vec![
+                json!({"type": "response.output_item.added", "item": {"type": "reasoning", "id": "rs_1"}}),
+                json!({"type": "response.reasoning_text.delta", "item_id": "rs_1", "delta": "Hm."}),
+                json!({"type": "response.output_item.added", "item": {"type": "message", "id": "msg_1"}}),
+                json!({"type": "response.output_text.delta", "item_id": "msg_1", "delta": "Yes. "}),
+                json!({"type": "response.refusal.delta", "item_id": "msg_1", "delta": "No."}),
+                json!({"type": "response.output_item.added", "item": open}),
+                json!({
+                    "type": "response.function_call_arguments.delta", "item_id": "c1",
+                    "delta": "{\"at\":1}",
+                }),
+                json!({"type": "response.output_item.done", "item": thought}),
+                json!({"type": "response.output_item.done", "item": message}),
+                json!({"type": "response.output_item.done", "item": call}),
+                snapshot,
+            ],
+        ] {
+            let (response, out) = read(&events);
+            assert_eq!((&*response.content, &*response.reasoning), ("Yes. No.", "Hm."));
+            assert_eq!(response.tool_calls, [ToolCall::new("c1", "look", r#"{"at":1}"#)]);
+            assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
+            assert!(out.ended && out.failure.is_none());
+        }
+    }
+
+    #[test]
+    fn items_that_come_mixed_up_are_told_apart() {
+        let call = |id: &str| {
+            json!({"type": "function_call", "id": format!("fc_{id}"), "call_id": id, "name": id})
+        };
+        let item = |id: &str, extra: Value| {
+            json!({"type": "response.output_item.done", "item": with(call(id), Some(&extra))})
+        };
+        let delta = |id: &str, delta: &str| {
+            json!({
+                "type": "response.function_call_arguments.delta", "item_id": id, "delta": delta,
+            })
+        };
+        let (response, _) = read(&[
+            json!({"type": "response.output_item.added", "item": {"type": "reasoning", "id": "rs"}}),
+            json!({"type": "response.output_item.added", "item": call("a")}),
+            json!({"type": "response.output_item.added", "item": call("b")}),
+            delta("fc_a", "[1"),
+            delta("fc_b", "[2"),
+            delta("fc_a", "]"),
+            delta("fc_b", "]"),
+            // Its place is where it began.
+            json!({"type": "response.output_item.done", "item": {
+                "type": "reasoning", "id": "rs", "content": [{"type": "reasoning_text", "text": "Hm."}],
+            }}),
+            item("a", json!({"arguments": "[1]"})),
+            item("b", json!({"arguments": "[2]"})),
+            ended("completed"),
+        ]);
+        assert_eq!(
+            response.tool_calls,
+            [ToolCall::new("a", "a", "[1]"), ToolCall::new("b", "b", "[2]")]
+        );
+        let items = items(&[response.into()]);
+        assert_eq!(items[0]["type"], "reasoning");
+        assert_eq!((&items[1]["call_id"], &items[2]["call_id"]), (&json!("a"), &json!("b")));
+    }
+
+    #[test]
+    fn other_events_are_passed_over() {
+        let (response, out) = read(&[
+            json!({"type": "response.created", "response": {"model": "m-1", "error": null}}),
+            json!({"type": "keepalive", "sequence_number": 3}),
+            json!({"type": "response.new_thing.delta", "delta": "x", "output_index": {}}),
+            json!({"type": "response.mcp_call_arguments.delta", "delta": "{}"}),
+            json!({"type": "response.output_text.delta", "delta": null, "error": {}}),
+            json!({"no": "type"}),
+            json!([1]),
+            text(0, "Yes"),
+            json!({"type": "response.output_text.done", "text": "Yes"}),
+            json!({"type": "response.content_part.done", "part": {"text": "Yes"}}),
+            json!({"type": "response.completed", "response": {"status": "completed", "usage": {
+                "input_tokens": 5, "input_tokens_details": {"cached_tokens": 4},
+                "output_tokens": 3, "output_tokens_details": {"reasoning_tokens": 2},
+                "total_tokens": 8,
+            }}}),
+        ]);
+        assert_eq!((&*response.content, response.model.as_deref()), ("Yes", Some("m-1")));
+        assert_eq!(response.finish_reason, Some(FinishReason::Stop));
+        assert!(response.tool_calls.is_empty() && out.failure.is_none());
+        let usage = Usage {
+            prompt_tokens: 5,
+            completion_tokens: 3,
+            total_tokens: 8,
+            cached_tokens: Some(4),
+            reasoning_tokens: Some(2),
+        };
+        assert_eq!((response.usage, response.chunk_count), (Some(usage), 2));
+
+        let named = Event { name: "response.output_text.delta", data: r#"{"delta": "Yes"}"# };
+        let mut out = Output::default();
+        (WIRE.decoder)().decode(&named, &mut out).unwrap();
+        assert_eq!(out.take().content, "Yes");
+        assert!((WIRE.decoder)().decode(&Event { name: "", data: "{" }, &mut out).is_err());
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_short_says_why() {
+        for (kind, status, reason, finish, word) in [
+            ("incomplete", "incomplete", "max_output_tokens", FinishReason::Length, "max_output_tokens"),
+            ("incomplete", "incomplete", "content_filter", FinishReason::ContentFilter, "content_filter"),
+            ("incomplete", "incomplete", "new", FinishReason::Other, "new"),
+            ("incomplete", "", "", FinishReason::Other, "incomplete"),
+            ("completed", "incomplete", "max_output_tokens", FinishReason::Length, "max_output_tokens"),
+        ] {
+            let (response, out) = read(&[
+                added(0, json!({"type": "function_call", "call_id": "c1", "name": "look"})),
+                json!({"type": "response.function_call_arguments.delta", "output_index": 0, "delta": "{\"a"}),
+                json!({"type": format!("response.{kind}"), "response": {
+                    "status": status, "incomplete_details": {"reason": reason},
+                }}),
+            ]);
+            assert_eq!(response.finish_reason, Some(finish));
+            assert_eq!(response.raw_finish_reason.as_deref(), Some(word));
+            assert_eq!(response.tool_calls[0].arguments, "{\"a");
+            assert!(out.ended);
+        }
+    }
+
+    #[test]
+    fn failures_in_every_shape() {
+        let limited = json!({"code": "rate_limit_exceeded", "message": "Slow down."});
+        let failed = |error: Value| json!({"type": "response.failed", "response": {
+            "status": "failed", "instructions": "x".repeat(9999), "error": error,
+        }});
+        for (event, kind, code, message) in [
+            (failed(limited.clone()), ErrorKind::RateLimited, "rate_limit_exceeded", "Slow down."),
+            (
+                with(json!({"type": "error", "param": null}), Some(&limited)),
+                ErrorKind::RateLimited, "rate_limit_exceeded", "Slow down.",
+            ),
+            (
+                json!({"type": "error", "error": limited, "sequence_number": 2}),
+                ErrorKind::RateLimited, "rate_limit_exceeded", "Slow down.",
+            ),
+            (
+                failed(json!({"code": "invalid_base64_image", "message": "Not an image."})),
+                ErrorKind::InvalidRequest, "invalid_base64_image", "Not an image.",
+            ),
+            (
+                failed(json!({"code": "server_error", "message": "Sorry."})),
+                ErrorKind::Server, "server_error", "Sorry.",
+            ),
+            (
+                json!({"error": {"code": 400, "message": "Too long.", "type": "exceed_context_size_error"}}),
+                ErrorKind::ContextLength, "400", "Too long.",
+            ),
+        ] {
+            let (_, out) = read(&[event]);
+            let error = api_error(LlmProvider::OpenAi, None, &out.failure.unwrap());
+            assert_eq!((error.kind, error.message.as_str()), (kind, message));
+            assert_eq!(error.code.as_deref(), Some(code));
+        }
+        assert!(read(&[failed(Value::Null)]).1.failure.is_some());
+
+        // llama.cpp names the event, and the type is the error's.
+        let data = r#"{"code": 500, "message": "Sorry.", "type": "server_error"}"#;
+        let mut out = Output::default();
+        (WIRE.decoder)().decode(&Event { name: "error", data }, &mut out).unwrap();
+        assert_eq!(out.failure.as_deref(), Some(data));
+    }
 }
