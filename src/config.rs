@@ -379,6 +379,20 @@ pub enum Reasoning {
     Budget(u32),
 }
 
+impl Reasoning {
+    /// The budget in tokens, for providers that count them: efforts as Google translates them.
+    /// (<https://ai.google.dev/gemini-api/docs/openai#thinking>)
+    pub(crate) fn budget(self) -> u32 {
+        match self {
+            Self::Off => 0,
+            Self::Minimal | Self::Low => 1024,
+            Self::Medium => 8192,
+            Self::High => 24_576,
+            Self::Budget(tokens) => tokens,
+        }
+    }
+}
+
 /// A tool that a model may ask for; the program runs it and sends back the result
 /// ([`Message::tool`](crate::Message::tool)).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

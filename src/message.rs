@@ -254,6 +254,17 @@ impl ToolCall {
         }
     }
 
+    /// The id that the crate makes for a call without one, by its place in the response.
+    pub(crate) fn made_up_id(index: usize) -> String {
+        format!("call_{index}")
+    }
+
+    /// The id, if it was the provider that gave it.
+    pub(crate) fn given_id(&self) -> Option<&str> {
+        let number = self.id.strip_prefix("call_").map(str::parse::<usize>);
+        (!self.id.is_empty() && !matches!(number, Some(Ok(_)))).then_some(&self.id)
+    }
+
     /// The arguments as JSON; `{}` where the model wrote none.
     ///
     /// # Errors
@@ -416,6 +427,33 @@ mod tests {
         assert_eq!(image(b"foo"), "data:image/png;base64,Zm9v");
         assert_eq!(image(b"foob"), "data:image/png;base64,Zm9vYg==");
         assert_eq!(image(&[0xfb, 0xff, 0xfe]), "data:image/png;base64,+//+");
+    }
+
+    #[test]
+    fn a_data_url_is_not_to_be_fetched() {
+        let image = Image::bytes("image/png", b"foo");
+        assert_eq!(image.inline(), Some(("image/png", "Zm9v")));
+        assert_eq!(Image::url(image.to_url()).inline(), image.inline());
+        assert_eq!(Image::url("https://example.com/a;base64,b").inline(), None);
+    }
+
+    #[test]
+    fn made_up_ids_are_known_again() {
+        let id = |id: &str| {
+            ToolCall::new(id, "look", "{}")
+                .given_id()
+                .map(str::to_owned)
+        };
+        for made_up in [
+            ToolCall::made_up_id(0),
+            ToolCall::made_up_id(12),
+            String::new(),
+        ] {
+            assert_eq!(id(&made_up), None, "{made_up}");
+        }
+        for given in ["call_1a", "k0srpqrc", "17"] {
+            assert_eq!(id(given).unwrap(), given);
+        }
     }
 
     #[test]

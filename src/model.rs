@@ -54,6 +54,20 @@ models! {
         CLAUDE_OPUS_4_6 = "claude-opus-4-6",
         CLAUDE_SONNET_4_6 = "claude-sonnet-4-6",
         CLAUDE_HAIKU_4_5 = "claude-haiku-4-5";
+    Google:
+        GEMINI_3_6_FLASH = "gemini-3.6-flash",
+        GEMINI_3_5_FLASH = "gemini-3.5-flash",
+        GEMINI_3_1_PRO = "gemini-3.1-pro-preview",
+        GEMINI_3_1_FLASH_LITE = "gemini-3.1-flash-lite",
+        GEMINI_3_FLASH = "gemini-3-flash-preview",
+        GEMINI_2_5_PRO = "gemini-2.5-pro",
+        GEMINI_2_5_FLASH = "gemini-2.5-flash",
+        GEMINI_2_5_FLASH_LITE = "gemini-2.5-flash-lite";
+    Cohere:
+        COMMAND_A_PLUS = "command-a-plus-05-2026",
+        COMMAND_A = "command-a-03-2025",
+        COMMAND_A_REASONING = "command-a-reasoning-08-2025",
+        COMMAND_R_PLUS = "command-r-plus-08-2024";
 }
 
 impl ModelName {

@@ -143,9 +143,13 @@ impl Route {
                 .map(|(n, v)| ((*n).to_owned(), (*v).to_owned())),
         );
         let mut secrets = base.query_secrets();
-        if let Some(key) = key {
-            headers.push((wire.auth.0.into(), format!("{}{key}", wire.auth.1)));
-            secrets.push(key);
+        if let Some(Key {
+            secret,
+            header: (name, prefix),
+        }) = key
+        {
+            headers.push((name.into(), format!("{prefix}{secret}")));
+            secrets.push(secret);
         }
         for (name, value) in &config.headers {
             let name = name.trim().to_ascii_lowercase();
@@ -274,25 +278,43 @@ fn percent_encoded(model: &str) -> String {
     model.bytes().map(encode).collect()
 }
 
+/// A key, the header that carries it, and what stands before it there.
+struct Key {
+    secret: String,
+    header: (&'static str, &'static str),
+}
+
 /// The key, from the configuration or the provider's variables.
-fn key(ask: Ask<'_>, protocol: Protocol) -> Result<Option<String>, Error> {
+fn key(ask: Ask<'_>, protocol: Protocol) -> Result<Option<Key>, Error> {
     let Ask {
         provider, config, ..
     } = ask;
     let vendor = provider.vendor();
-    let given = config.api_key.as_deref().map(|key| key.trim().to_owned());
+    let header = protocol.wire().auth;
     let from_environment = || {
-        vendor
-            .key_variables
-            .iter()
-            .find_map(|name| config.environment.get(name))
+        vendor.key_variables.iter().find_map(|name| {
+            let bearer = vendor.bearer_variables.contains(name);
+            let header = if bearer {
+                ("authorization", "Bearer ")
+            } else {
+                header
+            };
+            Some(Key {
+                secret: config.environment.get(name)?,
+                header,
+            })
+        })
     };
+    let given = config.api_key.as_deref().map(|key| Key {
+        secret: key.trim().to_owned(),
+        header,
+    });
     let key = given
         .or_else(from_environment)
-        .filter(|key| !key.is_empty());
+        .filter(|key| !key.secret.is_empty());
     let missing = |message| Error::Config(Failure::new(provider, message).of_kind(ErrorKind::Auth));
     match key {
-        Some(key) if !key.bytes().all(|b| b.is_ascii_graphic()) => Err(missing(
+        Some(key) if !key.secret.bytes().all(|b| b.is_ascii_graphic()) => Err(missing(
             "the API key has characters that no key has (a line break, a blank or a letter beyond ASCII); \
              copy it again"
                 .to_owned(),
@@ -584,6 +606,15 @@ mod tests {
             .base_url("https://gateway.example/v1");
         assert_eq!(key(&together).unwrap(), "Bearer environment-key");
         assert_eq!(key(&config("ollama::m")), None);
+        let token = Environment::from_iter([("ANTHROPIC_AUTH_TOKEN", "token")]);
+        assert_eq!(
+            key(&config("claude-x").environment(token)).unwrap(),
+            "Bearer token"
+        );
+        assert_eq!(
+            header(&route(&config("claude-x")).unwrap(), "x-api-key"),
+            Some("environment-key")
+        );
 
         let none = |model: &str| GenerationConfig::new(model).environment(Environment::empty());
         let error = route(&none("gpt-4o")).err().unwrap();
@@ -650,7 +681,8 @@ mod tests {
     fn a_prompt_must_say_something_and_numbers_must_be_numbers() {
         let refused = |prompt: Prompt| {
             Route::new(&prompt, &config("gpt-4o"))
-                .err().unwrap()
+                .err()
+                .unwrap()
                 .to_string()
         };
         assert_eq!(refused("".into()), "openai: the prompt is empty");

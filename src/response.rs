@@ -85,7 +85,7 @@ impl GenerationResponse {
     fn call(&mut self, delta: &ToolCallDelta) {
         if self.tool_calls.len() <= delta.index {
             // Never told apart from a call without an id, should the provider give none.
-            let id = format!("call_{}", delta.index);
+            let id = ToolCall::made_up_id(delta.index);
             self.tool_calls
                 .resize_with(delta.index + 1, || ToolCall::new(id.clone(), "", ""));
         }

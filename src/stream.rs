@@ -351,7 +351,9 @@ impl Inner {
         };
         // That the answer is cut only says that the connection broke.
         let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
-        let cause = cause.filter(|_| matches!(error, Error::Incomplete(_))).unwrap_or(&error);
+        let cause = cause
+            .filter(|_| matches!(error, Error::Incomplete(_)))
+            .unwrap_or(&error);
         let Some(wait) = retry::again(cause, self.response.retries, &self.config) else {
             return Err(error);
         };

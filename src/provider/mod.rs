@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::config::GenerationConfig;
 use crate::error::{Error, Failure};
-use crate::message::Message;
+use crate::message::{Image, Message, MessageRole};
 use crate::sse::Event;
 
 mod failure;
@@ -65,6 +65,10 @@ protocols! {
     /// that follow it, such as llama.cpp, LM Studio and xAI. Asked not to store anything: what a model
     /// has to see again of its own answer travels in the [`Message`].
     Responses = responses, "responses";
+    /// [Cohere's Chat API](https://docs.cohere.com/reference/chat-stream), version 2.
+    CohereChat = cohere_chat, "cohere_chat";
+    /// [Google Gemini's `generateContent`](https://ai.google.dev/api/generate-content).
+    GenerateContent = generate_content, "generate_content";
 }
 
 impl fmt::Display for Protocol {
@@ -133,7 +137,7 @@ vendors! {
     Anthropic {
         name: "anthropic",
         base_url: "https://api.anthropic.com/v1",
-        base_url_variable: Some(("ANTHROPIC_BASE_URL", without_version)),
+        base_url_variable: Some(("ANTHROPIC_BASE_URL", |url| with_version(url, "v1"))),
         key_variables: &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"],
         bearer_variables: &["ANTHROPIC_AUTH_TOKEN"],
         model_prefixes: &["claude-"],
@@ -208,6 +212,25 @@ vendors! {
         name: "llamacpp",
         base_url: "http://localhost:8080/v1",
         key_required: false,
+    }
+    /// [Google Gemini](https://ai.google.dev/gemini-api/docs), at `GOOGLE_GEMINI_BASE_URL` if that is
+    /// set.
+    Google {
+        name: "google",
+        base_url: "https://generativelanguage.googleapis.com/v1beta",
+        base_url_variable: Some(("GOOGLE_GEMINI_BASE_URL", |url| with_version(url, "v1beta"))),
+        key_variables: &["GOOGLE_API_KEY", "GEMINI_API_KEY"],
+        model_prefixes: &["gemini-", "gemma-"],
+        protocol: Protocol::GenerateContent,
+    }
+    /// [Cohere](https://docs.cohere.com), at `CO_API_URL` if that is set.
+    Cohere {
+        name: "cohere",
+        base_url: "https://api.cohere.com/v2",
+        base_url_variable: Some(("CO_API_URL", |url| with_version(url, "v2"))),
+        key_variables: &["CO_API_KEY", "COHERE_API_KEY"],
+        model_prefixes: &["command-", "c4ai-"],
+        protocol: Protocol::CohereChat,
     }
     /// [Ollama](https://ollama.com) on this machine, or at `OLLAMA_HOST`.
     Ollama {
@@ -324,10 +347,11 @@ fn as_given(url: &str) -> String {
     url.to_owned()
 }
 
-/// Anthropic's own tools put the version after what the variable says.
-fn without_version(url: &str) -> String {
+/// For vendors whose own tools add the version to the address.
+fn with_version(url: &str, version: &str) -> String {
     let url = url.trim_end_matches('/');
-    format!("{}/v1", url.strip_suffix("/v1").unwrap_or(url))
+    let url = url.strip_suffix(version).unwrap_or(url);
+    format!("{}/{version}", url.trim_end_matches('/'))
 }
 
 /// `OLLAMA_HOST` may be a bare host, a bare port with its colon, a pair of both, or a URL; a server
@@ -373,6 +397,15 @@ impl<'a> Ask<'a> {
     /// Everything that the caller has set and that has to be said, or refused.
     pub(crate) fn options(self) -> Options<'a> {
         Options::new(self)
+    }
+
+    /// The pictures of one of the messages, which has to be a user's if it has any.
+    pub(crate) fn images(self, message: &'a Message) -> Result<&'a [Image], Error> {
+        if message.role == MessageRole::User || message.images.is_empty() {
+            Ok(&message.images)
+        } else {
+            Err(self.refuse("only a user message can have images"))
+        }
     }
 
     /// An error about something in the prompt or the configuration.

@@ -522,8 +522,7 @@ mod tests {
 
     /// Decodes events and folds them, as the stream does.
     fn read(events: &[Value]) -> (GenerationResponse, Output) {
-        let mut out = Output::default();
-        out.max_tool_calls = 9;
+        let mut out = Output::new(9);
         let mut response = GenerationResponse::default();
         let mut decoder = (WIRE.decoder)();
         for event in events {

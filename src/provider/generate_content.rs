@@ -1,0 +1,352 @@
+//! Google Gemini's `streamGenerateContent`.
+//!
+//! <https://ai.google.dev/api/generate-content>
+
+use serde_json::{Map, Value, json};
+
+use super::wire::{First, Indexed, Raw, wire};
+use super::{Ask, Decoder, Output, Protocol, Wire};
+use crate::chunk::{FinishReason, Usage};
+use crate::config::{Reasoning, ResponseFormat, ToolChoice};
+use crate::error::Error;
+use crate::message::{Image, Message, MessageRole, Said};
+use crate::sse::Event;
+
+pub(super) const WIRE: Wire = Wire {
+    // Without `alt=sse` the answer is one long JSON array.
+    path: "models/{model}:streamGenerateContent?alt=sse",
+    auth: ("x-goog-api-key", ""),
+    headers: &[],
+    body,
+    decoder: || Box::new(GenerateContent),
+};
+
+fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
+    let mut body = Map::new();
+    let system = ask.messages.iter().filter(|message| message.role == MessageRole::System);
+    let system: Vec<_> = system.map(|message| json!({"text": message.content})).collect();
+    if !system.is_empty() {
+        body.insert("systemInstruction".into(), json!({"parts": system}));
+    }
+    body.insert("contents".into(), contents(ask)?.into());
+
+    let mut options = ask.options();
+    let mut generation = Map::new();
+    options.say(
+        &mut generation,
+        &[
+            ("temperature", "temperature"),
+            ("top_p", "topP"),
+            ("top_k", "topK"),
+            ("max_tokens", "maxOutputTokens"),
+            ("stop", "stopSequences"),
+            ("frequency_penalty", "frequencyPenalty"),
+            ("presence_penalty", "presencePenalty"),
+            ("seed", "seed"),
+        ],
+    );
+    if let Some(alternatives) = options.take("logprobs") {
+        generation.insert("responseLogprobs".into(), true.into());
+        generation.insert("logprobs".into(), alternatives);
+    }
+    if let Some(format) = options.typed("response_format", &ask.config.response_format) {
+        generation.insert("responseMimeType".into(), "application/json".into());
+        if let ResponseFormat::JsonSchema { schema, .. } = format {
+            generation.insert("responseJsonSchema".into(), schema.clone());
+        }
+    }
+    if let Some(reasoning) = options.typed("reasoning", &ask.config.reasoning) {
+        generation.insert("thinkingConfig".into(), thinking(ask.model, *reasoning));
+    }
+    if !generation.is_empty() {
+        body.insert("generationConfig".into(), generation.into());
+    }
+    if options.take("tools").is_some() {
+        let tools = ask.config.tools.iter().map(|tool| {
+            // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
+            let mut function = json!({"name": tool.name, "parametersJsonSchema": tool.parameters});
+            if !tool.description.is_empty() {
+                function["description"] = tool.description.as_str().into();
+            }
+            function
+        });
+        let tools: Vec<_> = tools.collect();
+        body.insert("tools".into(), json!([{"functionDeclarations": tools}]));
+    }
+    if let Some(choice) = options.typed("tool_choice", &ask.config.tool_choice) {
+        let calling = match choice {
+            ToolChoice::Auto => json!({"mode": "AUTO"}),
+            ToolChoice::None => json!({"mode": "NONE"}),
+            ToolChoice::Required => json!({"mode": "ANY"}),
+            ToolChoice::Tool(name) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
+        };
+        body.insert("toolConfig".into(), json!({"functionCallingConfig": calling}));
+    }
+    options.finish()?;
+    Ok(body)
+}
+
+/// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget.
+fn thinking(model: &str, reasoning: Reasoning) -> Value {
+    let level = match reasoning {
+        Reasoning::Off => return json!({"thinkingBudget": 0}),
+        Reasoning::Minimal => "minimal",
+        Reasoning::Low => "low",
+        Reasoning::Medium => "medium",
+        Reasoning::High => "high",
+        Reasoning::Budget(_) => "",
+    };
+    if level.is_empty() || model.contains("gemini-2.5") {
+        json!({"includeThoughts": true, "thinkingBudget": reasoning.budget()})
+    } else {
+        json!({"includeThoughts": true, "thinkingLevel": level})
+    }
+}
+
+/// The conversation. Turns of one role are joined: Gemini wants the results of parallel calls in one.
+fn contents(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
+    let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
+    for (at, message) in ask.messages.iter().enumerate() {
+        let images = ask.images(message)?;
+        let (role, parts) = match message.role {
+            MessageRole::System => continue,
+            MessageRole::User => ("user", user(&message.content, images)),
+            MessageRole::Assistant => ("model", model(ask, message)?),
+            MessageRole::Tool => ("user", vec![result(ask, at, message)?]),
+        };
+        match turns.last_mut() {
+            // It refuses a turn without parts.
+            _ if parts.is_empty() => {}
+            Some((last, joined)) if *last == role => joined.extend(parts),
+            _ => turns.push((role, parts)),
+        }
+    }
+    Ok(turns.into_iter().map(|(role, parts)| json!({"role": role, "parts": parts})).collect())
+}
+
+fn user(text: &str, images: &[Image]) -> Vec<Value> {
+    let text = (images.is_empty() || !text.is_empty()).then(|| json!({"text": text}));
+    let images = images.iter().map(|image| match image.inline() {
+        Some((media_type, base64)) => {
+            json!({"inlineData": {"mimeType": media_type, "data": base64}})
+        }
+        None => {
+            let url = image.to_url();
+            let mut file = json!({"fileUri": url});
+            if let Some(media_type) = media_type(&url) {
+                file["mimeType"] = media_type.into();
+            }
+            json!({"fileData": file})
+        }
+    });
+    text.into_iter().chain(images).collect()
+}
+
+/// Vertex does not fetch a picture without its type; Google's own tools guess it from the name, too.
+fn media_type(url: &str) -> Option<&'static str> {
+    let path = url.split(['?', '#']).next()?;
+    match path.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
+        "gif" => Some("image/gif"),
+        "heic" => Some("image/heic"),
+        "jpg" | "jpeg" => Some("image/jpeg"),
+        "png" => Some("image/png"),
+        "webp" => Some("image/webp"),
+        _ => None,
+    }
+}
+
+fn model(ask: Ask<'_>, message: &Message) -> Result<Vec<Value>, Error> {
+    let turn = message.turn(Protocol::GenerateContent).into_iter();
+    let parts = turn.map(|said| {
+        let (mut part, signature) = match said {
+            Said::Opaque(part) => (part.clone(), None),
+            Said::Text(text, signature) => (json!({"text": text}), signature),
+            Said::Call(call, signature) => {
+                let args = call.parse_arguments().map_err(|e| ask.refuse(format!("{e:#}")))?;
+                let mut function = json!({"name": call.name, "args": args});
+                if let Some(id) = call.given_id() {
+                    function["id"] = id.into();
+                }
+                (json!({"functionCall": function}), signature)
+            }
+        };
+        if let Some(signature) = signature {
+            part["thoughtSignature"] = signature.clone();
+        }
+        Ok(part)
+    });
+    parts.collect()
+}
+
+/// The result of a tool. Gemini wants the tool's name, which only the call has, and an object.
+fn result(ask: Ask<'_>, at: usize, message: &Message) -> Result<Value, Error> {
+    let id = message.tool_call_id.as_deref().unwrap_or_default();
+    let calls = ask.messages.iter().take(at).rev().flat_map(|earlier| &earlier.tool_calls);
+    let Some(call) = calls.into_iter().find(|call| call.id == id) else {
+        return Err(ask.refuse(format!("no message before the result of tool call {id:?} has it")));
+    };
+    let response = match serde_json::from_str(&message.content) {
+        Ok(object @ Value::Object(_)) => object,
+        _ => json!({"result": message.content}),
+    };
+    let mut response = json!({"name": call.name, "response": response});
+    if let Some(id) = call.given_id() {
+        response["id"] = id.into();
+    }
+    Ok(json!({"functionResponse": response}))
+}
+
+wire! {
+    struct Answer {
+        candidates: First<Candidate<'a>>,
+        feedback = "promptFeedback": Feedback<'a>,
+        model = "modelVersion": Raw<'a>,
+        usage = "usageMetadata": Tokens<'a>,
+        error: Raw<'a>,
+    }
+    struct Candidate {
+        index: Raw<'a>,
+        content: Content<'a>,
+        finish_reason = "finishReason": Raw<'a>,
+        finish_message = "finishMessage": Raw<'a>,
+    }
+    struct Content {
+        parts: Raw<'a>,
+    }
+    struct Part {
+        text: Raw<'a>,
+        thought: Raw<'a>,
+        signature = "thoughtSignature": Raw<'a>,
+        call = "functionCall": Raw<'a>,
+    }
+    struct Call {
+        id: Raw<'a>,
+        name: Raw<'a>,
+        args: Raw<'a>,
+        partial_args = "partialArgs": Raw<'a>,
+        will_continue = "willContinue": Raw<'a>,
+    }
+    struct Feedback {
+        block_reason = "blockReason": Raw<'a>,
+    }
+    struct Tokens {
+        prompt = "promptTokenCount": Raw<'a>,
+        tool_use = "toolUsePromptTokenCount": Raw<'a>,
+        candidates = "candidatesTokenCount": Raw<'a>,
+        thoughts = "thoughtsTokenCount": Raw<'a>,
+        cached = "cachedContentTokenCount": Raw<'a>,
+        total = "totalTokenCount": Raw<'a>,
+    }
+}
+
+impl Indexed for Candidate<'_> {
+    fn index(&self) -> Raw<'_> {
+        self.index
+    }
+}
+
+struct GenerateContent;
+
+impl Decoder for GenerateContent {
+    fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
+        let Answer { candidates: First(candidate), feedback, model, usage, error } =
+            serde_json::from_str(event.data)?;
+        out.model(model);
+        for part in candidate.content.parts.parse::<Vec<Raw<'_>>>() {
+            decode_part(part, out)?;
+        }
+        if let Some(word) = candidate.finish_reason.str() {
+            out.finish(finish_reason(&word), &word);
+            if is_failure(&word) {
+                let message = candidate.finish_message.str();
+                let message = message.unwrap_or_else(|| "the model's answer is broken".into());
+                out.fail(json!({"error": {"status": word, "message": message}}).to_string());
+            }
+        } else if let Some(word) = feedback.block_reason.str() {
+            // Of a prompt that is blocked there is no candidate.
+            out.finish(FinishReason::ContentFilter, &word);
+        }
+        if let Some(usage) = tokens(&usage) {
+            out.usage(usage);
+        }
+        if error.is_some() {
+            out.fail(event.data);
+        }
+        Ok(())
+    }
+}
+
+fn decode_part(json: Raw<'_>, out: &mut Output) -> serde_json::Result<()> {
+    let Part { text, thought, signature, call } = json.parse();
+    let attached = if call.is_some() {
+        let Call { id, name, args, partial_args, will_continue } = call.parse();
+        // Calls come whole, and one without arguments has none. Vertex can be asked for pieces that are
+        // not JSON when joined; they are handed out as they come, so that no part of them is lost.
+        let arguments = if args.is_some() || partial_args.is_some() {
+            if args.is_some() { args } else { partial_args }
+        } else if name.is_some() && will_continue.json() != "true" {
+            serde_json::from_str("{}")?
+        } else {
+            Raw::default()
+        };
+        out.tool_call(Raw::default(), id, name, arguments);
+        true
+    } else if thought.json() == "true" {
+        out.reasoning(text);
+        false
+    } else {
+        out.text(text);
+        text.literal().is_some_and(|text| !text.is_empty())
+    };
+    // Gemini wants to see again, in its place, what it signed, and what is neither text nor a call (the
+    // code that it ran, its pictures).
+    let is_text = text.is_some() || thought.json() == "true";
+    if attached && signature.is_some() {
+        out.extra(signature.parse(), signature.json().len());
+    } else if !attached && (signature.is_some() || !is_text) {
+        let part: Map<String, Value> = json.parse();
+        if !part.is_empty() {
+            out.opaque(part.into(), json.json().len());
+        }
+    }
+    Ok(())
+}
+
+fn finish_reason(word: &str) -> FinishReason {
+    match word {
+        "STOP" => FinishReason::Stop,
+        "MAX_TOKENS" => FinishReason::Length,
+        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "MODEL_ARMOR"
+        | "IMAGE_SAFETY" | "IMAGE_PROHIBITED_CONTENT" | "IMAGE_RECITATION" => {
+            FinishReason::ContentFilter
+        }
+        _ => FinishReason::Other,
+    }
+}
+
+/// Whether the model stopped since it, or Gemini, did something wrong.
+fn is_failure(word: &str) -> bool {
+    matches!(
+        word,
+        "MALFORMED_FUNCTION_CALL"
+            | "MALFORMED_RESPONSE"
+            | "MISSING_THOUGHT_SIGNATURE"
+            | "TOO_MANY_TOOL_CALLS"
+            | "UNEXPECTED_TOOL_CALL"
+    )
+}
+
+/// Vertex sends an object without counts in every chunk but the last.
+fn tokens(tokens: &Tokens<'_>) -> Option<Usage> {
+    let counts = [tokens.prompt, tokens.candidates, tokens.total].map(Raw::u64);
+    let [prompt, candidates, total] = counts.map(Option::unwrap_or_default);
+    let prompt = prompt.saturating_add(tokens.tool_use.u64().unwrap_or_default());
+    let completion = candidates.saturating_add(tokens.thoughts.u64().unwrap_or_default());
+    counts.iter().any(Option::is_some).then(|| Usage {
+        prompt_tokens: prompt,
+        completion_tokens: completion,
+        total_tokens: total.max(prompt.saturating_add(completion)),
+        cached_tokens: tokens.cached.u64(),
+        reasoning_tokens: tokens.thoughts.u64(),
+    })
+}
