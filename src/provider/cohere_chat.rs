@@ -279,3 +279,220 @@ fn tokens(counts: &Counts<'_>) -> Option<Usage> {
         reasoning_tokens: tokens.reasoning_tokens.u64(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{GenerationConfig, Tool};
+    use crate::message::{Image, Prompt, ToolCall};
+    use crate::provider::testing;
+    use crate::response::GenerationResponse;
+
+    fn sent(prompt: impl Into<Prompt>, config: &GenerationConfig) -> Result<Value, String> {
+        testing::sent(Protocol::CohereChat, prompt, config)
+    }
+
+    fn decoded(events: &[&str]) -> (GenerationResponse, Option<String>) {
+        testing::decoded(Protocol::CohereChat, events)
+    }
+
+    fn command() -> GenerationConfig {
+        GenerationConfig::new("command-a-03-2025")
+    }
+
+    #[test]
+    fn a_conversation_keeps_its_order() {
+        let mut asking = Message::assistant("Let me look.");
+        asking.tool_calls =
+            vec![ToolCall::new("a", "look", r#"{"at":"sky"}"#), ToolCall::new("b", "time", "")];
+        let conversation = [
+            Message::system("Be brief."),
+            Message::user("What is it?").image(Image::bytes("image/png", b"foo")),
+            Message::user("").image(Image::url("https://example.com/a.png")),
+            Message::assistant(""),
+            asking,
+            Message::tool("a", "blue"),
+            Message::system("Be kind."),
+            Message::assistant("Blue."),
+        ];
+        let expected = json!({
+            "model": "command-a-03-2025",
+            "stream": true,
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": [
+                    {"type": "text", "text": "What is it?"},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,Zm9v"}},
+                ]},
+                {"role": "user", "content": [
+                    {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+                ]},
+                {
+                    "role": "assistant",
+                    "content": [{"type": "text", "text": "Let me look."}],
+                    "tool_calls": [
+                        {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{\"at\":\"sky\"}"}},
+                        {"id": "b", "type": "function", "function": {"name": "time", "arguments": "{}"}},
+                    ],
+                },
+                {"role": "tool", "tool_call_id": "a", "content": "blue"},
+                {"role": "system", "content": "Be kind."},
+                {"role": "assistant", "content": [{"type": "text", "text": "Blue."}]},
+            ],
+        });
+        assert_eq!(sent(conversation, &command()).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_option_has_its_place() {
+        let schema = json!({"type": "object", "properties": {"at": {"type": "string"}}});
+        let cases = [
+            (command(), json!({})),
+            (command().temperature(0.5), json!({"temperature": 0.5})),
+            (command().top_p(0.9), json!({"p": 0.9})),
+            (command().top_k(40), json!({"k": 40})),
+            (command().max_tokens(10), json!({"max_tokens": 10})),
+            (command().stop(["."]), json!({"stop_sequences": ["."]})),
+            (command().frequency_penalty(0.5), json!({"frequency_penalty": 0.5})),
+            (command().presence_penalty(0.5), json!({"presence_penalty": 0.5})),
+            (command().seed(1), json!({"seed": 1})),
+            (command().logprobs(0), json!({"logprobs": true})),
+            (
+                command().response_format(ResponseFormat::Json),
+                json!({"response_format": {"type": "json_object"}}),
+            ),
+            (
+                command().response_format(ResponseFormat::json_schema("place", schema.clone())),
+                json!({"response_format": {"type": "json_object", "json_schema": schema}}),
+            ),
+            (command().reasoning(Reasoning::Off), json!({"thinking": {"type": "disabled"}})),
+            (
+                command().reasoning(Reasoning::Low),
+                json!({"thinking": {"type": "enabled", "token_budget": 1024}}),
+            ),
+            (
+                command().reasoning(Reasoning::Budget(7)),
+                json!({"thinking": {"type": "enabled", "token_budget": 7}}),
+            ),
+            (
+                command().tools([Tool::new("look", "Looks.", schema.clone()), Tool::new("t", "", schema.clone())]),
+                json!({"tools": [
+                    {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": schema}},
+                    {"type": "function", "function": {"name": "t", "parameters": schema}},
+                ]}),
+            ),
+            (command().tool_choice(ToolChoice::Auto), json!({})),
+            (command().tool_choice(ToolChoice::None), json!({"tool_choice": "NONE"})),
+            (command().tool_choice(ToolChoice::Required), json!({"tool_choice": "REQUIRED"})),
+        ];
+        for (config, mut expected) in cases {
+            expected["model"] = "command-a-03-2025".into();
+            expected["stream"] = true.into();
+            expected["messages"] = json!([{"role": "user", "content": "Hi"}]);
+            assert_eq!(sent("Hi", &config).unwrap(), expected, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn what_cohere_cannot_be_told_is_refused_by_name() {
+        for (config, named) in [
+            (command().parallel_tool_calls(true), "`parallel_tool_calls`"),
+            (command().logprobs(1), "`logprobs`"),
+            (command().tool_choice(ToolChoice::Tool("look".into())), "`tool_choice`"),
+        ] {
+            let error = sent("Hi", &config).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+        let picture = Image::url("https://example.com/a.png");
+        assert!(sent(Message::tool("a", "b").image(picture), &command()).is_err());
+    }
+
+    #[test]
+    fn thoughts_plan_and_calls_come_apart_and_go_back() {
+        let (response, failure) = decoded(&[
+            r#"{"type": "message-start", "id": "x", "delta": {"message": {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []}}}"#,
+            r#"{"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "thinking", "thinking": "H"}}}}"#,
+            r#"{"type": "content-delta", "index": 0, "delta": {"message": {"content": {"thinking": "m"}}}}"#,
+            r#"{"type": "content-end", "index": 0}"#,
+            r#"{"type": "content-start", "index": 1, "delta": {"message": {"content": {"type": "text", "text": ""}}}}"#,
+            r#"{"type": "content-delta", "index": 1, "delta": {"message": {"content": {"text": "Well."}}}}"#,
+            r#"{"type": "citation-start", "index": 0, "delta": {"message": {"citations": {"start": 0, "text": "Well"}}}}"#,
+            r#"{"type": "citation-end", "index": 0}"#,
+            r#"{"type": "content-end", "index": 1}"#,
+            r#"{"type": "tool-plan-delta", "delta": {"message": {"tool_plan": " I"}}}"#,
+            r#"{"type": "tool-plan-delta", "delta": {"message": {"tool_plan": " look"}}}"#,
+            r#"{"type": "tool-call-start", "index": 0, "delta": {"message": {"tool_calls": {"id": "a", "type": "function", "function": {"name": "look", "arguments": ""}}}}}"#,
+            r#"{"type": "tool-call-delta", "index": 0, "delta": {"message": {"tool_calls": {"function": {"arguments": "{\"at\":"}}}}}"#,
+            r#"{"type": "tool-call-delta", "index": 0, "delta": {"message": {"tool_calls": {"function": {"arguments": "1}"}}}}}"#,
+            r#"{"type": "tool-call-end", "index": 0}"#,
+            r#"{"type": "tool-call-start", "index": 1, "delta": {"message": {"tool_calls": {"id": "b", "function": {"name": "time"}}}}}"#,
+            r#"{"type": "brand-new", "delta": 7}"#,
+            r#"{"type": "message-end", "delta": {"finish_reason": "TOOL_CALL", "error": null, "usage": {"billed_units": {"input_tokens": 1},
+                "tokens": {"input_tokens": 9, "output_tokens": 5, "reasoning_tokens": 2}, "cached_tokens": 4}}}"#,
+        ]);
+        assert_eq!(failure, None);
+        assert_eq!((response.content.as_str(), response.reasoning.as_str()), ("Well.", "Hm I look"));
+        assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
+        assert_eq!(response.raw_finish_reason.as_deref(), Some("TOOL_CALL"));
+        let calls = [ToolCall::new("a", "look", r#"{"at":1}"#), ToolCall::new("b", "time", "")];
+        assert_eq!(response.tool_calls, calls);
+        let usage = Usage {
+            prompt_tokens: 9,
+            completion_tokens: 5,
+            total_tokens: 14,
+            cached_tokens: Some(4),
+            reasoning_tokens: Some(2),
+        };
+        assert_eq!(response.usage, Some(usage));
+
+        let body = sent(Message::from(response), &command()).unwrap();
+        let expected = json!({
+            "role": "assistant",
+            "content": [{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "Well."}],
+            "tool_plan": " I look",
+            "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{\"at\":1}"}},
+                {"id": "b", "type": "function", "function": {"name": "time", "arguments": "{}"}},
+            ],
+        });
+        assert_eq!(body["messages"], json!([expected]));
+    }
+
+    #[test]
+    fn every_way_to_end_has_one_meaning() {
+        use FinishReason::{Length, Other, Stop, ToolCalls};
+        for (delta, reason, message) in [
+            (r#"{"finish_reason": "COMPLETE", "error": ""}"#, Some(Stop), None),
+            (r#"{"finish_reason": "STOP_SEQUENCE"}"#, Some(Stop), None),
+            (r#"{"finish_reason": "MAX_TOKENS"}"#, Some(Length), None),
+            (r#"{"finish_reason": "TOOL_CALL"}"#, Some(ToolCalls), None),
+            (r#"{"finish_reason": "BRAND_NEW"}"#, Some(Other), None),
+            ("{}", None, None),
+            ("null", None, None),
+            (r#"{"finish_reason": "ERROR", "error": "Odd."}"#, Some(Other), Some("Odd.")),
+            (r#"{"finish_reason": "TIMEOUT"}"#, Some(Other), Some("the answer has failed")),
+            (r#"{"error": "Odd."}"#, None, Some("Odd.")),
+        ] {
+            let event = format!(r#"{{"type": "message-end", "delta": {delta}}}"#);
+            let mut output = Output::new(9);
+            CohereChat::default().decode(&Event { name: "", data: &event }, &mut output).unwrap();
+            assert!(output.ended);
+            assert_eq!(output.chunk.finish_reason, reason, "{delta}");
+            let told = output.failure.map(|failure| {
+                crate::provider::api_error(crate::provider::LlmProvider::Cohere, None, &failure).message
+            });
+            assert_eq!(told.as_deref(), message, "{delta}");
+        }
+    }
+
+    #[test]
+    fn an_event_may_be_named_outside_its_data_and_an_error_may_have_no_name() {
+        let data = r#"{"delta": {"message": {"content": {"text": "Hi"}}}}"#;
+        let mut output = Output::new(9);
+        CohereChat::default().decode(&Event { name: "content-delta", data }, &mut output).unwrap();
+        assert_eq!(output.take().content, "Hi");
+        for error in [r#"{"message": "Odd."}"#, r#"{"error": {"message": "Odd."}}"#] {
+            assert_eq!(decoded(&[error]).1.as_deref(), Some(error));
+        }
+    }
+}

@@ -350,3 +350,292 @@ fn tokens(tokens: &Tokens<'_>) -> Option<Usage> {
         reasoning_tokens: tokens.thoughts.u64(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{GenerationConfig, Tool};
+    use crate::message::{Prompt, ToolCall};
+    use crate::provider::testing;
+    use crate::response::GenerationResponse;
+
+    fn sent(prompt: impl Into<Prompt>, config: &GenerationConfig) -> Result<Value, String> {
+        testing::sent(Protocol::GenerateContent, prompt, config)
+    }
+
+    fn decoded(events: &[&str]) -> (GenerationResponse, Option<String>) {
+        testing::decoded(Protocol::GenerateContent, events)
+    }
+
+    fn gemini() -> GenerationConfig {
+        GenerationConfig::new("gemini-3-flash-preview")
+    }
+
+    #[test]
+    fn a_conversation_is_put_into_turns_of_user_and_model() {
+        let mut asking = Message::assistant("Let me look.");
+        asking.tool_calls = vec![
+            ToolCall::new("call_0", "look", r#"{"at": "sky"}"#),
+            ToolCall::new("k0srpqrc", "time", ""),
+        ];
+        let conversation = [
+            Message::system("Be brief."),
+            Message::user("What is it?")
+                .image(Image::bytes("image/png", b"foo"))
+                .image(Image::url("https://example.com/a.JPG?b.png"))
+                .image(Image::url("https://example.com/c")),
+            Message::user("").image(Image::url("data:image/gif;base64,Zm9v")),
+            Message::system("Be kind."),
+            Message::assistant(""),
+            asking,
+            Message::tool("k0srpqrc", "noon"),
+            Message::tool("call_0", r#"{"colour": "blue"}"#),
+            Message::user("Well?"),
+        ];
+        let expected = json!({
+            "systemInstruction": {"parts": [{"text": "Be brief."}, {"text": "Be kind."}]},
+            "contents": [
+                {"role": "user", "parts": [
+                    {"text": "What is it?"},
+                    {"inlineData": {"mimeType": "image/png", "data": "Zm9v"}},
+                    {"fileData": {"mimeType": "image/jpeg", "fileUri": "https://example.com/a.JPG?b.png"}},
+                    {"fileData": {"fileUri": "https://example.com/c"}},
+                    {"inlineData": {"mimeType": "image/gif", "data": "Zm9v"}},
+                ]},
+                {"role": "model", "parts": [
+                    {"text": "Let me look."},
+                    {"functionCall": {"name": "look", "args": {"at": "sky"}}},
+                    {"functionCall": {"id": "k0srpqrc", "name": "time", "args": {}}},
+                ]},
+                {"role": "user", "parts": [
+                    {"functionResponse": {"id": "k0srpqrc", "name": "time", "response": {"result": "noon"}}},
+                    {"functionResponse": {"name": "look", "response": {"colour": "blue"}}},
+                    {"text": "Well?"},
+                ]},
+            ],
+        });
+        assert_eq!(sent(conversation, &gemini()).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_option_has_its_place() {
+        let schema = json!({"type": "object", "properties": {"at": {"type": "string"}}});
+        let generation = |config: Value| json!({"generationConfig": config});
+        let calling = |config: Value| json!({"toolConfig": {"functionCallingConfig": config}});
+        let format = ResponseFormat::json_schema("place", schema.clone());
+        let cases = [
+            (gemini(), json!({})),
+            (gemini().temperature(0.5), generation(json!({"temperature": 0.5}))),
+            (gemini().top_p(0.9), generation(json!({"topP": 0.9}))),
+            (gemini().top_k(40), generation(json!({"topK": 40}))),
+            (gemini().max_tokens(10), generation(json!({"maxOutputTokens": 10}))),
+            (gemini().stop(["."]), generation(json!({"stopSequences": ["."]}))),
+            (gemini().frequency_penalty(1.5), generation(json!({"frequencyPenalty": 1.5}))),
+            (gemini().presence_penalty(-1.5), generation(json!({"presencePenalty": -1.5}))),
+            (gemini().seed(-1), generation(json!({"seed": -1}))),
+            (gemini().logprobs(3), generation(json!({"responseLogprobs": true, "logprobs": 3}))),
+            (
+                gemini().response_format(ResponseFormat::Json),
+                generation(json!({"responseMimeType": "application/json"})),
+            ),
+            (
+                gemini().response_format(format),
+                generation(json!({
+                    "responseMimeType": "application/json", "responseJsonSchema": schema,
+                })),
+            ),
+            (
+                gemini().reasoning(Reasoning::Off),
+                generation(json!({"thinkingConfig": {"thinkingBudget": 0}})),
+            ),
+            (
+                gemini().reasoning(Reasoning::Minimal),
+                generation(json!({
+                    "thinkingConfig": {"includeThoughts": true, "thinkingLevel": "minimal"},
+                })),
+            ),
+            (
+                gemini().reasoning(Reasoning::Budget(7)),
+                generation(json!({
+                    "thinkingConfig": {"includeThoughts": true, "thinkingBudget": 7},
+                })),
+            ),
+            (
+                GenerationConfig::new("gemini-2.5-flash").reasoning(Reasoning::Medium),
+                generation(json!({
+                    "thinkingConfig": {"includeThoughts": true, "thinkingBudget": 8192},
+                })),
+            ),
+            (
+                gemini().tools([Tool::new("look", "Looks.", schema.clone()), Tool::new("t", "", schema.clone())]),
+                json!({"tools": [{"functionDeclarations": [
+                    {"name": "look", "description": "Looks.", "parametersJsonSchema": schema},
+                    {"name": "t", "parametersJsonSchema": schema},
+                ]}]}),
+            ),
+            (gemini().tool_choice(ToolChoice::Auto), calling(json!({"mode": "AUTO"}))),
+            (gemini().tool_choice(ToolChoice::None), calling(json!({"mode": "NONE"}))),
+            (gemini().tool_choice(ToolChoice::Required), calling(json!({"mode": "ANY"}))),
+            (
+                gemini().tool_choice(ToolChoice::Tool("look".into())),
+                calling(json!({"mode": "ANY", "allowedFunctionNames": ["look"]})),
+            ),
+        ];
+        for (config, mut expected) in cases {
+            expected["contents"] = json!([{"role": "user", "parts": [{"text": "Hi"}]}]);
+            assert_eq!(sent("Hi", &config).unwrap(), expected, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn what_gemini_cannot_be_told_is_refused_by_name() {
+        let mut cut = Message::assistant("");
+        cut.tool_calls = vec![ToolCall::new("a", "look", r#"{"at": "sk"#)];
+        let picture = Image::url("https://example.com/a.png");
+        let refused = [
+            (Prompt::from("Hi"), gemini().parallel_tool_calls(false), "`parallel_tool_calls`"),
+            (Message::tool("x", "blue").into(), gemini(), "\"x\""),
+            (Message::system("Look").image(picture).into(), gemini(), "images"),
+            (cut.into(), gemini(), "\"look\" are not JSON"),
+        ];
+        for (prompt, config, named) in refused {
+            let error = sent(prompt, &config).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn thoughts_text_and_calls_come_apart_and_signatures_go_back_in_place() {
+        let (response, failure) = decoded(&[
+            r#"{"candidates": [{"content": {"parts": [{"text": "Hm", "thought": true}]}}],
+                "usageMetadata": {"trafficType": "ON_DEMAND"}, "modelVersion": "gemini-3"}"#,
+            r#"{"candidates": [{"index": 1, "content": {"parts": [{"text": "other"}]}},
+                {"index": 0, "content": {"parts": [{"text": "I "}, {"text": "", "thought": true, "thoughtSignature": "s0"}]}}]}"#,
+            r#"{"candidates": [{"content": {"parts": [{"text": "look", "thoughtSignature": "s1"}]}}]}"#,
+            r#"{"candidates": [{"content": {"parts": [{"text": "."}, {"executableCode": {"code": "1"}},
+                {"functionCall": {"name": "look", "args": {"b": 1, "a": "2"}}, "thoughtSignature": "s2"},
+                {"functionCall": {"name": "look"}},
+                {"functionCall": {"name": "time", "id": "x7", "args": {}}}]}}]}"#,
+            r#"{"candidates": [{"content": {"parts": [{"text": "", "thoughtSignature": "s3"}, {"text": ""}, {}, null]},
+                "finishReason": "STOP"}],
+                "usageMetadata": {"promptTokenCount": 5, "toolUsePromptTokenCount": 2, "cachedContentTokenCount": 1,
+                    "candidatesTokenCount": 3, "thoughtsTokenCount": 4, "totalTokenCount": 14}}"#,
+        ]);
+        assert_eq!(failure, None);
+        assert_eq!((response.content.as_str(), response.reasoning.as_str()), ("I look.", "Hm"));
+        assert_eq!(response.model.as_deref(), Some("gemini-3"));
+        assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
+        assert_eq!(response.raw_finish_reason.as_deref(), Some("STOP"));
+        let calls = [
+            ToolCall::new("call_0", "look", r#"{"b": 1, "a": "2"}"#),
+            ToolCall::new("call_1", "look", "{}"),
+            ToolCall::new("x7", "time", "{}"),
+        ];
+        assert_eq!(response.tool_calls, calls);
+        let usage = Usage {
+            prompt_tokens: 7,
+            completion_tokens: 7,
+            total_tokens: 14,
+            cached_tokens: Some(1),
+            reasoning_tokens: Some(4),
+        };
+        assert_eq!(response.usage, Some(usage));
+        assert_eq!(response.chunk_count, 5);
+
+        let parts = json!([
+            {"text": "I "},
+            {"text": "", "thought": true, "thoughtSignature": "s0"},
+            {"text": "look", "thoughtSignature": "s1"},
+            {"text": "."},
+            {"executableCode": {"code": "1"}},
+            {"functionCall": {"name": "look", "args": {"a": "2", "b": 1}}, "thoughtSignature": "s2"},
+            {"functionCall": {"name": "look", "args": {}}},
+            {"functionCall": {"name": "time", "id": "x7", "args": {}}},
+            {"text": "", "thoughtSignature": "s3"},
+        ]);
+        let body = sent(Message::from(response), &gemini()).unwrap();
+        assert_eq!(body["contents"], json!([{"role": "model", "parts": parts}]));
+    }
+
+    #[test]
+    fn pieces_of_arguments_are_neither_lost_nor_passed_off_as_none() {
+        let part = |call: &str| {
+            format!(r#"{{"candidates": [{{"content": {{"parts": [{{"functionCall": {call}}}]}}}}]}}"#)
+        };
+        let events = [
+            r#"{"name": "look", "willContinue": true}"#,
+            r#"{"partialArgs": [{"jsonPath": "$.at", "stringValue": "s"}], "willContinue": true}"#,
+            r#"{"partialArgs": [{"jsonPath": "$.at", "stringValue": "ky"}]}"#,
+            "{}",
+        ];
+        let events = events.map(part);
+        let (response, _) = decoded(&events.each_ref().map(String::as_str));
+        let [call] = response.tool_calls.as_slice() else { panic!("{response:?}") };
+        assert!(call.arguments.contains("\"s\"") && call.arguments.contains("\"ky\""), "{call:?}");
+        assert!(call.parse_arguments().is_err());
+    }
+
+    #[test]
+    fn every_way_to_end_has_one_meaning() {
+        use FinishReason::{ContentFilter, Length, Other, Stop};
+        for (word, reason) in [
+            ("STOP", Stop),
+            ("MAX_TOKENS", Length),
+            ("SAFETY", ContentFilter),
+            ("RECITATION", ContentFilter),
+            ("BLOCKLIST", ContentFilter),
+            ("PROHIBITED_CONTENT", ContentFilter),
+            ("SPII", ContentFilter),
+            ("IMAGE_SAFETY", ContentFilter),
+            ("LANGUAGE", Other),
+            ("OTHER", Other),
+            ("BRAND_NEW", Other),
+        ] {
+            let (response, failure) =
+                decoded(&[&format!(r#"{{"candidates": [{{"finishReason": "{word}"}}]}}"#)]);
+            assert_eq!(response.finish_reason, Some(reason), "{word}");
+            assert_eq!(response.raw_finish_reason.as_deref(), Some(word));
+            assert_eq!(failure, None, "{word}");
+        }
+
+        // A built-in tool makes it stop in between.
+        let stop = r#"{"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}]}"#;
+        let more = r#"{"candidates": [{"content": {"parts": [{"text": "b"}]}}]}"#;
+        assert_eq!(decoded(&[stop, more]).0.finish_reason, None);
+        let answer = decoded(&[stop, more, stop]).0;
+        assert_eq!((answer.finish_reason, answer.content.as_str()), (Some(Stop), "aba"));
+
+        let blocked = r#"{"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 3}}"#;
+        let (response, failure) = decoded(&[blocked]);
+        assert_eq!(response.finish_reason, Some(ContentFilter));
+        assert_eq!(response.raw_finish_reason.as_deref(), Some("SAFETY"));
+        assert_eq!(response.usage.unwrap().prompt_tokens, 3);
+        assert_eq!(failure, None);
+    }
+
+    #[test]
+    fn a_failure_is_told_as_one() {
+        for word in [
+            "MALFORMED_FUNCTION_CALL",
+            "MALFORMED_RESPONSE",
+            "MISSING_THOUGHT_SIGNATURE",
+            "TOO_MANY_TOOL_CALLS",
+            "UNEXPECTED_TOOL_CALL",
+        ] {
+            let event = format!(
+                r#"{{"candidates": [{{"finishReason": "{word}", "finishMessage": "So \"odd\"."}}]}}"#
+            );
+            let (response, failure) = decoded(&[&event]);
+            assert_eq!(response.finish_reason, Some(FinishReason::Other));
+            let error = crate::provider::api_error(
+                crate::provider::LlmProvider::Google,
+                None,
+                &failure.unwrap(),
+            );
+            assert_eq!((error.message.as_str(), error.error_type.as_deref()), ("So \"odd\".", Some(word)));
+        }
+        let error = r#"{"error": {"code": 503, "message": "Busy.", "status": "UNAVAILABLE"}}"#;
+        let (response, failure) = decoded(&[error]);
+        assert_eq!((response.finish_reason, failure.as_deref()), (None, Some(error)));
+    }
+}

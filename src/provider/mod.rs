@@ -350,8 +350,10 @@ fn as_given(url: &str) -> String {
 /// For vendors whose own tools add the version to the address.
 fn with_version(url: &str, version: &str) -> String {
     let url = url.trim_end_matches('/');
-    let url = url.strip_suffix(version).unwrap_or(url);
-    format!("{}/{version}", url.trim_end_matches('/'))
+    match url.strip_suffix(version) {
+        Some(before) if before.ends_with('/') => url.to_owned(),
+        _ => format!("{url}/{version}"),
+    }
 }
 
 /// `OLLAMA_HOST` may be a bare host, a bare port with its colon, a pair of both, or a URL; a server
@@ -436,6 +438,50 @@ pub(crate) trait Decoder: Send {
     fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()>;
 }
 
+/// What the protocols' tests share.
+#[cfg(test)]
+mod testing {
+    use super::*;
+    use crate::message::Prompt;
+    use crate::response::GenerationResponse;
+
+    /// The body that is sent for a prompt, or the error's message.
+    pub(super) fn sent(
+        protocol: Protocol,
+        prompt: impl Into<Prompt>,
+        config: &GenerationConfig,
+    ) -> Result<Value, String> {
+        let speaks = |provider: &&LlmProvider| provider.vendor().protocol == protocol;
+        let prompt = prompt.into();
+        let ask = Ask {
+            provider: *LlmProvider::ALL.iter().find(speaks).unwrap(),
+            model: &config.model,
+            messages: prompt.messages(),
+            config,
+        };
+        (protocol.wire().body)(ask)
+            .map(Value::from)
+            .map_err(|error| error.to_string())
+    }
+
+    /// The answer that events without names make, and the failure that they tell.
+    pub(super) fn decoded(
+        protocol: Protocol,
+        events: &[&str],
+    ) -> (GenerationResponse, Option<String>) {
+        let (mut decoder, mut output) = ((protocol.wire().decoder)(), Output::new(9));
+        let mut response = GenerationResponse::default();
+        for data in events {
+            decoder
+                .decode(&Event { name: "", data }, &mut output)
+                .unwrap();
+            response.fold(&output.take());
+        }
+        response.replay = output.replay(protocol);
+        (response, output.failure)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -454,6 +500,22 @@ mod tests {
         assert!(
             error.contains("\"opnai\"") && error.contains("openai, mistral"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_version_is_added_once() {
+        for url in [
+            "https://host/a",
+            "https://host/a/",
+            "https://host/a/v2",
+            "https://host/a/v2/",
+        ] {
+            assert_eq!(with_version(url, "v2"), "https://host/a/v2");
+        }
+        assert_eq!(
+            with_version("http://host/v1", "v1beta"),
+            "http://host/v1/v1beta"
         );
     }
 
