@@ -147,7 +147,10 @@ fn headers(
         if ["content-length", "transfer-encoding", "expect"].contains(&name.as_str()) {
             return Err(refuse(format!("the header {name} cannot be set")));
         }
-        let value = HeaderValue::from_str(value).map_err(|_| {
+        let ascii = HeaderValue::from_str(value)
+            .ok()
+            .filter(|_| value.is_ascii());
+        let value = ascii.ok_or_else(|| {
             refuse(format!(
                 "the value of the header {name} has a character that no header may have, such as a \
                  line break or a letter beyond ASCII; if it is a key, copy it again"
@@ -247,12 +250,11 @@ impl Context {
             .map(clean);
         let encoding = encoding(&head.headers).map(|value| clean(&value));
         let status = head.status.as_u16();
-        let mut body = Body(Source::Connection(Box::new(Link {
+        let mut body = Body::new(Source::Link(Box::new(Link {
             reader: body.into_reader(),
             connection: Some(connection),
             cancel: cancel.clone(),
             context: self.clone(),
-            end: None,
         })));
         if status == 200 {
             if let Some(encoding) = encoding {
@@ -341,43 +343,45 @@ fn redirect_target(location: &HeaderValue) -> Option<String> {
 }
 
 /// The body of an answer, or another source of the same bytes.
-pub(crate) struct Body(Source);
-
-enum Source {
-    Connection(Box<Link>),
-    Reader(Option<Box<dyn Read + Send>>),
-}
-
-/// A body that comes over a connection.
-struct Link {
-    reader: ureq::BodyReader<'static>,
-    /// Until it is given back.
-    connection: Option<Connection>,
-    cancel: CancelHandle,
-    context: Context,
+pub(crate) struct Body {
+    source: Source,
     /// How reading ended. ureq reads on after an error as if the body had ended well.
     end: Option<Result<(), Error>>,
+}
+
+enum Source {
+    Link(Box<Link>),
+    Reader(Box<dyn Read + Send>),
 }
 
 impl Body {
     /// A recording, a pipe, another client's body.
     pub(crate) fn from_reader(reader: impl Read + Send + 'static) -> Self {
-        Self(Source::Reader(Some(Box::new(reader))))
+        Self::new(Source::Reader(Box::new(reader)))
     }
 
-    /// Reads what there is, and waits if there is nothing; 0 is the end. After an error it is final.
+    fn new(source: Source) -> Self {
+        Self { source, end: None }
+    }
+
+    /// Reads what there is, and waits if there is nothing; 0 is the end. The first error is final.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        match &mut self.0 {
-            Source::Connection(link) => link.read(buffer),
-            Source::Reader(source) => {
-                let Some(reader) = source else { return Ok(0) };
-                let read = uninterrupted(reader, buffer);
-                if !matches!(read, Ok(1..)) {
-                    *source = None;
-                }
-                read.map_err(failure::of_reader)
-            }
+        if let Some(end) = &self.end {
+            return end.clone().map(|()| 0);
         }
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let read = match &mut self.source {
+            Source::Link(link) => link.read(buffer),
+            Source::Reader(reader) => uninterrupted(reader, buffer).map_err(failure::of_reader),
+        };
+        match &read {
+            Ok(1..) => {}
+            Ok(0) => self.end = Some(Ok(())),
+            Err(error) => self.end = Some(Err(error.clone())),
+        }
+        read
     }
 
     /// From now on, reading ends at `deadline` at the latest, if there is one: after a finish reason
@@ -393,13 +397,13 @@ impl Body {
     /// used again. A server that lingers is not waited for.
     pub(crate) fn finish(mut self) {
         self.phase(|connection| connection.line.until(after(REST_TIME)));
-        let Source::Connection(link) = &mut self.0 else {
+        let Source::Link(_) = &self.source else {
             return;
         };
         let mut buffer = [0; 2048];
         let mut rest = 0;
         while rest <= REST
-            && let Ok(read @ 1..) = link.read(&mut buffer)
+            && let Ok(read @ 1..) = self.read(&mut buffer)
         {
             rest += read;
         }
@@ -424,7 +428,7 @@ impl Body {
     }
 
     fn phase(&self, enter: impl FnOnce(&Connection)) {
-        if let Source::Connection(link) = &self.0
+        if let Source::Link(link) = &self.source
             && let Some(connection) = &link.connection
         {
             enter(connection);
@@ -432,41 +436,38 @@ impl Body {
     }
 }
 
+/// A body that comes over a connection.
+struct Link {
+    reader: ureq::BodyReader<'static>,
+    /// Until it is given back.
+    connection: Option<Connection>,
+    cancel: CancelHandle,
+    context: Context,
+}
+
 impl Link {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        match &self.end {
-            Some(end) => return end.clone().map(|()| 0),
-            None if buffer.is_empty() => return Ok(0),
-            None => {}
-        }
         let read = uninterrupted(&mut self.reader, buffer);
         // A socket that was shut down reads like a body that has ended.
         if !matches!(read, Ok(1..)) && self.cancel.is_cancelled() {
-            return self.ends(Err(self.context.cancelled()));
+            return Err(self.context.cancelled());
         }
         match read {
-            Ok(0) => {
-                if let Some(connection) = self.connection.take() {
+            Ok(read) => {
+                if read == 0
+                    && let Some(connection) = self.connection.take()
+                {
                     self.cancel.detach();
                     warm::give(connection);
                 }
-                self.ends(Ok(()))
+                Ok(read)
             }
-            Ok(read) => Ok(read),
             Err(error) => {
-                let phase = self
-                    .connection
-                    .as_ref()
-                    .map(|connection| connection.line.phase());
-                let error = self.context.cut(error.into(), phase);
-                self.ends(Err(error))
+                let connection = self.connection.as_ref();
+                let phase = connection.map(|connection| connection.line.phase());
+                Err(self.context.cut(error.into(), phase))
             }
         }
-    }
-
-    fn ends(&mut self, end: Result<(), Error>) -> Result<usize, Error> {
-        self.end = Some(end.clone());
-        end.map(|()| 0)
     }
 }
 

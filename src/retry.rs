@@ -118,3 +118,177 @@ fn date(text: &str) -> Option<u64> {
     // 719,468 days lie between March of the year 0 and 1970.
     Some(days.checked_sub(719_468)? * 86_400 + seconds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+    use crate::provider::{LlmProvider, api_error};
+
+    fn api(status: u16, body: &str, change: impl FnOnce(&mut crate::ApiError)) -> Error {
+        let mut error = api_error(LlmProvider::OpenAi, Some(status), body);
+        change(&mut error);
+        Error::Api(Box::new(error))
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let config = GenerationConfig::new("m");
+        let failure = || Failure::new(None, "x");
+        let quota = r#"{"error":{"code":"insufficient_quota","message":"x"}}"#;
+        let advice = |status, advice| api(status, "", |error| error.should_retry = Some(advice));
+        for (error, expected) in [
+            (api(408, "", |_| {}), true),
+            (api(409, "", |_| {}), true),
+            (api(429, "", |_| {}), true),
+            (api(500, "", |_| {}), true),
+            (api(529, "", |_| {}), true),
+            (api(400, "", |_| {}), false),
+            (api(401, "", |_| {}), false),
+            (api(404, "", |_| {}), false),
+            (api(413, "", |_| {}), false),
+            (api(302, "", |_| {}), false),
+            (api(204, "", |_| {}), false),
+            (api(600, "", |_| {}), false),
+            (api(999, "", |_| {}), false),
+            (api(429, quota, |_| {}), false),
+            (advice(429, false), false),
+            (advice(503, true), true),
+            (advice(400, true), false),
+            (
+                api(429, quota, |error| error.should_retry = Some(true)),
+                false,
+            ),
+            (
+                api(429, r#"{"error":{"type":"overloaded_error"}}"#, |error| {
+                    error.status = None;
+                }),
+                true,
+            ),
+            (api(400, "", |error| error.status = None), false),
+            (Error::Network(failure()), true),
+            (Error::Network(failure().permanent()), false),
+            (Error::Timeout(failure()), false),
+            (Error::Incomplete(failure()), false),
+            (Error::Decode(failure()), false),
+            (Error::Config(failure()), false),
+            (Error::Cancelled(failure()), false),
+        ] {
+            assert_eq!(again(&error, 0, &config).is_some(), expected, "{error:?}");
+            assert_eq!(again(&error, 2, &config), None);
+        }
+    }
+
+    #[test]
+    fn waits_grow_and_keep_to_what_was_asked_for() {
+        let config = GenerationConfig {
+            max_retries: u32::MAX,
+            ..GenerationConfig::new("m")
+        };
+        let waits =
+            |error: &Error, retries| again(error, retries, &config).map(|wait| wait.as_millis());
+        let error = api(500, "", |_| {});
+        for (retries, least, most) in [
+            (0, 250, 500),
+            (1, 500, 1000),
+            (4, 4000, 8000),
+            (u32::MAX - 1, 4000, 8000),
+        ] {
+            let wait = waits(&error, retries).unwrap();
+            assert!((least..=most).contains(&wait), "{retries}: {wait}");
+        }
+        let asking = |wait| api(429, "", |error| error.retry_after = Some(wait));
+        let wait = waits(&asking(Duration::from_secs(2)), 0).unwrap();
+        assert!((2000..=2200).contains(&wait), "{wait}");
+        assert!(waits(&asking(Duration::from_secs(60)), 0).is_some());
+        assert_eq!(waits(&asking(Duration::from_secs(61)), 0), None);
+        assert_eq!(waits(&asking(Duration::MAX), 0), None);
+    }
+
+    #[test]
+    fn servers_ask_in_many_ways_and_some_talk_nonsense() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for (headers, seconds) in [
+            (&[][..], None),
+            (&[("retry-after", "2")], Some(2.0)),
+            (&[("retry-after", " 0.5 ")], Some(0.5)),
+            (&[("retry-after", "0")], Some(0.0)),
+            (
+                &[("retry-after-ms", "1500"), ("retry-after", "30")],
+                Some(1.5),
+            ),
+            (
+                &[("retry-after-ms", "soon"), ("retry-after", "30")],
+                Some(30.0),
+            ),
+            (&[("retry-after", "86400")], Some(86400.0)),
+            (&[("retry-after", "99999999999999999999")], Some(1e9)),
+            (&[("retry-after", "-5")], None),
+            (&[("retry-after", "NaN")], None),
+            (&[("retry-after", "inf")], None),
+            (&[("retry-after", "1e400")], None),
+            (&[("retry-after", "1.2.3")], None),
+            (&[("retry-after", "soon")], None),
+            (&[("retry-after", "")], None),
+            (
+                &[date, ("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT")],
+                Some(23.0),
+            ),
+            (
+                &[date, ("retry-after", "Sunday, 06-Nov-94 08:49:40 GMT")],
+                Some(3.0),
+            ),
+            (
+                &[date, ("retry-after", "Sun Nov  6 08:49:38 1994")],
+                Some(1.0),
+            ),
+            (
+                &[date, ("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")],
+                Some(0.0),
+            ),
+            (
+                &[date, ("retry-after", "Sun, 99 Nov 1994 08:49:00 GMT")],
+                None,
+            ),
+            (
+                &[date, ("retry-after", "Sun, 06 Nov 1994 08:99:00 GMT")],
+                None,
+            ),
+            (
+                &[
+                    date,
+                    (
+                        "retry-after",
+                        "Sun, 06 Nov 99999999999999999999 08:49:00 GMT",
+                    ),
+                ],
+                None,
+            ),
+            (
+                &[("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")],
+                Some(0.0),
+            ),
+        ] {
+            let header = |name: &str| {
+                headers
+                    .iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|(_, value)| *value)
+            };
+            assert_eq!(
+                asked(header).map(|wait| wait.as_secs_f64()),
+                seconds,
+                "{headers:?}"
+            );
+        }
+        for (text, seconds) in [
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
+            ("Thu, 29 Feb 2024 12:00:00 GMT", 1_709_208_000),
+            ("Wed, 01 Jan 2025 00:00:00 GMT", 1_735_689_600),
+            ("Fri, 31 Dec 2099 23:59:59 GMT", 4_102_444_799),
+        ] {
+            assert_eq!(super::date(text), Some(seconds), "{text}");
+        }
+    }
+}

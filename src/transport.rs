@@ -23,7 +23,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, ShutdownHandle,
     SocksConnector, TcpConnector, Transport,
 };
-use ureq::{Agent, Error, Timeout};
+use ureq::{Agent, Error, Proxy, Timeout};
 
 use crate::cancel::Interrupt;
 
@@ -293,7 +293,7 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> LineConnector<C, T> {
         self.line.check()?;
         let nested = depth > 1;
         let proxy = details.config.proxy();
-        let needs_address = proxy.is_none_or(|proxy| proxy.resolve_target());
+        let needs_address = proxy.is_none_or(Proxy::resolve_target);
         let addrs = if details.addrs.is_empty() && needs_address {
             let limit = self.line.limit(details.timeout);
             let addrs = Names.resolve(details.uri, details.config, limit)?;

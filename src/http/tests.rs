@@ -1,1 +1,807 @@
 //! Against scripted servers on this machine.
+
+use std::io::Write;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use super::*;
+use crate::config::Proxy;
+use crate::environment::Environment;
+
+const SECOND: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_millis(80);
+/// Longer than anything here should take, even on a busy machine.
+const LONG: Duration = Duration::from_secs(20);
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+const END: &str = "0\r\n\r\n";
+
+/// A server that hands each connection to `script`, with its number.
+struct Server {
+    address: String,
+    accepted: Arc<AtomicUsize>,
+}
+
+impl Server {
+    fn new(script: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&accepted);
+        let script = Arc::new(script);
+        thread::spawn(move || {
+            for socket in listener.incoming() {
+                let mut socket = socket.unwrap();
+                socket.set_read_timeout(Some(LONG)).unwrap();
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                let script = Arc::clone(&script);
+                thread::spawn(move || script(number, &mut socket));
+            }
+        });
+        Self { address, accepted }
+    }
+
+    /// Answers every request of every connection with the same bytes, and then waits for the next.
+    fn answering(answer: &'static str) -> Self {
+        Self::new(move |_, socket| {
+            while request_of(socket).is_some() {
+                let _ = socket.write_all(answer.as_bytes());
+            }
+        })
+    }
+
+    fn request(&self) -> Request {
+        request_to(&format!("http://{}/v1/chat", self.address))
+    }
+
+    fn send(&self) -> Result<Answer, Error> {
+        self.send_with(&config())
+    }
+
+    fn send_with(&self, config: &GenerationConfig) -> Result<Answer, Error> {
+        send(
+            &self.request(),
+            LlmProvider::Local,
+            config,
+            &CancelHandle::new(),
+        )
+    }
+
+    fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+fn request_to(url: &str) -> Request {
+    Request {
+        url: url.to_owned(),
+        headers: vec![("authorization".into(), "Bearer sk-0123456789".into())],
+        body: b"{}".to_vec(),
+        secrets: vec!["sk-0123456789".into()],
+    }
+}
+
+fn config() -> GenerationConfig {
+    GenerationConfig::new("m").environment(Environment::empty())
+}
+
+/// The head and the body of the next request; `None` when the client has gone.
+fn request_of(socket: &mut TcpStream) -> Option<String> {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") {
+        match socket.read(&mut byte) {
+            Ok(1) => request.push(byte[0]),
+            _ => return None,
+        }
+    }
+    let mut head = String::from_utf8(request).unwrap();
+    let length = head.to_ascii_lowercase();
+    let length = length
+        .split_once("content-length: ")
+        .map_or(0, |(_, rest)| {
+            rest.split("\r\n").next().unwrap().parse().unwrap()
+        });
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body).ok()?;
+    head.push_str(&String::from_utf8(body).unwrap());
+    Some(head)
+}
+
+/// Keeps the connection open until the client closes it.
+fn linger(socket: &mut TcpStream) {
+    while matches!(socket.read(&mut [0; 1024]), Ok(1..)) {}
+}
+
+fn read_all(body: &mut Body) -> Result<String, Error> {
+    let mut text = Vec::new();
+    let mut buffer = [0; 64];
+    loop {
+        match body.read(&mut buffer)? {
+            0 => return Ok(String::from_utf8(text).unwrap()),
+            read => text.extend(&buffer[..read]),
+        }
+    }
+}
+
+/// Fails instead of hanging.
+fn in_time<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = mpsc::channel();
+    thread::spawn(move || done.send(test()));
+    result
+        .recv_timeout(LONG)
+        .expect("the test hangs or has failed")
+}
+
+fn api(error: Error) -> crate::ApiError {
+    match error {
+        Error::Api(api) => *api,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_request_says_what_it_must_and_the_answer_tells_its_headers() {
+    in_time(|| {
+        let (seen, requests) = mpsc::channel();
+        let server = Server::new(move |_, socket| {
+            seen.send(request_of(socket).unwrap()).unwrap();
+            let head = "HTTP/1.1 200 OK\r\nX-Request-Id: r-1\r\nX-RateLimit-Remaining: 9\r\n\
+                        anthropic-ratelimit-echo: sk-0123456789\r\nContent-Length: 5\r\n\r\nhello";
+            socket.write_all(head.as_bytes()).unwrap();
+            linger(socket);
+        });
+        let mut answer = server.send().unwrap();
+        assert_eq!(read_all(&mut answer.body).unwrap(), "hello");
+        assert_eq!(answer.body.read(&mut [0; 8]).unwrap(), 0);
+        assert_eq!(answer.request_id.as_deref(), Some("r-1"));
+        let limits: Vec<_> = answer
+            .rate_limit
+            .iter()
+            .map(|(n, v)| format!("{n}={v}"))
+            .collect();
+        assert_eq!(
+            limits,
+            [
+                "anthropic-ratelimit-echo=[redacted]",
+                "x-ratelimit-remaining=9"
+            ]
+        );
+
+        let request = requests.recv().unwrap();
+        let lower = request.to_ascii_lowercase();
+        assert!(
+            request.starts_with("POST /v1/chat HTTP/1.1\r\n"),
+            "{request}"
+        );
+        for header in [
+            "accept-encoding: identity\r\n",
+            concat!(
+                "user-agent: kerb-stream/",
+                env!("CARGO_PKG_VERSION"),
+                "\r\n"
+            ),
+            "content-type: application/json\r\n",
+            "authorization: bearer sk-0123456789\r\n",
+        ] {
+            assert!(lower.contains(header), "{header}: {request}");
+        }
+    });
+}
+
+#[test]
+fn a_finished_answer_leaves_its_connection_and_an_abandoned_one_closes_it() {
+    in_time(|| {
+        let server = Server::answering(concat!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n"
+        ));
+        for _ in 0..5 {
+            let mut answer = server.send().unwrap();
+            assert_eq!(answer.body.read(&mut [0; 5]).unwrap(), 5);
+            answer.body.finish();
+        }
+        assert_eq!(server.accepted(), 1);
+
+        // Another limit is not another connection; a handle that comes late touches nothing.
+        let handle = CancelHandle::new();
+        let other = config().idle_timeout(LONG);
+        let answer = send(&server.request(), LlmProvider::Local, &other, &handle).unwrap();
+        answer.body.finish();
+        handle.cancel();
+        server.send().unwrap().body.finish();
+        assert_eq!(server.accepted(), 1);
+
+        let answer = server.send().unwrap();
+        drop(answer);
+        server.send().unwrap().body.finish();
+        assert_eq!(server.accepted(), 2);
+
+        // Two at once need two.
+        let (one, two) = (server.send().unwrap(), server.send().unwrap());
+        assert_eq!(server.accepted(), 3);
+        one.body.finish();
+        two.body.finish();
+        server.send().unwrap().body.finish();
+        assert_eq!(server.accepted(), 3);
+    });
+}
+
+#[test]
+fn dropping_a_body_closes_the_socket_at_once() {
+    in_time(|| {
+        let (closed, is_closed) = mpsc::channel();
+        let server = Server::new(move |_, socket| {
+            request_of(socket).unwrap();
+            socket.write_all(STREAM.as_bytes()).unwrap();
+            linger(socket);
+            closed.send(()).unwrap();
+        });
+        let answer = server.send().unwrap();
+        drop(answer);
+        is_closed.recv_timeout(5 * SECOND).unwrap();
+    });
+}
+
+#[test]
+fn a_connection_that_the_server_had_closed_is_replaced_unseen() {
+    in_time(|| {
+        // The first connection answers once, reads the second request and closes.
+        let server = Server::new(|number, socket| {
+            request_of(socket).unwrap();
+            socket.write_all(STREAM.as_bytes()).unwrap();
+            socket.write_all(END.as_bytes()).unwrap();
+            let _ = request_of(socket);
+            if number > 0 {
+                linger(socket);
+            }
+        });
+        server.send().unwrap().body.finish();
+        server.send().unwrap().body.finish();
+        assert_eq!(server.accepted(), 2);
+
+        // A new connection that is closed is an error.
+        let server = Server::new(|_, socket| drop(request_of(socket)));
+        let error = server.send().unwrap_err();
+        assert_eq!(server.accepted(), 1);
+        let expected = format!(
+            "local: {} closed the connection before it answered",
+            server.address
+        );
+        assert_eq!(error.to_string(), expected);
+        assert!(error.is_retryable());
+    });
+}
+
+#[test]
+fn the_rest_of_an_answer_is_read_if_it_costs_next_to_nothing() {
+    in_time(|| {
+        // The end comes a little later, or never, or is a flood.
+        let (go, wait) = mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let server = Server::new(move |number, socket| {
+            while request_of(socket).is_some() {
+                socket.write_all(STREAM.as_bytes()).unwrap();
+                match number {
+                    0 => {
+                        let _ = wait.lock().unwrap().recv();
+                        let _ = socket.write_all(END.as_bytes());
+                    }
+                    1 => return linger(socket),
+                    _ => while socket.write_all(b"5\r\nhello\r\n").is_ok() {},
+                }
+            }
+        });
+        for connections in [1, 1] {
+            let mut answer = server.send().unwrap();
+            assert_eq!(answer.body.read(&mut [0; 8]).unwrap(), 5);
+            go.send(()).unwrap();
+            answer.body.finish();
+            assert_eq!(server.accepted(), connections);
+        }
+        let kept = server.send().unwrap();
+        for connections in [2, 3] {
+            let answer = server.send().unwrap();
+            assert_eq!(server.accepted(), connections);
+            let start = Instant::now();
+            answer.body.finish();
+            assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+        }
+        drop(kept);
+    });
+}
+
+#[test]
+fn each_limit_on_time_names_itself() {
+    in_time(|| {
+        let silent = Server::new(|_, socket| linger(socket));
+        let dripping = Server::new(|_, socket| {
+            request_of(socket).unwrap();
+            for byte in b"HTTP/1.1 200 OK\r\nX-Long: "
+                .iter()
+                .chain([b'x'; 4000].iter())
+            {
+                if socket.write_all(&[*byte]).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let stalling = Server::new(|_, socket| {
+            request_of(socket).unwrap();
+            socket.write_all(STREAM.as_bytes()).unwrap();
+            linger(socket);
+        });
+        let timeout = |error: Error, option: &str| {
+            assert!(error.is_timeout(), "{error:?}");
+            assert_eq!(retry::again(&error, 0, &config()), None);
+            let text = error.to_string();
+            assert!(text.contains(option) && text.contains("80ms"), "{text}");
+        };
+        for server in [&silent, &dripping] {
+            let error = server
+                .send_with(&config().first_byte_timeout(SHORT))
+                .unwrap_err();
+            timeout(error, "(first_byte_timeout)");
+        }
+        let mut answer = stalling.send_with(&config().idle_timeout(SHORT)).unwrap();
+        assert_eq!(answer.body.read(&mut [0; 8]).unwrap(), 5);
+        timeout(answer.body.read(&mut [0; 8]).unwrap_err(), "(idle_timeout)");
+        // The first error is final.
+        timeout(answer.body.read(&mut [0; 8]).unwrap_err(), "(idle_timeout)");
+
+        // A server that reads nothing.
+        let mut request = silent.request();
+        request.body = vec![b' '; 32 << 20];
+        let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+        request.url = format!("http://{}", deaf.local_addr().unwrap());
+        let config = config().idle_timeout(SHORT);
+        let error = send(&request, LlmProvider::Local, &config, &CancelHandle::new()).unwrap_err();
+        timeout(error, "(idle_timeout)");
+
+        // A deadline for the rest, which can be taken back.
+        let mut answer = stalling.send().unwrap();
+        answer.body.tail(Some(Instant::now() + SHORT));
+        answer.body.tail(None);
+        assert_eq!(answer.body.read(&mut [0; 8]).unwrap(), 5);
+        answer.body.tail(Some(Instant::now() + SHORT));
+        assert!(answer.body.read(&mut [0; 8]).unwrap_err().is_timeout());
+    });
+}
+
+#[test]
+fn a_limit_beyond_the_end_of_time_is_none() {
+    in_time(|| {
+        let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+        let config = config()
+            .connect_timeout(Duration::MAX)
+            .first_byte_timeout(Duration::MAX)
+            .idle_timeout(Duration::MAX);
+        let mut answer = server.send_with(&config).unwrap();
+        assert_eq!(read_all(&mut answer.body).unwrap(), "hello");
+    });
+}
+
+#[test]
+fn cancelling_wakes_whoever_waits_and_nobody_else() {
+    in_time(|| {
+        let (waiting, is_waiting) = mpsc::channel();
+        let server = Server::new(move |_, socket| {
+            let request = request_of(socket).unwrap();
+            if request.contains("body") {
+                // It ends with the connection, so that being cut looks like its end.
+                socket.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello").unwrap();
+            }
+            waiting.send(()).unwrap();
+            linger(socket);
+        });
+        for phase in ["head", "body"] {
+            let other = {
+                let mut request = server.request();
+                request.body = b"body".to_vec();
+                let cancel = CancelHandle::new();
+                send(&request, LlmProvider::Local, &config(), &cancel).unwrap()
+            };
+            is_waiting.recv().unwrap();
+            let handle = CancelHandle::new();
+            let stream = {
+                let (mut request, handle) = (server.request(), handle.clone());
+                request.body = phase.as_bytes().to_vec();
+                thread::spawn(move || {
+                    let mut answer = send(&request, LlmProvider::Local, &config(), &handle)?;
+                    read_all(&mut answer.body)
+                })
+            };
+            is_waiting.recv().unwrap();
+            thread::sleep(Duration::from_millis(20));
+            let start = Instant::now();
+            handle.cancel();
+            let error = stream.join().unwrap().unwrap_err();
+            assert!(matches!(error, Error::Cancelled(_)), "{phase}: {error:?}");
+            assert!(start.elapsed() < SECOND, "{phase}: {:?}", start.elapsed());
+
+            let before = server.accepted();
+            let error = send(&server.request(), LlmProvider::Local, &config(), &handle);
+            assert!(matches!(error, Err(Error::Cancelled(_))));
+            assert_eq!(server.accepted(), before);
+
+            let mut body = other.body;
+            assert_eq!(body.read(&mut [0; 8]).unwrap(), 5);
+            body.tail(Some(Instant::now() + SHORT));
+            assert!(body.read(&mut [0; 8]).unwrap_err().is_timeout());
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_comes_before_the_request_is_written_is_read() {
+    in_time(|| {
+        let server = Server::new(|_, socket| {
+            socket.read_exact(&mut [0; 1024]).unwrap();
+            let answer =
+                "HTTP/1.1 413 Too Large\r\nContent-Length: 25\r\n\r\n{\"error\":\"too large ...\"}";
+            socket.write_all(answer.as_bytes()).unwrap();
+            // Closed with much unread: the client's writing is answered with a reset.
+            let _ = socket.shutdown(Shutdown::Both);
+        });
+        let mut request = server.request();
+        request.body = vec![b' '; 32 << 20];
+        let error = send(
+            &request,
+            LlmProvider::Local,
+            &config(),
+            &CancelHandle::new(),
+        );
+        let error = api(error.unwrap_err());
+        assert_eq!(
+            (error.status, &*error.message),
+            (Some(413), "too large ...")
+        );
+    });
+}
+
+#[test]
+fn statuses_are_data_and_only_200_is_a_stream() {
+    in_time(|| {
+        for (answer, shown) in [
+            (
+                "HTTP/1.1 401 No\r\nrequest-id: q\r\nContent-Length: 36\r\n\r\n{\"error\":\"no sk-0123456789, please\"}",
+                "local answered 401: no [redacted], please (request q); check the API key",
+            ),
+            (
+                "HTTP/1.1 429 No\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n",
+                "local answered 429; try again in 7 s",
+            ),
+            (
+                "HTTP/1.1 500 No\r\nContent-Length: 500\r\n\r\ncut \u{1b}[2J here",
+                "local answered 500: cut ␛[2J here",
+            ),
+            (
+                "HTTP/1.1 500 No\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x08x",
+                "local answered 500: the error is encoded (gzip)",
+            ),
+            (
+                "HTTP/1.1 302 No\r\nLocation: https://user:pw@Evil.example:8443/p?key=sk-x\r\nContent-Length: 0\r\n\r\n",
+                "local answered 302: a redirect to https://evil.example:8443, which was not followed; if \
+                 that is right, make it the base URL",
+            ),
+            (
+                "HTTP/1.1 308 No\r\nLocation: /v2\r\nContent-Length: 2\r\n\r\nno",
+                "local answered 308: a redirect on the same server, which was not followed; check the base \
+                 URL's path",
+            ),
+            (
+                "HTTP/1.1 307 No\r\nContent-Length: 0\r\n\r\n",
+                "local answered 307: a redirect that does not say where to",
+            ),
+            (
+                "HTTP/1.1 204 No\r\n\r\n",
+                "local answered 204: this is no stream; check the base URL",
+            ),
+            (
+                "HTTP/1.1 101 No\r\nUpgrade: websocket\r\n\r\n",
+                "local answered 101: this is no stream; check the base URL",
+            ),
+            (
+                "HTTP/1.1 299 No\r\nContent-Length: 2\r\n\r\nno",
+                "local answered 299: this is no stream; check the base URL",
+            ),
+        ] {
+            let server = Server::new(move |_, socket| {
+                request_of(socket).unwrap();
+                socket.write_all(answer.as_bytes()).unwrap();
+                socket.shutdown(Shutdown::Write).unwrap();
+                linger(socket);
+            });
+            let error = server.send().unwrap_err();
+            assert_eq!(error.to_string(), shown, "{answer}");
+            assert!(!format!("{error:?}").contains("sk-"), "{error:?}");
+        }
+        let server = Server::answering(
+            "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc",
+        );
+        let error = server.send().unwrap_err();
+        assert!(matches!(error, Error::Decode(_)), "{error:?}");
+        assert!(error.to_string().contains("(br)"), "{error}");
+    });
+}
+
+#[test]
+fn an_error_keeps_its_connection_and_its_body_is_bounded() {
+    in_time(|| {
+        let server = Server::answering(
+            "HTTP/1.1 503 No\r\nContent-Length: 22\r\n\r\n{\"message\":\"later...\"}",
+        );
+        for _ in 0..3 {
+            assert_eq!(api(server.send().unwrap_err()).message, "later...");
+        }
+        assert_eq!(server.accepted(), 1);
+
+        let flood = Server::new(|_, socket| {
+            request_of(socket).unwrap();
+            let _ = socket.write_all(b"HTTP/1.1 500 No\r\n\r\n");
+            while socket.write_all(&[0xff; 4096]).is_ok() {}
+        });
+        let error = api(flood.send().unwrap_err());
+        assert_eq!(error.status, Some(500));
+        assert!(error.body.starts_with('\u{fffd}') && error.body.len() <= 4096);
+    });
+}
+
+#[test]
+fn a_body_that_is_cut_or_torn_is_an_error() {
+    in_time(|| {
+        for (head, rest) in [
+            ("Content-Length: 9\r\n\r\nhello", ""),
+            ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", ""),
+            ("Transfer-Encoding: chunked\r\n\r\n6\r\nhello", ""),
+            ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "5"),
+            ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "-5\r\n"),
+            (
+                "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+                "FFFFFFFFFFFFFFFFF\r\n",
+            ),
+            ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello", "world\r\n"),
+        ] {
+            let (go, wait) = mpsc::channel::<()>();
+            let wait = std::sync::Mutex::new(wait);
+            let server = Server::new(move |_, socket| {
+                request_of(socket).unwrap();
+                write!(socket, "HTTP/1.1 200 OK\r\n{head}").unwrap();
+                wait.lock().unwrap().recv().unwrap();
+                socket.write_all(rest.as_bytes()).unwrap();
+                socket.shutdown(Shutdown::Write).unwrap();
+                linger(socket);
+            });
+            let mut body = server.send().unwrap().body;
+            assert_eq!(body.read(&mut [0; 8]).unwrap(), 5, "{head}");
+            go.send(()).unwrap();
+            for _ in 0..2 {
+                let error = body.read(&mut [0; 8]).unwrap_err();
+                assert!(matches!(error, Error::Network(_)), "{head}: {error:?}");
+                assert!(error.to_string().contains(&server.address), "{error}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_head_has_an_end_and_is_http() {
+    in_time(|| {
+        for (answer, repeat) in [
+            ("SSH-2.0-OpenSSH_9.6\r\n\r\n", 1),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+                1,
+            ),
+            ("HTTP/1.1 100 Continue\r\n\r\n", 1 << 20),
+            ("HTTP/1.1 200 OK\r\nX: ", 1),
+        ] {
+            let server = Server::new(move |_, socket| {
+                request_of(socket).unwrap();
+                let mut sent = Ok(());
+                for _ in 0..repeat {
+                    sent = sent.and_then(|()| socket.write_all(answer.as_bytes()));
+                }
+                while repeat == 1 && answer.ends_with(' ') && sent.is_ok() {
+                    sent = socket.write_all(&[b'x'; 4096]);
+                }
+                let _ = socket.shutdown(Shutdown::Write);
+                linger(socket);
+            });
+            let error = server.send().unwrap_err();
+            assert!(matches!(error, Error::Decode(_)), "{answer}: {error:?}");
+        }
+    });
+}
+
+#[test]
+fn nobody_at_home_is_said_with_host_and_port() {
+    in_time(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let send = |url: String, config: &GenerationConfig| {
+            send(
+                &request_to(&url),
+                LlmProvider::Local,
+                config,
+                &CancelHandle::new(),
+            )
+            .unwrap_err()
+        };
+        let error = send(format!("http://{address}/secret/path?key=k"), &config());
+        let expected = format!("local: {address} refused the connection; is the server running?");
+        assert_eq!(error.to_string(), expected);
+        assert!(error.is_retryable() && std::error::Error::source(&error).is_some());
+
+        let proxied = config().proxy(Proxy::Url(format!("http://user:hunter2@{address}")));
+        for url in ["http://127.0.0.1:1/v1", "https://api.example/v1"] {
+            let error = send(url.to_owned(), &proxied);
+            let expected =
+                format!("local: the proxy {address} refused the connection; is it running?");
+            assert_eq!(error.to_string(), expected);
+        }
+    });
+}
+
+#[test]
+fn a_proxy_s_refusal_is_not_the_origin_s() {
+    in_time(|| {
+        for (answer, shown) in [
+            (
+                "HTTP/1.1 407 No\r\n\r\n",
+                "wants another user and password for far.example:80 (407)",
+            ),
+            (
+                "HTTP/1.1 403 No\r\n\r\n",
+                "refuses to connect to far.example:80 (403)",
+            ),
+            (
+                "HTTP/1.1 502 No\r\n\r\n",
+                "could not connect to far.example:80 (502)",
+            ),
+            ("", "did not connect to far.example:80"),
+        ] {
+            let proxy = Server::answering(answer);
+            let proxy = match answer {
+                "" => Server::new(|_, socket| drop(request_of(socket))),
+                _ => proxy,
+            };
+            let config = config().proxy(Proxy::Url(format!("http://u:hunter2@{}", proxy.address)));
+            let request = request_to("http://far.example/v1?key=k");
+            let error = send(&request, LlmProvider::Local, &config, &CancelHandle::new());
+            let error = error.unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("local: the proxy {} {shown}", proxy.address)
+            );
+            assert_eq!(error.status(), None);
+            assert_eq!(
+                error.is_retryable(),
+                answer.is_empty() || answer.contains("502")
+            );
+        }
+
+        // One that drips its answer, or gives none, is under the limit on connecting.
+        let dripping = Server::new(|_, socket| {
+            request_of(socket);
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nX: ");
+            while socket.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        for scheme in ["http", "socks5h"] {
+            let url = format!("{scheme}://{}", dripping.address);
+            let config = config().proxy(Proxy::Url(url)).connect_timeout(SHORT);
+            let request = request_to("http://far.example/v1");
+            let error = send(&request, LlmProvider::Local, &config, &CancelHandle::new());
+            let text = error.unwrap_err().to_string();
+            assert!(text.contains("(connect_timeout)"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn a_tunnel_carries_streams_and_is_kept() {
+    in_time(|| {
+        let server = Server::answering(concat!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n"
+        ));
+        let target = server.address.clone();
+        let proxy = Server::new(move |_, socket| {
+            let request = request_of(socket).unwrap();
+            assert!(
+                request.starts_with(&format!("CONNECT {target} HTTP/1.1\r\n")),
+                "{request}"
+            );
+            assert!(
+                request.contains("Proxy-Authorization: Basic dTpwIQ==\r\n"),
+                "{request}"
+            );
+            assert!(!request.contains("sk-0123456789"), "{request}");
+            socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let mut up = TcpStream::connect(&target).unwrap();
+            let (mut from_up, mut to_down) = (up.try_clone().unwrap(), socket.try_clone().unwrap());
+            thread::spawn(move || io::copy(&mut from_up, &mut to_down));
+            let _ = io::copy(socket, &mut up);
+        });
+        let config = config().proxy(Proxy::Url(format!("http://u:p%21@{}", proxy.address)));
+        for _ in 0..3 {
+            let mut answer = server.send_with(&config).unwrap();
+            assert_eq!(read_all(&mut answer.body).unwrap(), "hello");
+        }
+        assert_eq!((proxy.accepted(), server.accepted()), (1, 1));
+    });
+}
+
+#[test]
+fn headers_that_cannot_be_sent_are_refused_without_their_values() {
+    for (name, value) in [
+        ("x-api-key", "sk-0123\n456789"),
+        ("x-api-key", "sk-0123456789é"),
+        ("x-api-key", "sk-0123\u{0}456789"),
+        ("x y", "sk-0123456789"),
+        ("Transfer-Encoding", "chunked"),
+    ] {
+        let mut request = request_to("http://127.0.0.1:1");
+        request.headers.push((name.into(), value.into()));
+        let error = send(
+            &request,
+            LlmProvider::Local,
+            &config(),
+            &CancelHandle::new(),
+        );
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Config(_)), "{error:?}");
+        let text = error.to_string().to_lowercase();
+        assert!(
+            text.contains(&name.to_lowercase()) && !text.contains("sk-"),
+            "{text}"
+        );
+        assert!(!format!("{request:?} {error:?}").contains("sk-"));
+    }
+    for url in [
+        "",
+        "host/path",
+        "ftp://host",
+        "http://",
+        "http://host:99999/",
+        "http://host:x/",
+        "http://a b/",
+    ] {
+        let request = request_to(url);
+        let error = send(
+            &request,
+            LlmProvider::Local,
+            &config(),
+            &CancelHandle::new(),
+        );
+        assert!(matches!(error, Err(Error::Config(_))), "{url}: {error:?}");
+    }
+}
+
+#[test]
+fn a_reader_of_another_s_is_read_to_its_first_error() {
+    struct Script(Vec<io::Result<usize>>);
+    impl Read for Script {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0.remove(0)
+        }
+    }
+    let mut body = Body::from_reader(Script(vec![
+        Ok(3),
+        Err(io::ErrorKind::Interrupted.into()),
+        Ok(2),
+        Err(io::ErrorKind::TimedOut.into()),
+    ]));
+    assert_eq!(body.read(&mut [0; 8]).unwrap(), 3);
+    assert_eq!(body.read(&mut [0; 8]).unwrap(), 2);
+    for _ in 0..2 {
+        assert!(body.read(&mut [0; 8]).unwrap_err().is_timeout());
+    }
+    body.finish();
+}
