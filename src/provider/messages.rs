@@ -52,8 +52,7 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
 
     let mut max_tokens = MAX_TOKENS;
     let mut output = Map::new();
-    options.take("reasoning");
-    if let Some(reasoning) = config.reasoning {
+    if let Some(&reasoning) = options.typed("reasoning", &config.reasoning) {
         // Since Claude Opus 4.7 thoughts are left out unless one asks for them.
         let mut thinking = json!({ "type": "adaptive", "display": "summarized" });
         // Claude 4.6 and later decide for themselves how much to think, and are told an effort. Earlier
@@ -118,12 +117,10 @@ fn system(messages: &[Message]) -> Option<String> {
 fn messages(ask: Ask<'_>) -> Result<Value, Error> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
     for message in ask.messages {
-        if message.role != MessageRole::User && !message.images.is_empty() {
-            return Err(ask.refuse("only user messages can have images"));
-        }
+        let images = ask.images(message)?;
         let (role, mut blocks) = match message.role {
             MessageRole::System => continue,
-            MessageRole::User => ("user", question(message)),
+            MessageRole::User => ("user", question(images, &message.content)),
             MessageRole::Tool => ("user", vec![tool_result(ask, message)?]),
             MessageRole::Assistant => ("assistant", answer(ask, message)?),
         };
@@ -141,9 +138,8 @@ fn messages(ask: Ask<'_>) -> Result<Value, Error> {
     Ok(turns.collect())
 }
 
-fn question(message: &Message) -> Vec<Value> {
-    let images = message.images.iter().map(image);
-    images.chain(text(&message.content)).collect()
+fn question(images: &[Image], content: &str) -> Vec<Value> {
+    images.iter().map(image).chain(text(content)).collect()
 }
 
 fn answer(ask: Ask<'_>, message: &Message) -> Result<Vec<Value>, Error> {
@@ -522,4 +518,401 @@ fn stop(reason: Raw<'_>, out: &mut Output) {
 fn is_void(json: Raw<'_>) -> bool {
     let quotes: &[char] = &['"', '{', '}', ' ', '\t', '\r', '\n'];
     json.json().trim_matches(quotes).is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::sent;
+    use super::*;
+    use crate::message::{Part, Replay};
+    use crate::response::GenerationResponse;
+
+    fn body_of(messages: &[Message], config: &GenerationConfig) -> Result<Value, String> {
+        sent(Protocol::Messages, messages, config)
+    }
+
+    fn turns(messages: &[Message]) -> Result<Value, String> {
+        body_of(messages, &GenerationConfig::new("m")).map(|mut body| body["messages"].take())
+    }
+
+    #[test]
+    fn each_option_has_its_place_in_the_body() {
+        let config = || GenerationConfig::new("m");
+        let schema = json!({"type": "object"});
+        let tools = [Tool::new("look", "Looks.", schema.clone()), Tool::new("go", "", schema.clone())];
+        let format = || ResponseFormat::json_schema("answer", schema.clone());
+        let thinking = |kind: &str| json!({"type": kind, "display": "summarized"});
+        for (config, more) in [
+            (config(), json!({})),
+            (config().max_tokens(7), json!({"max_tokens": 7})),
+            (config().temperature(0.5), json!({"temperature": 0.5})),
+            (config().top_p(0.5), json!({"top_p": 0.5})),
+            (config().top_k(5), json!({"top_k": 5})),
+            (config().stop(["a", "b"]), json!({"stop_sequences": ["a", "b"]})),
+            (
+                config().tools(tools),
+                json!({"tools": [
+                    {"name": "look", "description": "Looks.", "input_schema": {"type": "object"}},
+                    {"name": "go", "input_schema": {"type": "object"}},
+                ]}),
+            ),
+            (config().tool_choice(ToolChoice::Auto), json!({"tool_choice": {"type": "auto"}})),
+            (config().tool_choice(ToolChoice::None), json!({"tool_choice": {"type": "none"}})),
+            (config().tool_choice(ToolChoice::Required), json!({"tool_choice": {"type": "any"}})),
+            (
+                config().tool_choice(ToolChoice::Tool("go".into())).parallel_tool_calls(false),
+                json!({"tool_choice": {"type": "tool", "name": "go", "disable_parallel_tool_use": true}}),
+            ),
+            (
+                config().parallel_tool_calls(true),
+                json!({"tool_choice": {"type": "auto", "disable_parallel_tool_use": false}}),
+            ),
+            (
+                config().tool_choice(ToolChoice::None).parallel_tool_calls(false),
+                json!({"tool_choice": {"type": "none"}}),
+            ),
+            (
+                config().response_format(format()),
+                json!({"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}),
+            ),
+            (config().reasoning(Reasoning::Off), json!({"thinking": {"type": "disabled"}})),
+            (config().reasoning(Reasoning::Budget(0)), json!({"thinking": {"type": "disabled"}})),
+            (
+                config().reasoning(Reasoning::Budget(2000)),
+                json!({
+                    "thinking": {"type": "enabled", "budget_tokens": 2000, "display": "summarized"},
+                    "max_tokens": 10192,
+                }),
+            ),
+            (
+                config().reasoning(Reasoning::Minimal),
+                json!({"thinking": thinking("adaptive"), "output_config": {"effort": "low"}, "max_tokens": 32000}),
+            ),
+            (
+                config().reasoning(Reasoning::Medium).max_tokens(9),
+                json!({"thinking": thinking("adaptive"), "output_config": {"effort": "medium"}, "max_tokens": 9}),
+            ),
+            (
+                config().reasoning(Reasoning::High).response_format(format()),
+                json!({
+                    "thinking": thinking("adaptive"),
+                    "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": {"type": "object"}}},
+                    "max_tokens": 32000,
+                }),
+            ),
+        ] {
+            let mut expected = json!({
+                "model": "m",
+                "stream": true,
+                "max_tokens": 8192,
+                "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+            });
+            for (name, value) in more.as_object().unwrap() {
+                expected[name] = value.clone();
+            }
+            assert_eq!(body_of(&[Message::user("Hi")], &config).unwrap(), expected, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_protocol_cannot_say_is_refused_by_name() {
+        let config = || GenerationConfig::new("m");
+        for (config, name) in [
+            (config().frequency_penalty(1.0), "frequency_penalty"),
+            (config().presence_penalty(1.0), "presence_penalty"),
+            (config().seed(1), "seed"),
+            (config().logprobs(1), "logprobs"),
+            (config().response_format(ResponseFormat::Json), "response_format"),
+        ] {
+            let error = body_of(&[Message::user("Hi")], &config).unwrap_err();
+            assert!(error.contains(&format!("anthropic: the option `{name}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_conversation_becomes_turns_of_blocks() {
+        let mut assistant = Message::assistant("Let me see.");
+        assistant.tool_calls.push(ToolCall::new("c1", "look", r#"{"at": "door"}"#));
+        assistant.tool_calls.push(ToolCall::new("c2", "look", ""));
+        let conversation = [
+            Message::system("Be brief."),
+            Message::user("What is this?")
+                .image(Image::bytes("image/png", b"foo"))
+                .image(Image::url("https://example.com/a.png"))
+                .image(Image::url("data:image/gif;base64,Zg==")),
+            Message::system("Be kind."),
+            Message::user("And this?"),
+            Message::assistant(" \n"),
+            Message::user(""),
+            assistant,
+            Message::tool("c1", "a door"),
+            Message::user("Hurry!"),
+            Message::tool("c2", ""),
+            Message::assistant("A door."),
+        ];
+        let image = |source: Value| json!({"type": "image", "source": source});
+        let body = body_of(&conversation, &GenerationConfig::new("m")).unwrap();
+        assert_eq!(body["system"], "Be brief.\n\nBe kind.");
+        assert_eq!(
+            body["messages"],
+            json!([
+                {"role": "user", "content": [
+                    image(json!({"type": "base64", "media_type": "image/png", "data": "Zm9v"})),
+                    image(json!({"type": "url", "url": "https://example.com/a.png"})),
+                    image(json!({"type": "base64", "media_type": "image/gif", "data": "Zg=="})),
+                    {"type": "text", "text": "What is this?"},
+                    {"type": "text", "text": "And this?"},
+                ]},
+                {"role": "assistant", "content": [
+                    {"type": "text", "text": "Let me see."},
+                    {"type": "tool_use", "id": "c1", "name": "look", "input": {"at": "door"}},
+                    {"type": "tool_use", "id": "c2", "name": "look", "input": {}},
+                ]},
+                {"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": "c1", "content": "a door"},
+                    {"type": "tool_result", "tool_use_id": "c2"},
+                    {"type": "text", "text": "Hurry!"},
+                ]},
+                {"role": "assistant", "content": [{"type": "text", "text": "A door."}]},
+            ])
+        );
+    }
+
+    #[test]
+    fn arguments_that_are_no_object_are_an_error_that_names_the_call() {
+        for arguments in [r#"{"at": "do"#, "5"] {
+            let mut message = Message::assistant("");
+            message.tool_calls.push(ToolCall::new("c1", "look", arguments));
+            let error = turns(&[message]).unwrap_err();
+            assert!(error.contains("the arguments of the call of \"look\" are no"), "{error}");
+        }
+        let mut orphan = Message::tool("c1", "a door");
+        orphan.tool_call_id = None;
+        assert!(turns(&[orphan]).unwrap_err().contains("id of the call"));
+        let image = Image::url("https://example.com/a.png");
+        assert!(turns(&[Message::assistant("x").image(image)]).unwrap_err().contains("images"));
+    }
+
+    /// What events decode to: the answer, and what they left in the output.
+    fn decode(events: &[&str]) -> (GenerationResponse, Output) {
+        let mut decoder = Messages::default();
+        let mut out = Output::new(9);
+        let mut response = GenerationResponse::default();
+        for data in events {
+            // A name before the data, where the test is about it.
+            let (name, data) = data.split_at(data.find(['{', '[', '\n']).unwrap());
+            let event = Event { name, data: data.trim_start_matches('\n') };
+            decoder.decode(&event, &mut out).unwrap();
+            response.fold(&out.take());
+        }
+        out.flush();
+        response.fold(&out.take());
+        response.replay = out.replay(Protocol::Messages);
+        (response, out)
+    }
+
+    /// Prompt, completion, total, cached and reasoning.
+    fn usage(events: &[&str]) -> Option<[Option<u64>; 5]> {
+        let usage = decode(events).0.usage?;
+        let totals = [usage.prompt_tokens, usage.completion_tokens, usage.total_tokens];
+        let [prompt, completion, total] = totals.map(Some);
+        Some([prompt, completion, total, usage.cached_tokens, usage.reasoning_tokens])
+    }
+
+    const TEXT: &str = r#"{"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}"#;
+    const HI: &str = r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}}"#;
+    const STOP: &str = r#"{"type": "content_block_stop", "index": 0}"#;
+    const END: &str = r#"{"type": "message_stop"}"#;
+
+    #[test]
+    fn what_is_not_known_is_passed_over() {
+        let (response, out) = decode(&[
+            r#"{"type": "message_start", "message": null}"#,
+            r#"{"type": "message_start", "message": {"model": "claude", "content": []}}"#,
+            r#"{"type": "ping"}"#,
+            r#"{"type": "from_the_future", "delta": {"type": "text_delta", "text": "no"}}"#,
+            "[]",
+            r#"{"error": null}"#,
+            r#"{"error": "", "type": "ping"}"#,
+            r#"{"error": {}, "type": "ping"}"#,
+            TEXT,
+            r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": {"text": "no"}}}"#,
+            r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "new_delta", "text": "no"}}"#,
+            r#"{"type": "content_block_delta", "index": 0, "delta": null}"#,
+            r#"{"type": "content_block_delta", "index": 5, "delta": {"type": "input_json_delta", "partial_json": "no"}}"#,
+            r#"content_block_delta{"delta": {"type": "text_delta", "text": "O"}}"#,
+            HI,
+            STOP,
+            r#"{"type": "content_block_start", "index": 1, "content_block": {"type": "new_block", "text": "no"}}"#,
+            r#"{"type": "content_block_stop", "index": 1}"#,
+            r#"{"type": "content_block_start", "index": 2, "content_block": null}"#,
+            r#"{"type": "content_block_stop", "index": 2}"#,
+        ]);
+        assert_eq!((&*response.content, response.model.as_deref()), ("OHi", Some("claude")));
+        assert!(response.reasoning.is_empty() && response.tool_calls.is_empty());
+        assert_eq!(response.chunk_count, 2);
+        assert!(!out.ended && out.failure.is_none());
+    }
+
+    #[test]
+    fn an_error_is_told_first_or_after_text_by_either_name() {
+        for error in [
+            r#"{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}   "#,
+            r#"error{"message": "Overloaded"}"#,
+            "error\nOverloaded",
+            r#"{"error": {"message": "Overloaded"}}"#,
+            r#"{"type": "message_stop", "error": "Overloaded"}"#,
+        ] {
+            let (_, out) = decode(&[error]);
+            assert!(out.failure.unwrap().contains("Overloaded") && !out.ended);
+            let (response, out) = decode(&[TEXT, HI, error]);
+            assert_eq!(response.content, "Hi");
+            assert!(out.failure.is_some());
+        }
+    }
+
+    #[test]
+    fn stop_reasons_and_ends() {
+        use FinishReason::*;
+        for (word, reason) in [
+            ("end_turn", Stop),
+            ("stop_sequence", Stop),
+            ("max_tokens", Length),
+            ("model_context_window_exceeded", Length),
+            ("tool_use", ToolCalls),
+            ("refusal", ContentFilter),
+            ("pause_turn", Other),
+            ("compaction", Other),
+        ] {
+            let delta = format!(r#"{{"type": "message_delta", "delta": {{"stop_reason": "{word}"}}}}"#);
+            let again = r#"{"type": "message_delta", "delta": {"stop_reason": null}, "usage": {}}"#;
+            let (response, out) = decode(&[TEXT, HI, STOP, &delta, again]);
+            assert_eq!(response.finish_reason, Some(reason));
+            assert_eq!(response.raw_finish_reason.as_deref(), Some(word));
+            assert!(!out.ended && response.usage.is_none());
+        }
+        assert!(decode(&[TEXT, HI, END]).1.ended);
+        assert!(decode(&[TEXT, HI, "data[DONE]"]).1.ended);
+        assert_eq!(decode(&[TEXT, HI, END]).0.finish_reason, None);
+    }
+
+    #[test]
+    fn usage_is_the_latest_of_each_count() {
+        let start = r#"{"type": "message_start", "message": {"usage": {
+            "input_tokens": 5, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 300, "output_tokens": 1}}}"#;
+        let delta = r#"{"type": "message_delta", "usage": {"output_tokens": 40}}"#;
+        let last = r#"{"type": "message_delta", "usage": {
+            "input_tokens": 6, "output_tokens": 41, "output_tokens_details": {"thinking_tokens": 9}}}"#;
+        assert_eq!(usage(&[start]), Some([Some(325), Some(1), Some(326), Some(300), None]));
+        assert_eq!(usage(&[start, delta]), Some([Some(325), Some(40), Some(365), Some(300), None]));
+        assert_eq!(usage(&[start, delta, last]), Some([Some(326), Some(41), Some(367), Some(300), Some(9)]));
+        assert_eq!(usage(&[delta]), Some([Some(0), Some(40), Some(40), None, None]));
+        assert_eq!(usage(&[r#"{"type": "message_delta", "usage": {"input_tokens": null}}"#]), None);
+    }
+
+    #[test]
+    fn calls_come_in_pieces_or_whole_and_tools_of_the_provider_are_none() {
+        let start = |index: usize, block: &str| {
+            format!(r#"{{"type": "content_block_start", "index": {index}, "content_block": {block}}}"#)
+        };
+        let piece = |index: usize, json: &str| {
+            let delta = json!({"type": "input_json_delta", "partial_json": json});
+            json!({"type": "content_block_delta", "index": index, "delta": delta}).to_string()
+        };
+        let stop = |index: usize| format!(r#"{{"type": "content_block_stop", "index": {index}}}"#);
+        let events = [
+            start(0, r#"{"type": "tool_use", "id": "a", "name": "look", "input": {}}"#),
+            piece(0, ""),
+            piece(0, r#"{"at": "#),
+            start(1, r#"{"type": "server_tool_use", "id": "s", "name": "search", "input": {}}"#),
+            piece(1, r#"{"q": 1}"#),
+            piece(0, "1}"),
+            stop(0),
+            stop(1),
+            start(2, r#"{"type": "tool_use", "id": "b", "name": "roll", "input": {"n": 2}, "caller": {"type": "code", "tool_id": "s"}}"#),
+            piece(2, r#"{"n": 2}"#),
+            stop(2),
+            start(3, r#"{"type": "tool_use", "id": "c", "name": "go", "input": {}, "caller": {"type": "direct"}}"#),
+            stop(3),
+            r#"{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}"#.to_owned(),
+        ];
+        let (response, _) = decode(&events.each_ref().map(String::as_str));
+        assert_eq!(
+            response.tool_calls,
+            [
+                ToolCall::new("a", "look", r#"{"at": 1}"#),
+                ToolCall::new("b", "roll", r#"{"n": 2}"#),
+                ToolCall::new("c", "go", ""),
+            ]
+        );
+        assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
+        assert_eq!(
+            turns(&[response.into()]).unwrap()[0]["content"],
+            json!([
+                {"type": "tool_use", "id": "a", "name": "look", "input": {"at": 1}},
+                {"type": "server_tool_use", "id": "s", "name": "search", "input": {"q": 1}},
+                {"type": "tool_use", "id": "b", "name": "roll", "input": {"n": 2}, "caller": {"type": "code", "tool_id": "s"}},
+                {"type": "tool_use", "id": "c", "name": "go", "input": {}},
+            ])
+        );
+
+        let whole = r#"{"type": "message_start", "message": {"stop_reason": "tool_use", "content": [
+            {"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "a", "name": "look", "input": {"at": 1}}]}}"#;
+        let (response, _) = decode(&[whole, END]);
+        assert_eq!(response.content, "Hi");
+        assert_eq!(response.tool_calls, [ToolCall::new("a", "look", r#"{"at": 1}"#)]);
+        assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
+    }
+
+    #[test]
+    fn what_anthropic_demands_back_goes_back_in_order() {
+        let (response, _) = decode(&[
+            r#"{"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "", "signature": ""}}"#,
+            r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm \ud83d"}}"#,
+            r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "\ude00"}}"#,
+            r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "s1=="}}"#,
+            STOP,
+            r#"{"type": "content_block_start", "index": 1, "content_block": {"type": "redacted_thinking", "data": "r1"}}"#,
+            r#"{"type": "content_block_stop", "index": 1}"#,
+            r#"{"type": "content_block_start", "index": 2, "content_block": {"type": "text", "text": "A"}}"#,
+            r#"{"type": "content_block_stop", "index": 2}"#,
+            r#"{"type": "content_block_start", "index": 3, "content_block": {"type": "web_search_tool_result", "content": [{"url": "u"}]}}"#,
+            r#"{"type": "content_block_stop", "index": 3}"#,
+            r#"{"type": "content_block_start", "index": 4, "content_block": {"type": "text", "text": "B"}}"#,
+            r#"{"type": "content_block_stop", "index": 4}"#,
+            r#"{"type": "content_block_start", "index": 5, "content_block": {"type": "compaction", "content": null}}"#,
+            r#"{"type": "content_block_delta", "index": 5, "delta": {"type": "compaction_delta", "content": "Sum", "encrypted_content": "e"}}"#,
+            // A relay that forgets the stop, then a thought that was cut before its signature.
+            r#"{"type": "content_block_start", "index": 6, "content_block": {"type": "thinking", "thinking": "cut"}}"#,
+            r#"{"type": "message_delta", "delta": {"stop_reason": "max_tokens"}}"#,
+            END,
+        ]);
+        assert_eq!((&*response.content, &*response.reasoning), ("AB", "Hm 😀cut"));
+        let message = Message::from(&response);
+        let saved = serde_json::to_string(&message).unwrap();
+        let message: Message = serde_json::from_str(&saved).unwrap();
+        assert_eq!(
+            turns(&[message]).unwrap(),
+            json!([{"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "Hm 😀", "signature": "s1=="},
+                {"type": "redacted_thinking", "data": "r1"},
+                {"type": "text", "text": "A"},
+                {"type": "web_search_tool_result", "content": [{"url": "u"}]},
+                {"type": "text", "text": "B"},
+                {"type": "compaction", "content": "Sum", "encrypted_content": "e"},
+            ]}])
+        );
+    }
+
+    #[test]
+    fn what_is_gathered_counts_before_it_is_whole() {
+        let piece = r#"{"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "12345678"}}"#;
+        let block = r#"{"type": "content_block_start", "content_block": {"type": "server_tool_use"}}"#;
+        assert!(decode(&[block, piece, piece]).1.opaque_bytes() >= 16);
+        // A turn that another protocol remembers goes back as text and calls.
+        let mut message = Message::assistant("Hi");
+        let parts = vec![Part::Opaque(json!({"type": "reasoning"}))];
+        message.replay = Some(Replay { protocol: Protocol::ChatCompletions, parts });
+        assert_eq!(turns(&[message]).unwrap()[0]["content"], json!([{"type": "text", "text": "Hi"}]));
+    }
 }

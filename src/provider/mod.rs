@@ -148,11 +148,12 @@ vendors! {
         name: "groq",
         base_url: "https://api.groq.com/openai/v1",
         key_variables: &["GROQ_API_KEY"],
+        dialect: Dialect { refuses: &["logprobs"], ..Dialect::COMMON },
     }
     /// [DeepSeek](https://api-docs.deepseek.com).
     DeepSeek {
         name: "deepseek",
-        base_url: "https://api.deepseek.com/v1",
+        base_url: "https://api.deepseek.com",
         key_variables: &["DEEPSEEK_API_KEY"],
         model_prefixes: &["deepseek-"],
     }
