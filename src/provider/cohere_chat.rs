@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::common::{self, object};
 use super::wire::{Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
@@ -21,10 +22,7 @@ pub(super) const WIRE: Wire = Wire {
 };
 
 fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
-    let mut messages = Vec::with_capacity(ask.messages.len());
-    for message in ask.messages {
-        messages.extend(self::message(ask, message)?);
-    }
+    let messages: Vec<_> = ask.messages()?.iter().filter_map(message).collect();
     let mut body = Map::new();
     body.insert("model".into(), ask.model.into());
     body.insert("messages".into(), messages.into());
@@ -67,14 +65,7 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
         body.insert("thinking".into(), thinking);
     }
     if options.take("tools").is_some() {
-        let tools = ask.config.tools.iter().map(|tool| {
-            let mut function = json!({"name": tool.name, "parameters": tool.parameters});
-            if !tool.description.is_empty() {
-                function["description"] = tool.description.as_str().into();
-            }
-            json!({"type": "function", "function": function})
-        });
-        body.insert("tools".into(), tools.collect());
+        body.insert("tools".into(), ask.config.tools.iter().map(common::function).collect());
     }
     if let Some(choice) = options.typed("tool_choice", &ask.config.tool_choice) {
         let choice = match choice {
@@ -93,56 +84,38 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
 }
 
 /// `None` for a turn in which nothing was said, which Cohere refuses.
-fn message(ask: Ask<'_>, message: &Message) -> Result<Option<Value>, Error> {
-    let images = ask.images(message)?;
+fn message(message: &Message) -> Option<Value> {
     if message.role == MessageRole::Assistant {
-        return Ok(assistant(message));
+        return assistant(message);
     }
-    let mut value = json!({"role": message.role.name(), "content": message.content});
-    if !images.is_empty() {
-        let text = (!message.content.is_empty()).then(|| text(&message.content));
-        let images = images
-            .iter()
-            .map(|image| json!({"type": "image_url", "image_url": {"url": image.to_url()}}));
-        value["content"] = text.into_iter().chain(images).collect();
-    }
-    if let Some(id) = &message.tool_call_id {
-        value["tool_call_id"] = id.as_str().into();
-    }
-    Ok(Some(value))
+    Some(object([
+        ("role", Some(message.role.name().into())),
+        ("tool_call_id", message.tool_call_id.as_deref().map(Value::from)),
+        ("content", Some(common::content(message))),
+    ]))
 }
 
 fn assistant(message: &Message) -> Option<Value> {
-    let mut value = json!({"role": "assistant"});
-    let (mut content, mut calls) = (Vec::new(), Vec::new());
+    let (mut content, mut calls, mut plan) = (Vec::new(), Vec::new(), None);
     for said in message.turn(Protocol::CohereChat) {
         match said {
-            Said::Text(words, _) => content.push(text(words)),
-            Said::Call(call, _) => {
-                let arguments = if call.arguments.is_empty() { "{}" } else { &call.arguments };
-                let function = json!({"name": call.name, "arguments": arguments});
-                calls.push(json!({"id": call.id, "type": "function", "function": function}));
-            }
+            Said::Text(text, _) => content.push(common::text(text)),
+            Said::Call(call, _) => calls.push(common::function_call(call)),
             Said::Opaque(part) => match part.get("tool_plan") {
-                Some(plan) => value["tool_plan"] = plan.clone(),
                 None => content.push(part.clone()),
+                tool_plan => plan = tool_plan.cloned(),
             },
         }
     }
-    if content.is_empty() && calls.is_empty() {
-        return None;
-    }
-    if !content.is_empty() {
-        value["content"] = content.into();
-    }
-    if !calls.is_empty() {
-        value["tool_calls"] = calls.into();
-    }
-    Some(value)
-}
-
-fn text(text: &str) -> Value {
-    json!({"type": "text", "text": text})
+    let said = !(content.is_empty() && calls.is_empty());
+    said.then(|| {
+        object([
+            ("role", Some("assistant".into())),
+            ("content", (!content.is_empty()).then(|| content.into())),
+            ("tool_plan", plan),
+            ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
+        ])
+    })
 }
 
 wire! {

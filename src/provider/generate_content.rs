@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::common::{self, object};
 use super::wire::{First, Indexed, Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
@@ -62,14 +63,8 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
         body.insert("generationConfig".into(), generation.into());
     }
     if options.take("tools").is_some() {
-        let tools = ask.config.tools.iter().map(|tool| {
-            // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
-            let mut function = json!({"name": tool.name, "parametersJsonSchema": tool.parameters});
-            if !tool.description.is_empty() {
-                function["description"] = tool.description.as_str().into();
-            }
-            function
-        });
+        // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
+        let tools = ask.config.tools.iter().map(|tool| common::tool(tool, "parametersJsonSchema"));
         let tools: Vec<_> = tools.collect();
         body.insert("tools".into(), json!([{"functionDeclarations": tools}]));
     }
@@ -106,11 +101,10 @@ fn thinking(model: &str, reasoning: Reasoning) -> Value {
 /// The conversation. Turns of one role are joined: Gemini wants the results of parallel calls in one.
 fn contents(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
-    for (at, message) in ask.messages.iter().enumerate() {
-        let images = ask.images(message)?;
+    for (at, message) in ask.messages()?.iter().enumerate() {
         let (role, parts) = match message.role {
             MessageRole::System => continue,
-            MessageRole::User => ("user", user(&message.content, images)),
+            MessageRole::User => ("user", user(message)),
             MessageRole::Assistant => ("model", model(ask, message)?),
             MessageRole::Tool => ("user", vec![result(ask, at, message)?]),
         };
@@ -121,25 +115,23 @@ fn contents(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
             _ => turns.push((role, parts)),
         }
     }
-    Ok(turns.into_iter().map(|(role, parts)| json!({"role": role, "parts": parts})).collect())
+    let turns = turns.into_iter();
+    Ok(turns.map(|(role, parts)| json!({"role": role, "parts": parts})).collect())
 }
 
-fn user(text: &str, images: &[Image]) -> Vec<Value> {
-    let text = (images.is_empty() || !text.is_empty()).then(|| json!({"text": text}));
-    let images = images.iter().map(|image| match image.inline() {
-        Some((media_type, base64)) => {
-            json!({"inlineData": {"mimeType": media_type, "data": base64}})
-        }
-        None => {
-            let url = image.to_url();
-            let mut file = json!({"fileUri": url});
-            if let Some(media_type) = media_type(&url) {
-                file["mimeType"] = media_type.into();
-            }
-            json!({"fileData": file})
-        }
-    });
-    text.into_iter().chain(images).collect()
+fn user(message: &Message) -> Vec<Value> {
+    let says = !message.content.is_empty() || message.images.is_empty();
+    let text = says.then(|| json!({"text": message.content}));
+    text.into_iter().chain(message.images.iter().map(image)).collect()
+}
+
+fn image(image: &Image) -> Value {
+    if let Some((media_type, base64)) = image.inline() {
+        return json!({"inlineData": {"mimeType": media_type, "data": base64}});
+    }
+    let url = image.to_url();
+    let media_type = media_type(&url).map(Value::from);
+    json!({"fileData": object([("mimeType", media_type), ("fileUri", Some(json!(url)))])})
 }
 
 /// Vertex does not fetch a picture without its type; Google's own tools guess it from the name, too.
@@ -158,22 +150,19 @@ fn media_type(url: &str) -> Option<&'static str> {
 fn model(ask: Ask<'_>, message: &Message) -> Result<Vec<Value>, Error> {
     let turn = message.turn(Protocol::GenerateContent).into_iter();
     let parts = turn.map(|said| {
-        let (mut part, signature) = match said {
-            Said::Opaque(part) => (part.clone(), None),
-            Said::Text(text, signature) => (json!({"text": text}), signature),
+        let (name, value, signature) = match said {
+            Said::Opaque(part) => return Ok(part.clone()),
+            Said::Text(text, signature) => ("text", json!(text), signature),
             Said::Call(call, signature) => {
-                let args = call.parse_arguments().map_err(|e| ask.refuse(format!("{e:#}")))?;
-                let mut function = json!({"name": call.name, "args": args});
-                if let Some(id) = call.given_id() {
-                    function["id"] = id.into();
-                }
-                (json!({"functionCall": function}), signature)
+                let call = object([
+                    ("id", call.given_id().map(Value::from)),
+                    ("name", Some(json!(call.name))),
+                    ("args", Some(ask.arguments(call)?)),
+                ]);
+                ("functionCall", call, signature)
             }
         };
-        if let Some(signature) = signature {
-            part["thoughtSignature"] = signature.clone();
-        }
-        Ok(part)
+        Ok(object([(name, Some(value)), ("thoughtSignature", signature.cloned())]))
     });
     parts.collect()
 }
@@ -181,18 +170,19 @@ fn model(ask: Ask<'_>, message: &Message) -> Result<Vec<Value>, Error> {
 /// The result of a tool. Gemini wants the tool's name, which only the call has, and an object.
 fn result(ask: Ask<'_>, at: usize, message: &Message) -> Result<Value, Error> {
     let id = message.tool_call_id.as_deref().unwrap_or_default();
-    let calls = ask.messages.iter().take(at).rev().flat_map(|earlier| &earlier.tool_calls);
-    let Some(call) = calls.into_iter().find(|call| call.id == id) else {
+    let mut calls = ask.messages.iter().take(at).rev().flat_map(|earlier| &earlier.tool_calls);
+    let Some(call) = calls.find(|call| call.id == id) else {
         return Err(ask.refuse(format!("no message before the result of tool call {id:?} has it")));
     };
     let response = match serde_json::from_str(&message.content) {
         Ok(object @ Value::Object(_)) => object,
         _ => json!({"result": message.content}),
     };
-    let mut response = json!({"name": call.name, "response": response});
-    if let Some(id) = call.given_id() {
-        response["id"] = id.into();
-    }
+    let response = object([
+        ("id", call.given_id().map(Value::from)),
+        ("name", Some(json!(call.name))),
+        ("response", Some(response)),
+    ]);
     Ok(json!({"functionResponse": response}))
 }
 

@@ -12,9 +12,10 @@ use serde_json::{Map, Value};
 
 use crate::config::GenerationConfig;
 use crate::error::{Error, Failure};
-use crate::message::{Image, Message, MessageRole};
+use crate::message::{Message, MessageRole, ToolCall};
 use crate::sse::Event;
 
+mod common;
 mod failure;
 mod options;
 mod output;
@@ -402,12 +403,24 @@ impl<'a> Ask<'a> {
         Options::new(self)
     }
 
-    /// The pictures of one of the messages, which has to be a user's if it has any.
-    pub(crate) fn images(self, message: &'a Message) -> Result<&'a [Image], Error> {
-        if message.role == MessageRole::User || message.images.is_empty() {
-            Ok(&message.images)
-        } else {
-            Err(self.refuse("only a user message can have images"))
+    /// The messages, where only those of the user have pictures.
+    pub(crate) fn messages(self) -> Result<&'a [Message], Error> {
+        let strange = |m: &Message| m.role != MessageRole::User && !m.images.is_empty();
+        if self.messages.iter().any(strange) {
+            return Err(self.refuse("only a user message can have images"));
+        }
+        Ok(self.messages)
+    }
+
+    /// The arguments of a call, for protocols that want them as an object.
+    pub(crate) fn arguments(self, call: &ToolCall) -> Result<Value, Error> {
+        match call.parse_arguments() {
+            Ok(arguments @ Value::Object(_)) => Ok(arguments),
+            Ok(_) => {
+                let message = format!("the arguments of the call of {:?} are no object", call.name);
+                Err(self.refuse(message))
+            }
+            Err(error) => Err(self.refuse(format!("{error:#}"))),
         }
     }
 

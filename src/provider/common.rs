@@ -1,0 +1,60 @@
+//! What several protocols write alike.
+
+use serde_json::{Value, json};
+
+use crate::config::Tool;
+use crate::message::{Message, ToolCall};
+
+/// An object of those fields that there are.
+pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
+/// A tool; what its schema is called differs.
+pub(super) fn tool(tool: &Tool, schema: &str) -> Value {
+    object([
+        ("name", Some(json!(tool.name))),
+        (
+            "description",
+            (!tool.description.is_empty()).then(|| json!(tool.description)),
+        ),
+        (schema, Some(tool.parameters.clone())),
+    ])
+}
+
+/// A tool as OpenAI and those who follow it want it.
+pub(super) fn function(function: &Tool) -> Value {
+    json!({"type": "function", "function": tool(function, "parameters")})
+}
+
+/// A call of one of these.
+pub(super) fn function_call(call: &ToolCall) -> Value {
+    let arguments = if call.arguments.is_empty() {
+        "{}"
+    } else {
+        &call.arguments
+    };
+    let function = json!({"name": call.name, "arguments": arguments});
+    json!({"id": call.id, "type": "function", "function": function})
+}
+
+/// What a message says: its text, or a list of parts if there are pictures.
+pub(super) fn content(message: &Message) -> Value {
+    if message.images.is_empty() {
+        return json!(message.content);
+    }
+    let text = (!message.content.is_empty()).then(|| text(&message.content));
+    let images = message
+        .images
+        .iter()
+        .map(|image| json!({"type": "image_url", "image_url": {"url": image.to_url()}}));
+    text.into_iter().chain(images).collect()
+}
+
+/// A part that is text.
+pub(super) fn text(text: &str) -> Value {
+    json!({"type": "text", "text": text})
+}
