@@ -1,0 +1,262 @@
+//! A stand-in for a model: a small server on this machine that speaks OpenAI's protocol, over real TCP
+//! and real HTTP, at the pace of a model. What it says is canned.
+
+#![allow(dead_code)] // each program uses another part of it
+
+pub(crate) mod server;
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use self::server::{Connection, Request, Server};
+
+/// Starts the demo. Before piece `n` of an answer it calls `pace(n)`, which may sleep, or wait for
+/// whatever a test wants to see first.
+pub(crate) fn start(pace: impl Fn(usize) + Send + Sync + 'static) -> io::Result<Server> {
+    Server::start(move |connection| {
+        while let Some(request) = connection.request()? {
+            match Answer::to(&request) {
+                Ok(answer) => answer.stream(connection, &pace)?,
+                Err((status, message)) => {
+                    let kind = "invalid_request_error";
+                    let error =
+                        json!({"message": message, "type": kind, "param": null, "code": null});
+                    let body = json!({ "error": error }).to_string();
+                    connection.answer(status, "application/json", &body)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A pause before the first piece and short ones after it, as a model makes them; `DEMO_PACE`, in
+/// percent, makes them longer (200) or leaves them out (0).
+pub(crate) fn like_a_model(piece: usize) {
+    let percent = std::env::var("DEMO_PACE")
+        .ok()
+        .and_then(|pace| pace.parse().ok());
+    let pause = Duration::from_millis(if piece == 0 { 400 } else { 30 });
+    thread::sleep(pause * percent.unwrap_or(100) / 100);
+}
+
+/// What the demo is going to say.
+struct Answer {
+    model: Value,
+    /// The `delta` of each event.
+    deltas: Vec<Value>,
+    finish_reason: &'static str,
+    usage: Option<Value>,
+}
+
+impl Answer {
+    fn to(request: &Request) -> Result<Self, (&'static str, String)> {
+        if request.method != "POST" || !request.path.ends_with("/chat/completions") {
+            let message = format!("Unknown request URL: {} {}.", request.method, request.path);
+            return Err(("404 Not Found", message));
+        }
+        let asked = request.json();
+        let bad = |message: &str| Err(("400 Bad Request", message.to_owned()));
+        let Some(messages) = asked["messages"]
+            .as_array()
+            .filter(|messages| !messages.is_empty())
+        else {
+            return bad("'messages' has to be a list of at least one message.");
+        };
+        if asked["stream"] != true {
+            return bad("The demo only streams: set 'stream' to true.");
+        }
+
+        let tool = &asked["tools"][0]["function"];
+        let calls_tool =
+            !tool.is_null() && messages.iter().all(|message| message["role"] != "tool");
+        let (mut deltas, mut finish_reason) = if calls_tool {
+            (tool_call(tool, &last(messages, "user")), "tool_calls")
+        } else {
+            let pieces = pieces(&text(messages));
+            (
+                pieces
+                    .iter()
+                    .map(|piece| json!({ "content": piece }))
+                    .collect(),
+                "stop",
+            )
+        };
+        let limit = asked["max_tokens"]
+            .as_u64()
+            .or(asked["max_completion_tokens"].as_u64());
+        if let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok())
+            && limit < deltas.len()
+        {
+            deltas.truncate(limit);
+            finish_reason = "length";
+        }
+
+        let read: usize = messages
+            .iter()
+            .map(|message| pieces(&content(message)).len() + 4)
+            .sum();
+        let written = deltas.len();
+        let usage = json!({
+            "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
+        });
+        Ok(Self {
+            model: asked["model"].clone(),
+            deltas,
+            finish_reason,
+            usage: (asked["stream_options"]["include_usage"] == true).then_some(usage),
+        })
+    }
+
+    fn stream(self, connection: &mut Connection, pace: &impl Fn(usize)) -> io::Result<()> {
+        let event = |choices: Value, usage: Option<Value>| {
+            json!({
+                "id": "chatcmpl-demo", "object": "chat.completion.chunk", "created": 1_750_000_000,
+                "model": self.model, "choices": choices, "usage": usage,
+            })
+        };
+        let choice = |delta: Value, finish_reason: Option<&str>| {
+            event(
+                json!([{"index": 0, "delta": delta, "finish_reason": finish_reason}]),
+                None,
+            )
+        };
+        connection.start()?;
+        connection.event(choice(json!({"role": "assistant", "content": ""}), None))?;
+        for (n, delta) in self.deltas.iter().enumerate() {
+            pace(n);
+            connection.event(choice(delta.clone(), None))?;
+        }
+        connection.event(choice(json!({}), Some(self.finish_reason)))?;
+        if self.usage.is_some() {
+            connection.event(event(json!([]), self.usage.clone()))?;
+        }
+        connection.event("[DONE]")?;
+        connection.end()
+    }
+}
+
+/// An answer that fits the examples' prompts, and that shows that the whole conversation was read.
+fn text(messages: &[Value]) -> String {
+    if let Some(message) = messages.last().filter(|message| message["role"] == "tool") {
+        return format!(
+            "The tool says: {}. That answers the question.",
+            content(message)
+        );
+    }
+    let prompt = last(messages, "user");
+    let prompt_words = prompt.to_lowercase();
+    let known = ANSWERS
+        .iter()
+        .find(|(words, _)| words.iter().all(|word| prompt_words.contains(word)));
+    if let Some((_, answer)) = known {
+        return (*answer).to_owned();
+    }
+    let turns = messages
+        .iter()
+        .filter(|message| message["role"] == "user")
+        .count();
+    match turns {
+        1 => format!("You said “{prompt}”. I am only the demo, so I have little to say about it."),
+        _ => format!(
+            "You said “{prompt}”, and that is turn {turns} of our conversation: I see them all."
+        ),
+    }
+}
+
+const ANSWERS: &[(&[&str], &str)] = &[
+    (
+        &["async"],
+        "Async/await lets a function pause at slow work, such as a network call, and hand its thread \
+         to other tasks until the result is there. The code still reads from top to bottom, although \
+         an executor runs many such functions in turns.",
+    ),
+    (
+        &["iterator", "lazy"],
+        "It does nothing until somebody calls `next`, so a chain of adapters costs nothing \
+         until its values are wanted, and an endless one is no problem.",
+    ),
+    (
+        &["iterator"],
+        "An iterator is a value with a method `next` that hands out one item after another, \
+         and `None` when there are no more.",
+    ),
+    (
+        &["river"],
+        "A river begins small, as rain and melted snow that trickle downhill and meet in a brook. \
+         Each valley adds water, and the brook grows into a stream that cuts its own bed, carrying \
+         stones in the mountains, gravel in the hills and fine sand in the plain. There it slows \
+         down and winds in wide bends. At the end it spreads out, drops the last of its sand in a \
+         delta, and mixes with the salt water of the sea.",
+    ),
+    (
+        &["streaming"],
+        "First, the reader starts at once instead of waiting for the last word. Second, a wrong answer \
+         can be stopped early. Third, a program can work on the beginning while the rest is still on its way.",
+    ),
+];
+
+/// A call of `tool` with arguments made up after its schema, in several pieces.
+fn tool_call(tool: &Value, prompt: &str) -> Vec<Value> {
+    // The last name in the prompt is the likeliest subject: "What is the weather in Paris?"
+    let name = prompt
+        .split(|c: char| !c.is_alphanumeric())
+        .rfind(|word| word.starts_with(char::is_uppercase));
+    let example = |schema: &Value| match schema["type"].as_str() {
+        _ if schema["enum"].is_array() => schema["enum"][0].clone(),
+        Some("integer" | "number") => json!(1),
+        Some("boolean") => json!(true),
+        Some("array") => json!([]),
+        Some("object") => json!({}),
+        _ => json!(name.unwrap_or("demo")),
+    };
+    let properties = tool["parameters"]["properties"].as_object();
+    let arguments: serde_json::Map<_, _> = properties
+        .into_iter()
+        .flatten()
+        .map(|(name, schema)| (name.clone(), example(schema)))
+        .collect();
+    let call = |call: Value| json!({ "tool_calls": [call] });
+    let function = json!({"name": tool["name"], "arguments": ""});
+    let first =
+        call(json!({"index": 0, "id": "call_demo", "type": "function", "function": function}));
+    let arguments = Value::Object(arguments).to_string();
+    let rest: Vec<_> = arguments.split_inclusive([':', ',', ' ']).collect();
+    let rest = rest
+        .into_iter()
+        .map(|piece| call(json!({"index": 0, "function": {"arguments": piece}})));
+    std::iter::once(first).chain(rest).collect()
+}
+
+/// What the last message of this role says.
+fn last(messages: &[Value], role: &str) -> String {
+    let message = messages
+        .iter()
+        .rev()
+        .find(|message| message["role"] == role);
+    message.map(content).unwrap_or_default()
+}
+
+/// The text of a message, which is a string or a list of parts.
+fn content(message: &Value) -> String {
+    let parts = message["content"].as_array().into_iter().flatten();
+    let text = parts.filter_map(|part| part["text"].as_str()).collect();
+    message["content"].as_str().map_or(text, str::to_owned)
+}
+
+/// Cuts a text the way models do: words with the space before them, long ones in two, punctuation on
+/// its own.
+fn pieces(text: &str) -> Vec<String> {
+    let mut pieces: Vec<String> = Vec::new();
+    for c in text.chars() {
+        let cut = c.is_whitespace() || c.is_ascii_punctuation() && c != '\'';
+        match pieces.last_mut() {
+            Some(piece) if !cut && piece.chars().count() < 8 => piece.push(c),
+            _ => pieces.push(c.into()),
+        }
+    }
+    pieces
+}
