@@ -1,0 +1,485 @@
+//! The examples keep their promises: each one runs as a process of its own, with the keys, base URLs and
+//! proxies of this machine out of its sight.
+
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use serde_json::json;
+use support::{Connection, Server, watchdog};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const NOTICE: &str = "This is the demo";
+
+#[test]
+fn without_a_key_every_example_does_its_whole_job_with_the_demo() {
+    for (name, answer) in [
+        ("stream", "Async/await lets"),
+        ("conversation", "until its values are wanted"),
+        ("callback", "First, the reader"),
+        ("compare", "salt water of the sea.\nA river begins"),
+        ("chat", "You said “Hello”"),
+    ] {
+        let ended = run(&mut example(name), "Hello\n");
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
+        assert!(ended.stdout.contains(answer), "{name}: {}", ended.stdout);
+        assert!(ended.stdout.ends_with('\n'), "{name}");
+        assert_eq!(
+            ended.stderr.matches(NOTICE).count(),
+            1,
+            "{name}: {}",
+            ended.stderr
+        );
+        assert!(
+            ended.stderr.contains("OPENAI_API_KEY"),
+            "{name}: {}",
+            ended.stderr
+        );
+        assert!(!ended.stdout.contains(NOTICE), "{name}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn nothing_is_held_back() {
+    const PIECES: [&str; 4] = ["Hel", "lo ", "wör", "ld"];
+    for name in ["stream", "callback", "chat"] {
+        // The server sends a piece only when the one before it has been read from the example's output.
+        let (read, go) = channel();
+        let go = Mutex::new(go);
+        let server = server(move |connection| {
+            for piece in PIECES {
+                connection.event(text(piece))?;
+                go.lock().unwrap().recv().unwrap();
+            }
+            whole(connection)
+        });
+        let mut example = at(&server, name);
+        watchdog(LIMIT, move || {
+            let (mut process, stdin, mut stdout) = start(&mut example);
+            ask(stdin);
+            for piece in PIECES {
+                assert_eq!(take(&mut stdout, piece.len()), piece, "{name}");
+                read.send(()).unwrap();
+            }
+            assert!(process.wait().unwrap().success(), "{name}");
+        });
+    }
+}
+
+#[test]
+fn a_replayed_pipe_is_not_held_back_either() {
+    watchdog(LIMIT, || {
+        let (mut process, mut stdin, mut stdout) = start(&mut example("replay"));
+        for piece in ["one ", "two ", "three"] {
+            write!(stdin, "data: {}\n\n", text(piece)).unwrap();
+            assert_eq!(take(&mut stdout, piece.len()), piece);
+        }
+        stdin.write_all(b"data: [DONE]\n\n").unwrap();
+        drop(stdin);
+        assert!(process.wait().unwrap().success());
+    });
+}
+
+#[test]
+fn a_reader_that_leaves_ends_an_example_quietly() {
+    for name in ["stream", "conversation", "callback", "chat", "compare"] {
+        let (left, go) = channel::<()>();
+        let go = Mutex::new(go);
+        let server = server(move |connection| {
+            connection.event(text("Hello"))?;
+            if name == "compare" && connection.number == 0 {
+                return whole(connection);
+            }
+            // Until the test lets go of the other end: its reader has left.
+            let _ = go.lock().unwrap().recv();
+            connection.event(text(" world"))?;
+            whole(connection)
+        });
+        let mut example = at(&server, name);
+        watchdog(LIMIT, move || {
+            let (process, stdin, mut stdout) = start(&mut example);
+            ask(stdin);
+            take(&mut stdout, 5);
+            drop((stdout, left));
+            let ended = Ended::from(process.wait_with_output().unwrap());
+            assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
+            assert!(
+                !ended.stderr.contains("panicked"),
+                "{name}: {}",
+                ended.stderr
+            );
+            assert!(!ended.stderr.contains("error"), "{name}: {}", ended.stderr);
+        });
+    }
+}
+
+#[test]
+fn a_cut_answer_is_printed_and_then_an_error() {
+    for name in ["stream", "conversation", "callback", "chat"] {
+        let server = server(|connection| {
+            connection.event(text("Half an "))?;
+            connection.event(text("answer"))?;
+            connection.end()
+        });
+        let ended = run(&mut at(&server, name), "Hello\nHello again\n");
+        assert_eq!(ended.code, Some(1), "{name}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "Half an answer\n", "{name}");
+        assert!(
+            ended.stderr.starts_with("error: "),
+            "{name}: {}",
+            ended.stderr
+        );
+        assert_eq!(server.requests().len(), 1, "{name}");
+    }
+    let recording = format!("data: {}\n\n", text("Half an answer"));
+    let ended = run(&mut example("replay"), &recording);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(1), "Half an answer\n")
+    );
+    assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
+}
+
+#[test]
+fn a_wrong_key_is_told_and_not_shown() {
+    for name in ["stream", "conversation", "callback", "compare", "chat"] {
+        let server = Server::start(|connection| {
+            connection.request()?;
+            let error =
+                json!({"message": "Incorrect API key provided.", "code": "invalid_api_key"});
+            let body = json!({ "error": error }).to_string();
+            connection.answer("401 Unauthorized", "application/json", &body)
+        });
+        let ended = run(&mut at(&server.unwrap(), name), "Hello\n");
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{name}");
+        for part in [
+            "error: ",
+            "401",
+            "Incorrect API key provided",
+            "OPENAI_API_KEY",
+        ] {
+            assert!(ended.stderr.contains(part), "{name}: {}", ended.stderr);
+        }
+        assert!(
+            !ended.stderr.contains("sk-test"),
+            "{name}: {}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn what_a_model_writes_cannot_drive_the_terminal() {
+    for name in ["stream", "conversation", "callback", "compare", "chat"] {
+        let server = server(|connection| {
+            connection.event(text("\u{1b}[2J\u{7}"))?;
+            whole(connection)
+        });
+        let ended = run(&mut at(&server, name), "Hello\n");
+        assert!(
+            ended.stdout.starts_with("␛[2J␇\n"),
+            "{name}: {:?}",
+            ended.stdout
+        );
+        assert!(
+            !ended.stdout.contains('\u{1b}'),
+            "{name}: {:?}",
+            ended.stdout
+        );
+    }
+}
+
+#[test]
+fn the_command_line_names_model_and_prompt() {
+    let server = server(whole);
+    for arguments in [
+        &["openai::gpt-test", "Why is", "the sky blue?"][..],
+        &["--model", "gpt-test", "Why is the sky blue?"],
+    ] {
+        let ended = run(at(&server, "stream").args(arguments), "");
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let asked = server.requests().pop().unwrap();
+        assert_eq!(asked.json()["model"], "gpt-test");
+        assert_eq!(
+            asked.json()["messages"][0]["content"],
+            "Why is the sky blue?"
+        );
+        assert_eq!(asked.header("authorization"), Some("Bearer sk-test"));
+    }
+    let ended = run(example("stream").arg("--help"), "");
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("usage: "), "{}", ended.stderr);
+}
+
+#[test]
+fn conversation_continues_with_what_was_said() {
+    let server = server(|connection| {
+        connection.event(text("An answer."))?;
+        whole(connection)
+    });
+    let ended = run(&mut at(&server, "conversation"), "");
+    assert_eq!(ended.stdout, "An answer.\nAn answer.\n", "{}", ended.stderr);
+    assert_eq!(said(&server, 0), ["system", "user"]);
+    assert_eq!(
+        said(&server, 1),
+        ["system", "user", "assistant: An answer.", "user"]
+    );
+}
+
+#[test]
+fn callback_counts_what_came() {
+    let server = server(|connection| {
+        connection.event(json!({"choices": [{"delta": {"role": "assistant", "content": ""}}]}))?;
+        for piece in ["one ", "two ", "three"] {
+            connection.event(text(piece))?;
+        }
+        whole(connection)
+    });
+    let ended = run(&mut at(&server, "callback"), "");
+    assert_eq!(ended.stdout, "one two three\n", "{}", ended.stderr);
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    // The bare role is no chunk, and the last one has the finish reason.
+    assert_eq!(lines[0], "chunks         4, 13 characters");
+    assert_eq!(lines[3], "finish reason  Stop");
+    let number = |line: &str| {
+        line.split_whitespace()
+            .nth(2)
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+    };
+    let (span, gap) = (number(lines[1]), number(lines[2]));
+    assert!(
+        (span * 1e3 - 3.0 * gap).abs() < 1.0,
+        "{span} s of three gaps of {gap} ms"
+    );
+}
+
+#[test]
+fn compare_draws_both_timelines() {
+    let file = std::env::temp_dir().join(format!("kerb-stream-{}.svg", std::process::id()));
+    let ended = run(example("compare").arg("--svg").arg(&file), "");
+    let picture = std::fs::read_to_string(&file);
+    let _ = std::fs::remove_file(&file);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for bar in ["generate         ░", "generate_stream  "] {
+        let row = ended.stderr.lines().find(|line| line.starts_with(bar));
+        assert!(row.unwrap().contains('█'), "{}", ended.stderr);
+    }
+    let picture = picture.unwrap();
+    let picture = roxmltree::Document::parse(&picture).unwrap();
+    let names: Vec<_> = picture
+        .descendants()
+        .filter(|node| node.attribute("class") == Some("name"))
+        .filter_map(|node| node.text())
+        .collect();
+    assert_eq!(names, ["generate", "generate_stream"]);
+}
+
+#[test]
+fn chat_keeps_the_history() {
+    let server = server(|connection| {
+        connection.event(text("An answer."))?;
+        whole(connection)
+    });
+    let ended = run(&mut at(&server, "chat"), "One\n\nTwo\n");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(ended.stdout, "An answer.\nAn answer.\n");
+    assert_eq!(said(&server, 0), ["user"]);
+    assert_eq!(said(&server, 1), ["user", "assistant: An answer.", "user"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn in_chat_an_interrupt_stops_the_answer_and_not_the_program() {
+    let server = server(|connection| {
+        if connection.number == 0 {
+            connection.event(text("A long "))?;
+            connection.wait_until_closed();
+            return Ok(());
+        }
+        connection.event(text("A short one."))?;
+        whole(connection)
+    });
+    let mut example = at(&server, "chat");
+    let ended = watchdog(LIMIT, move || {
+        let (process, mut stdin, mut stdout) = start(&mut example);
+        stdin.write_all(b"One\n").unwrap();
+        assert_eq!(take(&mut stdout, 7), "A long ");
+        let interrupt = format!("kill -INT {}", process.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &interrupt])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert_eq!(take(&mut stdout, 1), "\n");
+        stdin.write_all(b"Two\n").unwrap();
+        drop(stdin);
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "A short one.\n");
+        Ended::from(process.wait_with_output().unwrap())
+    });
+    assert_eq!(
+        (ended.code, ended.stderr.as_str()),
+        (Some(0), "(stopped)\n")
+    );
+    assert_eq!(said(&server, 1), ["user", "assistant: A long ", "user"]);
+}
+
+#[test]
+fn replay_prints_a_chunk_a_line_as_json() {
+    let stop = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
+    let recording = format!("data: {}\n\ndata: {stop}\n\ndata: [DONE]\n\n", text("Hé"));
+    let ended = run(
+        example("replay").args(["--json", "--protocol", "chat_completions", "-"]),
+        &recording,
+    );
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let chunks: Vec<serde_json::Value> = ended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(chunks[0]["content"], "Hé");
+    assert_eq!(chunks[1]["finish_reason"], "stop");
+    assert_eq!(chunks.len(), 2);
+
+    let ended = run(example("replay").args(["--protocol", "smoke-signals"]), "");
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.stderr.contains("chat_completions"),
+        "names the known ones: {}",
+        ended.stderr
+    );
+}
+
+/// An example, in an environment where only the demo answers, and at once.
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let target: PathBuf = test.ancestors().nth(2).unwrap().join("examples");
+    let program = target
+        .join(name)
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(
+        program.exists(),
+        "{name} is not built: run `cargo test`, or `cargo build --examples`"
+    );
+    let mut command = Command::new(program);
+    command.env_clear().env("DEMO_PACE", "0");
+    // Without it, Windows opens no sockets.
+    command.envs(std::env::var_os("SystemRoot").map(|root| ("SystemRoot", root)));
+    command
+}
+
+/// An example that takes `server` for OpenAI.
+fn at(server: &Server, name: &str) -> Command {
+    let mut command = example(name);
+    command
+        .env("OPENAI_API_KEY", "sk-test")
+        .env("OPENAI_BASE_URL", server.url());
+    command
+}
+
+/// A server that answers each request with the events that `answer` sends.
+fn server(
+    answer: impl Fn(&mut Connection) -> std::io::Result<()> + Send + Sync + 'static,
+) -> Server {
+    let server = Server::start(move |connection| {
+        while connection.request()?.is_some() {
+            connection.start()?;
+            answer(connection)?;
+        }
+        Ok(())
+    });
+    server.unwrap()
+}
+
+/// What an event with a piece of text looks like.
+fn text(piece: &str) -> serde_json::Value {
+    json!({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": null}]})
+}
+
+/// The end of an answer that was not cut.
+fn whole(connection: &mut Connection) -> std::io::Result<()> {
+    connection.event(json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))?;
+    connection.event("[DONE]")?;
+    connection.end()
+}
+
+/// The conversation that a request carried: roles, and what the model is reminded of.
+fn said(server: &Server, request: usize) -> Vec<String> {
+    let messages = server.requests()[request].json()["messages"].clone();
+    let messages = messages.as_array().unwrap().iter();
+    let said = messages.map(|message| match message["role"].as_str().unwrap() {
+        "assistant" => format!("assistant: {}", message["content"].as_str().unwrap()),
+        role => role.to_owned(),
+    });
+    said.collect()
+}
+
+fn start(command: &mut Command) -> (Child, ChildStdin, ChildStdout) {
+    let command = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let (stdin, stdout) = (
+        process.stdin.take().unwrap(),
+        process.stdout.take().unwrap(),
+    );
+    (process, stdin, stdout)
+}
+
+/// Only `chat` reads it; the others may have ended.
+fn ask(mut stdin: ChildStdin) {
+    let _ = stdin.write_all(b"Hello\n");
+}
+
+fn take(stdout: &mut ChildStdout, bytes: usize) -> String {
+    let mut taken = vec![0; bytes];
+    stdout.read_exact(&mut taken).unwrap();
+    String::from_utf8(taken).unwrap()
+}
+
+fn run(command: &mut Command, stdin: &str) -> Ended {
+    let (process, mut input, mut stdout) = start(command);
+    let stdin = stdin.to_owned();
+    watchdog(LIMIT, move || {
+        let _ = input.write_all(stdin.as_bytes());
+        drop(input);
+        let mut printed = String::new();
+        stdout.read_to_string(&mut printed).unwrap();
+        let ended = Ended::from(process.wait_with_output().unwrap());
+        Ended {
+            stdout: printed,
+            ..ended
+        }
+    })
+}
+
+/// How a process ended, and what it printed.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
