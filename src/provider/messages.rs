@@ -885,7 +885,6 @@ mod tests {
             // A relay that forgets the stop, then a thought that was cut before its signature.
             r#"{"type": "content_block_start", "index": 6, "content_block": {"type": "thinking", "thinking": "cut"}}"#,
             r#"{"type": "message_delta", "delta": {"stop_reason": "max_tokens"}}"#,
-            END,
         ]);
         assert_eq!((&*response.content, &*response.reasoning), ("AB", "Hm 😀cut"));
         let message = Message::from(&response);
