@@ -14,7 +14,7 @@ use ureq::http::header::{HeaderMap, HeaderName, HeaderValue};
 use ureq::http::{Response, Uri};
 
 use crate::cancel::CancelHandle;
-use crate::config::GenerationConfig;
+use crate::config::{GenerationConfig, without_secrets};
 use crate::error::{Error, ErrorKind, Failure};
 use crate::provider::{LlmProvider, api_error, one_line, truncated};
 use crate::retry;
@@ -62,6 +62,18 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
     /// What must not be shown, even if the server sends it back: the keys.
     pub(crate) secrets: Vec<String>,
+}
+
+/// Shows names only: the values are keys and prompts.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.headers.iter().map(|(name, _)| name);
+        f.debug_struct("Request")
+            .field("url", &without_secrets(&self.url))
+            .field("headers", &names.collect::<Vec<_>>())
+            .field("body", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// An answer whose status is 200.
@@ -384,8 +396,8 @@ impl Body {
         read
     }
 
-    /// From now on, reading ends at `deadline` at the latest, if there is one: after a finish reason
-    /// little is to come.
+    /// From now on, reading ends at `deadline` at the latest: after a finish reason, little is to come.
+    /// `None` takes it back.
     pub(crate) fn tail(&mut self, deadline: Option<Instant>) {
         self.phase(|connection| match deadline {
             Some(_) => connection.line.until(deadline),

@@ -4,13 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::common::{self, object};
 use super::wire::{First, Indexed, Raw, wire};
-use super::{Ask, Decoder, Output, Wire};
+use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat, ToolChoice};
 use crate::error::Error;
-use crate::message::{Message, MessageRole, Said};
-use crate::provider::Protocol;
+use crate::message::{Message, Said};
 use crate::sse::Event;
 
 pub(super) const WIRE: Wire = Wire {
@@ -67,7 +67,7 @@ impl Dialect {
 
 fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
     let dialect = &ask.provider.vendor().dialect;
-    let messages = ask.messages.iter().map(|m| message(ask, m)).collect::<Result<Vec<_>, _>>()?;
+    let messages = ask.messages()?.iter().map(message).collect::<Vec<_>>();
     let mut body = Map::new();
     body.insert("model".into(), ask.model.into());
     body.insert("messages".into(), messages.into());
@@ -106,14 +106,7 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
         body.insert("reasoning_effort".into(), effort(ask, *reasoning)?.into());
     }
     if options.take("tools").is_some() {
-        let tools = ask.config.tools.iter().map(|tool| {
-            let mut function = json!({"name": tool.name, "parameters": tool.parameters});
-            if !tool.description.is_empty() {
-                function["description"] = tool.description.as_str().into();
-            }
-            json!({"type": "function", "function": function})
-        });
-        body.insert("tools".into(), tools.collect());
+        body.insert("tools".into(), ask.config.tools.iter().map(common::function).collect());
     }
     if let Some(choice) = options.typed("tool_choice", &ask.config.tool_choice) {
         let choice = match choice {
@@ -128,43 +121,26 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
     Ok(body)
 }
 
-fn message(ask: Ask<'_>, message: &Message) -> Result<Value, Error> {
-    let mut value = json!({"role": message.role.name()});
-    value["content"] = if message.images.is_empty() {
-        message.content.as_str().into()
-    } else if message.role == MessageRole::User {
-        let text = json!({"type": "text", "text": message.content});
-        let images = message.images.iter().map(|image| {
-            json!({"type": "image_url", "image_url": {"url": image.to_url()}})
-        });
-        let text = (!message.content.is_empty()).then_some(text);
-        text.into_iter().chain(images).collect()
+fn message(message: &Message) -> Value {
+    let calls: Vec<_> = message.tool_calls.iter().map(common::function_call).collect();
+    let content = if message.content.is_empty() && !calls.is_empty() {
+        Value::Null
     } else {
-        return Err(ask.refuse("only a user message can have images"));
+        common::content(message)
     };
-    if !message.tool_calls.is_empty() {
-        let calls = message.tool_calls.iter().map(|call| {
-            let arguments = if call.arguments.is_empty() { "{}" } else { &call.arguments };
-            let function = json!({"name": call.name, "arguments": arguments});
-            json!({"id": call.id, "type": "function", "function": function})
-        });
-        value["tool_calls"] = calls.collect();
-        if message.content.is_empty() {
-            value["content"] = Value::Null;
-        }
-    }
+    let mut value = object([
+        ("role", Some(message.role.name().into())),
+        ("content", Some(content)),
+        ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
+        ("tool_call_id", message.tool_call_id.as_deref().map(Value::from)),
+    ]);
     // DeepSeek and OpenRouter want their reasoning back when tools were called.
     for part in message.turn(Protocol::ChatCompletions) {
-        if let Said::Opaque(Value::Object(fields)) = part {
-            for (name, field) in fields {
-                value[name] = field.clone();
-            }
+        if let (Value::Object(value), Said::Opaque(Value::Object(fields))) = (&mut value, part) {
+            value.extend(fields.clone());
         }
     }
-    if let Some(id) = &message.tool_call_id {
-        value["tool_call_id"] = id.as_str().into();
-    }
-    Ok(value)
+    value
 }
 
 fn response_format(format: &ResponseFormat) -> Value {

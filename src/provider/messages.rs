@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::common;
 use super::wire::{Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{GenerationConfig, Reasoning, ResponseFormat, Tool, ToolChoice};
+use crate::config::{GenerationConfig, Reasoning, ResponseFormat, ToolChoice};
 use crate::error::Error;
 use crate::message::{Image, Message, MessageRole, Said, ToolCall};
 use crate::sse::Event;
@@ -42,7 +43,7 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
         say("system", system.into());
     }
     if options.take("tools").is_some() {
-        say("tools", config.tools.iter().map(tool).collect());
+        say("tools", config.tools.iter().map(|tool| common::tool(tool, "input_schema")).collect());
     }
     options.take("tool_choice");
     options.take("parallel_tool_calls");
@@ -116,11 +117,10 @@ fn system(messages: &[Message]) -> Option<String> {
 /// The conversation: user and assistant in turns, and the results of tools are the user's.
 fn messages(ask: Ask<'_>) -> Result<Value, Error> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
-    for message in ask.messages {
-        let images = ask.images(message)?;
+    for message in ask.messages()? {
         let (role, mut blocks) = match message.role {
             MessageRole::System => continue,
-            MessageRole::User => ("user", question(images, &message.content)),
+            MessageRole::User => ("user", question(&message.images, &message.content)),
             MessageRole::Tool => ("user", vec![tool_result(ask, message)?]),
             MessageRole::Assistant => ("assistant", answer(ask, message)?),
         };
@@ -170,12 +170,7 @@ fn image(image: &Image) -> Value {
 }
 
 fn tool_use(ask: Ask<'_>, call: &ToolCall, extra: Option<&Value>) -> Result<Value, Error> {
-    let arguments = call.parse_arguments();
-    let input = arguments.map_err(|error| ask.refuse(format!("{error:#}")))?;
-    if !input.is_object() {
-        let message = format!("the arguments of the call of {:?} are no object", call.name);
-        return Err(ask.refuse(message));
-    }
+    let input = ask.arguments(call)?;
     let mut block = json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input });
     if let (Value::Object(block), Some(caller)) = (&mut block, extra) {
         block.insert("caller".to_owned(), caller.clone());
@@ -192,16 +187,6 @@ fn tool_result(ask: Ask<'_>, message: &Message) -> Result<Value, Error> {
     } else {
         json!({ "type": "tool_result", "tool_use_id": id, "content": message.content })
     })
-}
-
-fn tool(tool: &Tool) -> Value {
-    let mut said = json!({ "name": tool.name, "input_schema": tool.parameters });
-    if let Value::Object(said) = &mut said
-        && !tool.description.is_empty()
-    {
-        said.insert("description".to_owned(), tool.description.as_str().into());
-    }
-    said
 }
 
 fn tool_choice(config: &GenerationConfig) -> Option<Value> {
@@ -524,6 +509,7 @@ fn is_void(json: Raw<'_>) -> bool {
 mod tests {
     use super::super::testing::sent;
     use super::*;
+    use crate::config::Tool;
     use crate::message::{Part, Replay};
     use crate::response::GenerationResponse;
 

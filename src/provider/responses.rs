@@ -8,6 +8,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::common;
 use super::wire::{Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
@@ -84,10 +85,7 @@ fn input(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
     let mut items = Vec::with_capacity(ask.messages.len());
     // The calls whose arguments are free text; their results have a type of their own.
     let mut custom = Vec::new();
-    for message in ask.messages {
-        if message.role != MessageRole::User && !message.images.is_empty() {
-            return Err(ask.refuse("only a user message can have images"));
-        }
+    for message in ask.messages()? {
         match message.role {
             MessageRole::Assistant => {
                 let turn = message.turn(Protocol::Responses);
@@ -197,11 +195,7 @@ fn reasoning(ask: Ask<'_>, reasoning: Reasoning) -> Result<Value, Error> {
 
 /// Not strict: strict tools, the default of this protocol, take only schemas written for it.
 fn tool(tool: &Tool) -> Value {
-    let description = (!tool.description.is_empty()).then(|| json!({"description": tool.description}));
-    let function = json!({
-        "type": "function", "name": tool.name, "parameters": tool.parameters, "strict": false,
-    });
-    with(function, description.as_ref())
+    with(common::tool(tool, "parameters"), Some(&json!({"type": "function", "strict": false})))
 }
 
 fn tool_choice(choice: &ToolChoice) -> Value {
