@@ -27,45 +27,14 @@ pub(super) const WIRE: Wire = Wire {
 
 fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
     let config = ask.config;
-    let mut options = ask.options();
-    let mut body = Map::new();
-    let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
     let mut include = Vec::new();
+    let mut body = Map::new();
+    body.insert("model".into(), ask.model.into());
+    body.insert("input".into(), input(ask)?.into());
+    body.insert("stream".into(), true.into());
+    body.insert("store".into(), false.into());
 
-    put("model", ask.model.into());
-    put("input", input(ask)?.into());
-    put("stream", true.into());
-    put("store", false.into());
-    if options.take("response_format").is_some()
-        && let Some(format) = &config.response_format
-    {
-        put("text", json!({"format": text_format(format)}));
-    }
-    if options.take("reasoning").is_some()
-        && let Some(reasoning) = config.reasoning
-    {
-        put("reasoning", self::reasoning(ask, reasoning)?);
-        if reasoning != Reasoning::Off {
-            // OpenAI includes it by itself where nothing is stored; Azure, xAI and others have to be
-            // asked. Models that do not reason refuse to be, so it is asked only along with reasoning.
-            include.push("reasoning.encrypted_content");
-        }
-    }
-    if options.take("tools").is_some() {
-        put("tools", config.tools.iter().map(tool).collect());
-    }
-    if options.take("tool_choice").is_some()
-        && let Some(choice) = &config.tool_choice
-    {
-        put("tool_choice", tool_choice(choice));
-    }
-    if let Some(alternatives) = options.take("logprobs") {
-        put("top_logprobs", alternatives);
-        include.push("message.output_text.logprobs");
-    }
-    if !include.is_empty() {
-        put("include", include.into());
-    }
+    let mut options = ask.options();
     options.say(
         &mut body,
         &[
@@ -75,6 +44,30 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
             ("top_p", "top_p"),
         ],
     );
+    if let Some(format) = options.typed("response_format", &config.response_format) {
+        body.insert("text".into(), json!({"format": text_format(format)}));
+    }
+    if let Some(reasoning) = options.typed("reasoning", &config.reasoning) {
+        body.insert("reasoning".into(), effort(ask, *reasoning)?);
+        if *reasoning != Reasoning::Off {
+            // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked. Models
+            // that do not reason refuse to be, so it is asked only along with reasoning.
+            include.push("reasoning.encrypted_content");
+        }
+    }
+    if options.take("tools").is_some() {
+        body.insert("tools".into(), config.tools.iter().map(tool).collect());
+    }
+    if let Some(choice) = options.typed("tool_choice", &config.tool_choice) {
+        body.insert("tool_choice".into(), tool_choice(choice));
+    }
+    if let Some(alternatives) = options.take("logprobs") {
+        body.insert("top_logprobs".into(), alternatives);
+        include.push("message.output_text.logprobs");
+    }
+    if !include.is_empty() {
+        body.insert("include".into(), include.into());
+    }
     options.finish()?;
     Ok(body)
 }
@@ -177,7 +170,7 @@ fn text_format(format: &ResponseFormat) -> Value {
     }
 }
 
-fn reasoning(ask: Ask<'_>, reasoning: Reasoning) -> Result<Value, Error> {
+fn effort(ask: Ask<'_>, reasoning: Reasoning) -> Result<Value, Error> {
     let effort = match reasoning {
         Reasoning::Off => return Ok(json!({"effort": "none"})),
         Reasoning::Minimal => "minimal",
@@ -185,9 +178,7 @@ fn reasoning(ask: Ask<'_>, reasoning: Reasoning) -> Result<Value, Error> {
         Reasoning::Medium => "medium",
         Reasoning::High => "high",
         Reasoning::Budget(_) => {
-            return Err(ask.refuse(
-                "the option `reasoning` cannot be a budget of tokens for this provider; name an effort",
-            ));
+            return Err(ask.refuse("the option `reasoning` takes a level here, not a budget"));
         }
     };
     Ok(json!({"effort": effort, "summary": "auto"}))
