@@ -5,6 +5,8 @@
 //! and nowhere else. What a model must see again of its own answer is kept in the assistant message:
 //! reasoning (encrypted by OpenAI, in the clear from open models), calls of built-in tools, and whether
 //! a text was a commentary or the answer.
+//!
+//! The raw finish reason is `completed` or, of an answer that is incomplete, the reason for that.
 
 use serde_json::{Map, Value, json};
 
@@ -150,6 +152,7 @@ fn assistant(part: Said<'_>) -> Option<Value> {
     })
 }
 
+/// The item with these fields as well.
 fn with(mut item: Value, extra: Option<&Value>) -> Value {
     if let (Value::Object(item), Some(Value::Object(extra))) = (&mut item, extra) {
         item.extend(extra.clone());
@@ -181,6 +184,7 @@ fn effort(ask: Ask<'_>, reasoning: Reasoning) -> Result<Value, Error> {
             return Err(ask.refuse("the option `reasoning` takes a level here, not a budget"));
         }
     };
+    // Nobody sees OpenAI's models reason without asking for a summary.
     Ok(json!({"effort": effort, "summary": "auto"}))
 }
 
@@ -334,13 +338,12 @@ impl Responses {
             out.tool_call(index, item.call_id, unless(open.named, item.name), arguments);
         } else if !open.said {
             let content: Vec<Text<'_>> = item.content.parse();
-            if !item.is("reasoning") {
+            if item.is("message") {
                 content.iter().for_each(|part| out.text(part.any()));
-            } else if !content.is_empty() {
-                content.iter().for_each(|part| out.reasoning(part.text));
-            } else {
+            } else if item.is("reasoning") {
                 let summary: Vec<Text<'_>> = item.summary.parse();
-                summary.iter().for_each(|part| out.reasoning(part.text));
+                let thoughts = if content.is_empty() { summary } else { content };
+                thoughts.iter().for_each(|part| out.reasoning(part.text));
             }
         }
         if item.is_opaque() {
@@ -350,7 +353,7 @@ impl Responses {
                 out.replace(place, json.parse(), bytes);
             }
             self.thought = item.is("reasoning").then_some(place);
-        } else if open.latest && (item.is_call() || open.said || !out.chunk.content.is_empty()) {
+        } else if open.latest {
             let extra = item.extra();
             if !extra.is_empty() {
                 let bytes = extra.values().map(|value| value.to_string().len()).sum();
@@ -705,6 +708,8 @@ mod tests {
         );
         assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
         assert_eq!(response.raw_finish_reason.as_deref(), Some("completed"));
+        // Each delta, each call as it is added, and the end: nothing is told twice.
+        assert_eq!(response.chunk_count, 8);
 
         let saved = serde_json::to_string(&Message::from(response)).unwrap();
         let turn = serde_json::from_str(&saved).unwrap();
@@ -744,7 +749,11 @@ mod tests {
         for (events, expected) in [
             // A mere reference.
             (vec![done(0, thought("")), text(1, "Yes"), ended("completed")], json!([said])),
-            // Cut before it led to anything.
+            // Cut after it led to something, and before.
+            (
+                vec![done(0, thought("gA")), text(1, "Yes"), incomplete("max_output_tokens")],
+                json!([thought("gA"), said]),
+            ),
             (vec![done(0, thought("gA")), incomplete("max_output_tokens")], json!([])),
             (vec![added(0, thought("g")), incomplete("max_output_tokens")], json!([])),
             (
@@ -794,6 +803,21 @@ mod tests {
             ],
             vec![done(0, raw_thought), done(1, message.clone()), done(2, call.clone()), snapshot.clone()],
             vec![snapshot.clone()],
+            // Nothing has a name.
+            vec![
+                json!({"type": "response.reasoning_text.delta", "delta": "Hm."}),
+                json!({"type": "response.output_item.done", "item": {"type": "reasoning", "content": [
+                    {"type": "reasoning_text", "text": "Hm."},
+                ]}}),
+                json!({"type": "response.output_text.delta", "delta": "Yes. No."}),
+                json!({"type": "response.output_item.done", "item": {"type": "message", "content": [
+                    {"type": "output_text", "text": "Yes. No."},
+                ]}}),
+                json!({"type": "response.output_item.added", "item": open}),
+                json!({"type": "response.function_call_arguments.delta", "delta": "{\"at\":1}"}),
+                json!({"type": "response.output_item.done", "item": open}),
+                snapshot.clone(),
+            ],
             // llama.cpp tells neither indices nor, before the end, that anything is done.
             vec![
                 json!({"type": "response.output_item.added", "item": {"type": "reasoning", "id": "rs_1"}}),
@@ -822,40 +846,61 @@ mod tests {
 
     #[test]
     fn items_that_come_mixed_up_are_told_apart() {
-        let call = |id: &str| {
-            json!({"type": "function_call", "id": format!("fc_{id}"), "call_id": id, "name": id})
+        let thought = json!({
+            "type": "reasoning", "id": "rs", "content": [{"type": "reasoning_text", "text": "Hm."}],
+        });
+        let answer = json!({"type": "message", "id": "msg", "phase": "commentary", "content": []});
+        let call = |id: &str, more: Value| {
+            with(json!({"type": "function_call", "call_id": id, "name": id}), Some(&more))
         };
-        let item = |id: &str, extra: Value| {
-            json!({"type": "response.output_item.done", "item": with(call(id), Some(&extra))})
-        };
-        let delta = |id: &str, delta: &str| {
-            json!({
-                "type": "response.function_call_arguments.delta", "item_id": id, "delta": delta,
-            })
-        };
-        let (response, _) = read(&[
-            json!({"type": "response.output_item.added", "item": {"type": "reasoning", "id": "rs"}}),
-            json!({"type": "response.output_item.added", "item": call("a")}),
-            json!({"type": "response.output_item.added", "item": call("b")}),
-            delta("fc_a", "[1"),
-            delta("fc_b", "[2"),
-            delta("fc_a", "]"),
-            delta("fc_b", "]"),
-            // Its place is where it began.
-            json!({"type": "response.output_item.done", "item": {
-                "type": "reasoning", "id": "rs", "content": [{"type": "reasoning_text", "text": "Hm."}],
-            }}),
-            item("a", json!({"arguments": "[1]"})),
-            item("b", json!({"arguments": "[2]"})),
-            ended("completed"),
-        ]);
-        assert_eq!(
-            response.tool_calls,
-            [ToolCall::new("a", "a", "[1]"), ToolCall::new("b", "b", "[2]")]
-        );
-        let items = items(&[response.into()]);
-        assert_eq!(items[0]["type"], "reasoning");
-        assert_eq!((&items[1]["call_id"], &items[2]["call_id"]), (&json!("a"), &json!("b")));
+        for indexed in [true, false] {
+            let event = |kind: &str, index: u64, more: Value| {
+                let event = json!({"type": format!("response.{kind}")});
+                let index = indexed.then(|| json!({"output_index": index}));
+                with(with(event, Some(&more)), index.as_ref())
+            };
+            let added = |index, item| event("output_item.added", index, json!({"item": item}));
+            let done = |index, item| event("output_item.done", index, json!({"item": item}));
+            let delta = |index, id: &str, delta: &str| {
+                let piece = json!({"item_id": id, "delta": delta});
+                event("function_call_arguments.delta", index, piece)
+            };
+            let (response, _) = read(&[
+                added(0, json!({"type": "reasoning", "id": "rs"})),
+                added(1, answer.clone()),
+                event("output_text.delta", 1, json!({"item_id": "msg", "delta": "Yes"})),
+                // Here the id of the call stands for that of the item, as at llama.cpp.
+                added(2, call("a", json!({}))),
+                added(3, call("b", json!({"id": "fc"}))),
+                delta(2, "a", "[1"),
+                delta(3, "fc", "[2"),
+                delta(2, "a", "]"),
+                delta(3, "fc", "]"),
+                done(0, thought.clone()),
+                done(1, answer.clone()),
+                done(2, call("a", json!({"arguments": "[1]"}))),
+                done(3, call("b", json!({"id": "fc", "arguments": "[2]"}))),
+                ended("completed"),
+            ]);
+            let expected = json!([
+                thought,
+                // It was too late to tell the phase.
+                {"type": "message", "role": "assistant", "content": "Yes"},
+                call("a", json!({"arguments": "[1]"})),
+                call("b", json!({"arguments": "[2]"})),
+            ]);
+            assert_eq!(items(&[response.into()]), expected, "indexed: {indexed}");
+        }
+    }
+
+    #[test]
+    fn only_so_many_unfinished_items_are_remembered() {
+        let (mut decoder, mut out) = (Responses::default(), Output::new(9));
+        for index in 0..2000 {
+            let data = added(index, json!({"type": "message"})).to_string();
+            decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
+        }
+        assert_eq!(decoder.open.len(), MAX_OPEN);
     }
 
     #[test]
@@ -865,10 +910,12 @@ mod tests {
             json!({"type": "keepalive", "sequence_number": 3}),
             json!({"type": "response.new_thing.delta", "delta": "x", "output_index": {}}),
             json!({"type": "response.mcp_call_arguments.delta", "delta": "{}"}),
+            done(0, json!({"type": "mcp_call", "id": "mcp_1", "name": "look", "arguments": "{}"})),
+            done(1, json!({"type": "new_item", "content": [{"text": "x"}], "summary": [{"text": "x"}]})),
             json!({"type": "response.output_text.delta", "delta": null, "error": {}}),
             json!({"no": "type"}),
             json!([1]),
-            text(0, "Yes"),
+            text(2, "Yes"),
             json!({"type": "response.output_text.done", "text": "Yes"}),
             json!({"type": "response.content_part.done", "part": {"text": "Yes"}}),
             json!({"type": "response.completed", "response": {"status": "completed", "usage": {
