@@ -65,20 +65,27 @@ pub(crate) fn svg(timelines: &[Timeline]) -> String {
     // A little room after the longest, so that its last piece is seen to be the last.
     let scale = (WIDTH - 2.0 * MARGIN - 10.0) / longest(timelines);
     let x = |seconds: f64| MARGIN + seconds * scale;
-    let bottom = TOP + ROW * timelines.len() as f64;
-    let height = bottom + 40.0;
+    let axis = TOP + ROW * timelines.len() as f64 - ROW + BAR + 30.0;
+    let height = axis + 42.0;
+    let right = WIDTH - MARGIN;
 
-    let mut body = String::new();
+    let mut body = format!("  <path class=\"axis\" d=\"M{MARGIN} {axis}H{right}");
     let step = step(longest(timelines));
-    for tick in (0..)
-        .map(|n| f64::from(n) * step)
-        .take_while(|&t| t <= longest(timelines))
-    {
-        let (x, top, label) = (x(tick), TOP - 22.0, bottom + 16.0);
+    let decimals = (-step.log10().floor()).max(0.0) as usize;
+    let ticks = (0..).map(|n| f64::from(n) * step);
+    let ticks: Vec<_> = ticks
+        .take_while(|&tick| tick <= longest(timelines))
+        .collect();
+    for &tick in &ticks {
+        let _ = write!(body, "M{:.1} {axis}v6", x(tick));
+    }
+    body += "\"/>\n";
+    for tick in ticks {
+        let (x, y) = (x(tick), axis + 22.0);
+        let anchor = if tick > 0.0 { "middle" } else { "start" };
         let _ = writeln!(
             body,
-            r#"  <line class="grid" x1="{x:.1}" x2="{x:.1}" y1="{top}" y2="{bottom}"/>
-  <text class="small" x="{x:.1}" y="{label}" text-anchor="middle">{tick} s</text>"#
+            r#"  <text class="small" x="{x:.1}" y="{y}" text-anchor="{anchor}">{tick:.decimals$} s</text>"#
         );
     }
     for (row, timeline) in timelines.iter().enumerate() {
@@ -98,7 +105,6 @@ pub(crate) fn svg(timelines: &[Timeline]) -> String {
         })
         .collect();
     let description = told.join("; ");
-    let right = WIDTH - MARGIN;
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-labelledby="title description">
   <title id="title">One prompt, asked twice</title>
@@ -110,7 +116,7 @@ pub(crate) fn svg(timelines: &[Timeline]) -> String {
     .time {{ font-weight: 600 }}
     .small {{ font-size: 12px; fill: #59636e }}
     .card {{ fill: #ffffff; stroke: #d1d9e0 }}
-    .grid {{ stroke: #d1d9e0; stroke-dasharray: 2 4 }}
+    .axis {{ fill: none; stroke: #b7c0c9 }}
     .wait {{ fill: #e6eaef }}
     .stripe {{ stroke: #cdd5dd; stroke-width: 3 }}
     .text {{ fill: #0b7a75 }}
@@ -119,7 +125,7 @@ pub(crate) fn svg(timelines: &[Timeline]) -> String {
       text {{ fill: #f0f6fc }}
       .small {{ fill: #9198a1 }}
       .card {{ fill: #0d1117; stroke: #3d444d }}
-      .grid {{ stroke: #3d444d }}
+      .axis {{ stroke: #4b535d }}
       .wait {{ fill: #212830 }}
       .stripe {{ stroke: #353d47 }}
       .text {{ fill: #2dd4bf }}
