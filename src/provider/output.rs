@@ -190,11 +190,6 @@ impl Output {
         self.failure = Some(error.into());
     }
 
-    /// Whether any tool was called so far.
-    pub(crate) fn has_calls(&self) -> bool {
-        !self.calls.is_empty()
-    }
-
     /// Takes the chunk out, so that the next event finds an empty one.
     pub(crate) fn take(&mut self) -> StreamChunk {
         StreamChunk {
