@@ -107,11 +107,16 @@ pub(crate) fn send(
         first_byte: config.first_byte_timeout,
         idle: config.idle_timeout,
     };
+    let proxy = settings.proxy.as_ref();
     let context = Context {
         origin,
+        proxy: proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())),
         provider,
         limits,
     };
+    if cancel.is_cancelled() {
+        return Err(context.cancelled());
+    }
 
     let mut connection = match warm::take(&settings) {
         Some(connection) => connection,
@@ -119,9 +124,6 @@ pub(crate) fn send(
     };
     let mut is_retry = false;
     let response = loop {
-        if cancel.is_cancelled() {
-            return Err(context.cancelled());
-        }
         connection.begin(limits, cancel);
         log::debug!("POST to {}", context.origin);
         let mut call = connection.agent.post(&request.url);
@@ -238,6 +240,8 @@ impl fmt::Display for Origin {
 #[derive(Debug, Clone)]
 struct Context {
     origin: Origin,
+    /// The proxy's host and port.
+    proxy: Option<String>,
     provider: LlmProvider,
     limits: Limits,
 }

@@ -18,12 +18,9 @@ impl Context {
     /// Why there is no answer.
     pub(super) fn no_answer(&self, error: UreqError, connection: &Connection) -> Error {
         let origin = &self.origin;
-        let proxy = connection.settings.proxy.as_ref();
-        let proxy = proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        let proxy = proxy.as_deref().unwrap_or("(none)");
-        let whom = |by_proxy: bool| match by_proxy {
-            true => format!("the proxy {proxy}"),
-            false => origin.to_string(),
+        let whom = |by_proxy: bool| match &self.proxy {
+            Some(proxy) if by_proxy => format!("the proxy {proxy}"),
+            _ => origin.to_string(),
         };
         let phase = connection.line.phase();
         match error {
@@ -49,7 +46,15 @@ impl Context {
                 self.network(message, error.into())
             }
             error @ UreqError::Protocol(_) => {
-                let why = "is not HTTP; check the URL's scheme and port";
+                // The type of what is inside has no name here.
+                let text = error.to_string();
+                if text.contains("output too small") {
+                    return self.refused_by_us("the URL or a header is too long");
+                }
+                let why = match text.contains("http parse fail") {
+                    true => "is not HTTP; check the URL's scheme and port",
+                    false => "is not well-formed HTTP",
+                };
                 self.undecodable(why, Some(error))
             }
             UreqError::LargeResponseHeader(..) => self.undecodable("is too large", None),
@@ -100,7 +105,11 @@ impl Context {
         let message = match (phase, reason) {
             (Some(Phase::Connect(_)), _) => {
                 let time = shown(self.limits.connect);
-                format!("no connection to {origin} within {time} (connect_timeout)")
+                let by = match &self.proxy {
+                    Some(proxy) => format!(" by the proxy {proxy}"),
+                    None => String::new(),
+                };
+                format!("no connection to {origin}{by} within {time} (connect_timeout)")
             }
             (Some(Phase::Head(_)), Timeout::PerWrite) => {
                 let time = shown(self.limits.idle);

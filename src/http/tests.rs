@@ -764,6 +764,18 @@ fn headers_that_cannot_be_sent_are_refused_without_their_values() {
         );
         assert!(!format!("{request:?} {error:?}").contains("sk-"));
     }
+    in_time(|| {
+        let server = Server::answering("");
+        let mut request = server.request();
+        request.headers.push(("x-long".into(), "x".repeat(1 << 20)));
+        let error = send(
+            &request,
+            LlmProvider::Local,
+            &config(),
+            &CancelHandle::new(),
+        );
+        assert!(matches!(error, Err(Error::Config(_))), "{error:?}");
+    });
     for url in [
         "",
         "host/path",

@@ -17,6 +17,10 @@ use crate::provider::LlmProvider;
 /// How many settings are kept. A program has one or two.
 const KEPT: usize = 8;
 
+/// Where the names of the files come from.
+const CA_FILE: &str = "ca_file or SSL_CERT_FILE";
+const CLIENT_CERTIFICATE: &str = "client_certificate";
+
 /// Settings, and the connector that has seen no others: it keeps what it makes of the first.
 #[derive(Clone)]
 pub(super) struct Tls {
@@ -46,8 +50,8 @@ pub(super) fn tls(settings: &Settings, provider: LlmProvider) -> Result<Tls, Err
         path.map(|path| stamped(path, option, provider)).transpose()
     };
     let source = Source {
-        ca_file: stamp(&settings.ca_file, "ca_file")?,
-        client_certificate: stamp(&settings.client_certificate, "client_certificate")?,
+        ca_file: stamp(&settings.ca_file, CA_FILE)?,
+        client_certificate: stamp(&settings.client_certificate, CLIENT_CERTIFICATE)?,
     };
     let made = || MADE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, tls)) = made().iter().find(|(known, _)| *known == source) {
@@ -89,7 +93,7 @@ fn stamped(path: &Path, option: &str, provider: LlmProvider) -> Result<Stamped, 
 }
 
 fn roots(path: &Path, provider: LlmProvider) -> Result<RootCerts, Error> {
-    let pem = std::fs::read(path).map_err(|e| unreadable(path, "ca_file", provider, e))?;
+    let pem = std::fs::read(path).map_err(|e| unreadable(path, CA_FILE, provider, e))?;
     let certificates: Vec<_> = parse_pem(&pem)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),
@@ -97,15 +101,14 @@ fn roots(path: &Path, provider: LlmProvider) -> Result<RootCerts, Error> {
         })
         .collect();
     if certificates.is_empty() {
-        let message = format!("{} holds no PEM certificate (ca_file)", path.display());
+        let message = format!("{} holds no PEM certificate ({CA_FILE})", path.display());
         return Err(Error::Config(Failure::new(provider, message)));
     }
     Ok(RootCerts::from(certificates))
 }
 
 fn client_certificate(path: &Path, provider: LlmProvider) -> Result<ClientCert, Error> {
-    let option = "client_certificate";
-    let pem = std::fs::read(path).map_err(|e| unreadable(path, option, provider, e))?;
+    let pem = std::fs::read(path).map_err(|e| unreadable(path, CLIENT_CERTIFICATE, provider, e))?;
     let mut chain = Vec::new();
     let mut key = None;
     for item in parse_pem(&pem) {
@@ -119,7 +122,8 @@ fn client_certificate(path: &Path, provider: LlmProvider) -> Result<ClientCert, 
         Some(key) if !chain.is_empty() => Ok(ClientCert::new_with_certs(&chain, key)),
         _ => {
             let message = format!(
-                "{} must hold a PEM certificate and its private key, not encrypted ({option})",
+                "{} must hold a PEM certificate and its private key, not encrypted \
+                 ({CLIENT_CERTIFICATE})",
                 path.display()
             );
             Err(Error::Config(Failure::new(provider, message)))

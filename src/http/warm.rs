@@ -21,10 +21,10 @@ use crate::transport::{self, Limits, Line};
 const KEPT: usize = 8;
 /// How long one may have waited. Servers close theirs after a minute or more, as a rule.
 const MAX_AGE: Duration = Duration::from_secs(55);
-/// What a socket's, and with TLS also a session's, buffers hold. The head of an answer has to fit into
-/// the first.
+/// What the buffers of a socket, and with TLS those of the session, hold. The head of an answer has to fit
+/// into the first, and each line of a request's head into the second.
 const INPUT: usize = 32 << 10;
-const OUTPUT: usize = 16 << 10;
+const OUTPUT: usize = 8 << 10;
 
 static WAITING: Mutex<Vec<(Instant, Connection)>> = Mutex::new(Vec::new());
 
