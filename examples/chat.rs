@@ -29,7 +29,7 @@ fn run() -> anyhow::Result<()> {
             question = read_line(person)?;
         }
         let Some(question) = question.take() else {
-            return Ok(());
+            return end(person);
         };
         if question.trim().is_empty() {
             continue;
@@ -85,6 +85,14 @@ fn read_line(person: bool) -> io::Result<Option<String>> {
         io::stderr().write_all(b"> ")?;
     }
     io::stdin().lines().next().transpose()
+}
+
+/// Leaves the shell a line of its own.
+fn end(person: bool) -> anyhow::Result<()> {
+    if person {
+        writeln!(io::stderr())?;
+    }
+    Ok(())
 }
 
 /// Shows that no text has come yet, until it is dropped.

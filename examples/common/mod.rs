@@ -64,8 +64,8 @@ impl Arguments {
         }
         writeln!(
             io::stderr(),
-            "This is the demo: canned answers from a small server in this program. \
-             For a real model, set OPENAI_API_KEY or name a PROVIDER::MODEL."
+            "This is the demo: canned answers from a server inside this program.\n\
+             For a real model set OPENAI_API_KEY, or name one, such as ollama::llama3.2.\n"
         )?;
         let server = demo::start(demo::like_a_model)?;
         Ok(GenerationConfig::new("demo").base_url(server.url()))

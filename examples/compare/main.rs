@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use kerb_stream::{generate, generate_stream, terminal_safe};
+use kerb_stream::{Error, generate, generate_stream, terminal_safe};
 
 use timeline::Timeline;
 
@@ -29,11 +29,16 @@ fn run() -> anyhow::Result<()> {
     let mut out = common::stdout();
     let mut report = io::stderr();
 
-    writeln!(report, "\ngenerate: nothing, and then everything")?;
+    writeln!(report, "generate: nothing, and then everything")?;
     let start = Instant::now();
-    let response = generate(prompt, &model)?;
+    let result = generate(prompt, &model);
     let whole = Timeline::new("generate", [start.elapsed()]);
-    writeln!(out, "{}", terminal_safe(&response.content))?;
+    if let Err(error) = &result
+        && let Some(part) = Error::of(error).and_then(Error::partial)
+    {
+        write!(out, "{}", terminal_safe(&part.content))?;
+    }
+    writeln!(out, "{}", terminal_safe(&result?.content))?;
 
     writeln!(report, "\ngenerate_stream: each piece as it comes")?;
     let start = Instant::now();

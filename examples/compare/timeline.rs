@@ -32,26 +32,23 @@ fn longest(timelines: &[Timeline]) -> f64 {
     timelines.iter().map(Timeline::end).fold(1e-6, f64::max)
 }
 
-/// For the terminal: a row each, `░` while there is nothing to read and `█` while text comes.
+/// For the terminal, 80 columns wide: a row each, `░` while there is nothing to read and `█` while
+/// text comes.
 pub(crate) fn bars(timelines: &[Timeline]) -> String {
-    const WIDTH: f64 = 48.0;
-    let scale = WIDTH / longest(timelines);
-    let mut rows = Vec::new();
+    const WIDTH: usize = 42;
+    let longest = longest(timelines);
+    let columns = |seconds: f64| (seconds / longest * WIDTH as f64).round() as usize;
+    let mut rows = String::new();
     for timeline in timelines {
-        let end = (timeline.end() * scale).round().max(1.0) as usize;
-        let wait = ((timeline.first() * scale).round() as usize).min(end - 1);
-        rows.push(format!(
-            "{:<15}  {}{}{}  first text {:.2} s, end {:.2} s",
-            timeline.name,
-            "░".repeat(wait),
-            "█".repeat(end - wait),
-            " ".repeat((WIDTH as usize).saturating_sub(end)),
-            timeline.first(),
-            timeline.end(),
-        ));
+        let end = columns(timeline.end()).max(1);
+        let wait = columns(timeline.first()).min(end - 1);
+        let bar = "░".repeat(wait) + &"█".repeat(end - wait);
+        let (name, first) = (timeline.name, timeline.first());
+        let _ = writeln!(rows, "{name:<15}  {bar:<WIDTH$}  first text {first:.2} s");
     }
-    rows.push(format!("{:15}  ░ waiting   █ text arriving", ""));
-    rows.join("\n")
+    let end = format!("{longest:.2} s");
+    rows + &format!("{:17}0 s{end:>1$}\n", "", WIDTH - 3)
+        + &format!("{:17}░ waiting  █ text arriving", "")
 }
 
 const WIDTH: f64 = 760.0;
