@@ -1,5 +1,7 @@
 //! The demo speaks the protocol, on one connection for as many requests as the client likes.
 
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
 mod support;
 
 use std::io::{Read, Write};

@@ -1,7 +1,7 @@
 //! The examples keep their promises: each one runs as a process of its own, with the keys, base URLs and
 //! proxies of this machine out of its sight.
 
-#![allow(clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 mod support;
 

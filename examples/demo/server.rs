@@ -36,7 +36,8 @@ impl Server {
                 let (serve, log) = (Arc::clone(&serve), Arc::clone(&shared));
                 let mut number = 0;
                 with(&log, |log| {
-                    (number, log.connections) = (log.connections, log.connections + 1)
+                    number = log.connections;
+                    log.connections += 1;
                 });
                 thread::spawn(move || {
                     // Each write is one piece of an answer, and is to travel at once.
