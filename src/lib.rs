@@ -1,4 +1,121 @@
 //! Stream answers from language models through a plain, blocking iterator.
+//!
+//! ```no_run
+//! use kerb_stream::{ModelName, generate_stream};
+//!
+//! for chunk in generate_stream("Explain async/await in two sentences.", ModelName::GPT_4O_MINI) {
+//!     print!("{}", chunk?.content);
+//! }
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+//!
+//! # Overview
+//!
+//! [`generate_stream`] asks a model and gives its answer piece by piece while it is written;
+//! [`generate()`] waits for the whole. Both take whatever reads as a [`Prompt`] (text, a [`Message`], a
+//! conversation) and whatever reads as a [`GenerationConfig`] (a [`ModelName`], any model's name, or a
+//! configuration). [`GenerationStream`] is an iterator of [`StreamChunk`]s, folds them into a
+//! [`GenerationResponse`] as they pass, and can be cancelled from another thread ([`CancelHandle`]).
+//! Every failure is an [`Error`].
+//!
+//! What a call does, in the order of the source files:
+//!
+//! ```text
+//! message ─┐
+//!          ├─ request ── http ──▶ bytes ── sse ──▶ events ── provider ──▶ chunks ── stream ──▶ you
+//! config ──┘                                                                └─ callback, response
+//! ```
+//!
+//! # Features and non-features
+//!
+//! - **Every provider, one meaning.** OpenAI, Anthropic, Google, Mistral, Cohere, a dozen compatible
+//!   vendors, and the servers people run themselves. [`guide::providers`] says what each option, finish
+//!   reason and number means with each.
+//! - **Whole or cut.** An answer that is cut short on its way ends with [`Error::Incomplete`], never like
+//!   a short answer.
+//! - **Options reach the wire** or are an error that names them.
+//! - **Nothing hangs, leaks or grows without limit.** Each phase has a time limit, each thing that a
+//!   server can grow a size limit, keys go to their own provider only and are never shown.
+//!   [`guide::faults`] lists what you see when servers and networks misbehave.
+//! - **Light.** No async runtime, no thread, one heap allocation for each piece of text.
+//!   [`guide::performance`] has the measurements.
+//!
+//! It does not reconnect in the middle of an answer, since that would ask and pay again; it does not
+//! follow redirects; and it does nothing but chat: no embeddings, no files, no second choice.
+//!
+//! # Usage
+//!
+//! Iterate to watch, then ask the stream for the whole:
+//!
+//! ```no_run
+//! use std::io::{Write, stdout};
+//!
+//! use kerb_stream::{GenerationConfig, Message, generate_stream};
+//!
+//! let prompt = [Message::system("Answer in one sentence."), Message::user("Why is the sky blue?")];
+//! let config = GenerationConfig::new("mistral-small-latest").temperature(0.3);
+//!
+//! let mut stream = generate_stream(&prompt, config);
+//! for chunk in &mut stream {
+//!     print!("{}", chunk?.content);
+//!     stdout().flush()?;
+//! }
+//! let response = stream.into_response()?;
+//! println!("\n{:?}, {:?}", response.finish_reason, response.usage);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+//!
+//! Let the model use tools, run them, and hand back what they say:
+//!
+//! ```no_run
+//! use kerb_stream::{GenerationConfig, Message, Tool, generate};
+//! use serde_json::json;
+//!
+//! let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+//! let weather = Tool::new("weather", "Today's weather in a city.", schema);
+//! let config = GenerationConfig::new("gpt-4o-mini").tools([weather]);
+//!
+//! let mut history = vec![Message::user("Do I need an umbrella in Oslo?")];
+//! let answer = loop {
+//!     let response = generate(&history, &config)?;
+//!     if response.tool_calls.is_empty() {
+//!         break response.content;
+//!     }
+//!     history.push(Message::from(&response));
+//!     for call in &response.tool_calls {
+//!         let city = call.parse_arguments()?["city"].to_string();
+//!         history.push(Message::tool(&call.id, format!("It rains in {city}.")));
+//!     }
+//! };
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+//!
+//! Name any other server by its address, and its protocol if that is not Chat Completions:
+//!
+//! ```
+//! use kerb_stream::{GenerationConfig, Protocol};
+//!
+//! let local = GenerationConfig::new("smollm2").base_url("http://localhost:8080/v1");
+//! let azure = GenerationConfig::new("gpt-4o")
+//!     .base_url("https://example.openai.azure.com/openai/v1")
+//!     .header("api-key", "…");
+//! let gateway = GenerationConfig::new("claude-sonnet-5")
+//!     .protocol(Protocol::Messages)
+//!     .base_url("https://gateway.example/anthropic/v1")
+//!     .api_key("…");
+//! ```
+//!
+//! # Logging
+//!
+//! The crate logs through [`log`](https://docs.rs/log): retries at info, connections at debug, never a
+//! key. ureq, below it, logs whole requests, keys included, at trace; keep that level off, or compile it
+//! out with `log`'s feature `release_max_level_debug`.
+//!
+//! # Crate features
+//!
+//! - `rustls` (default): TLS, and so every hosted provider. Without it there is plain HTTP to servers on
+//!   this machine, and https is an error that says so.
+//! - `platform-verifier`: trusts what the operating system trusts, instead of Mozilla's roots compiled in.
 
 mod cancel;
 mod chunk;
@@ -17,6 +134,8 @@ mod stream;
 mod terminal;
 mod transport;
 
+pub mod guide;
+
 pub use cancel::CancelHandle;
 pub use chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
 pub use config::{GenerationConfig, Proxy, Reasoning, ResponseFormat, Tool, ToolChoice};
@@ -31,6 +150,22 @@ pub use stream::GenerationStream;
 pub use terminal::{TerminalSafe, terminal_safe};
 
 /// Asks a model, and gives its answer piece by piece while it is written.
+///
+/// `prompt` is text, a [`Message`], or a collection of messages; `config` is a [`ModelName`], any model's
+/// name (`"gpt-4o-mini"`, `"ollama::llama3.2"`), or a [`GenerationConfig`]. Nothing is sent before the
+/// first `next`, and nothing can fail before it: every error is an item, and the last one.
+///
+/// ```no_run
+/// use kerb_stream::generate_stream;
+///
+/// let mut full_content = String::new();
+/// for chunk in generate_stream("Why is the sky blue?", "gpt-4o-mini") {
+///     let chunk = chunk?;
+///     print!("{}", chunk.content);
+///     full_content += &chunk.content;
+/// }
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn generate_stream(
     prompt: impl Into<Prompt>,
     config: impl Into<GenerationConfig>,
@@ -39,9 +174,23 @@ pub fn generate_stream(
 }
 
 /// Asks a model, and waits for the whole answer: the same stream, folded.
+///
+/// ```no_run
+/// let response = kerb_stream::generate("Why is the sky blue?", "gpt-4o-mini")?;
+/// println!("{}", response.content);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+///
+/// # Errors
+/// Whatever ends the stream other than well; see [`Error`]. [`Error::partial`] has what had arrived.
 pub fn generate(
     prompt: impl Into<Prompt>,
     config: impl Into<GenerationConfig>,
 ) -> anyhow::Result<GenerationResponse> {
     generate_stream(prompt, config).into_response()
 }
+
+/// The README's programs are compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::provider::Protocol;
+use crate::provider::{LlmProvider, Protocol};
 
 /// What is asked of the model: one or more messages.
 ///
@@ -286,6 +286,8 @@ impl ToolCall {
 /// time: the parts say in which order they came.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Replay {
+    /// Signatures and encrypted thoughts are of use to those who wrote them only.
+    pub(crate) provider: LlmProvider,
     pub(crate) protocol: Protocol,
     pub(crate) parts: Vec<Part>,
 }
@@ -462,6 +464,7 @@ mod tests {
         message.tool_calls.push(ToolCall::new("c1", "look", "{}"));
         let thought = json!({"type": "thinking"});
         message.replay = Some(Replay {
+            provider: LlmProvider::Local,
             protocol: Protocol::ChatCompletions,
             parts: vec![
                 Part::Opaque(thought.clone()),

@@ -43,11 +43,6 @@ models! {
         GPT_5_4 = "gpt-5.4",
         GPT_5_4_MINI = "gpt-5.4-mini",
         O4_MINI = "o4-mini";
-    Mistral:
-        MISTRAL_LARGE = "mistral-large-latest",
-        MISTRAL_SMALL = "mistral-small-latest",
-        CODESTRAL = "codestral-latest",
-        MAGISTRAL_MEDIUM = "magistral-medium-latest";
     Anthropic:
         CLAUDE_OPUS_5 = "claude-opus-5",
         CLAUDE_SONNET_5 = "claude-sonnet-5",
@@ -63,6 +58,11 @@ models! {
         GEMINI_2_5_PRO = "gemini-2.5-pro",
         GEMINI_2_5_FLASH = "gemini-2.5-flash",
         GEMINI_2_5_FLASH_LITE = "gemini-2.5-flash-lite";
+    Mistral:
+        MISTRAL_LARGE = "mistral-large-latest",
+        MISTRAL_SMALL = "mistral-small-latest",
+        CODESTRAL = "codestral-latest",
+        MAGISTRAL_MEDIUM = "magistral-medium-latest";
     Cohere:
         COMMAND_A_PLUS = "command-a-plus-05-2026",
         COMMAND_A = "command-a-03-2025",

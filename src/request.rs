@@ -1,5 +1,6 @@
 //! Prompt and configuration → the request: who is asked, where, with which key, and what is said.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -8,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::config::{GenerationConfig, without_secrets};
 use crate::error::{Error, ErrorKind, Failure};
 use crate::http;
-use crate::message::{MessageRole, Prompt};
+use crate::message::{Message, MessageRole, Prompt};
 use crate::provider::{Ask, LlmProvider, Protocol};
 
 /// A request as it would be sent: see [`GenerationStream::request`](crate::GenerationStream::request).
@@ -124,7 +125,7 @@ impl Route {
         let ask = Ask {
             provider,
             model,
-            messages: prompt.messages(),
+            messages: &own_words(prompt.messages(), provider),
             config,
         };
         let body = body(ask, protocol)?;
@@ -224,9 +225,26 @@ impl Route {
     }
 }
 
+/// The messages without what another provider has attached to its answers.
+fn own_words(messages: &[Message], provider: LlmProvider) -> Cow<'_, [Message]> {
+    let foreign = |m: &Message| {
+        m.replay
+            .as_ref()
+            .is_some_and(|replay| replay.provider != provider)
+    };
+    if !messages.iter().any(foreign) {
+        return messages.into();
+    }
+    let own = |m: &Message| Message {
+        replay: m.replay.clone().filter(|_| !foreign(m)),
+        ..m.clone()
+    };
+    messages.iter().map(own).collect()
+}
+
 fn body(ask: Ask<'_>, protocol: Protocol) -> Result<Map<String, Value>, Error> {
     let config = ask.config;
-    let said = |m: &crate::Message| {
+    let said = |m: &Message| {
         !(m.content.trim().is_empty() && m.images.is_empty() && m.tool_calls.is_empty())
             || m.role == MessageRole::Tool
     };
@@ -461,6 +479,7 @@ mod tests {
 
     use super::*;
     use crate::environment::Environment;
+    use crate::message::{Part, Replay};
     use crate::model::ModelName;
 
     /// Keys for everybody.
@@ -689,6 +708,31 @@ mod tests {
         assert_eq!(refused(" \n".into()), "openai: the prompt is empty");
         assert_eq!(refused(Vec::new().into()), "openai: the prompt is empty");
         assert!(refusal(&config("gpt-4o").top_p(f64::NAN)).contains("`top_p`"));
+    }
+
+    #[test]
+    fn what_one_provider_attached_is_not_sent_to_another() {
+        let thought = json!({"type": "thinking", "thinking": "hm", "signature": "s"});
+        let mut answer = Message::assistant("Hello.");
+        answer.replay = Some(Replay {
+            provider: LlmProvider::Anthropic,
+            protocol: Protocol::Messages,
+            parts: vec![
+                Part::Opaque(thought),
+                Part::Text {
+                    bytes: 6,
+                    extra: None,
+                },
+            ],
+        });
+        let prompt = Prompt::from([Message::user("Hi"), answer, Message::user("And?")]);
+        let sent = |config: GenerationConfig| {
+            let body = Route::new(&prompt, &config).ok().unwrap().request.body;
+            String::from_utf8(body).unwrap()
+        };
+        assert!(sent(config("claude-x")).contains("signature"));
+        let relay = config("openrouter::claude-x").protocol(Protocol::Messages);
+        assert!(!sent(relay).contains("signature"));
     }
 
     #[test]

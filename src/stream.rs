@@ -239,7 +239,13 @@ impl Inner {
     fn end(&mut self, error: Option<Error>) {
         let state = std::mem::replace(&mut self.state, State::Ended(error));
         if let (State::Reading(mut answer), State::Ended(None)) = (state, &self.state) {
-            self.response.replay = answer.events.output.replay(answer.events.protocol);
+            let Events {
+                provider,
+                protocol,
+                output,
+                ..
+            } = &mut answer.events;
+            self.response.replay = output.replay(*provider, *protocol);
             answer.body.finish();
         }
         self.response.latency = self

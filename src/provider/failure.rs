@@ -227,5 +227,8 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// At most so many bytes of a text, cut between characters.
 pub(crate) fn truncated(text: &str, bytes: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
+    let end = (0..=bytes.min(text.len()))
+        .rev()
+        .find(|&end| text.is_char_boundary(end));
+    text.get(..end.unwrap_or_default()).unwrap_or(text)
 }

@@ -268,32 +268,20 @@ impl Decoder for GenerateContent {
 
 fn decode_part(json: Raw<'_>, out: &mut Output) -> serde_json::Result<()> {
     let Part { text, thought, signature, call } = json.parse();
-    let attached = if call.is_some() {
-        let Call { id, name, args, partial_args, will_continue } = call.parse();
-        // Calls come whole, and one without arguments has none. Vertex can be asked for pieces that are
-        // not JSON when joined; they are handed out as they come, so that no part of them is lost.
-        let arguments = if args.is_some() || partial_args.is_some() {
-            if args.is_some() { args } else { partial_args }
-        } else if name.is_some() && will_continue.json() != "true" {
-            serde_json::from_str("{}")?
-        } else {
-            Raw::default()
-        };
-        out.tool_call(Raw::default(), id, name, arguments);
-        true
-    } else if thought.json() == "true" {
+    let thought = thought.json() == "true";
+    if call.is_some() {
+        decode_call(call, out)?;
+    } else if thought {
         out.reasoning(text);
-        false
     } else {
         out.text(text);
-        text.literal().is_some_and(|text| !text.is_empty())
-    };
-    // Gemini wants to see again, in its place, what it signed, and what is neither text nor a call (the
-    // code that it ran, its pictures).
-    let is_text = text.is_some() || thought.json() == "true";
-    if attached && signature.is_some() {
+    }
+    // Gemini wants to see again, in its place, what it signed, and what is neither text nor a call: the
+    // code that it ran, its pictures.
+    let is_answer = call.is_some() || (!thought && text.literal().is_some_and(|t| !t.is_empty()));
+    if is_answer && signature.is_some() {
         out.extra(signature.parse(), signature.json().len());
-    } else if !attached && (signature.is_some() || !is_text) {
+    } else if !is_answer && (signature.is_some() || !(thought || text.is_some())) {
         let part: Map<String, Value> = json.parse();
         if !part.is_empty() {
             out.opaque(part.into(), json.json().len());
@@ -302,10 +290,26 @@ fn decode_part(json: Raw<'_>, out: &mut Output) -> serde_json::Result<()> {
     Ok(())
 }
 
+/// A call comes whole, and one without arguments has none. Vertex can be asked for pieces, which are not
+/// JSON when they are joined: they are handed out as they come, so that none is lost.
+fn decode_call(json: Raw<'_>, out: &mut Output) -> serde_json::Result<()> {
+    let Call { id, name, args, partial_args, will_continue } = json.parse();
+    let is_whole = name.is_some() && will_continue.json() != "true";
+    let arguments = match [args, partial_args].into_iter().find(|arguments| arguments.is_some()) {
+        Some(arguments) => arguments,
+        None if is_whole => serde_json::from_str("{}")?,
+        None => Raw::default(),
+    };
+    out.tool_call(Raw::default(), id, name, arguments);
+    Ok(())
+}
+
 fn finish_reason(word: &str) -> FinishReason {
     match word {
         "STOP" => FinishReason::Stop,
         "MAX_TOKENS" => FinishReason::Length,
+        // Not Gemini's own word, which is `STOP` here, but that of some who imitate it.
+        "FUNCTION_CALL" => FinishReason::ToolCalls,
         "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "MODEL_ARMOR"
         | "IMAGE_SAFETY" | "IMAGE_PROHIBITED_CONTENT" | "IMAGE_RECITATION" => {
             FinishReason::ContentFilter
@@ -368,19 +372,23 @@ mod tests {
             ToolCall::new("call_0", "look", r#"{"at": "sky"}"#),
             ToolCall::new("k0srpqrc", "time", ""),
         ];
+        let mut again = Message::assistant("");
+        again.tool_calls = vec![ToolCall::new("call_0", "ask", "{}")];
         let conversation = [
             Message::system("Be brief."),
             Message::user("What is it?")
                 .image(Image::bytes("image/png", b"foo"))
                 .image(Image::url("https://example.com/a.JPG?b.png"))
                 .image(Image::url("https://example.com/c")),
+            Message::assistant(""),
             Message::user("").image(Image::url("data:image/gif;base64,Zm9v")),
             Message::system("Be kind."),
-            Message::assistant(""),
             asking,
             Message::tool("k0srpqrc", "noon"),
             Message::tool("call_0", r#"{"colour": "blue"}"#),
             Message::user("Well?"),
+            again,
+            Message::tool("call_0", "[1]"),
         ];
         let expected = json!({
             "systemInstruction": {"parts": [{"text": "Be brief."}, {"text": "Be kind."}]},
@@ -401,6 +409,10 @@ mod tests {
                     {"functionResponse": {"id": "k0srpqrc", "name": "time", "response": {"result": "noon"}}},
                     {"functionResponse": {"name": "look", "response": {"colour": "blue"}}},
                     {"text": "Well?"},
+                ]},
+                {"role": "model", "parts": [{"functionCall": {"name": "ask", "args": {}}}]},
+                {"role": "user", "parts": [
+                    {"functionResponse": {"name": "ask", "response": {"result": "[1]"}}},
                 ]},
             ],
         });
@@ -479,14 +491,17 @@ mod tests {
 
     #[test]
     fn what_gemini_cannot_be_told_is_refused_by_name() {
-        let mut cut = Message::assistant("");
-        cut.tool_calls = vec![ToolCall::new("a", "look", r#"{"at": "sk"#)];
+        let called = |arguments: &str| {
+            let mut message = Message::assistant("");
+            message.tool_calls = vec![ToolCall::new("a", "look", arguments)];
+            Prompt::from(message)
+        };
         let picture = Image::url("https://example.com/a.png");
         let refused = [
             (Prompt::from("Hi"), gemini().parallel_tool_calls(false), "`parallel_tool_calls`"),
             (Message::tool("x", "blue").into(), gemini(), "\"x\""),
             (Message::system("Look").image(picture).into(), gemini(), "images"),
-            (cut.into(), gemini(), "\"look\" are not JSON"),
+            (called(r#"{"at": "sk"#), gemini(), "\"look\" are not JSON"), (called("[1]"), gemini(), "no object"),
         ];
         for (prompt, config, named) in refused {
             let error = sent(prompt, &config).unwrap_err();
@@ -567,10 +582,11 @@ mod tests {
 
     #[test]
     fn every_way_to_end_has_one_meaning() {
-        use FinishReason::{ContentFilter, Length, Other, Stop};
+        use FinishReason::{ContentFilter, Length, Other, Stop, ToolCalls};
         for (word, reason) in [
             ("STOP", Stop),
             ("MAX_TOKENS", Length),
+            ("FUNCTION_CALL", ToolCalls),
             ("SAFETY", ContentFilter),
             ("RECITATION", ContentFilter),
             ("BLOCKLIST", ContentFilter),

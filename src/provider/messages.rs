@@ -693,7 +693,7 @@ mod tests {
         }
         out.flush();
         response.fold(&out.take());
-        response.replay = out.replay(Protocol::Messages);
+        response.replay = out.replay(crate::LlmProvider::Anthropic, Protocol::Messages);
         (response, out)
     }
 
@@ -897,7 +897,7 @@ mod tests {
         // A turn that another protocol remembers goes back as text and calls.
         let mut message = Message::assistant("Hi");
         let parts = vec![Part::Opaque(json!({"type": "reasoning"}))];
-        message.replay = Some(Replay { protocol: Protocol::ChatCompletions, parts });
+        message.replay = Some(Replay { provider: crate::LlmProvider::Anthropic, protocol: Protocol::ChatCompletions, parts });
         assert_eq!(turns(&[message]).unwrap()[0]["content"], json!([{"type": "text", "text": "Hi"}]));
     }
 }

@@ -59,17 +59,17 @@ protocols! {
     /// [OpenAI Chat Completions](https://platform.openai.com/docs/api-reference/chat): OpenAI, Mistral,
     /// and nearly every server that people run themselves.
     ChatCompletions = chat_completions, "chat_completions";
-    /// [Anthropic Messages](https://platform.claude.com/docs/en/api/messages): Anthropic; llama.cpp,
-    /// vLLM and OpenRouter speak it too.
-    Messages = messages, "messages";
     /// [OpenAI Responses](https://platform.openai.com/docs/api-reference/responses): OpenAI, and servers
     /// that follow it, such as llama.cpp, LM Studio and xAI. Asked not to store anything: what a model
     /// has to see again of its own answer travels in the [`Message`].
     Responses = responses, "responses";
-    /// [Cohere's Chat API](https://docs.cohere.com/reference/chat-stream), version 2.
-    CohereChat = cohere_chat, "cohere_chat";
+    /// [Anthropic Messages](https://platform.claude.com/docs/en/api/messages): Anthropic; llama.cpp,
+    /// vLLM and OpenRouter speak it too.
+    Messages = messages, "messages";
     /// [Google Gemini's `generateContent`](https://ai.google.dev/api/generate-content).
     GenerateContent = generate_content, "generate_content";
+    /// [Cohere's Chat API](https://docs.cohere.com/reference/chat-stream), version 2.
+    CohereChat = cohere_chat, "cohere_chat";
 }
 
 impl fmt::Display for Protocol {
@@ -122,17 +122,6 @@ vendors! {
         model_prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"],
         dialect: Dialect::OPENAI,
     }
-    /// [Mistral](https://docs.mistral.ai/api/), at `MISTRAL_BASE_URL` if that is set.
-    Mistral {
-        name: "mistral",
-        base_url: "https://api.mistral.ai/v1",
-        base_url_variable: Some(("MISTRAL_BASE_URL", as_given)),
-        key_variables: &["MISTRAL_API_KEY"],
-        model_prefixes: &[
-            "mistral-", "open-mistral", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-",
-        ],
-        dialect: Dialect::MISTRAL,
-    }
     /// [Anthropic](https://platform.claude.com/docs), at `ANTHROPIC_BASE_URL` if that is set. The token
     /// in `ANTHROPIC_AUTH_TOKEN` is used where there is no `ANTHROPIC_API_KEY`.
     Anthropic {
@@ -144,77 +133,6 @@ vendors! {
         model_prefixes: &["claude-"],
         protocol: Protocol::Messages,
     }
-    /// [Groq](https://console.groq.com/docs/openai).
-    Groq {
-        name: "groq",
-        base_url: "https://api.groq.com/openai/v1",
-        key_variables: &["GROQ_API_KEY"],
-        dialect: Dialect { refuses: &["logprobs"], ..Dialect::COMMON },
-    }
-    /// [DeepSeek](https://api-docs.deepseek.com).
-    DeepSeek {
-        name: "deepseek",
-        base_url: "https://api.deepseek.com",
-        key_variables: &["DEEPSEEK_API_KEY"],
-        model_prefixes: &["deepseek-"],
-    }
-    /// [xAI](https://docs.x.ai).
-    XAi {
-        name: "xai",
-        base_url: "https://api.x.ai/v1",
-        key_variables: &["XAI_API_KEY"],
-        model_prefixes: &["grok-"],
-    }
-    /// [OpenRouter](https://openrouter.ai/docs).
-    OpenRouter {
-        name: "openrouter",
-        base_url: "https://openrouter.ai/api/v1",
-        key_variables: &["OPENROUTER_API_KEY"],
-    }
-    /// [Together](https://docs.together.ai).
-    Together {
-        name: "together",
-        base_url: "https://api.together.xyz/v1",
-        key_variables: &["TOGETHER_API_KEY"],
-    }
-    /// [Fireworks](https://docs.fireworks.ai).
-    Fireworks {
-        name: "fireworks",
-        base_url: "https://api.fireworks.ai/inference/v1",
-        key_variables: &["FIREWORKS_API_KEY"],
-        model_prefixes: &["accounts/fireworks/"],
-    }
-    /// [Cerebras](https://inference-docs.cerebras.ai).
-    Cerebras {
-        name: "cerebras",
-        base_url: "https://api.cerebras.ai/v1",
-        key_variables: &["CEREBRAS_API_KEY"],
-    }
-    /// [Perplexity](https://docs.perplexity.ai).
-    Perplexity {
-        name: "perplexity",
-        base_url: "https://api.perplexity.ai",
-        key_variables: &["PERPLEXITY_API_KEY", "PPLX_API_KEY"],
-        model_prefixes: &["sonar"],
-    }
-    /// [vLLM](https://docs.vllm.ai) on this machine.
-    Vllm {
-        name: "vllm",
-        base_url: "http://localhost:8000/v1",
-        key_required: false,
-    }
-    /// [LM Studio](https://lmstudio.ai) on this machine.
-    LmStudio {
-        name: "lmstudio",
-        base_url: "http://localhost:1234/v1",
-        key_required: false,
-    }
-    /// [llama.cpp](https://github.com/ggml-org/llama.cpp) on this machine.
-    LlamaCpp {
-        name: "llamacpp",
-        base_url: "http://localhost:8080/v1",
-        key_required: false,
-    }
     /// [Google Gemini](https://ai.google.dev/gemini-api/docs), at `GOOGLE_GEMINI_BASE_URL` if that is
     /// set.
     Google {
@@ -225,6 +143,17 @@ vendors! {
         model_prefixes: &["gemini-", "gemma-"],
         protocol: Protocol::GenerateContent,
     }
+    /// [Mistral](https://docs.mistral.ai/api/), at `MISTRAL_BASE_URL` if that is set.
+    Mistral {
+        name: "mistral",
+        base_url: "https://api.mistral.ai/v1",
+        base_url_variable: Some(("MISTRAL_BASE_URL", as_given)),
+        key_variables: &["MISTRAL_API_KEY"],
+        model_prefixes: &[
+            "mistral-", "open-mistral", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-",
+        ],
+        dialect: Dialect::MISTRAL,
+    }
     /// [Cohere](https://docs.cohere.com), at `CO_API_URL` if that is set.
     Cohere {
         name: "cohere",
@@ -234,11 +163,82 @@ vendors! {
         model_prefixes: &["command-", "c4ai-"],
         protocol: Protocol::CohereChat,
     }
+    /// [Cerebras](https://inference-docs.cerebras.ai).
+    Cerebras {
+        name: "cerebras",
+        base_url: "https://api.cerebras.ai/v1",
+        key_variables: &["CEREBRAS_API_KEY"],
+    }
+    /// [DeepSeek](https://api-docs.deepseek.com).
+    DeepSeek {
+        name: "deepseek",
+        base_url: "https://api.deepseek.com",
+        key_variables: &["DEEPSEEK_API_KEY"],
+        model_prefixes: &["deepseek-"],
+    }
+    /// [Fireworks](https://docs.fireworks.ai).
+    Fireworks {
+        name: "fireworks",
+        base_url: "https://api.fireworks.ai/inference/v1",
+        key_variables: &["FIREWORKS_API_KEY"],
+        model_prefixes: &["accounts/fireworks/"],
+    }
+    /// [Groq](https://console.groq.com/docs/openai).
+    Groq {
+        name: "groq",
+        base_url: "https://api.groq.com/openai/v1",
+        key_variables: &["GROQ_API_KEY"],
+        dialect: Dialect { refuses: &["logprobs"], ..Dialect::COMMON },
+    }
+    /// [OpenRouter](https://openrouter.ai/docs).
+    OpenRouter {
+        name: "openrouter",
+        base_url: "https://openrouter.ai/api/v1",
+        key_variables: &["OPENROUTER_API_KEY"],
+    }
+    /// [Perplexity](https://docs.perplexity.ai).
+    Perplexity {
+        name: "perplexity",
+        base_url: "https://api.perplexity.ai",
+        key_variables: &["PERPLEXITY_API_KEY", "PPLX_API_KEY"],
+        model_prefixes: &["sonar"],
+    }
+    /// [Together](https://docs.together.ai).
+    Together {
+        name: "together",
+        base_url: "https://api.together.xyz/v1",
+        key_variables: &["TOGETHER_API_KEY"],
+    }
+    /// [xAI](https://docs.x.ai).
+    XAi {
+        name: "xai",
+        base_url: "https://api.x.ai/v1",
+        key_variables: &["XAI_API_KEY"],
+        model_prefixes: &["grok-"],
+    }
+    /// [llama.cpp](https://github.com/ggml-org/llama.cpp) on this machine.
+    LlamaCpp {
+        name: "llamacpp",
+        base_url: "http://localhost:8080/v1",
+        key_required: false,
+    }
+    /// [LM Studio](https://lmstudio.ai) on this machine.
+    LmStudio {
+        name: "lmstudio",
+        base_url: "http://localhost:1234/v1",
+        key_required: false,
+    }
     /// [Ollama](https://ollama.com) on this machine, or at `OLLAMA_HOST`.
     Ollama {
         name: "ollama",
         base_url: "http://localhost:11434/v1",
         base_url_variable: Some(("OLLAMA_HOST", ollama_host)),
+        key_required: false,
+    }
+    /// [vLLM](https://docs.vllm.ai) on this machine.
+    Vllm {
+        name: "vllm",
+        base_url: "http://localhost:8000/v1",
         key_required: false,
     }
     /// Any server at a [`base_url`](GenerationConfig::base_url) that you name. It gets no key from the
@@ -317,7 +317,7 @@ pub(crate) struct Vendor {
     /// Up to and including the version; empty where there is no public one.
     pub(crate) base_url: &'static str,
     /// The variable that names another base URL, and how the vendor's own tools read it.
-    pub(crate) base_url_variable: Option<(&'static str, fn(&str) -> String)>,
+    pub(crate) base_url_variable: Option<(&'static str, ReadUrl)>,
     /// In the order of the vendor's own SDK.
     pub(crate) key_variables: &'static [&'static str],
     /// Those of them that hold a token, which goes as `Authorization: Bearer` whatever the protocol's
@@ -331,6 +331,9 @@ pub(crate) struct Vendor {
     /// How its Chat Completions differ from the common form.
     pub(crate) dialect: Dialect,
 }
+
+/// How a variable's value becomes a base URL.
+type ReadUrl = fn(&str) -> String;
 
 /// What a vendor's row leaves out.
 const COMPATIBLE: Vendor = Vendor {
@@ -491,7 +494,7 @@ mod testing {
                 .unwrap();
             response.fold(&output.take());
         }
-        response.replay = output.replay(protocol);
+        response.replay = output.replay(LlmProvider::Local, protocol);
         (response, output.failure)
     }
 }
@@ -512,7 +515,7 @@ mod tests {
         }
         let error = "opnai".parse::<LlmProvider>().unwrap_err().to_string();
         assert!(
-            error.contains("\"opnai\"") && error.contains("openai, mistral"),
+            error.contains("\"opnai\"") && error.contains("openai, anthropic"),
             "{error}"
         );
     }
@@ -531,6 +534,143 @@ mod tests {
             with_version("http://host/v1", "v1beta"),
             "http://host/v1/v1beta"
         );
+    }
+
+    /// The tables of `docs/providers.md` that say what the code does; `KERB_STREAM_BLESS=1` writes them.
+    #[test]
+    fn the_tables_in_the_docs_are_true() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers.md");
+        let written = std::fs::read_to_string(path).unwrap();
+        let mut docs = written.clone();
+        for (name, table) in [("vendors", vendors_table()), ("options", options_table())] {
+            let start = format!("<!-- {name} -->\n");
+            let from = docs.find(&start).unwrap() + start.len();
+            let to = from + docs[from..].find("<!-- end -->").unwrap();
+            docs.replace_range(from..to, &table);
+        }
+        if std::env::var_os("KERB_STREAM_BLESS").is_some() {
+            std::fs::write(path, docs).unwrap();
+        } else {
+            assert_eq!(
+                docs, written,
+                "KERB_STREAM_BLESS=1 cargo test the_tables writes them"
+            );
+        }
+    }
+
+    fn vendors_table() -> String {
+        let code = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            names.join(", ")
+        };
+        let mut table = "| Provider | Protocol | Models | Base URL | Variable | Key |\n".to_owned();
+        table += "|---|---|---|---|---|---|\n";
+        for provider in LlmProvider::ALL {
+            let vendor = provider.vendor();
+            let url = if vendor.base_url.is_empty() {
+                String::new()
+            } else {
+                format!("`{}`", vendor.base_url)
+            };
+            let begin: Vec<_> = vendor
+                .model_prefixes
+                .iter()
+                .map(|p| format!("{p}…"))
+                .collect();
+            let models = code(&begin.iter().map(String::as_str).collect::<Vec<_>>());
+            let variable = vendor
+                .base_url_variable
+                .map(|(name, _)| format!("`{name}`"));
+            table += &format!(
+                "| `{}` | `{}` | {models} | {url} | {} | {} |\n",
+                vendor.name,
+                vendor.protocol,
+                variable.unwrap_or_default(),
+                code(vendor.key_variables),
+            );
+        }
+        table
+    }
+
+    /// Which option each protocol takes, found out by asking it.
+    fn options_table() -> String {
+        use crate::config::{Reasoning, ResponseFormat, Tool, ToolChoice};
+
+        let new = || GenerationConfig::new("m");
+        let schema = || ResponseFormat::json_schema("s", serde_json::json!({"type": "object"}));
+        let tool = || Tool::new("t", "", serde_json::json!({"type": "object"}));
+        let options = [
+            ("temperature", new().temperature(0.5)),
+            ("top_p", new().top_p(0.5)),
+            ("top_k", new().top_k(5)),
+            ("max_tokens", new().max_tokens(5000)),
+            ("stop", new().stop(["x"])),
+            ("frequency_penalty", new().frequency_penalty(0.5)),
+            ("presence_penalty", new().presence_penalty(0.5)),
+            ("seed", new().seed(5)),
+            ("logprobs", new().logprobs(0)),
+            ("logprobs with alternatives", new().logprobs(3)),
+            (
+                "response_format: JSON",
+                new().response_format(ResponseFormat::Json),
+            ),
+            ("response_format: schema", new().response_format(schema())),
+            ("reasoning: a level", new().reasoning(Reasoning::Low)),
+            (
+                "reasoning: a budget",
+                new().reasoning(Reasoning::Budget(2000)),
+            ),
+            ("tools", new().tools([tool()])),
+            (
+                "tool_choice: required",
+                new().tools([tool()]).tool_choice(ToolChoice::Required),
+            ),
+            (
+                "tool_choice: a tool",
+                new()
+                    .tools([tool()])
+                    .tool_choice(ToolChoice::Tool("t".into())),
+            ),
+            (
+                "parallel_tool_calls",
+                new().tools([tool()]).parallel_tool_calls(false),
+            ),
+        ];
+        let columns = [
+            ("Local", Protocol::ChatCompletions, LlmProvider::Local),
+            ("OpenAI", Protocol::ChatCompletions, LlmProvider::OpenAi),
+            ("Mistral", Protocol::ChatCompletions, LlmProvider::Mistral),
+            ("Responses", Protocol::Responses, LlmProvider::OpenAi),
+            ("Anthropic", Protocol::Messages, LlmProvider::Anthropic),
+            ("Google", Protocol::GenerateContent, LlmProvider::Google),
+            ("Cohere", Protocol::CohereChat, LlmProvider::Cohere),
+        ];
+        let names: Vec<_> = columns.iter().map(|(name, ..)| *name).collect();
+        let mut table = format!(
+            "| Option | {} |\n|---|{}\n",
+            names.join(" | "),
+            "---|".repeat(7)
+        );
+        let messages = [Message::user("Hi")];
+        for (option, config) in &options {
+            let (name, rest) = option.split_at(option.find([':', ' ']).unwrap_or(option.len()));
+            table += &format!("| `{name}`{rest} |");
+            for (_, protocol, provider) in columns {
+                let ask = Ask {
+                    provider,
+                    model: "m",
+                    messages: &messages,
+                    config,
+                };
+                table += if (protocol.wire().body)(ask).is_ok() {
+                    " ✓ |"
+                } else {
+                    " – |"
+                };
+            }
+            table.push('\n');
+        }
+        table
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Protocol;
 use super::wire::Raw;
+use super::{LlmProvider, Protocol};
 use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
 use crate::message::{Part, Replay};
 
@@ -215,9 +215,13 @@ impl Output {
     }
 
     /// How to say the whole answer again, if text and calls alone do not tell it.
-    pub(crate) fn replay(&mut self, protocol: Protocol) -> Option<Replay> {
+    pub(crate) fn replay(&mut self, provider: LlmProvider, protocol: Protocol) -> Option<Replay> {
         let parts = std::mem::take(&mut self.parts);
-        (self.opaque_bytes > 0).then_some(Replay { protocol, parts })
+        (self.opaque_bytes > 0).then_some(Replay {
+            provider,
+            protocol,
+            parts,
+        })
     }
 
     /// Notes that so many bytes of text came; text with something attached is a part for itself.
@@ -244,11 +248,12 @@ fn append(string: Raw<'_>, half: &mut Option<u16>, text: &mut String) {
             return text.push_str(literal);
         }
         if let Ok(unescaped) = serde_json::from_str::<String>(string.json()) {
-            return if text.is_empty() {
-                *text = unescaped
+            if text.is_empty() {
+                *text = unescaped;
             } else {
-                text.push_str(&unescaped)
-            };
+                text.push_str(&unescaped);
+            }
+            return;
         }
     }
     let mut units: Vec<u16> = half.take().into_iter().chain(utf16(literal)).collect();

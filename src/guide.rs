@@ -1,0 +1,4 @@
+//! What is worth knowing beyond the single item.
+
+#[doc = include_str!("../docs/providers.md")]
+pub mod providers {}
