@@ -39,6 +39,9 @@ const REST_TIME: Duration = Duration::from_millis(100);
 /// The most that is kept of a header that says something about the answer.
 const KEPT: usize = 256;
 
+const MISMATCH: &str =
+    "the client's certificate cannot be used with the private key beside it (client_certificate)";
+
 /// Where providers say what their support asks for.
 const REQUEST_IDS: &[&str] = &[
     "x-request-id",

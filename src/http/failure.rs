@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ureq::{Error as UreqError, Timeout};
 
-use super::Context;
 use super::warm::Connection;
+use super::{Context, MISMATCH};
 use crate::error::{Error, Failure};
 use crate::transport::{Fault, Phase, is_disconnect};
 
@@ -165,6 +165,9 @@ impl Context {
     }
 
     fn no_session(&self, whom: &str, source: UreqError) -> Error {
+        if let UreqError::Tls(MISMATCH) = source {
+            return self.refused_by_us(MISMATCH);
+        }
         let text = source.to_string();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
         let message = if says(&["UnknownIssuer", "CaUsedAsEndEntity"]) {
@@ -182,11 +185,7 @@ impl Context {
             format!("the certificate of {whom} is not valid")
         } else if says(&["corrupt message"]) {
             format!("{whom} does not speak TLS; check the URL's port, or use http://")
-        } else if says(&[
-            "CertificateRequired",
-            "BadCertificate",
-            "client certificate",
-        ]) {
+        } else if says(&["CertificateRequired", "BadCertificate"]) {
             format!("{whom} does not accept the client's certificate (client_certificate)")
         } else {
             match &source {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread;
 
 use super::*;
@@ -126,8 +126,21 @@ fn read_all(body: &mut Body) -> Result<String, Error> {
     }
 }
 
-/// Fails instead of hanging.
+/// What counts connections is alone: all tests leave theirs in the same list.
+static ALONE: RwLock<()> = RwLock::new(());
+
+fn alone<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+    let _guard = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+    watched(test)
+}
+
 fn in_time<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+    let _guard = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    watched(test)
+}
+
+/// Fails instead of hanging.
+fn watched<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = mpsc::channel();
     thread::spawn(move || done.send(test()));
     result
@@ -193,7 +206,7 @@ fn a_request_says_what_it_must_and_the_answer_tells_its_headers() {
 
 #[test]
 fn a_finished_answer_leaves_its_connection_and_an_abandoned_one_closes_it() {
-    in_time(|| {
+    alone(|| {
         let server = Server::answering(concat!(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "5\r\nhello\r\n0\r\n\r\n"
@@ -230,6 +243,83 @@ fn a_finished_answer_leaves_its_connection_and_an_abandoned_one_closes_it() {
 }
 
 #[test]
+fn few_connections_wait_for_the_next_request() {
+    alone(|| {
+        let (closed, is_closed) = mpsc::channel();
+        let server = Server::new(move |_, socket| {
+            request_of(socket).unwrap();
+            write!(socket, "{STREAM}{END}").unwrap();
+            linger(socket);
+            closed.send(()).unwrap();
+        });
+        let answers: Vec<_> = (0..12).map(|_| server.send().unwrap()).collect();
+        answers.into_iter().for_each(|answer| answer.body.finish());
+        for _ in 0..4 {
+            is_closed.recv_timeout(LONG).unwrap();
+        }
+        assert_eq!(server.accepted(), 12);
+        assert!(is_closed.recv_timeout(SHORT).is_err());
+    });
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn tls_that_fails_says_why() {
+    in_time(|| {
+        let send = |url: String, config: &GenerationConfig, cancel: &CancelHandle| {
+            send(&request_to(&url), LlmProvider::Local, config, cancel).unwrap_err()
+        };
+        let plain = Server::new(|_, socket| {
+            let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            linger(socket);
+        });
+        let never = CancelHandle::new();
+        let error = send(format!("https://{}", plain.address), &config(), &never);
+        let text = error.to_string();
+        assert!(
+            text.contains("does not speak TLS") && text.contains("http://"),
+            "{text}"
+        );
+        assert!(!error.is_retryable(), "{error:?}");
+
+        let silent = Server::new(|_, socket| linger(socket));
+        let url = format!("https://{}", silent.address);
+        let text = send(url.clone(), &config().connect_timeout(SHORT), &never).to_string();
+        assert!(text.contains("(connect_timeout)"), "{text}");
+        let handle = CancelHandle::new();
+        let waiting = {
+            let (handle, url) = (handle.clone(), url.clone());
+            thread::spawn(move || send(url, &config(), &handle))
+        };
+        while silent.accepted() < 2 {
+            thread::yield_now();
+        }
+        handle.cancel();
+        assert!(matches!(waiting.join().unwrap(), Error::Cancelled(_)));
+
+        for file in ["Cargo.toml", "no/such/file"] {
+            let variable = Environment::from_iter([("SSL_CERT_FILE", file)]);
+            for config in [
+                GenerationConfig {
+                    ca_file: Some(file.into()),
+                    ..config()
+                },
+                GenerationConfig {
+                    client_certificate: Some(file.into()),
+                    ..config()
+                },
+                config().environment(variable),
+            ] {
+                let error = send(url.clone(), &config, &never);
+                assert!(matches!(error, Error::Config(_)), "{error:?}");
+                assert!(error.to_string().contains(file), "{error}");
+            }
+        }
+        assert_eq!(silent.accepted(), 2);
+    });
+}
+
+#[test]
 fn dropping_a_body_closes_the_socket_at_once() {
     in_time(|| {
         let (closed, is_closed) = mpsc::channel();
@@ -247,7 +337,7 @@ fn dropping_a_body_closes_the_socket_at_once() {
 
 #[test]
 fn a_connection_that_the_server_had_closed_is_replaced_unseen() {
-    in_time(|| {
+    alone(|| {
         // The first connection answers once, reads the second request and closes.
         let server = Server::new(|number, socket| {
             request_of(socket).unwrap();
@@ -277,7 +367,7 @@ fn a_connection_that_the_server_had_closed_is_replaced_unseen() {
 
 #[test]
 fn the_rest_of_an_answer_is_read_if_it_costs_next_to_nothing() {
-    in_time(|| {
+    alone(|| {
         // The end comes a little later, or never, or is a flood.
         let (go, wait) = mpsc::channel::<()>();
         let wait = std::sync::Mutex::new(wait);
@@ -530,7 +620,7 @@ fn statuses_are_data_and_only_200_is_a_stream() {
 
 #[test]
 fn an_error_keeps_its_connection_and_its_body_is_bounded() {
-    in_time(|| {
+    alone(|| {
         let server = Server::answering(
             "HTTP/1.1 503 No\r\nContent-Length: 22\r\n\r\n{\"message\":\"later...\"}",
         );
@@ -706,7 +796,7 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
 
 #[test]
 fn a_tunnel_carries_streams_and_is_kept() {
-    in_time(|| {
+    alone(|| {
         let server = Server::answering(concat!(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "5\r\nhello\r\n0\r\n\r\n"

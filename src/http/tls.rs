@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector, Transport};
 
-use super::Settings;
+use super::{MISMATCH, Settings};
 use crate::error::{Error, Failure};
 use crate::provider::LlmProvider;
 
@@ -152,9 +152,7 @@ impl Connector<Box<dyn Transport>> for SharedConnector {
         let connected = catch_unwind(AssertUnwindSafe(|| self.0.connect(details, chained)));
         match connected {
             Ok(connected) => Ok(connected?.map(|transport| Box::new(transport) as _)),
-            Err(_) => Err(ureq::Error::Tls(
-                "the client certificate and its key do not match",
-            )),
+            Err(_) => Err(ureq::Error::Tls(MISMATCH)),
         }
     }
 }
