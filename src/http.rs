@@ -308,7 +308,7 @@ impl Context {
             300..400 => {
                 error.message = match head.headers.get("location") {
                     None => "a redirect that does not say where to".to_owned(),
-                    Some(location) => match redirect_target(location) {
+                    Some(location) => match redirect_target(location, &request.secrets) {
                         Some(target) => format!(
                             "a redirect to {target}, which was not followed; if that is right, make \
                              it the base URL"
@@ -350,7 +350,7 @@ fn encoding(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// The origin of a redirect's target; `None` if that is on the same server. The rest of the URL is not
 /// shown: it may hold what the request held.
-fn redirect_target(location: &HeaderValue) -> Option<String> {
+fn redirect_target(location: &HeaderValue, secrets: &[String]) -> Option<String> {
     let location = location.to_str().ok()?;
     let uri = location
         .strip_prefix("//")
@@ -358,7 +358,7 @@ fn redirect_target(location: &HeaderValue) -> Option<String> {
     let uri: Uri = uri.as_deref().unwrap_or(location).parse().ok()?;
     let target = Origin::of_uri(&uri)?;
     let scheme = if target.secure { "https" } else { "http" };
-    Some(one_line(&format!("{scheme}://{target}")))
+    Some(scrub(&one_line(&format!("{scheme}://{target}")), secrets))
 }
 
 /// The body of an answer, or another source of the same bytes.

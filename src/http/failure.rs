@@ -28,7 +28,11 @@ impl Context {
             UreqError::Other(fault) => match fault.downcast::<Fault>() {
                 Ok(fault) => match *fault {
                     Fault::Name { host, source } => {
-                        let message = format!("there is no address for {host}; check the URL");
+                        let url = match &self.proxy {
+                            Some(proxy) if proxy.starts_with(&host) => "the proxy's URL",
+                            _ => "the URL",
+                        };
+                        let message = format!("there is no address for {host}; check {url}");
                         self.network(message, source)
                     }
                     Fault::Connect { proxy: by, source } => {

@@ -18,10 +18,8 @@ pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
         }
     };
     let (long, short): (Vec<_>, Vec<_>) = secrets.iter().partition(|secret| secret.len() >= PART);
-    let parts: HashSet<&[u8]> = long
-        .iter()
-        .flat_map(|secret| secret.as_bytes().windows(PART))
-        .collect();
+    let forms: Vec<_> = long.into_iter().flat_map(|secret| forms(secret)).collect();
+    let parts: HashSet<&[u8]> = forms.iter().flat_map(|form| form.windows(PART)).collect();
     if !parts.is_empty() {
         for (at, window) in bytes.windows(PART).enumerate() {
             if parts.contains(window) {
@@ -64,6 +62,51 @@ pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
     clean
 }
 
+/// A secret as it may be sent back: as it is, in a URL, in JSON that escapes slashes, in base64.
+fn forms(secret: &str) -> Vec<Vec<u8>> {
+    let mut forms = vec![secret.as_bytes().to_vec()];
+    for in_hex in [
+        |byte| format!("%{byte:02X}"),
+        |byte: u8| format!("%{byte:02x}"),
+    ] {
+        let encoded = secret.bytes().map(|byte| match byte {
+            b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            byte => in_hex(byte),
+        });
+        forms.push(encoded.collect::<String>().into_bytes());
+    }
+    forms.push(secret.replace('/', "\\/").into_bytes());
+    for tail in [b"+/", b"-_"] {
+        // What stands before it decides where its bits fall; only the digits that are all its own count.
+        for (before, foreign) in [(0, 0), (1, 2), (2, 3)] {
+            let digits = base64(before, secret.as_bytes(), tail);
+            forms.push(digits.into_iter().skip(foreign).collect());
+        }
+    }
+    forms
+}
+
+fn base64(before: usize, secret: &[u8], tail: &[u8; 2]) -> Vec<u8> {
+    let digit = |value: u32| match value as u8 & 63 {
+        value @ 0..26 => b'A' + value,
+        value @ 26..52 => b'a' + value - 26,
+        value @ 52..62 => b'0' + value - 52,
+        62 => tail[0],
+        _ => tail[1],
+    };
+    let mut bytes = vec![0; before];
+    bytes.extend(secret);
+    let triples = bytes.chunks_exact(3);
+    let bits = triples.map(|triple| {
+        triple
+            .iter()
+            .fold(0, |bits, &byte| bits << 8 | u32::from(byte))
+    });
+    bits.flat_map(|bits| [18, 12, 6, 0].map(|shift| digit(bits >> shift)))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,5 +134,23 @@ mod tests {
             assert_eq!(scrub(text, &secrets), clean);
         }
         assert_eq!(scrub("as it is", &[]), "as it is");
+    }
+
+    #[test]
+    fn no_usual_encoding_hides_a_key() {
+        let key = "K/Y+01234567?>>89ab";
+        for (text, clean) in [
+            ("K/Y+01234567?>>89ab", "[redacted]"),
+            ("K%2FY%2B01234567%3F%3E%3E89ab", "[redacted]"),
+            ("K%2fY%2b01234567%3f%3e%3e89ab", "[redacted]"),
+            (r"K\/Y+01234567?>>89ab", "[redacted]"),
+            // Base64 of the key, `:key`, `u:key` and, for URLs, of the key; the last digits are not the key's alone.
+            ("Sy9ZKzAxMjM0NTY3Pz4+ODlhYg==", "[redacted]Yg=="),
+            ("OksvWSswMTIzNDU2Nz8+Pjg5YWI=", "Om[redacted]YWI="),
+            ("dTpLL1krMDEyMzQ1Njc/Pj44OWFi", "dTp[redacted]"),
+            ("Sy9ZKzAxMjM0NTY3Pz4-ODlhYg", "[redacted]Yg"),
+        ] {
+            assert_eq!(scrub(text, &[key.to_owned()]), clean, "{text}");
+        }
     }
 }

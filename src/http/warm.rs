@@ -158,3 +158,27 @@ fn expired(waiting: &mut Vec<(Instant, Connection)>) -> Vec<(Instant, Connection
 fn waiting() -> MutexGuard<'static, Vec<(Instant, Connection)>> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+
+    #[test]
+    fn connections_that_have_waited_too_long_are_not_used() {
+        let provider = LlmProvider::Local;
+        let config = GenerationConfig::new("m").environment(Environment::empty());
+        let origin = Origin::of("http://127.0.0.1:1", provider).unwrap();
+        let settings = Settings::new(&origin, provider, &config).unwrap();
+        let waiting = |seconds| {
+            let since = Instant::now()
+                .checked_sub(Duration::from_secs(seconds))
+                .unwrap();
+            (since, Connection::new(settings.clone(), provider).unwrap())
+        };
+        let mut all = vec![waiting(100), waiting(56), waiting(50), waiting(0)];
+        assert_eq!(expired(&mut all).len(), 2);
+        assert_eq!(all.len(), 2);
+        assert_eq!(expired(&mut all).len(), 0);
+    }
+}
