@@ -146,7 +146,7 @@ mod tests {
             (r"K\/Y+01234567?>>89ab", "[redacted]"),
             // Base64 of the key, `:key`, `u:key` and, for URLs, of the key; the last digits are not the key's alone.
             ("Sy9ZKzAxMjM0NTY3Pz4+ODlhYg==", "[redacted]Yg=="),
-            ("OksvWSswMTIzNDU2Nz8+Pjg5YWI=", "Om[redacted]YWI="),
+            ("OksvWSswMTIzNDU2Nz8+Pjg5YWI=", "Ok[redacted]YWI="),
             ("dTpLL1krMDEyMzQ1Njc/Pj44OWFi", "dTp[redacted]"),
             ("Sy9ZKzAxMjM0NTY3Pz4-ODlhYg", "[redacted]Yg"),
         ] {
