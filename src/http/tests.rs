@@ -505,7 +505,6 @@ fn cancelling_wakes_whoever_waits_and_nobody_else() {
                 })
             };
             is_waiting.recv().unwrap();
-            thread::sleep(Duration::from_millis(20));
             let start = Instant::now();
             handle.cancel();
             let error = stream.join().unwrap().unwrap_err();
@@ -674,6 +673,25 @@ fn a_body_that_is_cut_or_torn_is_an_error() {
                 assert!(error.to_string().contains(&server.address), "{error}");
             }
         }
+    });
+}
+
+#[test]
+fn a_reset_is_not_the_end_of_a_body_without_a_length() {
+    in_time(|| {
+        let (go, wait) = mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let server = Server::new(move |_, socket| {
+            // Closing with something unread resets the connection.
+            socket.read_exact(&mut [0; 16]).unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").unwrap();
+            wait.lock().unwrap().recv().unwrap();
+        });
+        let mut body = server.send().unwrap().body;
+        assert_eq!(body.read(&mut [0; 8]).unwrap(), 5);
+        go.send(()).unwrap();
+        let error = body.read(&mut [0; 8]).unwrap_err();
+        assert!(matches!(error, Error::Network(_)), "{error:?}");
     });
 }
 
