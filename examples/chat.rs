@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::{self, IsTerminal, Write};
+use std::iter;
 use std::process::{self, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,19 +23,13 @@ fn run() -> anyhow::Result<()> {
     let stop = running.clone();
     ctrlc::set_handler(move || stop.stop(person))?;
 
+    let lines = iter::from_fn(|| read_line(person).transpose());
     let mut history = Vec::new();
-    let mut question = arguments.prompt;
-    loop {
-        if question.is_none() {
-            question = read_line(person)?;
-        }
-        let Some(question) = question.take() else {
-            return end(person);
-        };
+    for question in arguments.prompt.into_iter().map(Ok).chain(lines) {
+        let question = question?;
         if question.trim().is_empty() {
             continue;
         }
-
         history.push(Message::user(question));
         let mut stream = generate_stream(&history, &model);
         running.set(Some(stream.cancel_handle()));
@@ -60,6 +55,11 @@ fn run() -> anyhow::Result<()> {
             history.push(Message::from(said));
         }
     }
+    if person {
+        // The shell gets a line of its own.
+        writeln!(io::stderr())?;
+    }
+    Ok(())
 }
 
 /// Prints the answer as it comes.
@@ -85,14 +85,6 @@ fn read_line(person: bool) -> io::Result<Option<String>> {
         io::stderr().write_all(b"> ")?;
     }
     io::stdin().lines().next().transpose()
-}
-
-/// Leaves the shell a line of its own.
-fn end(person: bool) -> anyhow::Result<()> {
-    if person {
-        writeln!(io::stderr())?;
-    }
-    Ok(())
 }
 
 /// Shows that no text has come yet, until it is dropped.

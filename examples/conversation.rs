@@ -13,11 +13,8 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let arguments = common::Arguments::read(None)?;
+    let question = arguments.prompt("What is an iterator in Rust?");
     let model = arguments.model()?;
-    let question = arguments
-        .prompt
-        .as_deref()
-        .unwrap_or("What is an iterator in Rust?");
 
     let mut conversation = vec![
         Message::system("You are a patient teacher. Answer in one sentence."),

@@ -18,14 +18,11 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let arguments = common::Arguments::read(None)?;
+    let prompt = arguments.prompt("Explain async/await in two sentences.");
     let model = arguments.model()?;
-    let prompt = arguments.prompt.as_deref();
     let mut out = common::stdout();
 
-    let mut stream = generate_stream(
-        prompt.unwrap_or("Explain async/await in two sentences."),
-        model,
-    );
+    let mut stream = generate_stream(prompt, model);
     for chunk in &mut stream {
         write!(out, "{}", terminal_safe(&chunk?.content))?;
         out.flush()?;
@@ -33,17 +30,17 @@ fn run() -> anyhow::Result<()> {
     writeln!(out)?;
 
     let response = stream.into_response()?;
-    let (chunks, latency) = (response.chunk_count, response.latency.as_secs_f64());
-    let first = response
-        .time_to_first_text
-        .unwrap_or_default()
-        .as_secs_f64();
-    let tokens = response.usage.map_or_else(String::new, |usage| {
-        format!(", {} tokens written", usage.completion_tokens)
-    });
+    let mut report = io::stderr();
     writeln!(
-        io::stderr(),
-        "{chunks} chunks in {latency:.2} s, the first text after {first:.2} s{tokens}"
+        report,
+        "{} chunks in {:.2?}, the first text after {:.2?}",
+        response.chunk_count,
+        response.latency,
+        response.time_to_first_text.unwrap_or_default(),
     )?;
+    if let Some(usage) = response.usage {
+        let (read, written) = (usage.prompt_tokens, usage.completion_tokens);
+        writeln!(report, "{read} tokens read, {written} written")?;
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The examples keep their promises: each one runs as a process of its own, with the keys, base URLs and
-//! proxies of this machine out of its sight.
+//! proxies of this machine out of its sight. `cargo test` builds them; `cargo test --test examples` alone
+//! takes them as they were built last.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
@@ -287,7 +288,7 @@ fn chat_keeps_the_history() {
         connection.event(text("An answer."))?;
         whole(connection)
     });
-    let ended = run(&mut at(&server, "chat"), "One\n\nTwo\n");
+    let ended = run(at(&server, "chat").arg("One"), "\nTwo\n");
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert_eq!(ended.stdout, "An answer.\nAn answer.\n");
     assert_eq!(said(&server, 0), ["user"]);

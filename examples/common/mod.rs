@@ -54,6 +54,11 @@ impl Arguments {
         Ok(arguments)
     }
 
+    /// The prompt on the command line, or else this one.
+    pub(crate) fn prompt<'a>(&'a self, default: &'a str) -> &'a str {
+        self.prompt.as_deref().unwrap_or(default)
+    }
+
     /// The model that the command line names; else OpenAI, if there is a key for it; else the demo.
     pub(crate) fn model(&self) -> anyhow::Result<GenerationConfig> {
         if let Some(model) = &self.model {

@@ -23,9 +23,8 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let arguments = common::Arguments::read(Some("--svg"))?;
+    let prompt = arguments.prompt("Describe in one paragraph how a river gets to the sea.");
     let model = arguments.model()?;
-    let prompt = arguments.prompt.as_deref();
-    let prompt = prompt.unwrap_or("Describe in one paragraph how a river gets to the sea.");
     let mut out = common::stdout();
     let mut report = io::stderr();
 
@@ -55,8 +54,8 @@ fn run() -> anyhow::Result<()> {
 
     let timelines = [whole, Timeline::new("generate_stream", pieces)];
     writeln!(report, "\n{}", timeline::bars(&timelines))?;
-    if let Some(file) = arguments.option {
-        std::fs::write(&file, timeline::svg(&timelines)).with_context(|| file.clone())?;
+    if let Some(file) = &arguments.option {
+        std::fs::write(file, timeline::svg(&timelines)).with_context(|| file.to_owned())?;
         writeln!(report, "\nThe picture is in {file}.")?;
     }
     Ok(())
