@@ -42,6 +42,16 @@ pub struct StreamChunk {
 }
 
 impl StreamChunk {
+    /// The size of what a fold keeps of it.
+    pub(crate) fn bytes(&self) -> usize {
+        let arguments: usize = self
+            .tool_calls
+            .iter()
+            .map(|call| call.arguments.len())
+            .sum();
+        self.content.len() + self.reasoning.len() + arguments
+    }
+
     /// Whether there is nothing in it that a caller could use.
     pub(crate) fn is_void(&self) -> bool {
         self.content.is_empty()

@@ -320,10 +320,7 @@ impl From<&String> for GenerationConfig {
 
 impl From<ModelName> for GenerationConfig {
     fn from(model: ModelName) -> Self {
-        Self {
-            provider: Some(model.provider()),
-            ..Self::new(model.as_str())
-        }
+        Self::new(model.as_str())
     }
 }
 

@@ -66,7 +66,7 @@ impl GenerationResponse {
             self.finish_reason = None;
             self.raw_finish_reason = None;
         }
-        self.bytes += chunk.content.len() + chunk.reasoning.len();
+        self.bytes += chunk.bytes();
         self.content.push_str(&chunk.content);
         self.reasoning.push_str(&chunk.reasoning);
         for delta in &chunk.tool_calls {
@@ -100,7 +100,6 @@ impl GenerationResponse {
             call.name.clone_from(name);
         }
         call.arguments.push_str(&delta.arguments);
-        self.bytes += delta.arguments.len();
     }
 }
 

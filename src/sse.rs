@@ -393,7 +393,8 @@ mod tests {
 
     #[test]
     fn framing() {
-        let table: &[(&[u8], &[(&str, &str)])] = &[
+        type Named = (&'static str, &'static str);
+        let table: &[(&[u8], &[Named])] = &[
             (
                 b"data: a\n\ndata: b\r\n\r\ndata: c\r\r",
                 &[("", "a"), ("", "b"), ("", "c")],

@@ -448,13 +448,13 @@ impl Answer {
         config: &GenerationConfig,
     ) -> Result<StreamChunk, Error> {
         let chunk = self.events.output.take();
-        response.fold(&chunk);
-        if response.bytes + self.events.output.opaque_bytes() > config.max_response_bytes {
-            let limit = config.max_response_bytes;
+        let limit = config.max_response_bytes;
+        if response.bytes + chunk.bytes() + self.events.output.opaque_bytes() > limit {
             let message =
                 format!("the answer is larger than {limit} bytes; raise `max_response_bytes`");
             return Err(Error::Limit(Failure::new(self.events.provider, message)));
         }
+        response.fold(&chunk);
         let in_tail = response.finish_reason.is_some();
         if in_tail != self.in_tail {
             self.in_tail = in_tail;

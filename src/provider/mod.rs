@@ -545,7 +545,7 @@ mod tests {
         for (name, table) in [("vendors", vendors_table()), ("options", options_table())] {
             let start = format!("<!-- {name} -->\n");
             let from = docs.find(&start).unwrap() + start.len();
-            let to = from + docs[from..].find("<!-- end -->").unwrap();
+            let to = from + docs.split_at(from).1.find("<!-- end -->").unwrap();
             docs.replace_range(from..to, &table);
         }
         if std::env::var_os("KERB_STREAM_BLESS").is_some() {

@@ -1,0 +1,160 @@
+//! What the types promise: to the compiler, and to those who write the shortest program.
+
+#![allow(clippy::unwrap_used)]
+
+use std::iter::FusedIterator;
+
+use kerb_stream::{
+    ApiError, CancelHandle, Environment, Error, ErrorKind, FinishReason, GenerationConfig,
+    GenerationResponse, GenerationStream, Message, ModelName, Prompt, Protocol, StreamChunk, Usage,
+    generate, generate_stream,
+};
+
+const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n\
+                     data: {\"choices\":[{\"delta\":{\"content\":\" you\"}}]}\n\n\
+                     data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+
+fn hello() -> GenerationStream {
+    let config = GenerationConfig::default().protocol(Protocol::ChatCompletions);
+    GenerationStream::from_reader(config, HELLO.as_bytes())
+}
+
+#[test]
+fn everything_crosses_threads() {
+    fn sends<T: Send>() {}
+    fn shares<T: Send + Sync + 'static>() {}
+    sends::<GenerationStream>();
+    shares::<ApiError>();
+    shares::<CancelHandle>();
+    shares::<Error>();
+    shares::<GenerationConfig>();
+    shares::<GenerationResponse>();
+    shares::<Prompt>();
+    shares::<StreamChunk>();
+
+    // A stream whose callback stays at home stays there with it; any other can go.
+    let stream = hello().callback(|_: &StreamChunk| ());
+    std::thread::spawn(move || stream.into_response())
+        .join()
+        .unwrap()
+        .unwrap();
+}
+
+#[test]
+fn a_stream_is_a_fused_iterator() {
+    fn fused<T: FusedIterator<Item = anyhow::Result<StreamChunk>>>(_: &T) {}
+    let mut stream = hello();
+    fused(&stream);
+    assert_eq!((&mut stream).count(), 3);
+    assert!(stream.next().is_none() && stream.next().is_none());
+}
+
+#[test]
+fn a_callback_borrows_what_the_caller_uses_again_before_the_stream_is_dropped() {
+    let mut lengths = Vec::new();
+    let mut stream = hello().callback(|chunk| lengths.push(chunk.content.len()));
+    let mut seen = 0;
+    #[allow(clippy::while_let_on_iterator)] // the form that a boxed callback would break
+    while let Some(chunk) = stream.next() {
+        seen += chunk.unwrap().content.len();
+    }
+    // If the stream implemented `Drop`, the borrow would last until it is dropped.
+    assert_eq!(lengths, [5, 4, 0]);
+    assert_eq!(seen, 9);
+}
+
+#[test]
+fn a_callback_sees_each_chunk_once_and_after_the_fold_also_without_a_loop() {
+    let mut seen = String::new();
+    let response = hello()
+        .callback(|chunk| seen += &chunk.content)
+        .into_response()
+        .unwrap();
+    assert_eq!(seen, "Hello you");
+    assert_eq!(
+        (response.chunk_count, response.finish_reason),
+        (3, Some(FinishReason::Stop))
+    );
+
+    let mut stream = hello().callback(|chunk| assert!(chunk.content != " you", "stop"));
+    assert_eq!(stream.next().unwrap().unwrap().content, "Hello");
+    let panics = std::panic::AssertUnwindSafe(|| stream.next());
+    assert!(std::panic::catch_unwind(panics).is_err());
+    assert_eq!(
+        stream.response().content,
+        "Hello you",
+        "the chunk was folded before the panic"
+    );
+}
+
+#[test]
+fn what_reads_as_a_prompt_is_one() {
+    let messages = vec![Message::system("s"), Message::user("u")];
+    let [system, user] = [Message::system("s"), Message::user("u")];
+    let prompts: [Prompt; 7] = [
+        messages.clone().into(),
+        (&messages).into(),
+        messages.as_slice().into(),
+        [system.clone(), user.clone()].into(),
+        (&[system.clone(), user.clone()]).into(),
+        messages.iter().cloned().collect(),
+        (&Prompt::from(messages.clone())).into(),
+    ];
+    assert!(prompts.iter().all(|prompt| prompt.messages() == messages));
+    let single: [Prompt; 5] = [
+        "u".into(),
+        String::from("u").into(),
+        (&String::from("u")).into(),
+        user.clone().into(),
+        (&user).into(),
+    ];
+    assert!(
+        single
+            .iter()
+            .all(|prompt| prompt.messages() == [user.clone()])
+    );
+}
+
+#[test]
+fn what_reads_as_a_configuration_is_one() {
+    let config = GenerationConfig::new("gpt-4o-mini");
+    assert_eq!(GenerationConfig::from("gpt-4o-mini"), config);
+    assert_eq!(GenerationConfig::from(String::from("gpt-4o-mini")), config);
+    assert_eq!(GenerationConfig::from(&String::from("gpt-4o-mini")), config);
+    assert_eq!(GenerationConfig::from(ModelName::GPT_4O_MINI), config);
+    assert_eq!(GenerationConfig::from(&config), config);
+}
+
+#[test]
+fn a_stream_is_lazy_and_every_failure_is_an_item() {
+    let config = GenerationConfig::new("gpt-4o-mini").environment(Environment::empty());
+    let mut stream = generate_stream("Hi", &config);
+    let error = stream.next().unwrap().unwrap_err();
+    assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Auth);
+    assert!(stream.next().is_none());
+
+    // The error is found through any context, and a context does not hide its message.
+    let error = generate("Hi", &config)
+        .unwrap_err()
+        .context("while greeting");
+    assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Auth);
+    assert!(format!("{error:#}").starts_with("while greeting: openai: there is no API key"));
+}
+
+#[test]
+fn a_response_becomes_the_next_turn() {
+    let response = hello().into_response().unwrap();
+    assert_eq!(Message::from(&response), Message::assistant("Hello you"));
+    assert_eq!(Message::from(response), Message::assistant("Hello you"));
+}
+
+#[test]
+fn chunks_and_responses_serialise() {
+    let mut stream = hello();
+    let chunk = serde_json::to_string(&stream.next().unwrap().unwrap()).unwrap();
+    assert_eq!(chunk, r#"{"content":"Hello"}"#);
+    let response = serde_json::to_value(stream.into_response().unwrap()).unwrap();
+    assert_eq!(response.get("finish_reason").unwrap(), "stop");
+    let usage: Usage = serde_json::from_str(r#"{"prompt_tokens": 3}"#).unwrap();
+    assert_eq!(usage.prompt_tokens, 3);
+}

@@ -1,0 +1,297 @@
+//! An answer is whole if a finish reason or the end marker came; otherwise its last item is an error,
+//! after the chunks that arrived.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{self, Cursor, Read};
+
+use kerb_stream::{Error, ErrorKind, GenerationConfig, GenerationStream, Protocol};
+
+fn config() -> GenerationConfig {
+    GenerationConfig::default().protocol(Protocol::ChatCompletions)
+}
+
+/// The text of each chunk, and how the stream ended: well, or as the kind of error and its message.
+fn outcome(body: &str) -> (Vec<String>, Result<(), (ErrorKind, String)>) {
+    read(config(), Cursor::new(body.to_owned()))
+}
+
+fn read(
+    config: GenerationConfig,
+    body: impl Read + Send + 'static,
+) -> (Vec<String>, Result<(), (ErrorKind, String)>) {
+    let mut stream = GenerationStream::from_reader(config, body);
+    let (mut texts, mut end) = (Vec::new(), Ok(()));
+    for item in &mut stream {
+        assert!(end.is_ok(), "an error is the last item");
+        match item {
+            Ok(chunk) => texts.push(chunk.content),
+            Err(error) => {
+                end = Err((Error::of(&error).unwrap().kind(), error.to_string()));
+            }
+        }
+    }
+    assert!(stream.next().is_none());
+    let text = stream.response().content.clone();
+    assert_eq!(text, texts.concat(), "response() has what arrived");
+    match stream.into_response() {
+        Ok(whole) => assert!(end.is_ok() && whole.content == text),
+        Err(error) => {
+            assert!(
+                end.is_err(),
+                "into_response() passes no part off as a whole"
+            );
+            assert_eq!(Error::of(&error).unwrap().partial().unwrap().content, text);
+        }
+    }
+    (texts, end)
+}
+
+fn event(data: &str) -> String {
+    format!("data: {data}\n\n")
+}
+
+fn text(text: &str) -> String {
+    event(&format!(
+        r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#
+    ))
+}
+
+const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+const ROLE: &str = r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#;
+const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+
+#[test]
+fn a_finish_reason_or_the_end_marker_makes_it_whole() {
+    let (hi, stop, done) = (text("Hi"), event(STOP), event("[DONE]"));
+    for (whole, chunks) in [
+        (format!("{hi}{stop}{done}"), 2),
+        (format!("{hi}{stop}"), 2),
+        (format!("{hi}{done}"), 1),
+        (
+            format!("{}{hi}{stop}{}{done}", event(ROLE), event(USAGE)),
+            3,
+        ),
+        // What follows the end marker is nobody's.
+        (format!("{hi}{done}data: {{broken\n\n{hi}"), 1),
+        // The last event may lack its line ends.
+        (format!("{hi}data: [DONE]"), 1),
+        (format!("{hi}data: [DONE] \n"), 1),
+        (format!("{hi}data: {STOP}"), 2),
+        (format!("{hi}data:  [DONE]  \n\n"), 1),
+        // Broken pieces after the finish reason destroy nothing.
+        (format!("{hi}{stop}data: {{\"choices\""), 2),
+    ] {
+        let (texts, end) = outcome(&whole);
+        assert_eq!((texts.concat().as_str(), end), ("Hi", Ok(())), "{whole}");
+        assert_eq!(texts.len(), chunks, "{whole}");
+    }
+}
+
+#[test]
+fn anything_else_is_cut_after_the_chunks_that_arrived() {
+    let hi = text("Hi");
+    for (cut, arrived, says) in [
+        (hi.clone(), "Hi", "1 events and 1 chunks"),
+        (
+            format!("{hi}data: {}", STOP.split_at(20).0),
+            "Hi",
+            "before the answer did",
+        ),
+        (format!("{hi}{}", event(ROLE)), "Hi", "2 events"),
+        (event(ROLE), "", "before the answer did"),
+        (event("[DONE]"), "", "the stream is empty"),
+        (
+            ": ping\n\n: ping\n\n".to_owned(),
+            "",
+            "without a single event",
+        ),
+        (String::new(), "", "without a single event"),
+        (
+            format!("{hi}{}{hi}", event(STOP)),
+            "HiHi",
+            "without a finish reason",
+        ),
+    ] {
+        let (texts, end) = outcome(&cut);
+        let (kind, message) = end.unwrap_err();
+        assert_eq!(
+            (texts.concat().as_str(), kind),
+            (arrived, ErrorKind::Incomplete),
+            "{cut}"
+        );
+        assert!(message.contains(says), "{cut}: {message}");
+    }
+}
+
+#[test]
+fn text_after_a_finish_reason_takes_it_back() {
+    let again = format!("{}{}{}{}", text("a"), event(STOP), text("b"), event(STOP));
+    assert_eq!(
+        outcome(&again),
+        (
+            vec!["a".into(), String::new(), "b".into(), String::new()],
+            Ok(())
+        )
+    );
+}
+
+#[test]
+fn an_error_in_any_shape_is_the_last_item() {
+    let hi = text("Hi");
+    for (failing, arrived, kind, says) in [
+        (
+            format!(r#"{hi}data: {{"error":{{"message":"Busy.","type":"overloaded_error"}}}}"#)
+                + "\n\n",
+            "Hi",
+            ErrorKind::Overloaded,
+            "Busy",
+        ),
+        (
+            event(r#"{"error":"no such thing"}"#),
+            "",
+            ErrorKind::Server,
+            "no such thing",
+        ),
+        (
+            event(r#"{"error":{"message":"m","code":429}}"#),
+            "",
+            ErrorKind::RateLimited,
+            "code 429",
+        ),
+        (
+            event(r#"{"error":{"message":"m"},"choices":[]}"#),
+            "",
+            ErrorKind::Server,
+            "m",
+        ),
+        (
+            event(
+                r#"{"choices":[{"delta":{"content":"Hi"},"finish_reason":"error"}],"error":{"message":"m"}}"#,
+            ),
+            "Hi",
+            ErrorKind::Server,
+            "m",
+        ),
+        (
+            format!("{hi}event: error\ndata: {{\"error\":{{\"message\":\"m\"}}}}\n\n"),
+            "Hi",
+            ErrorKind::Server,
+            "m",
+        ),
+        // Not even an event: old llama.cpp, and gateways that give up.
+        (
+            format!("{hi}error: {{\"message\":\"slot\"}}\n"),
+            "Hi",
+            ErrorKind::Server,
+            "slot",
+        ),
+        (
+            format!("{hi}{{\"error\":{{\"message\":\"m\"}}}}"),
+            "Hi",
+            ErrorKind::Server,
+            "m",
+        ),
+        (
+            "{\"error\":{\"message\":\"no key\",\"code\":\"invalid_api_key\"}}".into(),
+            "",
+            ErrorKind::Auth,
+            "no key",
+        ),
+        (
+            format!(
+                "{hi}data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"insufficient_system_resource\"}}]}}\n\n"
+            ),
+            "Hi",
+            ErrorKind::Server,
+            "insufficient_system_resource",
+        ),
+    ] {
+        let (texts, end) = outcome(&failing);
+        let (told, message) = end.unwrap_err();
+        assert_eq!(
+            (texts.concat().as_str(), told),
+            (arrived, kind),
+            "{failing}: {message}"
+        );
+        assert!(message.contains(says), "{failing}: {message}");
+    }
+}
+
+#[test]
+fn what_is_no_stream_is_told_apart() {
+    for (body, says) in [
+        (
+            "<!doctype html>\n<html><body>Please log in</body></html>",
+            "check the base URL",
+        ),
+        ("upstream connect error", "upstream connect error"),
+        ("{\"object\":\"list\",\"data\":[]}", "no event stream"),
+        ("{\"a\":1}\n{\"a\":2}\n", "no event stream"),
+        ("SSH-2.0-OpenSSH", "SSH"),
+        ("data: {broken\n\n", "event 1 cannot be read"),
+    ] {
+        let (texts, end) = outcome(body);
+        let (kind, message) = end.unwrap_err();
+        assert_eq!((texts.len(), kind), (0, ErrorKind::Decode), "{body}");
+        assert!(message.contains(says), "{body}: {message}");
+        assert!(!message.contains('\n'));
+    }
+}
+
+#[test]
+fn an_answer_that_was_not_streamed_is_one_chunk() {
+    let body = r#"{"model":"m","choices":[{"index":0,"message":{"role":"assistant",
+        "content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
+    assert_eq!(outcome(body), (vec!["Hi".into()], Ok(())));
+    let list = format!(
+        "[{},\n{STOP}]",
+        r#"{"choices":[{"delta":{"content":"Hi"}}]}"#
+    );
+    assert_eq!(outcome(&list), (vec!["Hi".into(), String::new()], Ok(())));
+}
+
+#[test]
+fn a_reader_that_fails_cuts_the_answer_and_loses_nothing() {
+    struct Failing;
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "reset by peer",
+            ))
+        }
+    }
+    let torn = Cursor::new(text("Hi") + "data: {\"cho").chain(Failing);
+    let (texts, end) = read(config(), torn);
+    let (kind, message) = end.unwrap_err();
+    assert_eq!(
+        (texts.concat().as_str(), kind),
+        ("Hi", ErrorKind::Incomplete)
+    );
+    assert!(message.contains("the connection broke"), "{message}");
+
+    let whole = Cursor::new(text("Hi") + &event(STOP)).chain(Failing);
+    assert_eq!(read(config(), whole).1, Ok(()));
+}
+
+#[test]
+fn what_a_server_can_grow_is_limited() {
+    let long = text(&"x".repeat(100));
+    let limited = |config: GenerationConfig, body: String| {
+        let (kind, message) = read(config, Cursor::new(body)).1.unwrap_err();
+        assert_eq!(kind, ErrorKind::Limit);
+        message
+    };
+    let message = limited(config().max_event_bytes(100), long.clone());
+    assert!(message.contains("max_event_bytes"), "{message}");
+    let message = limited(config().max_response_bytes(250), long.repeat(3));
+    assert!(message.contains("max_response_bytes"), "{message}");
+    let call = |n| {
+        event(&format!(
+            r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":{n},"id":"c{n}","function":{{"name":"f"}}}}]}}}}]}}"#
+        ))
+    };
+    let message = limited(config().max_tool_calls(2), (0..3).map(call).collect());
+    assert!(message.contains("max_tool_calls"), "{message}");
+}
