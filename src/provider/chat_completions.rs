@@ -18,7 +18,7 @@ pub(super) const WIRE: Wire = Wire {
     auth: ("authorization", "Bearer "),
     headers: &[],
     body,
-    decoder: || Box::new(ChatCompletions),
+    decoder: || Box::<ChatCompletions>::default(),
 };
 
 /// How a vendor's Chat Completions differ from the common form.
@@ -134,7 +134,7 @@ fn message(message: &Message) -> Value {
         ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
         ("tool_call_id", message.tool_call_id.as_deref().map(Value::from)),
     ]);
-    // DeepSeek and OpenRouter want their reasoning back when tools were called.
+    // What was thought before the call.
     for part in message.turn(Protocol::ChatCompletions) {
         if let (Value::Object(value), Said::Opaque(Value::Object(fields))) = (&mut value, part) {
             value.extend(fields.clone());
@@ -186,6 +186,7 @@ wire! {
         refusal: Raw<'a>,
         reasoning: Raw<'a>,
         reasoning_content: Raw<'a>,
+        reasoning_details: Raw<'a>,
         tool_calls: Raw<'a>,
     }
     /// A part of a content that is a list: Mistral's way to tell thinking from text.
@@ -230,16 +231,25 @@ impl Indexed for Choice<'_> {
     }
 }
 
-struct ChatCompletions;
+#[derive(Default)]
+struct ChatCompletions {
+    /// What was thought before a tool call, as DeepSeek and Moonshot want to see it again.
+    reasoning: String,
+    /// The same as OpenRouter wants it.
+    details: Vec<Value>,
+}
 
 impl Decoder for ChatCompletions {
     fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
         let Chunk { model, choices: First(choice), usage, x_groq, error } =
             serde_json::from_str(event.data)?;
         out.model(model);
-        decode_delta(&choice.delta.unwrap_or(choice.message), out);
+        self.delta(&choice.delta.unwrap_or(choice.message), out);
         if let Some(word) = choice.finish_reason.str() {
             out.finish(finish_reason(&word), &word);
+            if out.chunk.finish_reason == Some(FinishReason::ToolCalls) {
+                self.keep(out);
+            }
             // OpenRouter, Mistral and DeepSeek end a failed answer so.
             if matches!(&*word, "error" | "insufficient_system_resource") {
                 out.fail(format!("the model stopped with {word:?}"));
@@ -257,28 +267,51 @@ impl Decoder for ChatCompletions {
     }
 }
 
-fn decode_delta(delta: &Delta<'_>, out: &mut Output) {
-    // Some gateways send the same reasoning under both names.
-    let reasoning = if delta.reasoning_content.str().is_some() {
-        delta.reasoning_content
-    } else {
-        delta.reasoning
-    };
-    out.reasoning(reasoning);
-    if delta.content.json().starts_with('[') {
-        for part in delta.content.parse::<Vec<Part<'_>>>() {
-            out.text(part.text);
-            for thought in part.thinking.parse::<Vec<Part<'_>>>() {
-                out.reasoning(thought.text);
-            }
+impl ChatCompletions {
+    fn delta(&mut self, delta: &Delta<'_>, out: &mut Output) {
+        // Some gateways send the same reasoning under both names.
+        if delta.reasoning_content.str().is_some() {
+            let before = out.chunk.reasoning.len();
+            out.reasoning(delta.reasoning_content);
+            let thought = out.chunk.reasoning.get(before..).unwrap_or_default();
+            self.reasoning.push_str(thought);
+            out.hold(thought.len());
+        } else {
+            out.reasoning(delta.reasoning);
         }
-    } else {
-        out.text(delta.content);
+        if delta.reasoning_details.is_some() {
+            out.hold(delta.reasoning_details.json().len());
+            self.details.extend(delta.reasoning_details.parse::<Vec<Value>>());
+        }
+        if delta.content.json().starts_with('[') {
+            for part in delta.content.parse::<Vec<Part<'_>>>() {
+                out.text(part.text);
+                for thought in part.thinking.parse::<Vec<Part<'_>>>() {
+                    out.reasoning(thought.text);
+                }
+            }
+        } else {
+            out.text(delta.content);
+        }
+        // A refusal comes in place of the text, and is what the user is to read.
+        out.text(delta.refusal);
+        for call in delta.tool_calls.parse::<Vec<Call<'_>>>() {
+            out.tool_call(call.index, call.id, call.function.name, call.function.arguments);
+        }
     }
-    // A refusal comes in place of the text, and is what the user is to read.
-    out.text(delta.refusal);
-    for call in delta.tool_calls.parse::<Vec<Call<'_>>>() {
-        out.tool_call(call.index, call.id, call.function.name, call.function.arguments);
+
+    /// The thoughts that led to a tool call go back with it.
+    fn keep(&mut self, out: &mut Output) {
+        let mut fields = Map::new();
+        if !self.reasoning.is_empty() {
+            fields.insert("reasoning_content".into(), std::mem::take(&mut self.reasoning).into());
+        }
+        if !self.details.is_empty() {
+            fields.insert("reasoning_details".into(), std::mem::take(&mut self.details).into());
+        }
+        if !fields.is_empty() {
+            out.opaque(fields.into(), 1);
+        }
     }
 }
 
@@ -321,6 +354,7 @@ mod tests {
     use crate::config::{GenerationConfig, Tool};
     use crate::message::{Image, ToolCall};
     use crate::provider::LlmProvider;
+    use crate::provider::testing::decoded;
 
     fn said(messages: &[Message], config: &GenerationConfig, provider: LlmProvider) -> Value {
         Value::Object(body(Ask { provider, model: "m", messages, config }).unwrap())
@@ -449,8 +483,9 @@ mod tests {
 
     fn decode(events: &[&str]) -> Output {
         let mut out = Output::new(9);
+        let mut decoder = ChatCompletions::default();
         for data in events {
-            ChatCompletions.decode(&Event { name: "", data }, &mut out).unwrap();
+            decoder.decode(&Event { name: "", data }, &mut out).unwrap();
         }
         out
     }
@@ -508,7 +543,32 @@ mod tests {
         ] {
             assert_eq!(seen(event), expected, "{event}");
         }
-        assert!(ChatCompletions.decode(&Event { name: "", data: "{\"choices\":" }, &mut Output::new(9)).is_err());
+        assert!(ChatCompletions::default().decode(&Event { name: "", data: "{\"choices\":" }, &mut Output::new(9)).is_err());
+    }
+
+    #[test]
+    fn thoughts_before_a_tool_call_go_back_with_it() {
+        let call = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":
+            {"name":"go","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#;
+        let (response, _) = decoded(
+            Protocol::ChatCompletions,
+            &[
+                r#"{"choices":[{"delta":{"reasoning_content":"Hm, "}}]}"#,
+                r#"{"choices":[{"delta":{"reasoning_content":"go.","reasoning_details":[{"data":"x"}]}}]}"#,
+                call,
+            ],
+        );
+        let said = said(&[response.into()], &GenerationConfig::new("m"), LlmProvider::Local);
+        assert_eq!(
+            said["messages"][0],
+            json!({"role": "assistant", "content": null,
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "go", "arguments": "{}"}}],
+                "reasoning_content": "Hm, go.", "reasoning_details": [{"data": "x"}]})
+        );
+        // Without a call they are of no use to anybody.
+        let thought = r#"{"choices":[{"delta":{"reasoning_content":"Hm."},"finish_reason":"stop"}]}"#;
+        let (response, _) = decoded(Protocol::ChatCompletions, &[thought]);
+        assert_eq!(Message::from(response), Message::assistant(""));
     }
 
     #[test]

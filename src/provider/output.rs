@@ -217,7 +217,13 @@ impl Output {
     /// How to say the whole answer again, if text and calls alone do not tell it.
     pub(crate) fn replay(&mut self, provider: LlmProvider, protocol: Protocol) -> Option<Replay> {
         let parts = std::mem::take(&mut self.parts);
-        (self.opaque_bytes > 0).then_some(Replay {
+        let plain = |part: &Part| {
+            matches!(
+                part,
+                Part::Text { extra: None, .. } | Part::Call { extra: None }
+            )
+        };
+        (!parts.iter().all(plain)).then_some(Replay {
             provider,
             protocol,
             parts,
