@@ -142,8 +142,9 @@ impl Context {
                     .next()
                     .and_then(|status| status.parse().ok());
                 match status {
-                    Some(407) => self.permanent(format!(
-                        "{whom} wants another user and password for {origin} (407)"
+                    // tinyproxy says 401 where it is given no password at all.
+                    Some(status @ (401 | 407)) => self.permanent(format!(
+                        "{whom} asks for a valid user and password ({status})"
                     )),
                     Some(status @ ..500) => {
                         self.permanent(format!("{whom} refuses to connect to {origin} ({status})"))
@@ -160,6 +161,9 @@ impl Context {
                     false => format!("{whom} refused the connection; is the server running?"),
                 };
                 self.network(message, error.into())
+            }
+            UreqError::Io(error) if by_proxy && is_login(&error) => {
+                self.permanent(format!("{whom} asks for a valid user and password"))
             }
             source if by_proxy => {
                 self.network(format!("{whom} did not connect to {origin}"), source)
@@ -246,4 +250,12 @@ fn caused(failure: Box<Failure>, source: UreqError) -> Box<Failure> {
         UreqError::Io(error) => failure.caused_by(error),
         source => failure.caused_by(source),
     }
+}
+
+/// Whether a SOCKS proxy refuses the user: ureq says so in words of its own only.
+fn is_login(error: &io::Error) -> bool {
+    let is_own = error.raw_os_error().is_none();
+    is_own
+        && (error.kind() == io::ErrorKind::PermissionDenied
+            || error.to_string() == "no acceptable auth methods")
 }

@@ -761,7 +761,12 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
         for (answer, shown) in [
             (
                 "HTTP/1.1 407 No\r\n\r\n",
-                "wants another user and password for far.example:80 (407)",
+                "asks for a valid user and password (407)",
+            ),
+            // tinyproxy, where it is given none.
+            (
+                "HTTP/1.1 401 No\r\n\r\n",
+                "asks for a valid user and password (401)",
             ),
             (
                 "HTTP/1.1 403 No\r\n\r\n",
@@ -791,6 +796,30 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
                 error.is_retryable(),
                 answer.is_empty() || answer.contains("502")
             );
+        }
+
+        // SOCKS5: it wants a password and is offered none; it knows no such user.
+        for (user, answers) in [("", [5, 0xff].as_slice()), ("u:hunter2@", &[5, 2, 1, 1])] {
+            let proxy = Server::new(move |_, socket| {
+                let mut said = [0; 64];
+                for answer in answers.chunks(2) {
+                    let _ = socket.read(&mut said);
+                    let _ = socket.write_all(answer);
+                }
+            });
+            let url = format!("socks5h://{user}{}", proxy.address);
+            let config = config().proxy(Proxy::Url(url));
+            let request = request_to("http://far.example/v1");
+            let error = send(&request, LlmProvider::Local, &config, &CancelHandle::new());
+            let error = error.unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "local: the proxy {} asks for a valid user and password",
+                    proxy.address
+                )
+            );
+            assert!(!error.is_retryable(), "{error:?}");
         }
 
         // One that drips its answer, or gives none, is under the limit on connecting.
