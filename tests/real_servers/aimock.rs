@@ -1,0 +1,307 @@
+//! A mock of every protocol by others, whose words in the prompt choose what goes wrong.
+
+use std::time::{Duration, Instant};
+
+use kerb_stream::{Error, ErrorKind, FinishReason, GenerationConfig, Message, Protocol, Tool};
+use serde_json::json;
+
+use super::{LIMIT, Run, config, server, version, watchdog};
+
+const HELLO: &str = "Hello! This is a canned answer of the mock server, long enough to be split into \
+                     several chunks.";
+
+fn mock(protocol: Protocol) -> GenerationConfig {
+    let model = match protocol {
+        Protocol::ChatCompletions | Protocol::Responses => "gpt-5",
+        Protocol::Messages => "claude-sonnet-4-5",
+        Protocol::GenerateContent => "gemini-2.5-pro",
+        Protocol::CohereChat => "command-a-03-2025",
+        other => panic!("which model speaks {other}?"),
+    };
+    let mut config = config(server("KERB_STREAM_AIMOCK") + version(protocol)).protocol(protocol);
+    config.model = model.to_owned();
+    config
+}
+
+/// Runs `check` for every protocol, with a configuration for it.
+fn each(check: fn(Protocol, &GenerationConfig)) {
+    watchdog(LIMIT, move || {
+        for &protocol in Protocol::ALL {
+            check(protocol, &mock(protocol));
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
+fn every_protocol_gives_the_same_answer() {
+    each(|protocol, config| {
+        let run = Run::new("Say hello.", config);
+        assert!(run.chunks.len() > 10, "{protocol}: {}", run.chunks.len());
+        let response = run.whole();
+        assert_eq!(response.content, HELLO, "{protocol}");
+        assert_eq!(
+            response.finish_reason,
+            Some(FinishReason::Stop),
+            "{protocol}"
+        );
+        assert_eq!(response.reasoning, "", "{protocol}");
+    });
+}
+
+#[test]
+#[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
+fn every_protocol_counts_tokens_and_tells_a_cut_by_length() {
+    each(|protocol, config| {
+        let response = Run::new("please count", config).whole();
+        assert_eq!(response.content, "Cut by the limit", "{protocol}");
+        let expected = match protocol {
+            // The mock's `incomplete` does not say why.
+            Protocol::Responses => FinishReason::Other,
+            _ => FinishReason::Length,
+        };
+        assert_eq!(response.finish_reason, Some(expected), "{protocol}");
+        let usage = response.usage.expect("usage");
+        let counted = (
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.total_tokens,
+        );
+        assert_eq!(counted, (11, 4, 15), "{protocol}");
+    });
+}
+
+#[test]
+#[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
+fn thoughts_are_told_apart_from_the_answer() {
+    each(|protocol, config| {
+        let response = Run::new("please think", config).whole();
+        let thought = "First I think about the greeting. Then I choose one.";
+        let said = "Hello after thinking.";
+        let expected = match protocol {
+            // The mock writes both as `text` there.
+            Protocol::CohereChat => (String::new(), format!("{thought}{said}")),
+            _ => (thought.to_owned(), said.to_owned()),
+        };
+        assert_eq!(
+            (response.reasoning, response.content),
+            expected,
+            "{protocol}"
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
+fn tools_are_called_and_their_results_go_back() {
+    each(|protocol, config| {
+        let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+        let tool = Tool::new("get_weather", "The weather in a city", parameters);
+        let config = config.clone().tools([tool]);
+        let mut history = vec![Message::user("What is the weather in Paris and Oslo?")];
+        let first = Run::new(&history, &config).whole();
+        assert_eq!(first.content, "Let me look. ", "{protocol}");
+        let expected = match protocol {
+            // The mock says `FUNCTION_CALL`; Gemini itself says `STOP`.
+            Protocol::GenerateContent => FinishReason::Other,
+            _ => FinishReason::ToolCalls,
+        };
+        assert_eq!(first.finish_reason, Some(expected), "{protocol}");
+        let cities: Vec<_> = first
+            .tool_calls
+            .iter()
+            .map(|call| {
+                assert_eq!(call.name, "get_weather", "{protocol}");
+                call.parse_arguments().unwrap()["city"].clone()
+            })
+            .collect();
+        assert_eq!(cities, ["Paris", "Oslo"], "{protocol}");
+        let (one, other) = (&first.tool_calls[0].id, &first.tool_calls[1].id);
+        assert!(!one.is_empty() && one != other, "{protocol}: {one} {other}");
+
+        history.push(Message::from(&first));
+        for call in &first.tool_calls {
+            history.push(Message::tool(&call.id, "21 degrees"));
+        }
+        let second = Run::new(&history, &config).whole();
+        assert_eq!(second.content, "It is 21 degrees in Paris.", "{protocol}");
+        assert_eq!(second.finish_reason, Some(FinishReason::Stop), "{protocol}");
+    });
+}
+
+#[test]
+#[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
+fn halves_of_characters_are_joined() {
+    each(|protocol, config| {
+        let run = Run::new("unicode", config);
+        let expected = "Zażółć gęślą jaźń — 日本語 👩‍👩‍👧‍👦 naïve \u{2028} and \u{85} and \r\n a line, \t a tab, \" \
+                        a quote.";
+        let family = run.chunks.iter().find(|chunk| chunk.content == "👩");
+        assert!(family.is_some(), "{protocol}: one letter at a time");
+        assert_eq!(run.whole().content, expected, "{protocol}");
+    });
+}
+
+#[test]
+#[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
+fn a_slow_answer_comes_as_it_is_written() {
+    each(|protocol, config| {
+        let run = Run::new("please be slow", config);
+        let response = run.whole();
+        assert_eq!(
+            response.content, "Slow first token and then a steady pace.",
+            "{protocol}"
+        );
+        let first = response.time_to_first_text.unwrap();
+        assert!(
+            first >= Duration::from_millis(1400),
+            "{protocol}: {first:?}"
+        );
+        assert!(
+            response.latency > first + Duration::from_millis(100),
+            "{protocol}"
+        );
+
+        let hasty = config
+            .clone()
+            .first_byte_timeout(Duration::from_millis(200));
+        let hasty = hasty.idle_timeout(Duration::from_millis(300));
+        let run = Run::new("please be slow", &hasty);
+        assert_eq!(run.error().kind(), ErrorKind::Timeout, "{protocol}");
+        assert!(
+            run.error().to_string().contains("timeout"),
+            "{}",
+            run.error()
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
+fn a_cut_answer_is_never_a_whole_one() {
+    each(|protocol, config| {
+        for (prompt, text) in [
+            (
+                "please truncate",
+                "This answer is cut before it ends because",
+            ),
+            ("please disconnect", "This answer is torn down"),
+        ] {
+            let run = Run::new(prompt, config);
+            let error = run.error();
+            assert_eq!(
+                error.kind(),
+                ErrorKind::Incomplete,
+                "{protocol} {prompt}: {error:?}"
+            );
+            let came = &run.response.content;
+            // How far it came differs with the events that a protocol puts around its text.
+            assert!(
+                text.starts_with(came.as_str()),
+                "{protocol} {prompt}: {came:?}"
+            );
+            assert_eq!(run.response.finish_reason, None, "{protocol} {prompt}");
+            let joined: String = run
+                .chunks
+                .iter()
+                .map(|chunk| chunk.content.as_str())
+                .collect();
+            assert_eq!(&joined, came, "{protocol} {prompt}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
+fn a_refusal_is_told_with_what_to_do() {
+    each(|protocol, config| {
+        for (prompt, kind, status, says) in [
+            (
+                "please limit",
+                ErrorKind::RateLimited,
+                429,
+                "try again in 2 s",
+            ),
+            ("please overload", ErrorKind::Overloaded, 529, "Overloaded"),
+            ("please refuse", ErrorKind::Auth, 401, "check the API key"),
+        ] {
+            let run = Run::new(prompt, config);
+            let error = run.error();
+            let seen = (error.kind(), error.status());
+            assert_eq!(seen, (kind, Some(status)), "{protocol} {prompt}: {error:?}");
+            assert!(
+                error.to_string().contains(says),
+                "{protocol} {prompt}: {error}"
+            );
+            let wait = (status == 429).then_some(Duration::from_secs(2));
+            assert_eq!(error.retry_after(), wait, "{protocol} {prompt}");
+            let Error::Api(api) = error else {
+                panic!("{error:?}")
+            };
+            assert!(
+                api.request_id
+                    .as_ref()
+                    .is_some_and(|id| id.starts_with("req-")),
+                "{api:?}"
+            );
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
+fn a_limit_that_passes_is_waited_for() {
+    each(|protocol, config| {
+        // The mock counts the requests of each test id for itself.
+        let id = format!("{protocol}-{}", std::process::id());
+        let config = config.clone().header("x-test-id", id).max_retries(2);
+        let started = Instant::now();
+        let response = Run::new("limit once", &config).whole();
+        assert_eq!(
+            response.content, "The second try went through.",
+            "{protocol}"
+        );
+        assert_eq!(response.retries, 1, "{protocol}");
+        assert!(
+            started.elapsed() >= Duration::from_secs(1),
+            "{protocol}: asked to wait 1 s"
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
+fn what_is_no_stream_is_an_error() {
+    each(|protocol, config| {
+        let run = Run::new("please garble", config);
+        assert_eq!(
+            run.error().kind(),
+            ErrorKind::Decode,
+            "{protocol}: {:?}",
+            run.error()
+        );
+        assert!(
+            run.error().to_string().contains("malformed json"),
+            "{}",
+            run.error()
+        );
+        let run = Run::new("please drop", config);
+        assert_eq!(
+            run.error().kind(),
+            ErrorKind::Network,
+            "{protocol}: {:?}",
+            run.error()
+        );
+        assert!(run.error().is_retryable(), "{protocol}");
+        assert!(run.chunks.is_empty(), "{protocol}");
+    });
+}
+
+#[test]
+#[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
+fn comments_before_the_answer_are_no_chunks() {
+    watchdog(LIMIT, || {
+        let response = Run::new("openrouter", &mock(Protocol::ChatCompletions)).whole();
+        assert_eq!(response.content, "Comments come before this.");
+    });
+}

@@ -1,0 +1,332 @@
+//! llama.cpp with SmolLM2-135M: a real model that really counts its tokens.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kerb_stream::{
+    Error, ErrorKind, FinishReason, GenerationConfig, Message, Protocol, ResponseFormat, Tool,
+    ToolChoice, generate_stream,
+};
+use serde_json::{Value, json};
+
+use super::{LIMIT, Run, chain, config, server, watchdog};
+
+/// The three protocols that llama.cpp speaks.
+const PROTOCOLS: [Protocol; 3] = [
+    Protocol::ChatCompletions,
+    Protocol::Responses,
+    Protocol::Messages,
+];
+
+/// The same answer twice, and never a long one.
+fn llama(protocol: Protocol) -> GenerationConfig {
+    config(server("KERB_STREAM_LLAMA") + "/v1")
+        .protocol(protocol)
+        .temperature(0.0)
+        .max_tokens(60)
+}
+
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn the_same_program_speaks_every_protocol() {
+    watchdog(LIMIT, || {
+        for protocol in PROTOCOLS {
+            let prompt = "What is the capital of France? Answer in one short sentence.";
+            let run = Run::new(prompt, &llama(protocol));
+            let texts = run.chunks.iter().filter(|chunk| !chunk.content.is_empty());
+            assert!(texts.count() > 3, "{protocol}: it comes in pieces");
+            let response = run.whole();
+            assert!(
+                response.content.contains("Paris"),
+                "{protocol}: {response:?}"
+            );
+            assert_eq!(
+                response.finish_reason,
+                Some(FinishReason::Stop),
+                "{protocol}"
+            );
+            assert_eq!(response.model.as_deref(), Some("smollm2"), "{protocol}");
+            let usage = response.usage.expect("usage");
+            assert!(usage.prompt_tokens > 20, "{protocol}: {usage:?}");
+            assert!(
+                (4..60).contains(&usage.completion_tokens),
+                "{protocol}: {usage:?}"
+            );
+            let sum = usage.prompt_tokens + usage.completion_tokens;
+            assert_eq!(usage.total_tokens, sum, "{protocol}");
+            assert!(
+                response.time_to_first_text < Some(response.latency),
+                "{protocol}"
+            );
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn an_answer_cut_by_max_tokens_says_so() {
+    watchdog(LIMIT, || {
+        for protocol in PROTOCOLS {
+            let response =
+                Run::new("Tell me a long story.", &llama(protocol).max_tokens(5)).whole();
+            assert_eq!(response.usage.unwrap().completion_tokens, 5, "{protocol}");
+            let expected = match protocol {
+                // llama.cpp itself says `completed` there.
+                Protocol::Responses => FinishReason::Stop,
+                _ => FinishReason::Length,
+            };
+            assert_eq!(response.finish_reason, Some(expected), "{protocol}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn a_conversation_goes_on() {
+    watchdog(LIMIT, || {
+        for protocol in PROTOCOLS {
+            let mut history = vec![
+                Message::system("You are a helpful assistant. Answer in one short sentence."),
+                Message::user("My name is Clementine. Please remember it."),
+            ];
+            let first = Run::new(&history, &llama(protocol)).whole();
+            let usage = first.usage.unwrap();
+            let first_turn = usage.prompt_tokens + usage.completion_tokens;
+            history.push(first.into());
+            history.push(Message::user("What is my name?"));
+            let second = Run::new(&history, &llama(protocol)).whole();
+            // What such a small model makes of it is another matter; it has read all of it.
+            let read = second.usage.unwrap().prompt_tokens;
+            assert!(read > first_turn, "{protocol}: {read} after {first_turn}");
+            assert!(!second.content.is_empty(), "{protocol}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn a_prompt_beyond_the_context_is_called_that() {
+    watchdog(LIMIT, || {
+        for protocol in PROTOCOLS {
+            let run = Run::new("word ".repeat(6000), &llama(protocol).max_retries(2));
+            let error = run.error();
+            assert_eq!(
+                error.kind(),
+                ErrorKind::ContextLength,
+                "{protocol}: {error:?}"
+            );
+            assert_eq!(error.status(), Some(400), "{protocol}");
+            assert_eq!(run.response.retries, 0, "{protocol}");
+            assert!(error.to_string().contains("shorten the prompt"), "{error}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA_KEY, whose key is k"]
+fn a_wrong_key_is_an_error_that_does_not_show_it() {
+    watchdog(LIMIT, || {
+        for protocol in PROTOCOLS {
+            let with_key = |key: &str| {
+                llama(protocol)
+                    .base_url(server("KERB_STREAM_LLAMA_KEY") + "/v1")
+                    .api_key(key)
+                    .max_tokens(3)
+            };
+            let wrong = "sk-wrong-4711";
+            let run = Run::new("Hi", &with_key(wrong));
+            let error = run.error();
+            assert_eq!(error.kind(), ErrorKind::Auth, "{protocol}: {error:?}");
+            assert_eq!(error.status(), Some(401), "{protocol}");
+            let shown = format!("{} {error:?} {:?}", chain(error), with_key(wrong));
+            assert!(!shown.contains(wrong), "{shown}");
+            Run::new("Hi", &with_key("k")).whole();
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn what_the_server_refuses_is_told_in_its_words() {
+    watchdog(LIMIT, || {
+        let nonsense = ResponseFormat::json_schema("nonsense", json!({"type": "nonsense"}));
+        for (config, word) in [
+            (
+                llama(Protocol::ChatCompletions).extra("temperature", "hot"),
+                "temperature",
+            ),
+            (
+                llama(Protocol::ChatCompletions).response_format(nonsense),
+                "schema",
+            ),
+            (
+                llama(Protocol::ChatCompletions).extra("messages", "none"),
+                "messages",
+            ),
+        ] {
+            let run = Run::new("Hi", &config);
+            let error = run.error();
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error:?}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+        let elsewhere =
+            llama(Protocol::ChatCompletions).base_url(server("KERB_STREAM_LLAMA") + "/v9");
+        let run = Run::new("Hi", &elsewhere);
+        assert_eq!(run.error().kind(), ErrorKind::NotFound, "{:?}", run.error());
+        assert!(
+            run.error().to_string().contains("base URL"),
+            "{}",
+            run.error()
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn every_option_is_accepted() {
+    watchdog(LIMIT, || {
+        let common = |protocol| llama(protocol).temperature(0.5).top_p(0.9);
+        let chat = common(Protocol::ChatCompletions)
+            .stop(["blue", "Blue"])
+            .frequency_penalty(0.1)
+            .presence_penalty(0.1)
+            .seed(7)
+            .logprobs(2)
+            .raw(true);
+        let run = Run::new("Repeat after me: red green blue", &chat);
+        let raw = run.chunks.iter().filter_map(|chunk| chunk.raw.as_deref());
+        assert!(raw.into_iter().any(|raw| raw.contains("top_logprobs")));
+        let response = run.whole();
+        assert!(
+            !response.content.to_lowercase().contains("blue"),
+            "{}",
+            response.content
+        );
+
+        let messages = common(Protocol::Messages).top_k(20).stop(["blue"]);
+        assert!(
+            !Run::new("Say: red green blue", &messages)
+                .whole()
+                .content
+                .contains("blue")
+        );
+        Run::new("Hi", &common(Protocol::Responses)).whole();
+    });
+}
+
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn a_schema_is_kept_to() {
+    watchdog(LIMIT, || {
+        let schema = json!({
+            "type": "object",
+            "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer", "maximum": 120}},
+            "required": ["name", "age"],
+            "additionalProperties": false
+        });
+        let prompt = "Tom is 30 years old. Give his name and age as JSON.";
+        // Under `/v1/responses` llama.cpp takes no notice of `text.format`, under `/v1/messages` there is none.
+        let config = llama(Protocol::ChatCompletions)
+            .response_format(ResponseFormat::json_schema("person", schema));
+        let response = Run::new(prompt, &config).whole();
+        let person: Value = serde_json::from_str(&response.content).unwrap();
+        assert!(
+            person["name"].is_string() && person["age"].is_i64(),
+            "{person}"
+        );
+
+        // Any JSON is asked for, but this llama.cpp does not see to it.
+        Run::new(
+            prompt,
+            &llama(Protocol::ChatCompletions).response_format(ResponseFormat::Json),
+        )
+        .whole();
+    });
+}
+
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn tools_are_accepted_with_their_history() {
+    watchdog(LIMIT, || {
+        let tool = Tool::new(
+            "get_weather",
+            "The weather in a city",
+            json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}),
+        );
+        // What a larger model said: this one calls no tools.
+        let mut asked = Message::assistant("");
+        asked.tool_calls = vec![kerb_stream::ToolCall::new(
+            "call-a",
+            "get_weather",
+            r#"{"city": "Paris"}"#,
+        )];
+        let history = [
+            Message::user("What is the weather in Paris?"),
+            asked,
+            Message::tool("call-a", "21 degrees, sunny"),
+        ];
+        for protocol in PROTOCOLS {
+            for choice in [ToolChoice::Auto, ToolChoice::Required, ToolChoice::None] {
+                let config = llama(protocol).tools([tool.clone()]).tool_choice(choice);
+                assert!(Run::new(&history, &config).whole().finish_reason.is_some());
+            }
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn an_answer_is_cancelled_in_its_middle() {
+    watchdog(LIMIT, || {
+        for protocol in PROTOCOLS {
+            let long = llama(protocol).max_tokens(2000).extra("ignore_eos", true);
+            let mut stream = generate_stream("Count to a thousand.", &long);
+            // Messages tells its usage first.
+            while stream.response().content.is_empty() {
+                stream.next().unwrap().unwrap();
+            }
+            let cancel = stream.cancel_handle();
+            let canceller = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(100));
+                cancel.cancel();
+                Instant::now()
+            });
+            let error = stream.find_map(Result::err).expect("an error");
+            let took = canceller.join().unwrap().elapsed();
+            assert!(
+                matches!(Error::of(&error), Some(Error::Cancelled(_))),
+                "{protocol}: {error:#}"
+            );
+            assert!(took < Duration::from_millis(50), "{protocol}: {took:?}");
+            assert!(stream.next().is_none());
+            assert!(!stream.response().content.is_empty());
+            // A stream that is dropped is no trouble to the next one either.
+            let mut dropped = generate_stream("Count to a thousand.", &long);
+            dropped.next().unwrap().unwrap();
+            drop(dropped);
+            let started = Instant::now();
+            assert!(!Run::new("Hi", &llama(protocol)).whole().content.is_empty());
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "the server went on writing"
+            );
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn several_threads_ask_at_once() {
+    watchdog(LIMIT, || {
+        thread::scope(|scope| {
+            let ask = |_| scope.spawn(|| Run::new("Hi", &llama(Protocol::ChatCompletions)).whole());
+            let answers: Vec<_> = (0..6).map(ask).collect();
+            for answer in answers {
+                assert_eq!(
+                    answer.join().unwrap().finish_reason,
+                    Some(FinishReason::Stop)
+                );
+            }
+        });
+    });
+}
