@@ -1,7 +1,7 @@
 //! Against real servers: llama.cpp with a small model, a mock of every protocol, nginx in front of it,
 //! and proxies. `.ci/run` starts them and says in `KERB_STREAM_…` where they are.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::time::Duration;
 
