@@ -14,7 +14,7 @@ use crate::config::GenerationConfig;
 use crate::error::{Error, Failure};
 use crate::http::{self, Body};
 use crate::message::Prompt;
-use crate::provider::{self, Decoder, LlmProvider, Output, Protocol};
+use crate::provider::{self, Decoder, LlmProvider, Output, Protocol, Repeat};
 use crate::request::{self, Request, Route};
 use crate::response::GenerationResponse;
 use crate::retry;
@@ -316,6 +316,7 @@ impl Inner {
             provider,
             protocol,
             decoder: (protocol.wire().decoder)(),
+            repeat: Repeat::default(),
             output: Output::new(config.max_tool_calls),
             raw: config.raw,
             secrets: route
@@ -584,6 +585,7 @@ struct Events {
     provider: LlmProvider,
     protocol: Protocol,
     decoder: Box<dyn Decoder>,
+    repeat: Repeat,
     output: Output,
     /// Whether to keep each event's data.
     raw: bool,
@@ -609,8 +611,8 @@ impl Events {
             }
         };
         self.count += 1;
-        self.decoder
-            .decode(&event, &mut self.output)
+        self.repeat
+            .decode(&mut *self.decoder, &event, &mut self.output)
             .map_err(|error| {
                 let message = format!(
                     "event {} cannot be read: {}",

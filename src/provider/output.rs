@@ -1,5 +1,6 @@
 //! What decoders write into: one chunk at a time, and what has to be remembered from event to event.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -31,6 +32,17 @@ pub(crate) struct Output {
     opaque_bytes: usize,
     /// The first half of a character whose second half is still to come.
     halves: Halves,
+    did: Did,
+}
+
+/// What was done since [`Output::begin`].
+#[derive(Debug, Default)]
+enum Did {
+    #[default]
+    Nothing,
+    /// One text was added: where the string stands in memory.
+    Text(Range<usize>),
+    Other,
 }
 
 /// How a provider names a call, as far as it is known.
@@ -57,8 +69,28 @@ impl Output {
         }
     }
 
+    /// Notes from here on what an event does.
+    pub(crate) fn begin(&mut self) {
+        self.did = Did::Nothing;
+    }
+
+    /// Where in memory the string stands that was added to the text, if nothing else was done.
+    pub(crate) fn only_text(&self) -> Option<Range<usize>> {
+        match &self.did {
+            Did::Text(place) => Some(place.clone()),
+            Did::Nothing | Did::Other => None,
+        }
+    }
+
     /// Adds a JSON string to the text; anything else is no text.
     pub(crate) fn text(&mut self, text: Raw<'_>) {
+        if text.literal().is_none_or(str::is_empty) {
+            return;
+        }
+        self.did = match self.did {
+            Did::Nothing => Did::Text(text.place()),
+            Did::Text(_) | Did::Other => Did::Other,
+        };
         let before = self.chunk.content.len();
         append(text, &mut self.halves.text, &mut self.chunk.content);
         self.said(self.chunk.content.len() - before);
@@ -66,6 +98,10 @@ impl Output {
 
     /// Adds a JSON string to the reasoning.
     pub(crate) fn reasoning(&mut self, text: Raw<'_>) {
+        if text.literal().is_none_or(str::is_empty) {
+            return;
+        }
+        self.did = Did::Other;
         append(text, &mut self.halves.reasoning, &mut self.chunk.reasoning);
     }
 
@@ -81,6 +117,7 @@ impl Output {
         name: Raw<'_>,
         arguments: Raw<'_>,
     ) {
+        self.did = Did::Other;
         let (id, name) = (id.str(), name.str());
         let wire_index = index.u64();
         let same_id = |call: &Call| call.id.is_some() && call.id.as_deref() == id.as_deref();
@@ -133,6 +170,7 @@ impl Output {
     /// A part of the answer that is neither text nor a call, and that the provider demands back.
     /// Returns its place, for [`replace`](Self::replace).
     pub(crate) fn opaque(&mut self, part: Value, bytes: usize) -> usize {
+        self.did = Did::Other;
         self.opaque_bytes += bytes;
         self.parts.push(Part::Opaque(part));
         self.parts.len() - 1
@@ -140,6 +178,7 @@ impl Output {
 
     /// The same part as it is now known: it keeps its place, whatever came after it.
     pub(crate) fn replace(&mut self, place: usize, part: Value, bytes: usize) {
+        self.did = Did::Other;
         if let Some(Part::Opaque(known)) = self.parts.get_mut(place) {
             *known = part;
             self.opaque_bytes += bytes;
@@ -148,11 +187,13 @@ impl Output {
 
     /// Counts what a decoder gathers for [`opaque`](Self::opaque) before it is whole.
     pub(crate) fn hold(&mut self, bytes: usize) {
+        self.did = Did::Other;
         self.opaque_bytes += bytes;
     }
 
     /// What the provider attaches to the latest text or call, and demands back with it.
     pub(crate) fn extra(&mut self, value: Value, bytes: usize) {
+        self.did = Did::Other;
         self.opaque_bytes += bytes;
         match self.parts.last_mut() {
             Some(Part::Text { extra, .. } | Part::Call { extra }) => *extra = Some(value),
@@ -165,6 +206,7 @@ impl Output {
 
     /// The model stopped. A plain stop after tool calls means that it waits for their results.
     pub(crate) fn finish(&mut self, reason: FinishReason, word: &str) {
+        self.did = Did::Other;
         let waits = reason == FinishReason::Stop && !self.calls.is_empty();
         self.chunk.finish_reason = Some(if waits {
             FinishReason::ToolCalls
@@ -182,11 +224,13 @@ impl Output {
     }
 
     pub(crate) fn usage(&mut self, usage: Usage) {
+        self.did = Did::Other;
         self.chunk.usage = Some(usage);
     }
 
     /// The provider says that it failed: the error as it told it.
     pub(crate) fn fail(&mut self, error: impl Into<String>) {
+        self.did = Did::Other;
         self.failure = Some(error.into());
     }
 

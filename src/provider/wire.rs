@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -22,6 +23,19 @@ impl<'a> Raw<'a> {
         !self.0.is_empty()
     }
 
+    /// Splits text behind the JSON value that it begins with.
+    pub(crate) fn split(json: &'a str) -> Option<(Self, &'a str)> {
+        let mut values = serde_json::Deserializer::from_str(json).into_iter();
+        let value = values.next()?.ok()?;
+        Some((value, json.get(values.byte_offset()..)?))
+    }
+
+    /// Where the value stands in memory.
+    pub(crate) fn place(self) -> Range<usize> {
+        let start = self.0.as_ptr() as usize;
+        start..start + self.0.len()
+    }
+
     /// What stands between the quotes of a string, escapes and all.
     pub(crate) fn literal(self) -> Option<&'a str> {
         self.0.strip_prefix('"')?.strip_suffix('"')
@@ -39,12 +53,18 @@ impl<'a> Raw<'a> {
     /// A number that counts something: as it is, as a string, rounded, or held within its bounds.
     pub(crate) fn u64(self) -> Option<u64> {
         let digits = self.literal().unwrap_or(self.0);
+        if digits.is_empty() {
+            return None;
+        }
         let rounded = |_| digits.parse().ok().map(|number: f64| number as u64);
         digits.parse().map_or_else(rounded, Some)
     }
 
     /// The value in a form of its own; that of `Default` where it is absent or has another form.
     pub(crate) fn parse<T: Deserialize<'a> + Default>(self) -> T {
+        if self.0.is_empty() {
+            return T::default();
+        }
         serde_json::from_str(self.0).unwrap_or_default()
     }
 }
