@@ -1,6 +1,7 @@
 //! Ending a stream from another thread: [`CancelHandle`].
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -35,12 +36,14 @@ use std::time::{Duration, Instant};
 pub struct CancelHandle(Arc<Shared>);
 
 struct Shared {
+    /// Outside the lock, since it is asked for with each chunk; set under it.
+    is_cancelled: AtomicBool,
     state: Mutex<State>,
     cancelled: Condvar,
 }
 
+#[derive(Default)]
 struct State {
-    cancelled: bool,
     /// Weak, so that a stream which is dropped takes its sockets along.
     running: Option<Weak<dyn Interrupt>>,
 }
@@ -57,7 +60,7 @@ impl CancelHandle {
     /// of times.
     pub fn cancel(&self) {
         let mut state = self.state();
-        state.cancelled = true;
+        self.0.is_cancelled.store(true, Ordering::Release);
         // Under the lock, so that nothing is interrupted once `detach` has returned.
         if let Some(running) = state.running.take().and_then(|weak| weak.upgrade()) {
             running.interrupt();
@@ -68,15 +71,13 @@ impl CancelHandle {
 
     /// Whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
-        self.state().cancelled
+        self.0.is_cancelled.load(Ordering::Acquire)
     }
 
     pub(crate) fn new() -> Self {
         Self(Arc::new(Shared {
-            state: Mutex::new(State {
-                cancelled: false,
-                running: None,
-            }),
+            is_cancelled: AtomicBool::new(false),
+            state: Mutex::default(),
             cancelled: Condvar::new(),
         }))
     }
@@ -85,7 +86,7 @@ impl CancelHandle {
     pub(crate) fn wait(&self, time: Duration) -> bool {
         let end = Instant::now().checked_add(time);
         let mut state = self.state();
-        while !state.cancelled {
+        while !self.is_cancelled() {
             let left = end.map_or(Duration::MAX, |end| {
                 end.saturating_duration_since(Instant::now())
             });
@@ -95,13 +96,13 @@ impl CancelHandle {
             let woken = self.0.cancelled.wait_timeout(state, left);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.cancelled
+        self.is_cancelled()
     }
 
     /// Names what to interrupt from now on, in place of what was named before.
     pub(crate) fn attach(&self, running: Weak<dyn Interrupt>) {
         let mut state = self.state();
-        if state.cancelled {
+        if self.is_cancelled() {
             if let Some(running) = running.upgrade() {
                 running.interrupt();
             }
@@ -131,7 +132,7 @@ impl fmt::Debug for CancelHandle {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     use std::thread;
 
     use super::*;
