@@ -1,0 +1,125 @@
+//! Certificates made on the spot, and TLS servers that use them.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+/// What a server shows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shows {
+    Good,
+    Expired,
+    /// For another name than 127.0.0.1.
+    OtherHost,
+    /// Issued by nobody but itself.
+    SelfSigned,
+}
+
+pub(crate) type Session = StreamOwned<ServerConnection, TcpStream>;
+
+/// A server on 127.0.0.1 and the file of the authority that vouches for it.
+#[derive(Debug)]
+pub(crate) struct TlsServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) ca_file: PathBuf,
+}
+
+impl TlsServer {
+    /// Calls `serve` with each session, in a thread of its own. What it does not shut down properly ends
+    /// without a goodbye.
+    pub(crate) fn start(
+        shows: Shows,
+        serve: impl Fn(&mut Session) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (config, authority) = config(shows);
+        let name = format!("kerb-stream-test-{}-{}.pem", std::process::id(), address.port());
+        let ca_file = std::env::temp_dir().join(name);
+        std::fs::write(&ca_file, authority).unwrap();
+        let serve = Arc::new(serve);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (serve, config) = (Arc::clone(&serve), Arc::clone(&config));
+                thread::spawn(move || {
+                    let connection = ServerConnection::new(config).unwrap();
+                    serve(&mut StreamOwned::new(connection, stream))
+                });
+            }
+        });
+        Self { address, ca_file }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}/v1", self.address)
+    }
+}
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        // Nothing hangs on it.
+        let _ = std::fs::remove_file(&self.ca_file);
+    }
+}
+
+fn config(shows: Shows) -> (Arc<ServerConfig>, String) {
+    let mut issuer = CertificateParams::new(Vec::new()).unwrap();
+    issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
+
+    let name = if shows == Shows::OtherHost { "other.test" } else { "127.0.0.1" };
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    if shows == Shows::Expired {
+        params.not_before = date_time_ymd(2019, 1, 1);
+        params.not_after = date_time_ymd(2020, 1, 1);
+    }
+    let key = KeyPair::generate().unwrap();
+    let certificate = match shows {
+        Shows::SelfSigned => params.self_signed(&key).unwrap(),
+        _ => params.signed_by(&key, &issuer).unwrap(),
+    };
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    (Arc::new(config), issuer.pem())
+}
+
+/// Reads a request to its end, so that closing the connection resets nothing.
+pub(crate) fn read_request(stream: &mut impl Read) -> io::Result<()> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&request).to_ascii_lowercase();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+            if body.len() >= length.and_then(|length| length.trim().parse().ok()).unwrap_or(0) {
+                return Ok(());
+            }
+        }
+        match stream.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => request.extend_from_slice(&buffer[..read]),
+        }
+    }
+}
+
+/// Writes an answer whose end is that of the connection.
+pub(crate) fn answer(stream: &mut impl Write, body: &str) -> io::Result<()> {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    stream.write_all(format!("{head}{body}").as_bytes())?;
+    stream.flush()
+}
