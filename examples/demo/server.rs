@@ -149,6 +149,11 @@ impl Connection {
         self.write("0\r\n\r\n")
     }
 
+    /// The connection itself.
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+
     /// Waits until the client has closed the connection.
     pub(crate) fn wait_until_closed(&mut self) {
         // A client that does not close cleanly has closed, too.

@@ -11,6 +11,10 @@ use std::time::Duration;
 #[path = "../../examples/demo/mod.rs"]
 pub(crate) mod demo;
 
+pub(crate) mod faults;
+pub(crate) mod shapes;
+pub(crate) mod tls;
+
 pub(crate) use demo::server::{Connection, Request, Server};
 
 /// Runs `test`, and fails should it take longer than `limit`, which is there for what would hang.
