@@ -186,8 +186,9 @@ impl Decoder for CohereChat {
                 self.keep(out);
                 end(&delta, out);
             }
-            // The form that its errors have elsewhere, and gateways' form.
-            _ if error.is_some() || message.is_some() => out.fail(event.data),
+            // The form that its errors have elsewhere, and gateways' form. An answer that was not
+            // streamed has a message, too, which is an object.
+            _ if error.is_some() || message.literal().is_some() => out.fail(event.data),
             _ => {}
         }
         Ok(())
