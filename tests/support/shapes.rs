@@ -308,8 +308,13 @@ impl Shape {
             + &self.done()
     }
 
-    /// An error as the body of an answer.
+    /// An error of this kind, as OpenAI and Anthropic call it.
     pub(crate) fn error(self, message: &str, kind: &str) -> Value {
+        self.error_with(400, message, kind)
+    }
+
+    /// An error as the body of an answer with this status.
+    pub(crate) fn error_with(self, status: u16, message: &str, kind: &str) -> Value {
         match self.0 {
             Protocol::Messages => {
                 json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_fault"})
@@ -318,7 +323,19 @@ impl Shape {
             Protocol::ChatCompletions | Protocol::Responses => {
                 json!({"error": {"message": message, "type": kind, "param": null, "code": null}})
             }
-            _ => json!({"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}),
+            _ => {
+                let word = match status {
+                    400 => "INVALID_ARGUMENT",
+                    401 => "UNAUTHENTICATED",
+                    403 => "PERMISSION_DENIED",
+                    404 => "NOT_FOUND",
+                    429 => "RESOURCE_EXHAUSTED",
+                    500 => "INTERNAL",
+                    503 => "UNAVAILABLE",
+                    _ => "UNKNOWN",
+                };
+                json!({"error": {"code": status, "message": message, "status": word}})
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -72,6 +72,8 @@ impl Drop for TlsServer {
 
 fn config(shows: Shows) -> (Arc<ServerConfig>, String) {
     let mut issuer = CertificateParams::new(Vec::new()).unwrap();
+    // Else it has the name of every certificate that does not say whose it is.
+    issuer.distinguished_name.push(DnType::CommonName, "The authority of the tests");
     issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
 
