@@ -49,6 +49,10 @@ impl Context {
                 let message = format!("{origin} closed the connection before it answered");
                 self.network(message, error.into())
             }
+            // TLS 1.3 asks for the client's certificate, and misses it, after the handshake.
+            UreqError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.no_session(&whom(false), error.into())
+            }
             error @ UreqError::Protocol(_) => {
                 // The type of what is inside has no name here.
                 let text = error.to_string();
@@ -62,15 +66,9 @@ impl Context {
                 self.undecodable(why, Some(error))
             }
             UreqError::LargeResponseHeader(..) => self.undecodable("is too large", None),
-            // Its text would show the URL.
-            UreqError::BadUri(_) | UreqError::RequireHttpsOnly(_) => {
-                self.refused_by_us("the URL is none")
-            }
-            UreqError::TlsRequired => {
-                self.refused_by_us("https needs the crate's feature `rustls`")
-            }
-            UreqError::Http(_) => {
-                self.refused_by_us("a header or the URL has a character it may not have")
+            // Looked for before; their texts would show the URL.
+            UreqError::BadUri(_) | UreqError::RequireHttpsOnly(_) | UreqError::Http(_) => {
+                self.refused_by_us("the URL or a header has a character that it may not have")
             }
             error => self.network(format!("the request to {origin} failed"), error),
         }
@@ -194,7 +192,7 @@ impl Context {
         } else if says(&["corrupt message"]) {
             format!("{whom} does not speak TLS; check the URL's port, or use http://")
         } else if says(&["CertificateRequired", "BadCertificate"]) {
-            format!("{whom} does not accept the client's certificate (client_certificate)")
+            format!("{whom} wants a client's certificate that it trusts (client_certificate)")
         } else {
             match &source {
                 UreqError::Io(error) if is_disconnect(error) => {
