@@ -198,7 +198,7 @@ impl Origin {
             .as_ref()
             .and_then(Self::of_uri)
             .ok_or_else(|| {
-                let message = "the URL is none; it must look like https://host/path";
+                let message = "this is no URL; it must look like https://host/path";
                 Error::Config(Failure::new(provider, message))
             })
     }
