@@ -2,3 +2,6 @@
 
 #[doc = include_str!("../docs/providers.md")]
 pub mod providers {}
+
+#[doc = include_str!("../docs/faults.md")]
+pub mod faults {}
