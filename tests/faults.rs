@@ -36,7 +36,11 @@ fn every_fault_is_what_the_table_says() {
     let acts: Vec<(Case, Protocol)> = cases()
         .into_iter()
         .filter(|case| only.as_deref().is_none_or(|only| case.id == only))
-        .flat_map(|case| case.protocols.iter().map(move |&protocol| (case.clone(), protocol)))
+        .flat_map(|case| {
+            case.protocols
+                .iter()
+                .map(move |&protocol| (case.clone(), protocol))
+        })
         .collect();
     let count = acts.len();
     let acts = Arc::new(Mutex::new(acts.into_iter()));
@@ -45,7 +49,9 @@ fn every_fault_is_what_the_table_says() {
         let (acts, report) = (Arc::clone(&acts), report.clone());
         thread::spawn(move || {
             loop {
-                let Some((case, protocol)) = acts.lock().unwrap().next() else { return };
+                let Some((case, protocol)) = acts.lock().unwrap().next() else {
+                    return;
+                };
                 let name = format!("{} {:?} {protocol}", case.id, case.options);
                 let act = move || play(&case, protocol);
                 let result = std::panic::catch_unwind(|| support::watchdog(WATCHDOG, act));
@@ -58,9 +64,16 @@ fn every_fault_is_what_the_table_says() {
         });
     }
     drop(report);
-    let failures: BTreeMap<_, _> =
-        reports.iter().take(count).filter(|(_, differences)| !differences.is_empty()).collect();
-    assert!(failures.is_empty(), "{} of {count}: {failures:#?}", failures.len());
+    let failures: BTreeMap<_, _> = reports
+        .iter()
+        .take(count)
+        .filter(|(_, differences)| !differences.is_empty())
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {count}: {failures:#?}",
+        failures.len()
+    );
 }
 
 #[test]
@@ -71,7 +84,10 @@ fn the_documentation_has_the_same_table() {
         std::fs::write(file, &table).unwrap();
     }
     let known = std::fs::read_to_string(file).unwrap_or_default();
-    assert!(known == table, "run this test with KERB_STREAM_WRITE=1 to write docs/faults.md anew");
+    assert!(
+        known == table,
+        "run this test with KERB_STREAM_WRITE=1 to write docs/faults.md anew"
+    );
 }
 
 /// Acts one case out, and says what is not as it should be.
@@ -112,7 +128,9 @@ impl Shown {
     fn wait_for(&self, count: usize) -> io::Result<()> {
         let shown = self.count.lock().unwrap();
         let limit = Duration::from_secs(5);
-        let waited = self.changed.wait_timeout_while(shown, limit, |shown| *shown < count);
+        let waited = self
+            .changed
+            .wait_timeout_while(shown, limit, |shown| *shown < count);
         match waited.unwrap().1.timed_out() {
             true => Err(io::ErrorKind::TimedOut.into()),
             false => Ok(()),
@@ -138,7 +156,8 @@ impl Stage {
                 let url = url(&socket);
                 Self::at(url, 0).with(socket)
             }
-            "F02" => Self::at("http://no-such-host.invalid/v1".into(), 0).changed(|c| c.allow_plain_http(true)),
+            "F02" => Self::at("http://no-such-host.invalid/v1".into(), 0)
+                .changed(|c| c.allow_plain_http(true)),
             "F03" => {
                 let socket = socket();
                 socket.listen(0).unwrap();
@@ -146,7 +165,8 @@ impl Stage {
                 let mut stage = Self::at(url(&socket), 0).with(socket);
                 // Fills the queue of connections that nobody accepts.
                 for _ in 0..4 {
-                    let full = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+                    let full =
+                        Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
                     full.set_nonblocking(true).unwrap();
                     let _ = full.connect(&address);
                     stage = stage.with(full);
@@ -165,7 +185,8 @@ impl Stage {
             "F10" => Self::tls(case, Shows::OtherHost, |_| Ok(())),
             "F11" => {
                 let server = Server::start(|connection| {
-                    connection.write("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\nplain HTTP")?;
+                    connection
+                        .write("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\nplain HTTP")?;
                     connection.wait_until_closed();
                     Ok(())
                 });
@@ -180,12 +201,17 @@ impl Stage {
             "F43" => Self::tls(case, Shows::Good, move |stream| {
                 tls::read_request(stream)?;
                 let location = "http://127.0.0.1:1/v1/chat/completions";
-                write!(stream, "HTTP/1.1 307 X\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n")?;
+                write!(
+                    stream,
+                    "HTTP/1.1 307 X\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"
+                )?;
                 stream.flush()
             }),
             "F15" | "F16" => {
                 let answer = match (case.option("status"), case.option("v")) {
-                    (Some(status), _) => Some(format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n")),
+                    (Some(status), _) => {
+                        Some(format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n"))
+                    }
                     (_, Some("close")) => Some(String::new()),
                     _ => None,
                 };
@@ -312,7 +338,10 @@ fn socket() -> Socket {
 }
 
 fn url(socket: &Socket) -> String {
-    format!("http://{}/v1", socket.local_addr().unwrap().as_socket().unwrap())
+    format!(
+        "http://{}/v1",
+        socket.local_addr().unwrap().as_socket().unwrap()
+    )
 }
 
 fn two(shape: Shape) -> String {
@@ -855,13 +884,15 @@ impl Act<'_> {
     }
 
     fn head(&mut self, more: &str) -> io::Result<()> {
-        self.connection.write(format!("HTTP/1.1 200 OK\r\n{EVENTS}{CHUNKED}{more}\r\n"))
+        self.connection
+            .write(format!("HTTP/1.1 200 OK\r\n{EVENTS}{CHUNKED}{more}\r\n"))
     }
 
     fn chunk(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let bytes = bytes.as_ref();
         let size = format!("{:x}\r\n", bytes.len());
-        self.connection.write([size.as_bytes(), bytes, b"\r\n"].concat())
+        self.connection
+            .write([size.as_bytes(), bytes, b"\r\n"].concat())
     }
 
     fn end(&mut self) -> io::Result<bool> {
@@ -895,7 +926,8 @@ impl Act<'_> {
     }
 
     fn good_as(&mut self, headers: &str) -> io::Result<bool> {
-        self.connection.write(format!("HTTP/1.1 200 OK\r\n{headers}{CHUNKED}\r\n"))?;
+        self.connection
+            .write(format!("HTTP/1.1 200 OK\r\n{headers}{CHUNKED}\r\n"))?;
         let body = self.shape.whole(&["Hel", "lo ", "wörld", " 😀"]);
         for event in body.split_inclusive("\n\n") {
             self.chunk(event)?;
@@ -918,8 +950,14 @@ impl Act<'_> {
     }
 
     fn status(&mut self, status: u16, kind: &str, headers: &str) -> io::Result<bool> {
-        let error = self.shape.error_with(status, &format!("synthetic {status}"), kind);
-        self.json(status, &error, &format!("x-request-id: req_fault\r\n{headers}"))
+        let error = self
+            .shape
+            .error_with(status, &format!("synthetic {status}"), kind);
+        self.json(
+            status,
+            &error,
+            &format!("x-request-id: req_fault\r\n{headers}"),
+        )
     }
 
     fn redirect(&mut self, status: u16, location: &str) -> io::Result<bool> {
@@ -952,10 +990,16 @@ impl Act<'_> {
 
 /// The data of each event over several lines, without the blanks behind the colons.
 fn pretty(body: &str) -> String {
-    let line = |line: &str| match line.strip_prefix("data: ").map(serde_json::from_str::<Value>) {
+    let line = |line: &str| match line
+        .strip_prefix("data: ")
+        .map(serde_json::from_str::<Value>)
+    {
         Some(Ok(json)) => {
             let pretty = serde_json::to_string_pretty(&json).unwrap();
-            pretty.lines().map(|line| format!("data:{line}\n")).collect()
+            pretty
+                .lines()
+                .map(|line| format!("data:{line}\n"))
+                .collect()
         }
         _ => format!("{line}\n"),
     };

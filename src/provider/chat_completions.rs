@@ -8,7 +8,7 @@ use super::common::{self, object};
 use super::wire::{First, Indexed, Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat, ToolChoice};
+use crate::config::{ResponseFormat, ToolChoice};
 use crate::error::Error;
 use crate::message::{Message, Said};
 use crate::sse::Event;
@@ -103,7 +103,7 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
         body.insert("response_format".into(), response_format(format));
     }
     if let Some(reasoning) = options.typed("reasoning", &ask.config.reasoning) {
-        body.insert("reasoning_effort".into(), effort(ask, *reasoning)?.into());
+        body.insert("reasoning_effort".into(), common::effort(ask, *reasoning)?.into());
     }
     if options.take("tools").is_some() {
         body.insert("tools".into(), ask.config.tools.iter().map(common::function).collect());
@@ -151,19 +151,6 @@ fn response_format(format: &ResponseFormat) -> Value {
             "json_schema": {"name": name, "schema": schema, "strict": true},
         }),
     }
-}
-
-fn effort(ask: Ask<'_>, reasoning: Reasoning) -> Result<&'static str, Error> {
-    Ok(match reasoning {
-        Reasoning::Off => "none",
-        Reasoning::Minimal => "minimal",
-        Reasoning::Low => "low",
-        Reasoning::Medium => "medium",
-        Reasoning::High => "high",
-        Reasoning::Budget(_) => {
-            return Err(ask.refuse("the option `reasoning` takes a level here, not a budget"));
-        }
-    })
 }
 
 wire! {
@@ -351,7 +338,7 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{GenerationConfig, Tool};
+    use crate::config::{GenerationConfig, Reasoning, Tool};
     use crate::message::{Image, ToolCall};
     use crate::provider::LlmProvider;
     use crate::provider::testing::decoded;

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Tool;
+use super::Ask;
+use crate::config::{Reasoning, Tool};
+use crate::error::Error;
 use crate::message::{Message, ToolCall};
 
 /// An object of those fields that there are.
@@ -52,6 +54,20 @@ pub(super) fn content(message: &Message) -> Value {
         .iter()
         .map(|image| json!({"type": "image_url", "image_url": {"url": image.to_url()}}));
     text.into_iter().chain(images).collect()
+}
+
+/// How hard to think, for protocols of OpenAI's that have a word for it.
+pub(super) fn effort(ask: Ask<'_>, reasoning: Reasoning) -> Result<&'static str, Error> {
+    Ok(match reasoning {
+        Reasoning::Off => "none",
+        Reasoning::Minimal => "minimal",
+        Reasoning::Low => "low",
+        Reasoning::Medium => "medium",
+        Reasoning::High => "high",
+        Reasoning::Budget(_) => {
+            return Err(ask.refuse("the option `reasoning` takes a level here, not a budget"));
+        }
+    })
 }
 
 /// A part that is text.

@@ -61,23 +61,30 @@ impl Repeat {
             rest = rest.strip_prefix(self.data.get(known..hole.place.start)?)?;
             let (value, behind) = Raw::split(rest)?;
             if hole.is_text {
-                text = Some(value).filter(|text| text.literal().is_some_and(|text| !text.is_empty()));
+                text =
+                    Some(value).filter(|text| text.literal().is_some_and(|text| !text.is_empty()));
             }
             (rest, known) = (behind, hole.place.end);
         }
-        text.filter(|_| rest == self.data.get(known..).unwrap_or_default() && event.name == self.name)
+        text.filter(|_| {
+            rest == self.data.get(known..).unwrap_or_default() && event.name == self.name
+        })
     }
 
     /// `text` is where the string stands in memory, which tells where in the event it stands.
     fn remember(&mut self, event: &Event<'_>, text: Range<usize>) {
         let start = event.data.as_ptr() as usize;
-        let (Some(from), Some(to)) = (text.start.checked_sub(start), text.end.checked_sub(start)) else {
+        let (Some(from), Some(to)) = (text.start.checked_sub(start), text.end.checked_sub(start))
+        else {
             return;
         };
         if to > event.data.len() {
             return;
         }
-        self.holes.push(Hole { place: from..to, is_text: true });
+        self.holes.push(Hole {
+            place: from..to,
+            is_text: true,
+        });
         // The quotes make them keys: in a string they would be escaped.
         for key in PASSED_OVER {
             if let Some(at) = memmem::find(event.data.as_bytes(), key.as_bytes())
@@ -85,7 +92,10 @@ impl Repeat {
                 && let Some((_, behind)) = Raw::split(rest)
             {
                 let place = at + key.len()..event.data.len() - behind.len();
-                self.holes.push(Hole { place, is_text: false });
+                self.holes.push(Hole {
+                    place,
+                    is_text: false,
+                });
             }
         }
         self.holes.sort_by_key(|hole| hole.place.start);

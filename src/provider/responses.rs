@@ -49,9 +49,9 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
     if let Some(format) = options.typed("response_format", &config.response_format) {
         body.insert("text".into(), json!({"format": text_format(format)}));
     }
-    if let Some(reasoning) = options.typed("reasoning", &config.reasoning) {
-        body.insert("reasoning".into(), effort(ask, *reasoning)?);
-        if *reasoning != Reasoning::Off {
+    if let Some(&how) = options.typed("reasoning", &config.reasoning) {
+        body.insert("reasoning".into(), reasoning(ask, how)?);
+        if how != Reasoning::Off {
             // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked. Models
             // that do not reason refuse to be, so it is asked only along with reasoning.
             include.push("reasoning.encrypted_content");
@@ -173,19 +173,13 @@ fn text_format(format: &ResponseFormat) -> Value {
     }
 }
 
-fn effort(ask: Ask<'_>, reasoning: Reasoning) -> Result<Value, Error> {
-    let effort = match reasoning {
-        Reasoning::Off => return Ok(json!({"effort": "none"})),
-        Reasoning::Minimal => "minimal",
-        Reasoning::Low => "low",
-        Reasoning::Medium => "medium",
-        Reasoning::High => "high",
-        Reasoning::Budget(_) => {
-            return Err(ask.refuse("the option `reasoning` takes a level here, not a budget"));
-        }
-    };
-    // Nobody sees OpenAI's models reason without asking for a summary.
-    Ok(json!({"effort": effort, "summary": "auto"}))
+fn reasoning(ask: Ask<'_>, reasoning: Reasoning) -> Result<Value, Error> {
+    let effort = common::effort(ask, reasoning)?;
+    Ok(match reasoning {
+        Reasoning::Off => json!({"effort": effort}),
+        // Nobody sees OpenAI's models reason without asking for a summary.
+        _ => json!({"effort": effort, "summary": "auto"}),
+    })
 }
 
 /// Not strict: strict tools, the default of this protocol, take only schemas written for it.

@@ -119,8 +119,14 @@ impl Case {
 
     /// The value of one of the [options](Self::options).
     pub(crate) fn option(&self, name: &str) -> Option<&'static str> {
-        let pairs = self.options.split(',').filter_map(|pair| pair.split_once('='));
-        pairs.filter(|(known, _)| *known == name).map(|(_, value)| value).next()
+        let pairs = self
+            .options
+            .split(',')
+            .filter_map(|pair| pair.split_once('='));
+        pairs
+            .filter(|(known, _)| *known == name)
+            .map(|(_, value)| value)
+            .next()
     }
 
     /// The path before that of the protocol, as the fault server takes it.
@@ -153,10 +159,20 @@ impl Case {
                 differences.push(what);
             }
         };
-        check(seen.text == self.text, format!("text {:?}, not {:?}", seen.text, self.text));
+        check(
+            seen.text == self.text,
+            format!("text {:?}, not {:?}", seen.text, self.text),
+        );
         let folded = &seen.response.content;
-        check(*folded == seen.text, format!("the response has the text {folded:?}"));
-        let told = seen.error.as_ref().map(|error| format!("{error:#}")).unwrap_or_default();
+        check(
+            *folded == seen.text,
+            format!("the response has the text {folded:?}"),
+        );
+        let told = seen
+            .error
+            .as_ref()
+            .map(|error| format!("{error:#}"))
+            .unwrap_or_default();
         let kind = seen.error().map(Error::kind);
         match self.error {
             None => check(seen.error.is_none(), format!("it fails: {kind:?} {told}")),
@@ -166,16 +182,28 @@ impl Case {
             ),
         }
         let debug = format!("{:?} {:?}", seen.error, seen.response);
-        check(!told.contains(KEY) && !debug.contains(KEY), format!("the key is shown: {told}"));
-        check(!told.chars().any(char::is_control), format!("control characters: {told:?}"));
-        check(told.len() < 2000, format!("a message of {} bytes", told.len()));
+        check(
+            !told.contains(KEY) && !debug.contains(KEY),
+            format!("the key is shown: {told}"),
+        );
+        check(
+            !told.chars().any(char::is_control),
+            format!("control characters: {told:?}"),
+        );
+        check(
+            told.len() < 2000,
+            format!("a message of {} bytes", told.len()),
+        );
         check(
             requests == self.requests,
             format!("{requests} requests, not {}", self.requests),
         );
         check(
             seen.time >= self.at_least && seen.time <= self.at_most,
-            format!("it took {:?}, not {:?} to {:?}", seen.time, self.at_least, self.at_most),
+            format!(
+                "it took {:?}, not {:?} to {:?}",
+                seen.time, self.at_least, self.at_most
+            ),
         );
         if let Some((what, holds)) = self.also {
             check(holds(seen), format!("not so: {what}"));
@@ -239,7 +267,11 @@ pub(crate) fn table() -> String {
          “requests” is one request. The text in quotes is a part of the error's message (`{:#}`).\n",
     );
     for (part, cases) in parts() {
-        write!(table, "\n## {part}\n\n| | What happens | What a caller sees |\n|---|---|---|\n").unwrap();
+        write!(
+            table,
+            "\n## {part}\n\n| | What happens | What a caller sees |\n|---|---|---|\n"
+        )
+        .unwrap();
         for case in cases {
             table += &case.row();
         }
