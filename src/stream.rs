@@ -532,7 +532,9 @@ impl Answer {
             // Gemini streams so when a proxy has dropped `alt=sse`.
             queue.extend(list.into_iter().map(|event| event.get().to_owned()));
         }
-        if self.events.count == 0 && !stray.is_empty() {
+        // A stream that was cut in its first line may end within a field's name.
+        let is_field = ["data", "event", "id", "retry"].iter().any(|name| name.starts_with(stray));
+        if self.events.count == 0 && !is_field {
             self.no_stream = Some(self.events.excerpt(stray));
         }
         self.queue = queue.into_iter();
