@@ -222,7 +222,13 @@ impl Case {
             (Some(_), false) => "",
         };
         if let Some((kind, says)) = self.error {
-            write!(row, "`{kind:?}`: “…{says}…”").unwrap();
+            write!(row, "`{kind:?}`, `…{says}…`").unwrap();
+        }
+        let few = 1 < self.protocols.len() && self.protocols.len() < Protocol::ALL.len();
+        let alone = self.protocols.len() == 1 && self.protocols != OPENAI;
+        if few || alone {
+            let names: Vec<_> = self.protocols.iter().map(|protocol| protocol.name()).collect();
+            write!(row, " ({})", names.join(", ")).unwrap();
         }
         if self.requests > 1 {
             write!(row, " ({} requests)", self.requests).unwrap();
@@ -263,8 +269,9 @@ pub(crate) fn see(config: GenerationConfig, prompt: &str, mut shown: impl FnMut(
 pub(crate) fn table() -> String {
     let mut table = String::from(
         "# What can go wrong, and what a caller sees\n\n\
-         Every row is a test: a server in the test process does it to this crate. A row without the word\n\
-         “requests” is one request. The text in quotes is a part of the error's message (`{:#}`).\n",
+         Every row is a test: a server in the test process does it to this crate, in every protocol in which\n\
+         it makes a difference. Errors are given by their kind and a part of their message (`{:#}`). Unless\n\
+         it says otherwise, the server sees one request.\n",
     );
     for (part, cases) in parts() {
         write!(
@@ -333,7 +340,7 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 fails("F10", "The certificate of another host", Network, "is for another host").on(OPENAI),
                 fails("F11", "Plain HTTP on the port for TLS", Network, "does not speak TLS").on(OPENAI),
                 fails("F12", "The TLS handshake is never answered", Timeout, "connect_timeout").on(OPENAI).set(short_connect).takes(250, 2_000),
-                fails("F13", "TLS: the connection is cut without a goodbye", Incomplete, "").after(TWO).on(OPENAI),
+                fails("F13", "TLS: the connection is cut without a goodbye", Incomplete, "before the answer did").after(TWO).on(OPENAI),
                 fails("F15", "The proxy wants another password", Network, "wants another user and password").with("status=407").on(OPENAI),
                 fails("F15", "The proxy refuses the target", Network, "refuses to connect to").with("status=403").on(OPENAI),
                 fails("F16", "The proxy says nothing", Timeout, "connect_timeout").with("v=hang").on(OPENAI).set(short_connect).takes(250, 2_000),
