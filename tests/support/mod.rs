@@ -11,6 +11,7 @@ use std::time::Duration;
 #[path = "../../examples/demo/mod.rs"]
 pub(crate) mod demo;
 
+pub(crate) mod bytes;
 pub(crate) mod faults;
 pub(crate) mod shapes;
 pub(crate) mod tls;

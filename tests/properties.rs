@@ -1,0 +1,137 @@
+//! Whatever bytes come, in whatever pieces: no panic, the same result, and no more memory than the
+//! limits allow.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use kerb_stream::Protocol;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use support::bytes::{MAX_EVENT, MAX_RESPONSE, WORDS, decode, seeds};
+
+fn protocols() -> impl Strategy<Value = Protocol> {
+    prop::sample::select(Protocol::ALL)
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    vec(1_usize..40, 0..6)
+}
+
+/// A change to a stream: where (of 65,536), how long, and what.
+type Change = (u8, u16, u16, u8);
+
+fn changed(protocol: Protocol, seed: usize, changes: &[Change]) -> Vec<u8> {
+    let seeds = seeds(protocol);
+    let mut bytes = seeds[seed % seeds.len()].clone().into_bytes();
+    for &(kind, at, length, what) in changes {
+        let at = bytes.len() * usize::from(at) / 65_536;
+        let end = bytes.len().min(at + usize::from(length) % 64);
+        match kind % 5 {
+            0 if at < bytes.len() => bytes[at] ^= 1 << (what % 8),
+            1 => drop(bytes.drain(at..end)),
+            2 => drop(bytes.splice(at..at, WORDS[usize::from(what) % WORDS.len()].bytes())),
+            3 => {
+                let piece = bytes[at..end].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            _ => {
+                let other = seeds[usize::from(what) % seeds.len()].as_bytes();
+                let from = other.len() * usize::from(length) / 65_536;
+                bytes.splice(at..at, other[from..].iter().copied().take(200));
+            }
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 400, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn any_bytes_in_any_pieces(protocol in protocols(), bytes in vec(any::<u8>(), 0..400), sizes in sizes()) {
+        prop_assert_eq!(decode(protocol, &bytes, &[]), decode(protocol, &bytes, &sizes));
+    }
+
+    #[test]
+    fn any_words_in_any_pieces(
+        protocol in protocols(),
+        words in vec(prop::sample::select(WORDS), 0..60),
+        sizes in sizes(),
+    ) {
+        let bytes = words.concat();
+        prop_assert_eq!(decode(protocol, bytes.as_bytes(), &[]), decode(protocol, bytes.as_bytes(), &sizes));
+    }
+
+    #[test]
+    fn damaged_streams_in_any_pieces(
+        protocol in protocols(),
+        seed in any::<usize>(),
+        changes in vec(any::<Change>(), 1..12),
+        sizes in sizes(),
+    ) {
+        let bytes = changed(protocol, seed, &changes);
+        let whole = decode(protocol, &bytes, &[]);
+        prop_assert_eq!(&whole, &decode(protocol, &bytes, &sizes));
+        prop_assert_eq!(&whole, &decode(protocol, &bytes, &[1]));
+    }
+}
+
+/// What grows without end meets a limit, whichever way it grows.
+#[test]
+fn everything_that_a_server_can_grow_has_a_limit() {
+    for &protocol in Protocol::ALL {
+        let shape = support::shapes::Shape(protocol);
+        let many = 4 * MAX_RESPONSE;
+        let calls = |n: u64| (0..n).map(|i| shape.call(i, &["{}"]).replace("\"t\"", &format!("\"t{i}\"")));
+        for (grows, bytes, says) in [
+            ("a line", format!("data: {}", "x".repeat(2 * MAX_EVENT)), Some("max_event_bytes")),
+            ("an event", "data: x\n".repeat(MAX_EVENT), Some("max_event_bytes")),
+            ("a comment", format!(":{}\n", "x".repeat(many)), None),
+            ("comments", ": x\n".repeat(many), None),
+            ("stray lines", "stray\n".repeat(many), None),
+            ("text", shape.text("0123456789abcdef").repeat(many / 8), Some("max_response_bytes")),
+            ("reasoning", shape.reasoning("0123456789abcdef").repeat(many / 8), Some("max_response_bytes")),
+            ("calls", calls(20).collect(), Some("max_tool_calls")),
+        ] {
+            let error = decode(protocol, bytes.as_bytes(), &[]).error.unwrap();
+            let fits = says.is_none_or(|says| error.contains(says));
+            assert!(fits, "{grows}, {protocol}: {error}");
+        }
+    }
+}
+
+/// For `KERB_STREAM_FUZZ` seconds a protocol; `fuzz/` does it with an eye on what is reached.
+#[test]
+fn damaged_streams_for_as_long_as_is_asked_for() {
+    let Ok(seconds) = std::env::var("KERB_STREAM_FUZZ") else { return };
+    let time = Duration::from_secs_f64(seconds.parse().unwrap());
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    for &protocol in Protocol::ALL {
+        let started = Instant::now();
+        let mut runs = 0_u64;
+        while started.elapsed() < time {
+            let changes: Vec<Change> = (0..1 + next() % 12)
+                .map(|_| {
+                    let [a, b, c, d, e, f, ..] = next().to_le_bytes();
+                    (a, u16::from_le_bytes([b, c]), u16::from_le_bytes([d, e]), f)
+                })
+                .collect();
+            let bytes = changed(protocol, next() as usize, &changes);
+            let sizes = [1 + next() as usize % 40, 1 + next() as usize % 9];
+            let (whole, cut) = (decode(protocol, &bytes, &[]), decode(protocol, &bytes, &sizes));
+            assert_eq!(whole, cut, "{:?}", String::from_utf8_lossy(&bytes));
+            runs += 1;
+        }
+        println!("{protocol}: {runs} streams in {:?}", started.elapsed());
+    }
+}
