@@ -748,8 +748,12 @@ fn nobody_at_home_is_said_with_host_and_port() {
         let proxied = config().proxy(Proxy::Url(format!("http://user:hunter2@{address}")));
         for url in ["http://127.0.0.1:1/v1", "https://api.example/v1"] {
             let error = send(url.to_owned(), &proxied);
-            let expected =
-                format!("local: the proxy {address} refused the connection; is it running?");
+            let expected = match url.starts_with("https") && cfg!(not(feature = "rustls")) {
+                true => "local: https needs the crate's feature `rustls`".to_owned(),
+                false => {
+                    format!("local: the proxy {address} refused the connection; is it running?")
+                }
+            };
             assert_eq!(error.to_string(), expected);
         }
     });
