@@ -533,7 +533,9 @@ impl Answer {
             queue.extend(list.into_iter().map(|event| event.get().to_owned()));
         }
         // A stream that was cut in its first line may end within a field's name.
-        let is_field = ["data", "event", "id", "retry"].iter().any(|name| name.starts_with(stray));
+        let is_field = ["data", "event", "id", "retry"]
+            .iter()
+            .any(|name| name.starts_with(stray));
         if self.events.count == 0 && !is_field {
             self.no_stream = Some(self.events.excerpt(stray));
         }
@@ -604,6 +606,8 @@ struct Events {
 impl Events {
     fn read(&mut self, frame: Frame<'_>) -> Result<(), Error> {
         let event = match frame {
+            // Nearly all; the rest is looked at more closely.
+            Frame::Event(event) if event.data.starts_with('{') => event,
             Frame::Event(event) if event.data.trim().is_empty() => return Ok(()),
             Frame::Event(event) if is_end_marker(event.data) => return self.end(),
             Frame::Event(event) => event,

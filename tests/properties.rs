@@ -86,15 +86,37 @@ fn everything_that_a_server_can_grow_has_a_limit() {
     for &protocol in Protocol::ALL {
         let shape = support::shapes::Shape(protocol);
         let many = 4 * MAX_RESPONSE;
-        let calls = |n: u64| (0..n).map(|i| shape.call(i, &["{}"]).replace("\"t\"", &format!("\"t{i}\"")));
+        let calls = |n: u64| {
+            (0..n).map(|i| {
+                shape
+                    .call(i, &["{}"])
+                    .replace("\"t\"", &format!("\"t{i}\""))
+            })
+        };
         for (grows, bytes, says) in [
-            ("a line", format!("data: {}", "x".repeat(2 * MAX_EVENT)), Some("max_event_bytes")),
-            ("an event", "data: x\n".repeat(MAX_EVENT), Some("max_event_bytes")),
+            (
+                "a line",
+                format!("data: {}", "x".repeat(2 * MAX_EVENT)),
+                Some("max_event_bytes"),
+            ),
+            (
+                "an event",
+                "data: x\n".repeat(MAX_EVENT),
+                Some("max_event_bytes"),
+            ),
             ("a comment", format!(":{}\n", "x".repeat(many)), None),
             ("comments", ": x\n".repeat(many), None),
             ("stray lines", "stray\n".repeat(many), None),
-            ("text", shape.text("0123456789abcdef").repeat(many / 8), Some("max_response_bytes")),
-            ("reasoning", shape.reasoning("0123456789abcdef").repeat(many / 8), Some("max_response_bytes")),
+            (
+                "text",
+                shape.text("0123456789abcdef").repeat(many / 8),
+                Some("max_response_bytes"),
+            ),
+            (
+                "reasoning",
+                shape.reasoning("0123456789abcdef").repeat(many / 8),
+                Some("max_response_bytes"),
+            ),
             ("calls", calls(20).collect(), Some("max_tool_calls")),
         ] {
             let error = decode(protocol, bytes.as_bytes(), &[]).error.unwrap();
@@ -107,7 +129,9 @@ fn everything_that_a_server_can_grow_has_a_limit() {
 /// For `KERB_STREAM_FUZZ` seconds a protocol; `fuzz/` does it with an eye on what is reached.
 #[test]
 fn damaged_streams_for_as_long_as_is_asked_for() {
-    let Ok(seconds) = std::env::var("KERB_STREAM_FUZZ") else { return };
+    let Ok(seconds) = std::env::var("KERB_STREAM_FUZZ") else {
+        return;
+    };
     let time = Duration::from_secs_f64(seconds.parse().unwrap());
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
@@ -128,7 +152,10 @@ fn damaged_streams_for_as_long_as_is_asked_for() {
                 .collect();
             let bytes = changed(protocol, next() as usize, &changes);
             let sizes = [1 + next() as usize % 40, 1 + next() as usize % 9];
-            let (whole, cut) = (decode(protocol, &bytes, &[]), decode(protocol, &bytes, &sizes));
+            let (whole, cut) = (
+                decode(protocol, &bytes, &[]),
+                decode(protocol, &bytes, &sizes),
+            );
             assert_eq!(whole, cut, "{:?}", String::from_utf8_lossy(&bytes));
             runs += 1;
         }

@@ -1,5 +1,6 @@
 //! What decoders write into: one chunk at a time, and what has to be remembered from event to event.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -87,7 +88,7 @@ impl Output {
         if text.literal().is_none_or(str::is_empty) {
             return;
         }
-        self.did = match self.did {
+        self.did = match &self.did {
             Did::Nothing => Did::Text(text.place()),
             Did::Text(_) | Did::Other => Did::Other,
         };
@@ -157,7 +158,7 @@ impl Output {
             call.id = Some(id.clone().into_owned());
             delta.id = Some(id.into_owned());
         }
-        delta.name = name.map(std::borrow::Cow::into_owned);
+        delta.name = name.map(Cow::into_owned);
         match arguments.literal() {
             Some(_) => append(arguments, &mut self.halves.arguments, &mut delta.arguments),
             None => delta.arguments.push_str(arguments.json()),
@@ -295,20 +296,24 @@ fn append(string: Raw<'_>, half: &mut Option<u16>, text: &mut String) {
     };
     if half.is_none() {
         if memchr::memchr(b'\\', literal.as_bytes()).is_none() {
-            return text.push_str(literal);
+            return join(text, Cow::Borrowed(literal));
         }
-        if let Ok(unescaped) = serde_json::from_str::<String>(string.json()) {
-            if text.is_empty() {
-                *text = unescaped;
-            } else {
-                text.push_str(&unescaped);
-            }
-            return;
+        if let Ok(unescaped) = serde_json::from_str(string.json()) {
+            return join(text, Cow::Owned(unescaped));
         }
     }
     let mut units: Vec<u16> = half.take().into_iter().chain(utf16(literal)).collect();
     *half = units.pop_if(|last| (0xd800..0xdc00).contains(last));
     text.extend(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
+}
+
+/// Appends without a copy more than it takes, and without room for more: a chunk has one text, as a rule.
+fn join(text: &mut String, more: Cow<'_, str>) {
+    if text.is_empty() {
+        *text = more.into_owned();
+    } else {
+        text.push_str(&more);
+    }
 }
 
 /// The UTF-16 code units of a JSON string literal that is known to be well-formed.

@@ -26,8 +26,9 @@ impl<'a> Raw<'a> {
     /// Splits text behind the JSON value that it begins with.
     pub(crate) fn split(json: &'a str) -> Option<(Self, &'a str)> {
         let mut values = serde_json::Deserializer::from_str(json).into_iter();
-        let value = values.next()?.ok()?;
-        Some((value, json.get(values.byte_offset()..)?))
+        let IgnoredAny = values.next()?.ok()?;
+        let (value, rest) = json.split_at_checked(values.byte_offset())?;
+        Some((Self(value), rest))
     }
 
     /// Where the value stands in memory.

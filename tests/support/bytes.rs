@@ -48,7 +48,10 @@ pub(crate) fn decode(protocol: Protocol, bytes: &[u8], sizes: &[usize]) -> Seen 
             Err(failure) => {
                 assert!(Error::of(&failure).is_some());
                 let text = format!("{failure:#}");
-                assert!(!text.chars().any(char::is_control) && text.len() < 4000, "{text:?}");
+                assert!(
+                    !text.chars().any(char::is_control) && text.len() < 4000,
+                    "{text:?}"
+                );
                 error = Some(without_time(&text));
             }
         }
@@ -68,7 +71,11 @@ pub(crate) fn decode(protocol: Protocol, bytes: &[u8], sizes: &[usize]) -> Seen 
     let text: String = chunks.iter().map(|chunk| chunk.content.as_str()).collect();
     // A chunk that is too much is folded, and not handed out.
     assert!(response.content.starts_with(&text) && (error.is_some() || response.content == text));
-    Seen { chunks, error, response }
+    Seen {
+        chunks,
+        error,
+        response,
+    }
 }
 
 /// How long it took is another thing each time.
@@ -115,14 +122,48 @@ pub(crate) fn seeds(protocol: Protocol) -> Vec<String> {
             + &shape.ending(),
         shape.start() + &shape.text("a") + &shape.event("error", &error),
         shape.unstreamed().to_string(),
-        format!("\u{feff}: ping\n\nretry: 1\nid: 2\n{}error: {error}\n\n", shape.text("x")),
+        format!(
+            "\u{feff}: ping\n\nretry: 1\nid: 2\n{}error: {error}\n\n",
+            shape.text("x")
+        ),
     ]
 }
 
 /// Pieces to put in anywhere.
 pub(crate) const WORDS: &[&str] = &[
-    "data: ", "data:", "event: ", "\n", "\r", "\r\n", "\n\n", ":", "error: {}", "[DONE]", "null", "{", "}", "[", "]",
-    "\"", "\\", "\\ud83d", "\\ude00", "\\u0000", "1e999", "-1", "4000000000", "\u{feff}", "\u{0}", "\"error\":",
-    "\"error\":{\"message\":\"x\"}", "\"index\":", "\"id\":\"\"", "\"finish_reason\":\"stop\"", "\"type\":", "\"delta\":",
-    "\"content\":[", "\"usage\":", "\"tool_calls\":[{}]",
+    "data: ",
+    "data:",
+    "event: ",
+    "\n",
+    "\r",
+    "\r\n",
+    "\n\n",
+    ":",
+    "error: {}",
+    "[DONE]",
+    "null",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "\\",
+    "\\ud83d",
+    "\\ude00",
+    "\\u0000",
+    "1e999",
+    "-1",
+    "4000000000",
+    "\u{feff}",
+    "\u{0}",
+    "\"error\":",
+    "\"error\":{\"message\":\"x\"}",
+    "\"index\":",
+    "\"id\":\"\"",
+    "\"finish_reason\":\"stop\"",
+    "\"type\":",
+    "\"delta\":",
+    "\"content\":[",
+    "\"usage\":",
+    "\"tool_calls\":[{}]",
 ];
