@@ -19,7 +19,7 @@ pub(super) const WIRE: Wire = Wire {
     auth: ("x-goog-api-key", ""),
     headers: &[],
     body,
-    decoder: || Box::new(GenerateContent),
+    decoder: || Box::<GenerateContent>::default(),
 };
 
 fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
@@ -216,6 +216,14 @@ wire! {
         partial_args = "partialArgs": Raw<'a>,
         will_continue = "willContinue": Raw<'a>,
     }
+    /// One argument, or a piece of one that is a string.
+    struct PartialArg {
+        path = "jsonPath": Raw<'a>,
+        string = "stringValue": Raw<'a>,
+        number = "numberValue": Raw<'a>,
+        boolean = "boolValue": Raw<'a>,
+        will_continue = "willContinue": Raw<'a>,
+    }
     struct Feedback {
         block_reason = "blockReason": Raw<'a>,
     }
@@ -235,7 +243,11 @@ impl Indexed for Candidate<'_> {
     }
 }
 
-struct GenerateContent;
+#[derive(Default)]
+struct GenerateContent {
+    /// The arguments of the call that is being written.
+    arguments: Option<Arguments>,
+}
 
 impl Decoder for GenerateContent {
     fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
@@ -243,7 +255,7 @@ impl Decoder for GenerateContent {
             serde_json::from_str(event.data)?;
         out.model(model);
         for part in candidate.content.parts.parse::<Vec<Raw<'_>>>() {
-            decode_part(part, out)?;
+            self.decode_part(part, out);
         }
         if let Some(word) = candidate.finish_reason.str() {
             out.finish(finish_reason(&word), &word);
@@ -266,42 +278,161 @@ impl Decoder for GenerateContent {
     }
 }
 
-fn decode_part(json: Raw<'_>, out: &mut Output) -> serde_json::Result<()> {
-    let Part { text, thought, signature, call } = json.parse();
-    let thought = thought.json() == "true";
-    if call.is_some() {
-        decode_call(call, out)?;
-    } else if thought {
-        out.reasoning(text);
-    } else {
-        out.text(text);
-    }
-    // Gemini wants to see again, in its place, what it signed, and what is neither text nor a call: the
-    // code that it ran, its pictures.
-    let is_answer = call.is_some() || (!thought && text.literal().is_some_and(|t| !t.is_empty()));
-    if is_answer && signature.is_some() {
-        out.extra(signature.parse(), signature.json().len());
-    } else if !is_answer && (signature.is_some() || !(thought || text.is_some())) {
-        let part: Map<String, Value> = json.parse();
-        if !part.is_empty() {
-            out.opaque(part.into(), json.json().len());
+impl GenerateContent {
+    fn decode_part(&mut self, json: Raw<'_>, out: &mut Output) {
+        let Part { text, thought, signature, call } = json.parse();
+        let thought = thought.json() == "true";
+        if call.is_some() {
+            self.decode_call(call, out);
+        } else if thought {
+            out.reasoning(text);
+        } else {
+            out.text(text);
+        }
+        // Gemini wants to see again, in its place, what it signed, and what is neither text nor a call:
+        // the code that it ran, its pictures.
+        let is_answer = call.is_some() || (!thought && text.literal().is_some_and(|t| !t.is_empty()));
+        if is_answer && signature.is_some() {
+            out.extra(signature.parse(), signature.json().len());
+        } else if !is_answer && (signature.is_some() || !(thought || text.is_some())) {
+            let part: Map<String, Value> = json.parse();
+            if !part.is_empty() {
+                out.opaque(part.into(), json.json().len());
+            }
         }
     }
-    Ok(())
+
+    /// A call comes whole, and one without arguments has none. Vertex can be asked for pieces of it: a
+    /// name, the values of the arguments one by one, and at the end a call with nothing in it.
+    fn decode_call(&mut self, json: Raw<'_>, out: &mut Output) {
+        let Call { id, name, args, partial_args, will_continue } = json.parse();
+        if args.is_some() {
+            self.arguments = None;
+            return out.tool_call(Raw::default(), id, name, args);
+        }
+        let mut text = String::new();
+        if name.is_some() {
+            // What is cut from here on is no JSON, and so not taken for a call without arguments.
+            text.push('{');
+            self.arguments = Some(Arguments::default());
+        }
+        let Some(arguments) = &mut self.arguments else { return };
+        for argument in partial_args.parse::<Vec<PartialArg<'_>>>() {
+            arguments.write(&argument, &mut text);
+        }
+        if will_continue.json() != "true" {
+            arguments.go_to(Vec::new(), &mut text);
+            text.push('}');
+            self.arguments = None;
+        }
+        let text = Value::from(text).to_string();
+        let text = serde_json::from_str(&text).unwrap_or_default();
+        out.tool_call(Raw::default(), id, name, text);
+    }
 }
 
-/// A call comes whole, and one without arguments has none. Vertex can be asked for pieces, which are not
-/// JSON when they are joined: they are handed out as they come, so that none is lost.
-fn decode_call(json: Raw<'_>, out: &mut Output) -> serde_json::Result<()> {
-    let Call { id, name, args, partial_args, will_continue } = json.parse();
-    let is_whole = name.is_some() && will_continue.json() != "true";
-    let arguments = match [args, partial_args].into_iter().find(|arguments| arguments.is_some()) {
-        Some(arguments) => arguments,
-        None if is_whole => serde_json::from_str("{}")?,
-        None => Raw::default(),
-    };
-    out.tool_call(Raw::default(), id, name, arguments);
-    Ok(())
+/// Puts arguments that come one by one, each with its path, together as JSON text. The model writes them
+/// in the order of that text, so that what has to be closed and opened follows from two paths.
+#[derive(Default)]
+struct Arguments {
+    /// The way to the latest value.
+    path: Vec<Step>,
+    /// The latest value is a string, which may grow.
+    in_string: bool,
+}
+
+#[derive(PartialEq)]
+enum Step {
+    /// As a JSON string.
+    Name(String),
+    Index(u64),
+}
+
+impl Arguments {
+    fn write(&mut self, argument: &PartialArg<'_>, text: &mut String) {
+        let path = steps(&argument.path.str().unwrap_or_default());
+        let grows = self.in_string && path == self.path;
+        let value = [argument.string, argument.number, argument.boolean];
+        let value = value.into_iter().find(|value| value.is_some());
+        if let Some(literal) = argument.string.literal() {
+            if !grows {
+                self.go_to(path, text);
+                text.push('"');
+            }
+            self.in_string = true;
+            text.push_str(literal);
+        } else if !grows && (value.is_some() || argument.will_continue.json() != "true") {
+            self.go_to(path, text);
+            // `nullValue` has no value, or one that says so.
+            text.push_str(value.map_or("null", Raw::json));
+        }
+    }
+
+    /// Closes what the way to the next value leaves, and opens what it enters.
+    fn go_to(&mut self, path: Vec<Step>, text: &mut String) {
+        if std::mem::take(&mut self.in_string) {
+            text.push('"');
+        }
+        let shared = self.path.iter().zip(&path).take_while(|(old, new)| old == new).count();
+        // Where the two ways part, the object or list stays open; what is deeper does not.
+        let left = self.path.iter().skip(shared + 1).rev();
+        text.extend(left.map(|step| step.brackets().1));
+        if !self.path.is_empty() && !path.is_empty() {
+            text.push(',');
+        }
+        for (depth, step) in path.iter().enumerate().skip(shared) {
+            if depth > shared {
+                text.push(step.brackets().0);
+            }
+            if let Step::Name(name) = step {
+                text.push_str(name);
+                text.push(':');
+            }
+        }
+        self.path = path;
+    }
+}
+
+impl Step {
+    fn name(name: &str) -> Self {
+        Self::Name(Value::from(name).to_string())
+    }
+
+    /// Those of the object or list that it leads into.
+    fn brackets(&self) -> (char, char) {
+        match self {
+            Self::Name(_) => ('{', '}'),
+            Self::Index(_) => ('[', ']'),
+        }
+    }
+}
+
+/// The steps of a path such as `$.a.b[0]` or `$['a b']`: RFC 9535, as far as it names one place.
+fn steps(path: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut rest = path.trim_start_matches('$');
+    while !rest.is_empty() {
+        let step;
+        (step, rest) = if let Some(inside) = rest.strip_prefix('[') {
+            let end = if inside.starts_with(['\'', '"']) { ["']", "\"]"].as_slice() } else { &["]"] };
+            let (inside, after) = end
+                .iter()
+                .find_map(|end| inside.split_once(end))
+                .unwrap_or((inside, ""));
+            let step = match inside.parse() {
+                Ok(index) => Step::Index(index),
+                Err(_) => Step::name(inside.trim_matches(['\'', '"'])),
+            };
+            (step, after)
+        } else {
+            let name = rest.strip_prefix('.').unwrap_or(rest);
+            let end = name.find(['.', '[']).unwrap_or(name.len());
+            let (name, after) = name.split_at(end);
+            (Step::name(name), after)
+        };
+        steps.push(step);
+    }
+    steps
 }
 
 fn finish_reason(word: &str) -> FinishReason {
@@ -563,21 +694,50 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_arguments_are_neither_lost_nor_passed_off_as_none() {
-        let part = |call: &str| {
-            format!(r#"{{"candidates": [{{"content": {{"parts": [{{"functionCall": {call}}}]}}}}]}}"#)
+    fn pieces_of_arguments_are_put_together() {
+        let part = |call: &Value| {
+            json!({"candidates": [{"content": {"parts": [{"functionCall": call}]}}]}).to_string()
         };
-        let events = [
-            r#"{"name": "look", "willContinue": true}"#,
-            r#"{"partialArgs": [{"jsonPath": "$.at", "stringValue": "s"}], "willContinue": true}"#,
-            r#"{"partialArgs": [{"jsonPath": "$.at", "stringValue": "ky"}]}"#,
-            "{}",
+        let arguments = |calls: &[Value]| {
+            let events: Vec<_> = calls.iter().map(part).collect();
+            let events: Vec<_> = events.iter().map(String::as_str).collect();
+            let calls = decoded(&events).0.tool_calls;
+            calls.into_iter().map(|call| call.arguments).collect::<Vec<_>>()
+        };
+        let begin = || json!({"name": "look", "willContinue": true});
+        let more = |pieces: Value| json!({"partialArgs": pieces, "willContinue": true});
+        let string = |path: &str, text: &str| json!({"jsonPath": path, "stringValue": text});
+        let end = || json!({});
+
+        // As Vertex sends them, two calls after each other; the second one is cut.
+        let boston = [begin(), more(json!([string("$.at", "Bos")])), more(json!([string("$.at", "ton")])), end()];
+        assert_eq!(arguments(&boston), [r#"{"at":"Boston"}"#]);
+        let cut = [boston.as_slice(), &[begin(), more(json!([string("$.at", "San ")]))]].concat();
+        assert_eq!(arguments(&cut), [r#"{"at":"Boston"}"#, r#"{"at":"San "#]);
+        assert_eq!(arguments(&[begin()]), ["{"]);
+        assert_eq!(arguments(&[begin(), end(), begin(), end()]), ["{}", "{}"]);
+        assert_eq!(arguments(&[end(), json!({"name": "look"}), end()]), ["{}"]);
+
+        let nested = [
+            begin(),
+            more(json!([
+                {"jsonPath": "$.n", "numberValue": -1.5}, {"jsonPath": "$.yes", "boolValue": false},
+                {"jsonPath": "$.none", "nullValue": "NULL_VALUE"}, {"jsonPath": "$.null", "nullValue": null},
+                {"jsonPath": "$.later", "willContinue": true}, string("$.later", "\"\u{1f600}"), string("$.later", ""),
+                string("$.a.b[0].c", "x"), string("$.a.b[0].c", "y"), string("$.a.b[0].d", ""),
+                string("$.a.b[1].c", "z"), string("$.a.b[2][0]", "p"),
+            ])),
+            json!({"partialArgs": [string("$.a.b[2][1]", "q"), string("$.a.e", "r"), string("$['odd. name']", "s")]}),
         ];
-        let events = events.map(part);
-        let (response, _) = decoded(&events.each_ref().map(String::as_str));
-        let [call] = response.tool_calls.as_slice() else { panic!("{response:?}") };
-        assert!(call.arguments.contains("\"s\"") && call.arguments.contains("\"ky\""), "{call:?}");
-        assert!(call.parse_arguments().is_err());
+        let [nested] = &*arguments(&nested) else { panic!() };
+        assert_eq!(
+            serde_json::from_str::<Value>(nested).unwrap(),
+            json!({
+                "n": -1.5, "yes": false, "none": null, "null": null, "later": "\"\u{1f600}",
+                "a": {"b": [{"c": "xy", "d": ""}, {"c": "z"}, ["p", "q"]], "e": "r"}, "odd. name": "s",
+            }),
+            "{nested}"
+        );
     }
 
     #[test]

@@ -258,6 +258,9 @@ struct Messages {
     /// The blocks that are being written.
     open: Vec<Open>,
     counted: Counted,
+    /// There are counts that wait for something to be told with: those of `message_start` come before
+    /// the model has said a word, and an answer that fails then can still be asked for again.
+    untold: bool,
 }
 
 /// A block that is not plain text.
@@ -315,7 +318,7 @@ impl Decoder for Messages {
                     self.start(Raw::default(), block, out);
                 }
                 self.close_all(out);
-                self.count(&frame.message.usage, out);
+                self.untold = self.counted.count(&frame.message.usage);
                 stop(frame.message.stop_reason, out);
             }
             "content_block_start" => self.start(frame.index, frame.content_block, out),
@@ -325,7 +328,9 @@ impl Decoder for Messages {
                 if frame.delta.stop_reason.is_some() {
                     self.close_all(out);
                 }
-                self.count(&frame.usage, out);
+                if self.counted.count(&frame.usage) {
+                    out.usage(self.counted.usage());
+                }
                 stop(frame.delta.stop_reason, out);
             }
             "message_stop" => {
@@ -333,6 +338,10 @@ impl Decoder for Messages {
                 out.ended = true;
             }
             _ => {}
+        }
+        if self.untold && (out.ended || !out.chunk.is_void()) {
+            self.untold = false;
+            out.usage(self.counted.usage());
         }
         Ok(())
     }
@@ -426,35 +435,37 @@ impl Messages {
             keep(open, out);
         }
     }
+}
 
-    fn count(&mut self, counts: &Counts<'_>, out: &mut Output) {
-        let counted = &mut self.counted;
+impl Counted {
+    /// Takes over the counts that are told; returns whether there are any.
+    fn count(&mut self, counts: &Counts<'_>) -> bool {
         let mut told = false;
         for (count, latest) in [
-            (&mut counted.input, counts.input_tokens),
-            (&mut counted.cache_creation, counts.cache_creation_input_tokens),
-            (&mut counted.cache_read, counts.cache_read_input_tokens),
-            (&mut counted.output, counts.output_tokens),
-            (&mut counted.thinking, counts.output_tokens_details.thinking_tokens),
+            (&mut self.input, counts.input_tokens),
+            (&mut self.cache_creation, counts.cache_creation_input_tokens),
+            (&mut self.cache_read, counts.cache_read_input_tokens),
+            (&mut self.output, counts.output_tokens),
+            (&mut self.thinking, counts.output_tokens_details.thinking_tokens),
         ] {
             if let Some(latest) = latest.u64() {
                 *count = Some(latest);
                 told = true;
             }
         }
-        if told {
-            let prompt_tokens = [counted.input, counted.cache_creation, counted.cache_read]
-                .into_iter()
-                .flatten()
-                .fold(0, u64::saturating_add);
-            let completion_tokens = counted.output.unwrap_or_default();
-            out.usage(Usage {
-                prompt_tokens,
-                completion_tokens,
-                total_tokens: prompt_tokens.saturating_add(completion_tokens),
-                cached_tokens: counted.cache_read,
-                reasoning_tokens: counted.thinking,
-            });
+        told
+    }
+
+    fn usage(&self) -> Usage {
+        let prompt = [self.input, self.cache_creation, self.cache_read].into_iter().flatten();
+        let prompt_tokens = prompt.fold(0, u64::saturating_add);
+        let completion_tokens = self.output.unwrap_or_default();
+        Usage {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens.saturating_add(completion_tokens),
+            cached_tokens: self.cache_read,
+            reasoning_tokens: self.thinking,
         }
     }
 }
@@ -789,11 +800,29 @@ mod tests {
         let delta = r#"{"type": "message_delta", "usage": {"output_tokens": 40}}"#;
         let last = r#"{"type": "message_delta", "usage": {
             "input_tokens": 6, "output_tokens": 41, "output_tokens_details": {"thinking_tokens": 9}}}"#;
-        assert_eq!(usage(&[start]), Some([Some(325), Some(1), Some(326), Some(300), None]));
+        assert_eq!(usage(&[start, END]), Some([Some(325), Some(1), Some(326), Some(300), None]));
         assert_eq!(usage(&[start, delta]), Some([Some(325), Some(40), Some(365), Some(300), None]));
         assert_eq!(usage(&[start, delta, last]), Some([Some(326), Some(41), Some(367), Some(300), Some(9)]));
         assert_eq!(usage(&[delta]), Some([Some(0), Some(40), Some(40), None, None]));
         assert_eq!(usage(&[r#"{"type": "message_delta", "usage": {"input_tokens": null}}"#]), None);
+    }
+
+    #[test]
+    fn the_first_chunk_is_the_first_thing_to_use() {
+        let start = r#"{"type": "message_start", "message": {"model": "c", "usage": {"input_tokens": 5, "output_tokens": 1}}}"#;
+        let (mut decoder, mut out) = (Messages::default(), Output::new(9));
+        let mut chunk = |data| {
+            decoder.decode(&Event { name: "", data }, &mut out).unwrap();
+            out.take()
+        };
+        assert!(chunk(start).is_void() && chunk(TEXT).is_void());
+        let first = chunk(HI);
+        assert_eq!((&*first.content, first.usage.map(|usage| usage.prompt_tokens)), ("Hi", Some(5)));
+        assert_eq!(chunk(HI).usage, None);
+
+        let failed = r#"{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}"#;
+        let (response, out) = decode(&[start, failed]);
+        assert!(out.failure.is_some() && response.chunk_count == 0);
     }
 
     #[test]
