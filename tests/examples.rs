@@ -28,6 +28,7 @@ fn without_a_key_every_example_does_its_whole_job_with_the_demo() {
         ("callback", "First, the reader"),
         ("compare", "salt water of the sea.\nA river begins"),
         ("chat", "You said “Hello”"),
+        ("tools", "The tool says: 2130"),
     ] {
         let ended = run(&mut example(name), "Hello\n");
         assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
@@ -51,7 +52,7 @@ fn without_a_key_every_example_does_its_whole_job_with_the_demo() {
 #[test]
 fn nothing_is_held_back() {
     const PIECES: [&str; 4] = ["Hel", "lo ", "wör", "ld"];
-    for name in ["stream", "callback", "chat"] {
+    for name in ["stream", "callback", "chat", "tools"] {
         // The server sends a piece only when the one before it has been read from the example's output.
         let (read, go) = channel();
         let go = Mutex::new(go);
@@ -91,7 +92,14 @@ fn a_replayed_pipe_is_not_held_back_either() {
 
 #[test]
 fn a_reader_that_leaves_ends_an_example_quietly() {
-    for name in ["stream", "conversation", "callback", "chat", "compare"] {
+    for name in [
+        "stream",
+        "conversation",
+        "callback",
+        "chat",
+        "compare",
+        "tools",
+    ] {
         let (left, go) = channel::<()>();
         let go = Mutex::new(go);
         // `compare` prints nothing before its first answer is whole.
@@ -125,7 +133,14 @@ fn a_reader_that_leaves_ends_an_example_quietly() {
 
 #[test]
 fn a_cut_answer_is_printed_and_then_an_error() {
-    for name in ["stream", "conversation", "callback", "compare", "chat"] {
+    for name in [
+        "stream",
+        "conversation",
+        "callback",
+        "compare",
+        "chat",
+        "tools",
+    ] {
         let server = server(|connection| {
             connection.event(text("Half an "))?;
             connection.event(text("answer"))?;
@@ -148,7 +163,14 @@ fn a_cut_answer_is_printed_and_then_an_error() {
 
 #[test]
 fn a_wrong_key_is_told_and_not_shown() {
-    for name in ["stream", "conversation", "callback", "compare", "chat"] {
+    for name in [
+        "stream",
+        "conversation",
+        "callback",
+        "compare",
+        "chat",
+        "tools",
+    ] {
         let server = Server::start(|connection| {
             connection.request()?;
             let error =
@@ -176,7 +198,14 @@ fn a_wrong_key_is_told_and_not_shown() {
 
 #[test]
 fn what_a_model_writes_cannot_drive_the_terminal() {
-    for name in ["stream", "conversation", "callback", "compare", "chat"] {
+    for name in [
+        "stream",
+        "conversation",
+        "callback",
+        "compare",
+        "chat",
+        "tools",
+    ] {
         let server = server(|connection| {
             connection.event(text("\u{1b}[2J\u{7}"))?;
             whole(connection)
@@ -230,6 +259,47 @@ fn conversation_continues_with_what_was_said() {
         said(&server, 1),
         ["system", "user", "assistant: An answer.", "user"]
     );
+}
+
+#[test]
+fn tools_run_until_the_model_has_its_answer() {
+    let ended = run(&mut example("tools"), "");
+    let calls = ended.stderr.lines().filter(|line| line.contains(" = "));
+    let calls: Vec<_> = calls.collect();
+    let expected = [
+        r#"density({"material":"Oak"}) = 710"#,
+        r#"calculate({"left":3.0,"operator":"*","right":710.0}) = 2130"#,
+    ];
+    assert_eq!(calls, expected, "{}", ended.stderr);
+
+    let server = server(|connection| {
+        let function = json!({"name": "density", "arguments": "{\"material\": \"\u{1b}tea\"}"});
+        let call = json!({"index": 0, "id": "c1", "function": function});
+        connection.event(json!({"choices": [{"delta": {"tool_calls": [call]}}]}))?;
+        whole(connection)
+    });
+    let ended = run(&mut at(&server, "tools"), "");
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(1), ""),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("no answer after 8 rounds"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains('\u{1b}'), "{}", ended.stderr);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 8);
+    let told = &requests[1].json()["messages"][2];
+    assert_eq!(
+        (&told["role"], &told["tool_call_id"]),
+        (&json!("tool"), &json!("c1"))
+    );
+    let content = told["content"].as_str().unwrap();
+    assert!(content.starts_with("error: the arguments of the call of \"density\" are not JSON"));
 }
 
 #[test]

@@ -71,11 +71,11 @@ impl Answer {
             return bad("The demo only streams: set 'stream' to true.");
         }
 
-        let tool = &asked["tools"][0]["function"];
-        let calls_tool =
-            !tool.is_null() && messages.iter().all(|message| message["role"] != "tool");
-        let (mut deltas, mut finish_reason) = if calls_tool {
-            (tool_call(tool, &last(messages, "user")), "tool_calls")
+        // It calls one tool after the other, and then answers.
+        let results = messages.iter().filter(|message| message["role"] == "tool");
+        let tool = &asked["tools"][results.count()]["function"];
+        let (mut deltas, mut finish_reason) = if tool.is_object() {
+            (tool_call(tool, messages), "tool_calls")
         } else {
             let pieces = pieces(&text(messages));
             (
@@ -201,18 +201,32 @@ const ANSWERS: &[(&[&str], &str)] = &[
 ];
 
 /// A call of `tool` with arguments made up after its schema, in several pieces.
-fn tool_call(tool: &Value, prompt: &str) -> Vec<Value> {
+fn tool_call(tool: &Value, messages: &[Value]) -> Vec<Value> {
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !(c.is_alphanumeric() || c == '.'));
+        words
+            .map(|word| word.trim_matches('.').to_owned())
+            .collect()
+    };
     // The last name in the prompt is the likeliest subject: "What is the weather in Paris?"
+    let prompt = words(&last(messages, "user"));
     let name = prompt
-        .split(|c: char| !c.is_alphanumeric())
+        .iter()
         .rfind(|word| word.starts_with(char::is_uppercase));
-    let example = |schema: &Value| match schema["type"].as_str() {
+    let said: Vec<_> = messages.iter().map(content).collect();
+    let numbers: Vec<f64> = words(&said.join(" "))
+        .iter()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let mut numbers = numbers.into_iter();
+    let mut example = |schema: &Value| match schema["type"].as_str() {
         _ if schema["enum"].is_array() => schema["enum"][0].clone(),
-        Some("integer" | "number") => json!(1),
+        Some("integer") => json!(1),
+        Some("number") => json!(numbers.next().unwrap_or(1.0)),
         Some("boolean") => json!(true),
         Some("array") => json!([]),
         Some("object") => json!({}),
-        _ => json!(name.unwrap_or("demo")),
+        _ => json!(name.map_or("demo", String::as_str)),
     };
     let properties = tool["parameters"]["properties"].as_object();
     let arguments: serde_json::Map<_, _> = properties
