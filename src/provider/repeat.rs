@@ -288,7 +288,11 @@ mod tests {
             let protocol = self.protocol;
             let [ours, theirs] = self.outs.each_mut().map(|out| {
                 out.flush();
-                format!("{:?} {:?}", out.take(), out.replay(protocol))
+                format!(
+                    "{:?} {:?}",
+                    out.take(),
+                    out.replay(crate::LlmProvider::Local, protocol)
+                )
             });
             assert_eq!(ours, theirs);
         }
