@@ -541,7 +541,7 @@ mod tests {
         );
     }
 
-    /// The tables of `docs/providers.md` that say what the code does; `KERB_STREAM_BLESS=1` writes them.
+    /// The tables of `docs/providers.md` that say what the code does; `KERB_STREAM_WRITE=1` writes them.
     #[test]
     fn the_tables_in_the_docs_are_true() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers.md");
@@ -553,12 +553,12 @@ mod tests {
             let to = from + docs.split_at(from).1.find("<!-- end -->").unwrap();
             docs.replace_range(from..to, &table);
         }
-        if std::env::var_os("KERB_STREAM_BLESS").is_some() {
+        if std::env::var_os("KERB_STREAM_WRITE").is_some() {
             std::fs::write(path, docs).unwrap();
         } else {
             assert_eq!(
                 docs, written,
-                "KERB_STREAM_BLESS=1 cargo test the_tables writes them"
+                "KERB_STREAM_WRITE=1 cargo test the_tables writes them"
             );
         }
     }
