@@ -329,7 +329,7 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
     counts.iter().any(Option::is_some).then(|| Usage {
         prompt_tokens: prompt,
         completion_tokens: completion,
-        total_tokens: total.max(prompt.saturating_add(completion)),
+        total_tokens: total,
         cached_tokens: cached.iter().find_map(|count| count.u64()),
         reasoning_tokens: completion_tokens_details.reasoning_tokens.u64(),
     })

@@ -244,13 +244,12 @@ fn finish_reason(word: &str) -> FinishReason {
 
 fn tokens(counts: &Counts<'_>) -> Option<Usage> {
     let tokens = &counts.tokens;
-    let (prompt, completion) = (tokens.input_tokens.u64()?, tokens.output_tokens.u64()?);
     Some(Usage {
-        prompt_tokens: prompt,
-        completion_tokens: completion,
-        total_tokens: prompt.saturating_add(completion),
+        prompt_tokens: tokens.input_tokens.u64()?,
+        completion_tokens: tokens.output_tokens.u64()?,
         cached_tokens: counts.cached_tokens.u64(),
         reasoning_tokens: tokens.reasoning_tokens.u64(),
+        ..Usage::default()
     })
 }
 

@@ -470,7 +470,7 @@ fn tokens(tokens: &Tokens<'_>) -> Option<Usage> {
     counts.iter().any(Option::is_some).then(|| Usage {
         prompt_tokens: prompt,
         completion_tokens: completion,
-        total_tokens: total.max(prompt.saturating_add(completion)),
+        total_tokens: total,
         cached_tokens: tokens.cached.u64(),
         reasoning_tokens: tokens.thoughts.u64(),
     })

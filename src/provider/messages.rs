@@ -458,14 +458,12 @@ impl Counted {
 
     fn usage(&self) -> Usage {
         let prompt = [self.input, self.cache_creation, self.cache_read].into_iter().flatten();
-        let prompt_tokens = prompt.fold(0, u64::saturating_add);
-        let completion_tokens = self.output.unwrap_or_default();
         Usage {
-            prompt_tokens,
-            completion_tokens,
-            total_tokens: prompt_tokens.saturating_add(completion_tokens),
+            prompt_tokens: prompt.fold(0, u64::saturating_add),
+            completion_tokens: self.output.unwrap_or_default(),
             cached_tokens: self.cache_read,
             reasoning_tokens: self.thinking,
+            ..Usage::default()
         }
     }
 }

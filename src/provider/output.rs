@@ -224,7 +224,10 @@ impl Output {
         }
     }
 
-    pub(crate) fn usage(&mut self, usage: Usage) {
+    /// Tokens used so far. The total is the provider's own where it counts more than the two parts.
+    pub(crate) fn usage(&mut self, mut usage: Usage) {
+        let sum = usage.prompt_tokens.saturating_add(usage.completion_tokens);
+        usage.total_tokens = usage.total_tokens.max(sum);
         self.did = Did::Other;
         self.chunk.usage = Some(usage);
     }

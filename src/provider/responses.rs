@@ -462,12 +462,10 @@ impl Counts<'_> {
     fn usage(&self) -> Option<Usage> {
         let (prompt, completion) = (self.input_tokens.u64(), self.output_tokens.u64());
         prompt.or(completion)?;
-        let (prompt_tokens, completion_tokens) = (prompt.unwrap_or(0), completion.unwrap_or(0));
-        let sum = prompt_tokens.saturating_add(completion_tokens);
         Some(Usage {
-            prompt_tokens,
-            completion_tokens,
-            total_tokens: self.total_tokens.u64().unwrap_or(0).max(sum),
+            prompt_tokens: prompt.unwrap_or_default(),
+            completion_tokens: completion.unwrap_or_default(),
+            total_tokens: self.total_tokens.u64().unwrap_or_default(),
             cached_tokens: self.input_tokens_details.cached_tokens.u64(),
             reasoning_tokens: self.output_tokens_details.reasoning_tokens.u64(),
         })
