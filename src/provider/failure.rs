@@ -10,6 +10,8 @@ use crate::error::{ApiError, ErrorKind};
 
 /// The most of an answer's body that an error keeps.
 const KEPT: usize = 4096;
+/// The most of a type, a code or an id.
+const WORD: usize = 256;
 /// The most of a message that an error shows.
 const SHOWN: usize = 1000;
 
@@ -94,14 +96,19 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         kind: kind(status, &words, &message),
         status,
         message,
-        code,
-        error_type,
-        request_id: field("request_id"),
+        code: code.as_deref().map(word),
+        error_type: error_type.as_deref().map(word),
+        request_id: field("request_id").as_deref().map(word),
         retry_after,
         body: truncated(body, KEPT).to_owned(),
         should_retry: None,
         partial: None,
     }
+}
+
+/// A type, a code or an id as it may stand in a message, whatever the server puts there.
+fn word(text: &str) -> String {
+    one_line(truncated(text, WORD))
 }
 
 /// Whether a field that is called `error` holds one.
