@@ -1,0 +1,34 @@
+//! Coverage-guided: any bytes, in any pieces, through `from_reader` and the decoder of a protocol.
+//!
+//! It runs with the stable toolchain, in this folder:
+//!
+//! ```text
+//! PROTOCOL=messages cargo run -- -max_total_time=600 corpus/messages
+//! ```
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use kerb_stream::Protocol;
+use libfuzzer_sys::fuzz_target;
+
+#[allow(dead_code)]
+#[path = "../tests/support/bytes.rs"]
+mod bytes;
+#[allow(dead_code)]
+#[path = "../tests/support/shapes.rs"]
+mod shapes;
+
+/// The one to look at; all of them unless `PROTOCOL` names it.
+static PROTOCOLS: LazyLock<Vec<Protocol>> = LazyLock::new(|| match std::env::var("PROTOCOL") {
+    Ok(name) => vec![name.parse().expect("the name of a protocol")],
+    Err(_) => Protocol::ALL.to_vec(),
+});
+
+fuzz_target!(|input: (u8, u8, &[u8])| {
+    let (protocol, size, data) = input;
+    let protocol = PROTOCOLS[usize::from(protocol) % PROTOCOLS.len()];
+    let whole = bytes::decode(protocol, data, &[]);
+    assert_eq!(whole, bytes::decode(protocol, data, &[usize::from(size)]));
+});

@@ -1,0 +1,491 @@
+//! Many streams at once, and many after one another: all whole, with few sockets and little memory; and
+//! a cancelled one ends at once, wherever it stands.
+//!
+//! What is measured here is the whole process's, so the tests take turns.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kerb_stream::{
+    Environment, Error, ErrorKind, GenerationConfig, GenerationStream, Protocol, Proxy,
+    generate_stream,
+};
+use support::shapes::Shape;
+use support::{Server, watchdog};
+
+const WATCHDOG: Duration = Duration::from_secs(60);
+const SHAPE: Shape = Shape(Protocol::ChatCompletions);
+
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn config(url: impl Into<String>) -> GenerationConfig {
+    let limit = Duration::from_secs(50);
+    GenerationConfig::new("m")
+        .base_url(url)
+        .environment(Environment::empty())
+        .max_retries(0)
+        .connect_timeout(limit)
+        .first_byte_timeout(limit)
+        .idle_timeout(limit)
+}
+
+#[test]
+fn a_thousand_streams_at_once() {
+    const STREAMS: usize = 1000;
+    let _turn = turn();
+    watchdog(WATCHDOG, || {
+        let before = descriptors();
+        // The same with bare sockets, for what threads, sockets and the server cost.
+        let bare = at_once(STREAMS, |server, begun| {
+            let mut socket = TcpStream::connect(server.address()).unwrap();
+            socket.write_all(b"POST / HTTP/1.1\r\n\r\n").unwrap();
+            let mut buffer = [0; 1024];
+            while !String::from_utf8_lossy(&buffer).contains("Hel") {
+                assert!(socket.read(&mut buffer).unwrap() > 0);
+            }
+            begun();
+            assert!(socket.read(&mut buffer).unwrap() > 0);
+        });
+        let streams = at_once(STREAMS, |server, begun| {
+            let mut stream = generate_stream("Hello?", config(server.url()));
+            assert_eq!(stream.next().unwrap().unwrap().content, "Hel");
+            begun();
+            assert_eq!(stream.into_response().unwrap().content, "Hello");
+        });
+        let each = streams.saturating_sub(bare) / STREAMS;
+        println!("a stream: {} KiB more resident than a bare socket's {} KiB", each >> 10, bare / STREAMS >> 10);
+        assert!(each < 256 << 10, "{each} bytes a stream");
+        // Ours and the server's end of at most 8 connections that wait.
+        eventually(|| descriptors() <= before + 2 * 8 + 4, || format!("{} descriptors", descriptors()));
+        println!("descriptors: {before} before, {} after", descriptors());
+    });
+}
+
+#[test]
+fn a_stream_that_waits_takes_little_memory() {
+    const STREAMS: usize = 200;
+    let _turn = turn();
+    watchdog(WATCHDOG, || {
+        let server = Server::start(|connection| {
+            connection.request()?;
+            connection.start()?;
+            connection.event(r#"{"choices":[{"delta":{"content":"Hel"}}]}"#)?;
+            connection.wait_until_closed();
+            Ok(())
+        });
+        let server = server.unwrap();
+        let open = || {
+            let mut stream = generate_stream("Hello?", config(server.url()));
+            stream.next().unwrap().unwrap();
+            stream
+        };
+        let _first = open();
+        let before = resident();
+        let streams: Vec<_> = (0..STREAMS).map(|_| open()).collect();
+        let each = resident().saturating_sub(before) / STREAMS;
+        drop(streams);
+        println!("a stream without its thread, and its server's thread: {} KiB", each >> 10);
+        assert!(each < 128 << 10, "{each} bytes a stream");
+    });
+}
+
+/// Runs `client` in so many threads at once; the memory that they and the server take while all of
+/// them are between the first and the second piece of their answers.
+fn at_once(count: usize, client: impl Fn(&Server, &dyn Fn()) + Send + Sync + 'static) -> usize {
+    let gate = Arc::new(Barrier::new(count + 1));
+    let served = Arc::clone(&gate);
+    let server = Server::start(move |connection| {
+        while connection.request()?.is_some() {
+            connection.start()?;
+            connection.event(r#"{"choices":[{"delta":{"content":"Hel"}}]}"#)?;
+            served.wait();
+            connection.event(r#"{"choices":[{"delta":{"content":"lo"}}]}"#)?;
+            connection.event(r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#)?;
+            connection.event("[DONE]")?;
+            connection.end()?;
+        }
+        Ok(())
+    });
+    let shared = Arc::new((server.unwrap(), client, AtomicUsize::new(0)));
+    let before = resident();
+    let threads: Vec<_> = (0..count)
+        .map(|_| {
+            let shared = Arc::clone(&shared);
+            let thread = thread::Builder::new().stack_size(256 << 10).spawn(move || {
+                let (server, client, begun) = &*shared;
+                client(server, &|| {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                });
+            });
+            thread.unwrap()
+        })
+        .collect();
+    while shared.2.load(Ordering::SeqCst) < count {
+        thread::sleep(Duration::from_millis(5));
+        assert!(!threads.iter().any(|thread| thread.is_finished()), "one has failed");
+    }
+    let during = resident();
+    gate.wait();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    during.saturating_sub(before)
+}
+
+#[test]
+fn a_thousand_one_after_another_and_memory_stays_flat() {
+    let _turn = turn();
+    watchdog(WATCHDOG, || {
+        let server = whole_answers();
+        let ask = |count| {
+            for _ in 0..count {
+                let response = generate_stream("Hello?", config(server.url())).into_response();
+                assert_eq!(response.unwrap().content, "Hello");
+            }
+        };
+        ask(50);
+        let before = (resident(), descriptors());
+        ask(1000);
+        let more = resident().saturating_sub(before.0);
+        println!("1,000 more streams: {} KiB more resident", more >> 10);
+        // The server remembers what it was asked.
+        assert!(more < 4 << 20, "{more} bytes");
+        assert!(descriptors() <= before.1 + 2);
+        assert_eq!(server.connections(), 1, "a connection is used again");
+    });
+}
+
+#[test]
+fn ten_turns_on_one_connection_while_the_server_lingers_or_not() {
+    let _turn = turn();
+    watchdog(WATCHDOG, || {
+        // The end of the body comes with the end marker, 20 ms later, and never.
+        for (linger, connections, most) in [(Some(0), 1, 200), (Some(20), 1, 600), (None, 10, 2500)] {
+            let server = Server::start(move |connection| {
+                while connection.request()?.is_some() {
+                    connection.start()?;
+                    let body = SHAPE.whole(&["Hel", "lo"]);
+                    connection.write(format!("{:x}\r\n{body}\r\n", body.len()))?;
+                    match linger {
+                        Some(time) => thread::sleep(Duration::from_millis(time)),
+                        None => {
+                            connection.wait_until_closed();
+                            return Ok(());
+                        }
+                    }
+                    connection.end()?;
+                }
+                Ok(())
+            });
+            let server = server.unwrap();
+            let started = Instant::now();
+            for _ in 0..10 {
+                let response = generate_stream("Hello?", config(server.url())).into_response();
+                assert_eq!(response.unwrap().content, "Hello");
+            }
+            let time = started.elapsed();
+            println!("ten turns, the body ends {linger:?} ms after the marker: {time:?}");
+            assert_eq!(server.connections(), connections);
+            assert!(time < Duration::from_millis(most), "{time:?}");
+        }
+    });
+}
+
+#[test]
+fn a_stream_without_end_takes_no_more_memory() {
+    let _turn = turn();
+    watchdog(WATCHDOG, || {
+        for unit in [": ping\n\n", "data: {\"choices\":[]}\n\n", "event: ping\n\n", ":xxxxxxxxxxxxxxx"] {
+            let reader = Endless { unit: unit.as_bytes(), left: 4 << 20 };
+            let before = resident();
+            let error = GenerationStream::from_reader(config("http://127.0.0.1:1/v1"), reader)
+                .into_response()
+                .unwrap_err();
+            assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Incomplete);
+            let more = resident().saturating_sub(before);
+            assert!(more < 1 << 20, "{more} bytes of {unit:?}");
+        }
+    });
+}
+
+/// Where a stream stands when it is cancelled.
+#[derive(Debug, Clone, Copy)]
+enum Stands {
+    WaitingForProxy,
+    WaitingForTls,
+    WaitingForHead,
+    InTheBody,
+    WritingTheRequest,
+    WaitingToRetry,
+}
+
+#[test]
+fn cancelling_ends_a_stream_at_once_wherever_it_stands() {
+    let _turn = turn();
+    watchdog(WATCHDOG, || {
+        for stands in [
+            Stands::WaitingForProxy,
+            Stands::WaitingForTls,
+            Stands::WaitingForHead,
+            Stands::InTheBody,
+            Stands::WritingTheRequest,
+            Stands::WaitingToRetry,
+        ] {
+            let thorough = std::env::var_os("KERB_STREAM_THOROUGH").is_some();
+            let runs = if thorough { 100 } else { 10 };
+            let mut times: Vec<_> = (0..runs).map(|_| time_to_cancel(stands)).collect();
+            times.sort();
+            let (p50, max) = (times[runs / 2], times[runs - 1]);
+            println!("cancelled {stands:?}, {runs} times: p50 {p50:?}, max {max:?}");
+            assert!(p50 < Duration::from_millis(20) && max < Duration::from_millis(500));
+        }
+    });
+}
+
+/// From `cancel` to the end of `next` in the other thread.
+fn time_to_cancel(stands: Stands) -> Duration {
+    let (arrived, arrives) = mpsc::channel();
+    let (_end, ends) = mpsc::channel::<()>();
+    let ends = Mutex::new(ends);
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let silent_address = silent.local_addr().unwrap();
+    let server = Server::start(move |connection| {
+        if matches!(stands, Stands::WaitingForProxy | Stands::WaitingForHead | Stands::InTheBody | Stands::WaitingToRetry) {
+            connection.request()?;
+        }
+        match stands {
+            Stands::InTheBody => {
+                connection.start()?;
+                connection.event(r#"{"choices":[{"delta":{"content":"Hel"}}]}"#)?;
+            }
+            Stands::WaitingToRetry => {
+                connection.write("HTTP/1.1 503 X\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n")?;
+            }
+            _ => {}
+        }
+        arrived.send(()).unwrap();
+        if !matches!(stands, Stands::WritingTheRequest) {
+            connection.wait_until_closed();
+        } else {
+            // Reads nothing, until the test has ended.
+            let _ = ends.lock().unwrap().recv();
+        }
+        Ok(())
+    });
+    let server = server.unwrap();
+    let address = server.address();
+    let config = match stands {
+        Stands::WaitingForProxy => {
+            config("https://192.0.2.1/v1").proxy(Proxy::Url(format!("http://{address}")))
+        }
+        Stands::WaitingForTls => config(format!("https://{silent_address}/v1")),
+        _ => config(server.url()).max_retries(2),
+    };
+    let prompt = match stands {
+        Stands::WritingTheRequest => "x".repeat(6 << 20),
+        _ => "Hello?".to_owned(),
+    };
+    let mut stream = generate_stream(prompt, config);
+    let handle = stream.cancel_handle();
+    let (saw, sees) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        let mut last = None;
+        while let Some(item) = stream.next() {
+            saw.send(()).unwrap();
+            last = Some(item);
+        }
+        let ended = Instant::now();
+        let error = last.unwrap().unwrap_err();
+        assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Cancelled, "{error:#}");
+        (ended, stream.response().content.clone())
+    });
+    let _accepted = match stands {
+        Stands::WaitingForTls => Some(silent.accept().unwrap()),
+        _ => arrives.recv().map(|()| None).unwrap(),
+    };
+    if let Stands::InTheBody = stands {
+        sees.recv().unwrap();
+    }
+    // It may still be on its way into the wait, which cancelling must withstand too.
+    thread::sleep(Duration::from_millis(2));
+    let cancelled = Instant::now();
+    handle.cancel();
+    let (ended, content) = reader.join().unwrap();
+    assert_eq!(content, if let Stands::InTheBody = stands { "Hel" } else { "" });
+    ended.saturating_duration_since(cancelled)
+}
+
+#[test]
+fn cancelled_before_the_first_next_nothing_is_sent() {
+    let _turn = turn();
+    watchdog(WATCHDOG, || {
+        let server = whole_answers();
+        let mut stream = generate_stream("Hello?", config(server.url()));
+        stream.cancel_handle().cancel();
+        let error = stream.next().unwrap().unwrap_err();
+        assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Cancelled);
+        assert!(stream.next().is_none());
+        assert_eq!(server.connections(), 0);
+    });
+}
+
+#[test]
+fn cancelling_one_stream_touches_no_other() {
+    let _turn = turn();
+    watchdog(WATCHDOG, || {
+        let server = whole_answers();
+        let ask = || {
+            let mut stream = generate_stream("Hello?", config(server.url()));
+            let handle = stream.cancel_handle();
+            let text: String = stream.by_ref().map(|chunk| chunk.unwrap().content).collect();
+            assert_eq!(text, "Hello");
+            (stream, handle)
+        };
+        // A handle whose stream has ended: neither the answer nor the connection's next turn.
+        let (stream, late) = ask();
+        late.cancel();
+        assert_eq!(stream.into_response().unwrap().content, "Hello");
+        let mut next = generate_stream("Hello?", config(server.url()));
+        next.next().unwrap().unwrap();
+        late.cancel();
+        assert_eq!(next.into_response().unwrap().content, "Hello");
+        assert_eq!(server.connections(), 1);
+
+        // Two at once: one is cancelled in its body, the other goes on.
+        let [mut one, mut other] = [(); 2].map(|()| generate_stream("Hello?", config(server.url())));
+        one.next().unwrap().unwrap();
+        other.next().unwrap().unwrap();
+        one.cancel_handle().cancel();
+        assert_eq!(other.into_response().unwrap().content, "Hello");
+        assert!(one.into_response().is_err());
+    });
+}
+
+/// Dropped, by `break` or by a panic in the middle of the loop, and the server notices at once.
+#[test]
+fn a_stream_that_is_dropped_closes_its_connection() {
+    let _turn = turn();
+    watchdog(WATCHDOG, || {
+        for panics in [false, true] {
+            let (closed, closes) = mpsc::channel();
+            let closed = Mutex::new(closed);
+            let flood = Arc::new(AtomicBool::new(false));
+            let flooded = Arc::clone(&flood);
+            let server = Server::start(move |connection| {
+                connection.request()?;
+                connection.start()?;
+                let event = SHAPE.text("0123456789abcdef").repeat(100);
+                // More than anybody would drain.
+                while connection.write(format!("{:x}\r\n{event}\r\n", event.len())).is_ok() {}
+                flooded.store(true, Ordering::SeqCst);
+                closed.lock().unwrap().send(Instant::now()).unwrap();
+                Ok(())
+            });
+            let server = server.unwrap();
+            let stream = generate_stream("Hello?", config(server.url()));
+            let broken = Instant::now();
+            let result = thread::spawn(move || {
+                for chunk in stream {
+                    assert!(!panics || chunk.unwrap().content.is_empty(), "the caller's own");
+                    break;
+                }
+            });
+            assert_eq!(result.join().is_err(), panics);
+            let time = closes.recv().unwrap().saturating_duration_since(broken);
+            assert!(time < Duration::from_secs(2), "{time:?}");
+            assert!(flood.load(Ordering::SeqCst));
+        }
+        // No lock is left poisoned.
+        let server = whole_answers();
+        assert!(generate_stream("Hello?", config(server.url())).into_response().is_ok());
+    });
+}
+
+/// A consumer that sleeps makes the server wait: nothing is read ahead.
+#[test]
+fn a_slow_consumer_slows_the_server() {
+    let _turn = turn();
+    watchdog(WATCHDOG, || {
+        let written = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&written);
+        let server = Server::start(move |connection| {
+            connection.request()?;
+            connection.start()?;
+            let event = SHAPE.text(&"x".repeat(1000)).repeat(60);
+            for _ in 0..1000 {
+                connection.write(format!("{:x}\r\n{event}\r\n", event.len()))?;
+                count.fetch_add(event.len(), Ordering::SeqCst);
+            }
+            connection.end()
+        });
+        let mut stream = generate_stream("Hello?", config(server.unwrap().url()).idle_timeout(Duration::from_millis(300)));
+        stream.next().unwrap().unwrap();
+        let before = resident();
+        // Longer than the limit, which is only for time within a read.
+        thread::sleep(Duration::from_millis(500));
+        let (ahead, more) = (written.load(Ordering::SeqCst), resident().saturating_sub(before));
+        println!("while the caller sleeps: {ahead} bytes written, {more} more resident");
+        assert!(ahead < 20 << 20 && more < 1 << 20, "{ahead} bytes written, {more} more resident");
+        stream.next().unwrap().unwrap();
+    });
+}
+
+fn whole_answers() -> Server {
+    let server = Server::start(|connection| {
+        while connection.request()?.is_some() {
+            connection.start()?;
+            let body = SHAPE.whole(&["Hel", "lo"]);
+            connection.write(format!("{:x}\r\n{body}\r\n", body.len()))?;
+            connection.end()?;
+        }
+        Ok(())
+    });
+    server.unwrap()
+}
+
+struct Endless {
+    unit: &'static [u8],
+    left: usize,
+}
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let whole = buffer.len() / self.unit.len() * self.unit.len();
+        let size = whole.min(self.left);
+        for piece in buffer[..size].chunks_mut(self.unit.len()) {
+            piece.copy_from_slice(&self.unit[..piece.len()]);
+        }
+        self.left -= size;
+        Ok(size)
+    }
+}
+
+/// The memory of this process that is in use, in bytes.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
+/// How many descriptors this process has open.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn eventually(holds: impl Fn() -> bool, what: impl Fn() -> String) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(10), "{}", what());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
