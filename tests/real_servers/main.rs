@@ -11,6 +11,7 @@ use kerb_stream::{
 };
 
 mod aimock;
+mod faults;
 mod llama;
 mod nginx;
 mod proxies;
