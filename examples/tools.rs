@@ -98,13 +98,13 @@ fn call_tool(call: &ToolCall) -> anyhow::Result<String> {
     let text = |name| {
         arguments
             .get(name)
-            .and_then(|value| value.as_str())
+            .and_then(serde_json::Value::as_str)
             .context(name)
     };
     let number = |name| {
         arguments
             .get(name)
-            .and_then(|value| value.as_f64())
+            .and_then(serde_json::Value::as_f64)
             .context(name)
     };
     let result = match call.name.as_str() {

@@ -4,7 +4,13 @@
 //! The cases stand in `support/faults.rs`, from which `docs/faults.md` is written; here they are acted
 //! out.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used
+)]
 
 mod support;
 

@@ -1,7 +1,12 @@
 //! Wherever an answer is cut, a caller gets what arrived and then `Error::Incomplete`; it is whole only
 //! once the model has said why it stopped.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 mod support;
 

@@ -1,7 +1,13 @@
 //! What the tests have in common: a scripted server, and a watchdog for whatever waits.
 
 #![allow(dead_code, unused_imports)] // each test file uses another part of it
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::type_complexity)] // a table is read more easily than its type
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::panic;
 use std::sync::mpsc::{RecvTimeoutError, channel};
