@@ -1,7 +1,12 @@
 //! Whatever bytes come, in whatever pieces: no panic, the same result, and no more memory than the
 //! limits allow.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 mod support;
 
