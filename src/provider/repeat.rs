@@ -5,16 +5,18 @@
 //! decoder made of the latest event, and leaves everything that is not plain to the decoder.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use super::wire::Raw;
 use super::{Decoder, Output};
 use crate::sse::Event;
 
 /// Fields that change from event to event and that no decoder reads, so that their values may differ
-/// too: OpenAI's, in both of its protocols.
-const PASSED_OVER: [&str; 2] = ["\"sequence_number\":", "\"obfuscation\":"];
+/// too: OpenAI's, in both of its protocols. The quotes make them keys: in a string they would be escaped.
+static PASSED_OVER: LazyLock<[Finder<'_>; 2]> =
+    LazyLock::new(|| ["\"sequence_number\":", "\"obfuscation\":"].map(Finder::new));
 
 /// The latest event, if it brought one text and nothing else.
 #[derive(Debug, Default)]
@@ -85,15 +87,13 @@ impl Repeat {
             place: from..to,
             is_text: true,
         });
-        // The quotes make them keys: in a string they would be escaped.
-        for key in PASSED_OVER {
-            if let Some(at) = memmem::find(event.data.as_bytes(), key.as_bytes())
-                && let Some(rest) = event.data.get(at + key.len()..)
+        for key in &*PASSED_OVER {
+            if let Some(at) = key.find(event.data.as_bytes())
+                && let Some(rest) = event.data.get(at + key.needle().len()..)
                 && let Some((_, behind)) = Raw::split(rest)
             {
-                let place = at + key.len()..event.data.len() - behind.len();
                 self.holes.push(Hole {
-                    place,
+                    place: event.data.len() - rest.len()..event.data.len() - behind.len(),
                     is_text: false,
                 });
             }
