@@ -65,10 +65,17 @@ fn a_thousand_streams_at_once() {
             assert_eq!(stream.into_response().unwrap().content, "Hello");
         });
         let each = streams.saturating_sub(bare) / STREAMS;
-        println!("a stream: {} KiB more resident than a bare socket's {} KiB", each >> 10, bare / STREAMS >> 10);
+        println!(
+            "a stream: {} KiB more resident than a bare socket's {} KiB",
+            each >> 10,
+            bare / STREAMS >> 10
+        );
         assert!(each < 256 << 10, "{each} bytes a stream");
         // Ours and the server's end of at most 8 connections that wait.
-        eventually(|| descriptors() <= before + 2 * 8 + 4, || format!("{} descriptors", descriptors()));
+        eventually(
+            || descriptors() <= before + 2 * 8 + 4,
+            || format!("{} descriptors", descriptors()),
+        );
         println!("descriptors: {before} before, {} after", descriptors());
     });
 }
@@ -96,7 +103,10 @@ fn a_stream_that_waits_takes_little_memory() {
         let streams: Vec<_> = (0..STREAMS).map(|_| open()).collect();
         let each = resident().saturating_sub(before) / STREAMS;
         drop(streams);
-        println!("a stream without its thread, and its server's thread: {} KiB", each >> 10);
+        println!(
+            "a stream without its thread, and its server's thread: {} KiB",
+            each >> 10
+        );
         assert!(each < 128 << 10, "{each} bytes a stream");
     });
 }
@@ -134,11 +144,16 @@ fn at_once(count: usize, client: impl Fn(&Server, &dyn Fn()) + Send + Sync + 'st
         .collect();
     while shared.2.load(Ordering::SeqCst) < count {
         thread::sleep(Duration::from_millis(5));
-        assert!(!threads.iter().any(|thread| thread.is_finished()), "one has failed");
+        assert!(
+            !threads.iter().any(|thread| thread.is_finished()),
+            "one has failed"
+        );
     }
     let during = resident();
     gate.wait();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
     during.saturating_sub(before)
 }
 
@@ -170,7 +185,8 @@ fn ten_turns_on_one_connection_while_the_server_lingers_or_not() {
     let _turn = turn();
     watchdog(WATCHDOG, || {
         // The end of the body comes with the end marker, 20 ms later, and never.
-        for (linger, connections, most) in [(Some(0), 1, 200), (Some(20), 1, 600), (None, 10, 2500)] {
+        for (linger, connections, most) in [(Some(0), 1, 200), (Some(20), 1, 600), (None, 10, 2500)]
+        {
             let server = Server::start(move |connection| {
                 while connection.request()?.is_some() {
                     connection.start()?;
@@ -205,8 +221,16 @@ fn ten_turns_on_one_connection_while_the_server_lingers_or_not() {
 fn a_stream_without_end_takes_no_more_memory() {
     let _turn = turn();
     watchdog(WATCHDOG, || {
-        for unit in [": ping\n\n", "data: {\"choices\":[]}\n\n", "event: ping\n\n", ":xxxxxxxxxxxxxxx"] {
-            let reader = Endless { unit: unit.as_bytes(), left: 4 << 20 };
+        for unit in [
+            ": ping\n\n",
+            "data: {\"choices\":[]}\n\n",
+            "event: ping\n\n",
+            ":xxxxxxxxxxxxxxx",
+        ] {
+            let reader = Endless {
+                unit: unit.as_bytes(),
+                left: 4 << 20,
+            };
             let before = resident();
             let error = GenerationStream::from_reader(config("http://127.0.0.1:1/v1"), reader)
                 .into_response()
@@ -260,7 +284,13 @@ fn time_to_cancel(stands: Stands) -> Duration {
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let silent_address = silent.local_addr().unwrap();
     let server = Server::start(move |connection| {
-        if matches!(stands, Stands::WaitingForProxy | Stands::WaitingForHead | Stands::InTheBody | Stands::WaitingToRetry) {
+        if matches!(
+            stands,
+            Stands::WaitingForProxy
+                | Stands::WaitingForHead
+                | Stands::InTheBody
+                | Stands::WaitingToRetry
+        ) {
             connection.request()?;
         }
         match stands {
@@ -269,7 +299,8 @@ fn time_to_cancel(stands: Stands) -> Duration {
                 connection.event(r#"{"choices":[{"delta":{"content":"Hel"}}]}"#)?;
             }
             Stands::WaitingToRetry => {
-                connection.write("HTTP/1.1 503 X\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n")?;
+                connection
+                    .write("HTTP/1.1 503 X\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n")?;
             }
             _ => {}
         }
@@ -306,7 +337,11 @@ fn time_to_cancel(stands: Stands) -> Duration {
         }
         let ended = Instant::now();
         let error = last.unwrap().unwrap_err();
-        assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Cancelled, "{error:#}");
+        assert_eq!(
+            Error::of(&error).unwrap().kind(),
+            ErrorKind::Cancelled,
+            "{error:#}"
+        );
         (ended, stream.response().content.clone())
     });
     let _accepted = match stands {
@@ -321,7 +356,14 @@ fn time_to_cancel(stands: Stands) -> Duration {
     let cancelled = Instant::now();
     handle.cancel();
     let (ended, content) = reader.join().unwrap();
-    assert_eq!(content, if let Stands::InTheBody = stands { "Hel" } else { "" });
+    assert_eq!(
+        content,
+        if let Stands::InTheBody = stands {
+            "Hel"
+        } else {
+            ""
+        }
+    );
     ended.saturating_duration_since(cancelled)
 }
 
@@ -347,7 +389,10 @@ fn cancelling_one_stream_touches_no_other() {
         let ask = || {
             let mut stream = generate_stream("Hello?", config(server.url()));
             let handle = stream.cancel_handle();
-            let text: String = stream.by_ref().map(|chunk| chunk.unwrap().content).collect();
+            let text: String = stream
+                .by_ref()
+                .map(|chunk| chunk.unwrap().content)
+                .collect();
             assert_eq!(text, "Hello");
             (stream, handle)
         };
@@ -362,7 +407,8 @@ fn cancelling_one_stream_touches_no_other() {
         assert_eq!(server.connections(), 1);
 
         // Two at once: one is cancelled in its body, the other goes on.
-        let [mut one, mut other] = [(); 2].map(|()| generate_stream("Hello?", config(server.url())));
+        let [mut one, mut other] =
+            [(); 2].map(|()| generate_stream("Hello?", config(server.url())));
         one.next().unwrap().unwrap();
         other.next().unwrap().unwrap();
         one.cancel_handle().cancel();
@@ -386,7 +432,10 @@ fn a_stream_that_is_dropped_closes_its_connection() {
                 connection.start()?;
                 let event = SHAPE.text("0123456789abcdef").repeat(100);
                 // More than anybody would drain.
-                while connection.write(format!("{:x}\r\n{event}\r\n", event.len())).is_ok() {}
+                while connection
+                    .write(format!("{:x}\r\n{event}\r\n", event.len()))
+                    .is_ok()
+                {}
                 flooded.store(true, Ordering::SeqCst);
                 closed.lock().unwrap().send(Instant::now()).unwrap();
                 Ok(())
@@ -396,7 +445,10 @@ fn a_stream_that_is_dropped_closes_its_connection() {
             let broken = Instant::now();
             let result = thread::spawn(move || {
                 for chunk in stream {
-                    assert!(!panics || chunk.unwrap().content.is_empty(), "the caller's own");
+                    assert!(
+                        !panics || chunk.unwrap().content.is_empty(),
+                        "the caller's own"
+                    );
                     break;
                 }
             });
@@ -407,7 +459,11 @@ fn a_stream_that_is_dropped_closes_its_connection() {
         }
         // No lock is left poisoned.
         let server = whole_answers();
-        assert!(generate_stream("Hello?", config(server.url())).into_response().is_ok());
+        assert!(
+            generate_stream("Hello?", config(server.url()))
+                .into_response()
+                .is_ok()
+        );
     });
 }
 
@@ -428,14 +484,23 @@ fn a_slow_consumer_slows_the_server() {
             }
             connection.end()
         });
-        let mut stream = generate_stream("Hello?", config(server.unwrap().url()).idle_timeout(Duration::from_millis(300)));
+        let mut stream = generate_stream(
+            "Hello?",
+            config(server.unwrap().url()).idle_timeout(Duration::from_millis(300)),
+        );
         stream.next().unwrap().unwrap();
         let before = resident();
         // Longer than the limit, which is only for time within a read.
         thread::sleep(Duration::from_millis(500));
-        let (ahead, more) = (written.load(Ordering::SeqCst), resident().saturating_sub(before));
+        let (ahead, more) = (
+            written.load(Ordering::SeqCst),
+            resident().saturating_sub(before),
+        );
         println!("while the caller sleeps: {ahead} bytes written, {more} more resident");
-        assert!(ahead < 20 << 20 && more < 1 << 20, "{ahead} bytes written, {more} more resident");
+        assert!(
+            ahead < 20 << 20 && more < 1 << 20,
+            "{ahead} bytes written, {more} more resident"
+        );
         stream.next().unwrap().unwrap();
     });
 }
@@ -473,8 +538,16 @@ impl Read for Endless {
 /// The memory of this process that is in use, in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        << 10
 }
 
 /// How many descriptors this process has open.

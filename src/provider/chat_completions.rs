@@ -134,7 +134,7 @@ fn message(message: &Message) -> Value {
         ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
         ("tool_call_id", message.tool_call_id.as_deref().map(Value::from)),
     ]);
-    // What was thought before the call.
+    // The reasoning that has led to calls.
     for part in message.turn(Protocol::ChatCompletions) {
         if let (Value::Object(value), Said::Opaque(Value::Object(fields))) = (&mut value, part) {
             value.extend(fields.clone());
@@ -218,12 +218,14 @@ impl Indexed for Choice<'_> {
     }
 }
 
+/// Remembers the reasoning that has to be sent back along with the calls that it has led to: DeepSeek,
+/// Moonshot and llama.cpp want their `reasoning_content`, OpenRouter and Vercel their
+/// `reasoning_details`. Without a call nobody wants it back, and DeepSeek used to refuse it.
 #[derive(Default)]
 struct ChatCompletions {
-    /// What was thought before a tool call, as DeepSeek and Moonshot want to see it again.
-    reasoning: String,
-    /// The same as OpenRouter wants it.
+    content: String,
     details: Vec<Value>,
+    has_calls: bool,
 }
 
 impl Decoder for ChatCompletions {
@@ -231,12 +233,10 @@ impl Decoder for ChatCompletions {
         let Chunk { model, choices: First(choice), usage, x_groq, error } =
             serde_json::from_str(event.data)?;
         out.model(model);
-        self.delta(&choice.delta.unwrap_or(choice.message), out);
+        self.decode_delta(&choice.delta.unwrap_or(choice.message), out);
         if let Some(word) = choice.finish_reason.str() {
+            self.keep(out);
             out.finish(finish_reason(&word), &word);
-            if out.chunk.finish_reason == Some(FinishReason::ToolCalls) {
-                self.keep(out);
-            }
             // OpenRouter, Mistral and DeepSeek end a failed answer so.
             if matches!(&*word, "error" | "insufficient_system_resource") {
                 out.fail(format!("the model stopped with {word:?}"));
@@ -255,20 +255,15 @@ impl Decoder for ChatCompletions {
 }
 
 impl ChatCompletions {
-    fn delta(&mut self, delta: &Delta<'_>, out: &mut Output) {
+    fn decode_delta(&mut self, delta: &Delta<'_>, out: &mut Output) {
         // Some gateways send the same reasoning under both names.
         if delta.reasoning_content.str().is_some() {
-            let before = out.chunk.reasoning.len();
-            out.reasoning(delta.reasoning_content);
-            let thought = out.chunk.reasoning.get(before..).unwrap_or_default();
-            self.reasoning.push_str(thought);
-            out.hold(thought.len());
+            self.content.push_str(out.reasoning(delta.reasoning_content));
         } else {
             out.reasoning(delta.reasoning);
         }
-        if delta.reasoning_details.is_some() {
-            out.hold(delta.reasoning_details.json().len());
-            self.details.extend(delta.reasoning_details.parse::<Vec<Value>>());
+        for piece in delta.reasoning_details.parse::<Vec<Raw<'_>>>() {
+            self.detail(piece, out);
         }
         if delta.content.json().starts_with('[') {
             for part in delta.content.parse::<Vec<Part<'_>>>() {
@@ -282,22 +277,55 @@ impl ChatCompletions {
         }
         // A refusal comes in place of the text, and is what the user is to read.
         out.text(delta.refusal);
-        for call in delta.tool_calls.parse::<Vec<Call<'_>>>() {
+        let calls: Vec<Call<'_>> = delta.tool_calls.parse();
+        self.has_calls |= !calls.is_empty();
+        for call in calls {
             out.tool_call(call.index, call.id, call.function.name, call.function.arguments);
         }
     }
 
-    /// The thoughts that led to a tool call go back with it.
+    /// Texts and summaries come in pieces, which share type and index; anything else is whole.
+    fn detail(&mut self, json: Raw<'_>, out: &mut Output) {
+        out.hold(json.json().len());
+        let piece: Map<String, Value> = json.parse();
+        let is_text = matches!(
+            piece.get("type").and_then(Value::as_str),
+            Some("reasoning.text" | "reasoning.summary")
+        );
+        let same = |known: &Value| {
+            is_text && ["type", "index"].iter().all(|name| known.get(name) == piece.get(*name))
+        };
+        let Some(Value::Object(known)) = self.details.last_mut().filter(|known| same(known)) else {
+            return self.details.push(piece.into());
+        };
+        for (name, value) in piece {
+            match (known.get_mut(&name), value) {
+                (Some(Value::String(text)), Value::String(more))
+                    if matches!(&*name, "text" | "summary" | "signature") =>
+                {
+                    text.push_str(&more);
+                }
+                (Some(_), Value::Null) => {}
+                (_, value) => {
+                    known.insert(name, value);
+                }
+            }
+        }
+    }
+
+    /// Keeps what was thought, if tools were called after it.
     fn keep(&mut self, out: &mut Output) {
-        let mut fields = Map::new();
-        if !self.reasoning.is_empty() {
-            fields.insert("reasoning_content".into(), std::mem::take(&mut self.reasoning).into());
+        let content = std::mem::take(&mut self.content);
+        let details = std::mem::take(&mut self.details);
+        let (mut fields, bytes) = (Map::new(), content.len());
+        if !content.is_empty() {
+            fields.insert("reasoning_content".into(), content.into());
         }
-        if !self.details.is_empty() {
-            fields.insert("reasoning_details".into(), std::mem::take(&mut self.details).into());
+        if !details.is_empty() {
+            fields.insert("reasoning_details".into(), details.into());
         }
-        if !fields.is_empty() {
-            out.opaque(fields.into(), 1);
+        if self.has_calls && !fields.is_empty() {
+            out.opaque(fields.into(), bytes);
         }
     }
 }
@@ -341,7 +369,6 @@ mod tests {
     use crate::config::{GenerationConfig, Reasoning, Tool};
     use crate::message::{Image, ToolCall};
     use crate::provider::LlmProvider;
-    use crate::provider::testing::decoded;
 
     fn said(messages: &[Message], config: &GenerationConfig, provider: LlmProvider) -> Value {
         Value::Object(body(Ask { provider, model: "m", messages, config }).unwrap())
@@ -469,8 +496,7 @@ mod tests {
     }
 
     fn decode(events: &[&str]) -> Output {
-        let mut out = Output::new(9);
-        let mut decoder = ChatCompletions::default();
+        let (mut decoder, mut out) = (ChatCompletions::default(), Output::new(9));
         for data in events {
             decoder.decode(&Event { name: "", data }, &mut out).unwrap();
         }
@@ -534,28 +560,51 @@ mod tests {
     }
 
     #[test]
-    fn thoughts_before_a_tool_call_go_back_with_it() {
-        let call = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":
-            {"name":"go","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#;
-        let (response, _) = decoded(
-            Protocol::ChatCompletions,
-            &[
-                r#"{"choices":[{"delta":{"reasoning_content":"Hm, "}}]}"#,
-                r#"{"choices":[{"delta":{"reasoning_content":"go.","reasoning_details":[{"data":"x"}]}}]}"#,
-                call,
-            ],
-        );
-        let said = said(&[response.into()], &GenerationConfig::new("m"), LlmProvider::Local);
+    fn reasoning_goes_back_beside_the_calls_that_it_has_led_to() {
+        let delta = |delta: Value| json!({"choices": [{"delta": delta}]}).to_string();
+        let detail = |detail: Value| delta(json!({"reasoning": "R", "reasoning_details": [detail]}));
+        let call = delta(json!({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "go"}}]}));
+        let stop = r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#.to_owned();
+        let again = |events: &[String]| {
+            let events: Vec<_> = events.iter().map(String::as_str).collect();
+            let (response, _) = crate::provider::testing::decoded(Protocol::ChatCompletions, &events);
+            message(&Message::from(response))
+        };
+        let assistant = |fields: Value| {
+            let call = json!({"id": "c", "type": "function", "function": {"name": "go", "arguments": "{}"}});
+            let mut message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
+            message.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            message
+        };
+
+        let thought = |text: &str| delta(json!({"reasoning_content": text, "reasoning": text}));
         assert_eq!(
-            said["messages"][0],
-            json!({"role": "assistant", "content": null,
-                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "go", "arguments": "{}"}}],
-                "reasoning_content": "Hm, go.", "reasoning_details": [{"data": "x"}]})
+            again(&[thought("H"), thought("m"), call.clone(), stop.clone()]),
+            assistant(json!({"reasoning_content": "Hm"}))
         );
-        // Without a call they are of no use to anybody.
-        let thought = r#"{"choices":[{"delta":{"reasoning_content":"Hm."},"finish_reason":"stop"}]}"#;
-        let (response, _) = decoded(Protocol::ChatCompletions, &[thought]);
-        assert_eq!(Message::from(response), Message::assistant(""));
+        assert_eq!(
+            again(&[
+                detail(json!({"type": "reasoning.text", "index": 0, "text": "A", "signature": "", "format": "f"})),
+                detail(json!({"type": "reasoning.text", "index": 0, "text": "B", "signature": null})),
+                detail(json!({"type": "reasoning.text", "index": 0, "text": "", "signature": "s"})),
+                detail(json!({"type": "reasoning.text", "index": 1, "text": "C"})),
+                call.clone(),
+                detail(json!({"type": "reasoning.encrypted", "index": 2, "data": "x"})),
+                detail(json!({"type": "reasoning.encrypted", "index": 2, "data": "y"})),
+                stop.clone(),
+            ]),
+            assistant(json!({"reasoning_details": [
+                {"type": "reasoning.text", "index": 0, "text": "AB", "signature": "s", "format": "f"},
+                {"type": "reasoning.text", "index": 1, "text": "C"},
+                {"type": "reasoning.encrypted", "index": 2, "data": "x"},
+                {"type": "reasoning.encrypted", "index": 2, "data": "y"},
+            ]}))
+        );
+        let answer = delta(json!({"content": "Yes."}));
+        assert_eq!(
+            again(&[thought("Hm"), answer, stop]),
+            json!({"role": "assistant", "content": "Yes."})
+        );
     }
 
     #[test]

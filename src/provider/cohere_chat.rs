@@ -174,10 +174,10 @@ impl Decoder for CohereChat {
         match kind.as_deref().unwrap_or(event.name) {
             "content-start" | "content-delta" => {
                 out.text(delta.message.content.text);
-                think(delta.message.content.thinking, &mut self.thinking, out);
+                self.thinking.push_str(out.reasoning(delta.message.content.thinking));
             }
             "content-end" => self.keep(out),
-            "tool-plan-delta" => think(delta.message.tool_plan, &mut self.tool_plan, out),
+            "tool-plan-delta" => self.tool_plan.push_str(out.reasoning(delta.message.tool_plan)),
             "tool-call-start" | "tool-call-delta" => {
                 let Call { id, function } = delta.message.tool_calls;
                 out.tool_call(index, id, function.name, function.arguments);
@@ -209,12 +209,6 @@ impl CohereChat {
             out.opaque(json!({"tool_plan": tool_plan}), bytes);
         }
     }
-}
-
-fn think(thought: Raw<'_>, thoughts: &mut String, out: &mut Output) {
-    let before = out.chunk.reasoning.len();
-    out.reasoning(thought);
-    thoughts.push_str(out.chunk.reasoning.get(before..).unwrap_or_default());
 }
 
 fn end(delta: &Delta<'_>, out: &mut Output) {

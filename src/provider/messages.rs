@@ -297,11 +297,6 @@ impl Decoder for Messages {
             out.fail(event.data);
             return Ok(());
         }
-        // OpenRouter ends every protocol like this.
-        if event.data.trim_end() == "[DONE]" {
-            out.ended = true;
-            return Ok(());
-        }
         let frame: Frame<'_> = serde_json::from_str(event.data)?;
         // Relays leave out one of the two names.
         let kind = frame.kind.str().unwrap_or(Cow::Borrowed(event.name));
@@ -787,7 +782,6 @@ mod tests {
             assert!(!out.ended && response.usage.is_none());
         }
         assert!(decode(&[TEXT, HI, END]).1.ended);
-        assert!(decode(&[TEXT, HI, "data[DONE]"]).1.ended);
         assert_eq!(decode(&[TEXT, HI, END]).0.finish_reason, None);
     }
 

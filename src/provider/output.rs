@@ -97,13 +97,14 @@ impl Output {
         self.said(self.chunk.content.len() - before);
     }
 
-    /// Adds a JSON string to the reasoning.
-    pub(crate) fn reasoning(&mut self, text: Raw<'_>) {
-        if text.literal().is_none_or(str::is_empty) {
-            return;
+    /// Adds a JSON string to the reasoning; returns what that added.
+    pub(crate) fn reasoning(&mut self, text: Raw<'_>) -> &str {
+        let before = self.chunk.reasoning.len();
+        if text.literal().is_some_and(|text| !text.is_empty()) {
+            self.did = Did::Other;
         }
-        self.did = Did::Other;
         append(text, &mut self.halves.reasoning, &mut self.chunk.reasoning);
+        self.chunk.reasoning.get(before..).unwrap_or_default()
     }
 
     /// Adds a piece of a tool call, or a whole one.

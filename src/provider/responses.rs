@@ -336,8 +336,9 @@ impl Responses {
                 content.iter().for_each(|part| out.text(part.any()));
             } else if item.is("reasoning") {
                 let summary: Vec<Text<'_>> = item.summary.parse();
-                let thoughts = if content.is_empty() { summary } else { content };
-                thoughts.iter().for_each(|part| out.reasoning(part.text));
+                for part in if content.is_empty() { summary } else { content } {
+                    out.reasoning(part.text);
+                }
             }
         }
         if item.is_opaque() {
