@@ -282,16 +282,21 @@ impl GenerateContent {
     fn decode_part(&mut self, json: Raw<'_>, out: &mut Output) {
         let Part { text, thought, signature, call } = json.parse();
         let thought = thought.json() == "true";
+        let is_text = !(call.is_some() || thought) && text.str().is_some();
         if call.is_some() {
             self.decode_call(call, out);
         } else if thought {
             out.reasoning(text);
         } else {
+            // A part with a signature must not be joined with one that has none.
+            if is_text && signature.is_some() {
+                out.new_text();
+            }
             out.text(text);
         }
         // Gemini wants to see again, in its place, what it signed, and what is neither text nor a call:
         // the code that it ran, its pictures.
-        let is_answer = call.is_some() || (!thought && text.literal().is_some_and(|t| !t.is_empty()));
+        let is_answer = call.is_some() || is_text;
         if is_answer && signature.is_some() {
             out.extra(signature.parse(), signature.json().len());
         } else if !is_answer && (signature.is_some() || !(thought || text.is_some())) {

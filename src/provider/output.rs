@@ -97,6 +97,14 @@ impl Output {
         self.said(self.chunk.content.len() - before);
     }
 
+    /// The text that follows is a part for itself.
+    pub(crate) fn new_text(&mut self) {
+        self.parts.push(Part::Text {
+            bytes: 0,
+            extra: None,
+        });
+    }
+
     /// Adds a JSON string to the reasoning; returns what that added.
     pub(crate) fn reasoning(&mut self, text: Raw<'_>) -> &str {
         let before = self.chunk.reasoning.len();
