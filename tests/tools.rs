@@ -113,13 +113,7 @@ fn what_one_provider_demands_back_is_not_sent_to_another() {
                 same,
                 "{script:?} to {other:?}"
             );
-            for word in [
-                "Oslo",
-                "Rome",
-                "look.",
-                "warm in Oslo",
-                "warm in Rome",
-            ] {
+            for word in ["Oslo", "Rome", "look.", "warm in Oslo", "warm in Rome"] {
                 assert!(
                     conversation.contains(word),
                     "{word}: {script:?} to {other:?}"

@@ -282,7 +282,9 @@ impl GenerateContent {
     fn decode_part(&mut self, json: Raw<'_>, out: &mut Output) {
         let Part { text, thought, signature, call } = json.parse();
         let thought = thought.json() == "true";
-        let is_text = !(call.is_some() || thought) && text.str().is_some();
+        // By its literal: half a character is text, too.
+        let says = text.literal().is_some_and(|text| !text.is_empty());
+        let is_text = says && !(call.is_some() || thought);
         if call.is_some() {
             self.decode_call(call, out);
         } else if thought {
