@@ -101,12 +101,11 @@ fn tools_are_called_and_their_results_go_back() {
         let mut history = vec![Message::user("What is the weather in Paris and Oslo?")];
         let first = Run::new(&history, &config).whole();
         assert_eq!(first.content, "Let me look. ", "{protocol}");
-        let expected = match protocol {
-            // The mock says `FUNCTION_CALL`; Gemini itself says `STOP`.
-            Protocol::GenerateContent => FinishReason::Other,
-            _ => FinishReason::ToolCalls,
-        };
-        assert_eq!(first.finish_reason, Some(expected), "{protocol}");
+        assert_eq!(
+            first.finish_reason,
+            Some(FinishReason::ToolCalls),
+            "{protocol}"
+        );
         let cities: Vec<_> = first
             .tool_calls
             .iter()
