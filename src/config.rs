@@ -289,15 +289,18 @@ impl fmt::Debug for Hidden {
 
 /// A URL as it may be shown: without user, password, query and fragment.
 pub(crate) fn without_secrets(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(s, r)| (s, r));
-    let (authority, path) = rest
-        .split_once('/')
-        .map_or((rest, None), |(a, p)| (a, Some(p)));
-    let host = authority.rsplit('@').next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // A password that was not encoded may hold what seems to end the authority.
+    let (_, port) = authority.rsplit_once(':').unwrap_or_default();
+    let is_port = port.ends_with(']') || port.bytes().all(|b| b.is_ascii_digit());
+    let rest = match rest.rsplit_once('@') {
+        Some((_, behind)) if authority.contains('@') || !is_port => behind,
+        _ => rest,
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let colon = if scheme.is_empty() { "" } else { "://" };
-    let path = path.map(|path| format!("/{path}")).unwrap_or_default();
-    format!("{scheme}{colon}{host}{path}")
+    format!("{scheme}{colon}{rest}")
 }
 
 impl From<&str> for GenerationConfig {
@@ -489,6 +492,21 @@ mod tests {
             "GenerationConfig { model: \"m\", api_key: (hidden), base_url: \"https://host:1/v1\", \
              headers: [\"api-key\"], extra: [\"token\"], top_p: Some(0.5), proxy: Url(\"http://proxy:3128\") }"
         );
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_password_even_if_that_is_not_encoded() {
+        for (url, shown) in [
+            ("https://host:1/v1?key=secret#secret", "https://host:1/v1"),
+            ("http://[::1]/v1/a@b", "http://[::1]/v1/a@b"),
+            ("http://u:secret@host/v1", "http://host/v1"),
+            ("http://u:se/cr?e#t@host:1/v1?a=b", "http://host:1/v1"),
+            ("u:s@cret/secret@host", "host"),
+            ("localhost:8080/v1", "localhost:8080/v1"),
+            ("", ""),
+        ] {
+            assert_eq!(without_secrets(url), shown);
+        }
     }
 
     #[test]
