@@ -3,7 +3,13 @@
 //!
 //! One test, since a process has one logger.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout
+)]
+#![allow(clippy::string_slice, clippy::unwrap_used)]
 
 mod support;
 

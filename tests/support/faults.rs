@@ -30,10 +30,12 @@ pub(crate) struct Case {
     pub(crate) protocols: &'static [Protocol],
     pub(crate) config: fn(GenerationConfig) -> GenerationConfig,
     /// Something else that holds, in words and as a check.
-    pub(crate) also: Option<(&'static str, fn(&Seen) -> bool)>,
+    pub(crate) also: Option<Also>,
     pub(crate) at_least: Duration,
     pub(crate) at_most: Duration,
 }
+
+type Also = (&'static str, fn(&Seen) -> bool);
 
 /// What a caller has seen.
 #[derive(Debug)]
