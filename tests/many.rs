@@ -136,30 +136,34 @@ fn at_once(count: usize, client: impl Fn(&Server, &dyn Fn()) + Send + Sync + 'st
     });
     let shared = Arc::new((server.unwrap(), client, AtomicUsize::new(0)));
     let before = resident();
-    let threads: Vec<_> = (0..count)
-        .map(|_| {
-            let shared = Arc::clone(&shared);
-            let thread = thread::Builder::new().stack_size(256 << 10).spawn(move || {
-                let (server, client, begun) = &*shared;
-                client(server, &|| {
-                    begun.fetch_add(1, Ordering::SeqCst);
-                });
+    let mut threads = Vec::new();
+    let wait_for = |begun, threads: &[thread::JoinHandle<()>]| {
+        while shared.2.load(Ordering::SeqCst) < begun {
+            thread::sleep(Duration::from_millis(1));
+            assert!(
+                !threads.iter().any(thread::JoinHandle::is_finished),
+                "one has failed"
+            );
+        }
+    };
+    for number in 0..count {
+        let shared = Arc::clone(&shared);
+        let thread = thread::Builder::new().stack_size(256 << 10).spawn(move || {
+            let (server, client, begun) = &*shared;
+            client(server, &|| {
+                begun.fetch_add(1, Ordering::SeqCst);
             });
-            thread.unwrap()
-        })
-        .collect();
-    while shared.2.load(Ordering::SeqCst) < count {
-        thread::sleep(Duration::from_millis(5));
-        assert!(
-            !threads.iter().any(thread::JoinHandle::is_finished),
-            "one has failed"
-        );
+        });
+        threads.push(thread.unwrap());
+        // The system lets only so many wait for the server to accept them.
+        wait_for(number.saturating_sub(64), &threads);
     }
+    wait_for(count, &threads);
     let during = resident();
     gate.wait();
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     during.saturating_sub(before)
 }
 
@@ -235,7 +239,7 @@ fn a_stream_without_end_takes_no_more_memory() {
         ] {
             let reader = Endless {
                 unit: unit.as_bytes(),
-                left: 4 << 20,
+                left: 1 << 20,
             };
             let before = resident();
             let error = GenerationStream::from_reader(config("http://127.0.0.1:1/v1"), reader)
