@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use kerb_stream::{
     GenerationConfig, GenerationResponse, Message, Tool, ToolCall, generate_stream, terminal_safe,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A model that has not found its answer by then is going round in circles.
 const MAX_ROUNDS: usize = 8;
@@ -95,18 +95,8 @@ const DENSITIES: [(&str, f64); 5] = [
 
 fn call_tool(call: &ToolCall) -> anyhow::Result<String> {
     let arguments = call.parse_arguments()?;
-    let text = |name| {
-        arguments
-            .get(name)
-            .and_then(serde_json::Value::as_str)
-            .context(name)
-    };
-    let number = |name| {
-        arguments
-            .get(name)
-            .and_then(serde_json::Value::as_f64)
-            .context(name)
-    };
+    let text = |name| arguments.get(name).and_then(Value::as_str).context(name);
+    let number = |name| arguments.get(name).and_then(Value::as_f64).context(name);
     let result = match call.name.as_str() {
         "density" => {
             let wanted = text("material")?.to_lowercase();

@@ -311,8 +311,8 @@ impl Decoder for Messages {
                 // After a call by code at the provider, this event has the whole message.
                 for block in frame.message.content.parse::<Vec<Raw<'_>>>() {
                     self.start(Raw::default(), block, out);
+                    self.close_all(out);
                 }
-                self.close_all(out);
                 self.untold = self.counted.count(&frame.message.usage);
                 stop(frame.message.stop_reason, out);
             }
@@ -864,11 +864,20 @@ mod tests {
         );
 
         let whole = r#"{"type": "message_start", "message": {"stop_reason": "tool_use", "content": [
-            {"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "a", "name": "look", "input": {"at": 1}}]}}"#;
+            {"type": "text", "text": "Hi"}, {"type": "server_tool_use", "id": "s", "name": "run", "input": {"q": 1}},
+            {"type": "tool_use", "id": "a", "name": "look", "input": {"at": 1}}]}}"#;
         let (response, _) = decode(&[whole, END]);
         assert_eq!(response.content, "Hi");
         assert_eq!(response.tool_calls, [ToolCall::new("a", "look", r#"{"at": 1}"#)]);
         assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
+        assert_eq!(
+            turns(&[response.into()]).unwrap()[0]["content"],
+            json!([
+                {"type": "text", "text": "Hi"},
+                {"type": "server_tool_use", "id": "s", "name": "run", "input": {"q": 1}},
+                {"type": "tool_use", "id": "a", "name": "look", "input": {"at": 1}},
+            ])
+        );
     }
 
     #[test]

@@ -1,0 +1,1040 @@
+//! The bodies that we send, checked against those that other clients sent to the real providers.
+//!
+//! A small reader for each protocol, which knows nothing of our encoder, turns a recorded body into a
+//! prompt and a configuration. An assistant's turn is read by letting the crate decode it as the answer
+//! that it once was. What we then would send has to be the recorded body again, but for the differences
+//! that are listed here, each with its reason.
+//!
+//! The recordings lie beside the checkout, in the folder that `KERB_STREAM_SHARED` names.
+//! `cargo test --test recorded_requests -- --include-ignored --nocapture` prints what was compared.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kerb_stream::{
+    Environment, GenerationConfig, GenerationStream, LlmProvider, Message, Protocol, Reasoning,
+    ResponseFormat, Tool, ToolChoice, generate_stream,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+#[test]
+#[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
+fn chat_completions() {
+    let count = Count {
+        cases: 162,
+        as_it_is: 41,
+        skipped: 0,
+    };
+    check("openai-chat", Protocol::ChatCompletions, chat, CHAT, count);
+    let count = Count {
+        cases: 16,
+        as_it_is: 12,
+        skipped: 0,
+    };
+    check("mistral-chat", Protocol::ChatCompletions, chat, CHAT, count);
+}
+
+#[test]
+#[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
+fn responses() {
+    let count = Count {
+        cases: 40,
+        as_it_is: 0,
+        skipped: 0,
+    };
+    check(
+        "openai-responses",
+        Protocol::Responses,
+        items,
+        RESPONSES,
+        count,
+    );
+}
+
+#[test]
+#[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
+fn messages() {
+    let count = Count {
+        cases: 50,
+        as_it_is: 12,
+        skipped: 2,
+    };
+    check(
+        "anthropic-messages",
+        Protocol::Messages,
+        blocks,
+        MESSAGES,
+        count,
+    );
+}
+
+#[test]
+#[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
+fn generate_content() {
+    let count = Count {
+        cases: 39,
+        as_it_is: 4,
+        skipped: 0,
+    };
+    check(
+        "google-gemini",
+        Protocol::GenerateContent,
+        contents,
+        GEMINI,
+        count,
+    );
+}
+
+#[test]
+#[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
+fn cohere_chat() {
+    let count = Count {
+        cases: 7,
+        as_it_is: 2,
+        skipped: 0,
+    };
+    check("cohere-v2", Protocol::CohereChat, cohere, COHERE, count);
+}
+
+/// So that fewer cases than before do not go unnoticed.
+#[derive(Debug, PartialEq)]
+struct Count {
+    cases: usize,
+    /// Of them those that are equal without any normalisation.
+    as_it_is: usize,
+    skipped: usize,
+}
+
+/// Takes what it knows out of a body; the rest is sent as `extra`. An error is the reason why there is no
+/// saying it.
+type Reader =
+    fn(&mut Map<String, Value>, &mut GenerationConfig) -> Result<Vec<Message>, &'static str>;
+
+/// A difference that does not matter, and how to make it disappear from a body.
+type Normalisation = (&'static str, fn(&mut Value));
+
+fn check(folder: &str, protocol: Protocol, read: Reader, known: &[Normalisation], expected: Count) {
+    let folder = shared().join("streams").join(folder);
+    let mut count = Count {
+        cases: 0,
+        as_it_is: 0,
+        skipped: 0,
+    };
+    let mut used: BTreeMap<String, usize> = BTreeMap::new();
+    let mut failures = BTreeMap::new();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let case: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let recorded = &case["request"]["body"];
+        if recorded.is_null() {
+            continue;
+        }
+        count.cases += 1;
+        let id = case["id"].as_str().unwrap();
+        let (ours, extra) = match sent_again(&case, protocol, read) {
+            Ok(sent) => sent,
+            Err(reason) => {
+                count.skipped += 1;
+                *used.entry(format!("skipped: {reason}")).or_default() += 1;
+                continue;
+            }
+        };
+        for name in extra {
+            *used.entry(format!("`{name}` sent as `extra`")).or_default() += 1;
+        }
+        match needed(known, &ours, recorded) {
+            Err((ours, theirs)) => {
+                failures.insert(
+                    id.to_owned(),
+                    format!("\n  ours   {ours}\n  theirs {theirs}"),
+                );
+            }
+            Ok(needed) => {
+                count.as_it_is += usize::from(needed.is_empty());
+                for name in needed {
+                    *used.entry(name.to_owned()).or_default() += 1;
+                }
+            }
+        }
+    }
+    println!(
+        "{protocol}, {}: {count:?}",
+        folder.file_name().unwrap().display()
+    );
+    for (name, cases) in used {
+        println!("{cases:>6}  {name}");
+    }
+    for (id, difference) in &failures {
+        println!("{id}{difference}");
+    }
+    assert!(failures.is_empty(), "{} of {}", failures.len(), count.cases);
+    assert_eq!(count, expected);
+}
+
+/// The body that we would send for a recorded one, and the fields that we have no option for.
+fn sent_again(
+    case: &Value,
+    protocol: Protocol,
+    read: Reader,
+) -> Result<(Value, Vec<String>), &'static str> {
+    let mut body = case["request"]["body"].as_object().unwrap().clone();
+    let url = case["request"]["url"].as_str().unwrap();
+    let in_url = url
+        .split_once("models/")
+        .map(|(_, model)| model.split(':').next().unwrap());
+    let model: Option<String> = take(&mut body, "model");
+    let model = model.unwrap_or_else(|| in_url.unwrap_or("m").to_owned());
+    let own = case["provider"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap_or(match protocol {
+            Protocol::GenerateContent => LlmProvider::Google,
+            Protocol::Messages => LlmProvider::Anthropic,
+            _ => LlmProvider::Local,
+        });
+    // The model's name may be anything, and have `::` in it.
+    let mut config = GenerationConfig::new(format!("{own}::{model}"))
+        .protocol(protocol)
+        .base_url("https://localhost/v1")
+        .api_key("k")
+        .environment(Environment::empty());
+    assert_eq!(body.remove("stream").unwrap_or(true.into()), true);
+    config.temperature = take(&mut body, "temperature");
+    config.top_p = take(&mut body, "top_p");
+    let messages = read(&mut body, &mut config)?;
+    body.retain(|_, value| !value.is_null() && *value != json!({}));
+    let extra = body.keys().cloned().collect();
+    config.extra = body;
+    Ok((
+        generate_stream(messages, config).request().unwrap().body,
+        extra,
+    ))
+}
+
+/// The normalisations without which two bodies differ; an error is both bodies after all of them.
+fn needed(
+    known: &[Normalisation],
+    ours: &Value,
+    theirs: &Value,
+) -> Result<Vec<&'static str>, (Value, Value)> {
+    let after = |normalisations: &[Normalisation]| {
+        let (mut ours, mut theirs) = (ours.clone(), theirs.clone());
+        for (_, normalise) in normalisations {
+            normalise(&mut ours);
+            normalise(&mut theirs);
+        }
+        (ours, theirs)
+    };
+    let mut needed = known.to_vec();
+    let (ours, theirs) = after(&needed);
+    if ours != theirs {
+        return Err((ours, theirs));
+    }
+    for at in (0..needed.len()).rev() {
+        let one = needed.remove(at);
+        let (ours, theirs) = after(&needed);
+        if ours != theirs {
+            needed.insert(at, one);
+        }
+    }
+    Ok(needed.into_iter().map(|(name, _)| name).collect())
+}
+
+/// The assistant's message, as it comes out of the answer that these events make.
+fn said(config: &GenerationConfig, events: &[Value]) -> Message {
+    let events: String = events
+        .iter()
+        .map(|event| format!("data: {event}\n\n"))
+        .collect();
+    let stream = GenerationStream::from_reader(config, std::io::Cursor::new(events));
+    stream.into_response().unwrap().into()
+}
+
+/// Takes a field out of an object, if it has the type that is wanted.
+fn take<T: DeserializeOwned>(body: &mut Map<String, Value>, name: &str) -> Option<T> {
+    let value = serde_json::from_value(body.get(name)?.clone()).ok()?;
+    body.remove(name);
+    Some(value)
+}
+
+/// A content's text, whether it is a string or a list of texts.
+fn text(content: &Value) -> Result<String, &'static str> {
+    match content {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text.clone()),
+        parts => {
+            let parts = parts.as_array().unwrap().iter();
+            let texts = parts.map(|part| part["text"].as_str().ok_or("a file to read"));
+            texts.collect()
+        }
+    }
+}
+
+fn tool(tool: &Value, schema: &str) -> Tool {
+    let description = tool["description"].as_str().unwrap_or_default();
+    Tool::new(
+        tool["name"].as_str().unwrap(),
+        description,
+        tool[schema].clone(),
+    )
+}
+
+/// The tools of a list in which there is nothing but those that the caller runs, with the fields that we
+/// have: name, description and schema.
+fn tools(
+    body: &mut Map<String, Value>,
+    own: fn(&Value) -> Option<&Value>,
+    schema: &str,
+) -> Vec<Tool> {
+    let list = body
+        .get("tools")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let fields = |tool: &Value| {
+        let is_known = |name: &str, value: &Value| {
+            ["type", "name", "description", schema].contains(&name)
+                || (name == "strict" && value == false)
+        };
+        tool.as_object()
+            .unwrap()
+            .iter()
+            .all(|(name, value)| is_known(name, value))
+    };
+    let read = |listed: &Value| {
+        let own = own(listed)?;
+        fields(own).then(|| tool(own, schema))
+    };
+    let read: Option<Vec<_>> = list.iter().map(read).collect();
+    read.inspect(|_| drop(body.remove("tools")))
+        .unwrap_or_default()
+}
+
+fn function(listed: &Value) -> Option<&Value> {
+    (listed["type"] == "function").then(|| &listed["function"])
+}
+
+fn effort(word: &str) -> Option<Reasoning> {
+    Some(match word {
+        "none" => Reasoning::Off,
+        "minimal" => Reasoning::Minimal,
+        "low" => Reasoning::Low,
+        "medium" => Reasoning::Medium,
+        "high" => Reasoning::High,
+        _ => return None,
+    })
+}
+
+fn tool_choice(body: &mut Map<String, Value>, config: &mut GenerationConfig) {
+    let choice = match body.get("tool_choice").and_then(Value::as_str) {
+        Some("auto") => ToolChoice::Auto,
+        Some("none") => ToolChoice::None,
+        Some("required" | "any") => ToolChoice::Required,
+        _ => return,
+    };
+    body.remove("tool_choice");
+    config.tool_choice = Some(choice);
+}
+
+fn chat(
+    body: &mut Map<String, Value>,
+    config: &mut GenerationConfig,
+) -> Result<Vec<Message>, &'static str> {
+    body.remove("stream_options");
+    config.max_tokens = take(body, "max_tokens").or_else(|| take(body, "max_completion_tokens"));
+    config.stop = take(body, "stop").unwrap_or_default();
+    if let Some(stop) = take::<String>(body, "stop") {
+        config.stop = vec![stop];
+    }
+    config.parallel_tool_calls = take(body, "parallel_tool_calls");
+    if take(body, "logprobs") == Some(true) {
+        config.logprobs = Some(take(body, "top_logprobs").unwrap_or(0));
+    }
+    let reasoning = body
+        .get("reasoning_effort")
+        .and_then(Value::as_str)
+        .and_then(effort);
+    config.reasoning = reasoning.inspect(|_| drop(body.remove("reasoning_effort")));
+    if let Some(mut format) = take::<Value>(body, "response_format").filter(|f| !f.is_null()) {
+        assert_eq!(format["type"], "json_schema");
+        let format = format["json_schema"].take();
+        let name = format["name"].as_str().unwrap();
+        config.response_format = Some(ResponseFormat::json_schema(name, format["schema"].clone()));
+    }
+    config.tools = tools(body, function, "parameters");
+    tool_choice(body, config);
+    let messages: Vec<Value> = take(body, "messages").unwrap();
+    let read = |message: Value| {
+        Ok(match message["role"].as_str().unwrap() {
+            "system" | "developer" => Message::system(text(&message["content"])?),
+            "user" => Message::user(text(&message["content"])?),
+            "tool" => {
+                let mut tool = Message::tool("", text(&message["content"])?);
+                tool.tool_call_id = message["tool_call_id"].as_str().map(str::to_owned);
+                tool
+            }
+            _ => said(
+                config,
+                &[json!({"choices": [{"message": message, "finish_reason": "stop"}]})],
+            ),
+        })
+    };
+    messages.into_iter().map(read).collect()
+}
+
+const CHAT: &[Normalisation] = &[
+    NULLS,
+    WHOLE_NUMBERS,
+    EMPTY_TOOLS,
+    STRICT,
+    ("a text may stand in a list", |body| {
+        each(body, "messages", texts_as_string)
+    }),
+    (
+        "the stream's options are each client's own choice: we want the usage, and no padding",
+        |body| {
+            remove(body, "stream_options");
+        },
+    ),
+    (
+        "`max_completion_tokens` is OpenAI's newer name, and `max_tokens` everybody's",
+        |body| {
+            rename(body, "max_completion_tokens", "max_tokens");
+        },
+    ),
+    ("`developer` is OpenAI's newer name for `system`", |body| {
+        each(body, "messages", |message| {
+            if message["role"] == "developer" {
+                message["role"] = "system".into();
+            }
+        })
+    }),
+    (
+        "beside calls no text may be null, empty or not there",
+        |body| {
+            each(body, "messages", |message| {
+                if message.get("tool_calls").is_some()
+                    && matches!(message["content"].as_str(), None | Some(""))
+                {
+                    remove(message, "content");
+                }
+            })
+        },
+    ),
+    ("no alternatives may be said or left out", |body| {
+        if body["top_logprobs"] == 0 {
+            remove(body, "top_logprobs");
+        }
+    }),
+    ("one stop sequence need not be a list", |body| {
+        if let Some(Value::String(one)) = body.get("stop") {
+            body["stop"] = json!([one]);
+        }
+    }),
+    (
+        "the place of a call in the answer means nothing in a request",
+        |body| {
+            each(body, "messages", |message| {
+                each(message, "tool_calls", |call| remove(call, "index"))
+            });
+        },
+    ),
+    ("the same reasoning under two names", |body| {
+        each(body, "messages", |message| {
+            if message.get("reasoning_content").is_some() {
+                remove(message, "reasoning");
+            }
+        })
+    }),
+    ("a call without an id gets one", |body| {
+        each(body, "messages", |message| {
+            each(message, "tool_calls", |call| {
+                if call["id"] == "call_0" {
+                    remove(call, "id");
+                }
+            });
+        })
+    }),
+    ("Mistral's `prefix` is false unless one asks", |body| {
+        each(body, "messages", |message| {
+            if message["prefix"] == false {
+                remove(message, "prefix");
+            }
+        })
+    }),
+];
+
+fn cohere(
+    body: &mut Map<String, Value>,
+    config: &mut GenerationConfig,
+) -> Result<Vec<Message>, &'static str> {
+    config.max_tokens = take(body, "max_tokens");
+    config.tools = tools(body, function, "parameters");
+    let messages: Vec<Value> = take(body, "messages").unwrap();
+    let read = |message: Value| {
+        Ok(match message["role"].as_str().unwrap() {
+            "system" => Message::system(text(&message["content"])?),
+            "user" => Message::user(text(&message["content"])?),
+            "tool" => Message::tool(
+                message["tool_call_id"].as_str().unwrap(),
+                text(&message["content"])?,
+            ),
+            _ => {
+                let content = message["content"].as_array().into_iter().flatten();
+                let calls = message["tool_calls"].as_array().into_iter().flatten();
+                let content = content.map(|part| {
+                    json!({"type": "content-start", "delta": {"message": {"content": part}}})
+                });
+                let calls = calls.enumerate().map(|(index, call)| {
+                    let delta = json!({"message": {"tool_calls": call}});
+                    json!({"type": "tool-call-start", "index": index, "delta": delta})
+                });
+                let end = json!({"type": "message-end", "delta": {"finish_reason": "COMPLETE"}});
+                said(
+                    config,
+                    &content.chain(calls).chain([end]).collect::<Vec<_>>(),
+                )
+            }
+        })
+    };
+    messages.into_iter().map(read).collect()
+}
+
+const COHERE: &[Normalisation] = &[
+    ("a text may stand in a list", |body| {
+        each(body, "messages", texts_as_string)
+    }),
+    ("no text beside calls may be empty or not there", |body| {
+        each(body, "messages", |message| {
+            if message["content"] == "" {
+                remove(message, "content");
+            }
+        })
+    }),
+];
+
+fn items(
+    body: &mut Map<String, Value>,
+    config: &mut GenerationConfig,
+) -> Result<Vec<Message>, &'static str> {
+    config.max_tokens = take(body, "max_output_tokens");
+    body.remove("store");
+    if body
+        .get("include")
+        .is_some_and(|include| include.as_array().unwrap().len() < 2)
+    {
+        body.remove("include");
+    }
+    config.tools = tools(
+        body,
+        |tool| (tool["type"] == "function").then_some(tool),
+        "parameters",
+    );
+    tool_choice(body, config);
+    // We ask for a summary along with an effort; what asks otherwise is sent as it is.
+    if let Some(Value::Object(reasoning)) = body.get_mut("reasoning")
+        && reasoning.contains_key("summary")
+        && let Some(level) = reasoning
+            .get("effort")
+            .and_then(Value::as_str)
+            .and_then(effort)
+    {
+        config.reasoning = Some(level);
+        reasoning.remove("effort");
+        if reasoning
+            .get("summary")
+            .is_some_and(|summary| summary == "auto")
+        {
+            body.remove("reasoning");
+        }
+    }
+    if let Some(Value::Object(text)) = body.get_mut("text")
+        && let Some(format) = text.remove("format")
+    {
+        let name = format["name"].as_str().unwrap();
+        config.response_format = Some(ResponseFormat::json_schema(name, format["schema"].clone()));
+    }
+    let mut messages = Vec::new();
+    messages.extend(take(body, "instructions").map(|text: String| Message::system(text)));
+    let mut turn = Vec::new();
+    let input: Value = take(body, "input").unwrap();
+    let input = match input {
+        Value::String(text) => vec![json!({"role": "user", "content": text})],
+        list => serde_json::from_value(list).unwrap(),
+    };
+    for item in input {
+        let message = match item["role"].as_str() {
+            Some("system" | "developer") => Message::system(text(&item["content"])?),
+            Some("user") => Message::user(text(&item["content"])?),
+            None if item["type"] == "function_call_output" => Message::tool(
+                item["call_id"].as_str().unwrap(),
+                item["output"].as_str().unwrap(),
+            ),
+            _ => {
+                turn.push(item);
+                continue;
+            }
+        };
+        messages.extend(assistant_items(config, &mut turn));
+        messages.push(message);
+    }
+    messages.extend(assistant_items(config, &mut turn));
+    Ok(messages)
+}
+
+/// The items of an answer, as a message.
+fn assistant_items(config: &GenerationConfig, turn: &mut Vec<Value>) -> Option<Message> {
+    for item in &mut *turn {
+        // Some clients send a text as a string, and none of them leaves out the type of an answer's item.
+        if item["role"] == "assistant" {
+            item["type"] = "message".into();
+        }
+        if let Some(Value::String(text)) = item.get("content") {
+            item["content"] = json!([{"type": "output_text", "text": text}]);
+        }
+    }
+    let response = json!({"status": "completed", "output": std::mem::take(turn)});
+    let any = response["output"] != json!([]);
+    any.then(|| {
+        said(
+            config,
+            &[json!({"type": "response.completed", "response": response})],
+        )
+    })
+}
+
+const RESPONSES: &[Normalisation] = &[
+    NULLS,
+    EMPTY_TOOLS,
+    STRICT,
+    ("a text may be the whole input", |body| {
+        if let Some(Value::String(text)) = body.get("input") {
+            body["input"] = json!([{"type": "message", "role": "user", "content": text}]);
+        }
+    }),
+    ("a message need not say that it is one", |body| {
+        each(body, "input", |item| {
+            if item.get("role").is_some() {
+                item["type"] = "message".into();
+            }
+        })
+    }),
+    ("a text may stand in a list", |body| {
+        each(body, "input", texts_as_string)
+    }),
+    ("`developer` is OpenAI's newer name for `system`", |body| {
+        each(body, "input", |item| {
+            if item["role"] == "developer" {
+                item["role"] = "system".into();
+            }
+        })
+    }),
+    ("instructions may be the first message", |body| {
+        if let Some(Value::String(text)) = body.as_object_mut().unwrap().remove("instructions") {
+            let message = json!({"type": "message", "role": "system", "content": text});
+            body["input"].as_array_mut().unwrap().insert(0, message);
+        }
+    }),
+    (
+        "ids of messages and calls refer to a store that we do not use",
+        |body| {
+            each(body, "input", |item| {
+                if item["type"] != "reasoning" {
+                    remove(item, "id");
+                }
+                remove(item, "status");
+            })
+        },
+    ),
+    ("we never have an answer stored", |body| {
+        remove(body, "store")
+    }),
+    (
+        "we ask for encrypted reasoning when we ask for reasoning; others always, or never",
+        |body| {
+            if body["include"] == json!([])
+                || body["include"] == json!(["reasoning.encrypted_content"])
+            {
+                remove(body, "include");
+            }
+        },
+    ),
+];
+
+fn blocks(
+    body: &mut Map<String, Value>,
+    config: &mut GenerationConfig,
+) -> Result<Vec<Message>, &'static str> {
+    config.max_tokens = take(body, "max_tokens");
+    config.stop = take(body, "stop_sequences").unwrap_or_default();
+    config.tools = tools(
+        body,
+        |tool| tool.get("type").is_none().then_some(tool),
+        "input_schema",
+    );
+    if let Some(Value::Object(mut choice)) = take(body, "tool_choice") {
+        config.parallel_tool_calls =
+            take(&mut choice, "disable_parallel_tool_use").map(|no: bool| !no);
+        config.tool_choice = Some(match choice["type"].as_str().unwrap() {
+            "auto" => ToolChoice::Auto,
+            "any" => ToolChoice::Required,
+            "none" => ToolChoice::None,
+            _ => ToolChoice::Tool(take(&mut choice, "name").unwrap()),
+        });
+    }
+    if let Some(tokens) = body
+        .get("thinking")
+        .and_then(|thinking| thinking.get("budget_tokens"))
+    {
+        config.reasoning = Some(Reasoning::Budget(
+            serde_json::from_value(tokens.clone()).unwrap(),
+        ));
+        body.remove("thinking");
+    }
+    let mut messages = Vec::new();
+    if let Some(system) = body.remove("system") {
+        messages.push(Message::system(text(&system)?));
+    }
+    for message in take::<Vec<Value>>(body, "messages").unwrap() {
+        let content = &message["content"];
+        if message["role"] == "assistant" {
+            let start = json!({"content": content, "stop_reason": "end_turn"});
+            messages.push(said(
+                config,
+                &[
+                    json!({"type": "message_start", "message": start}),
+                    json!({"type": "message_stop"}),
+                ],
+            ));
+        } else if content.is_string() {
+            messages.push(Message::user(text(content)?));
+        } else {
+            for block in content.as_array().unwrap() {
+                messages.push(match block["type"].as_str().unwrap() {
+                    "tool_result" => Message::tool(
+                        block["tool_use_id"].as_str().unwrap(),
+                        text(&block["content"])?,
+                    ),
+                    _ => Message::user(text(&json!([block]))?),
+                });
+            }
+        }
+    }
+    Ok(messages)
+}
+
+const MESSAGES: &[Normalisation] = &[
+    WHOLE_NUMBERS,
+    EMPTY_TOOLS,
+    ("what to cache is no option", |body| {
+        let system = body.get_mut("system").and_then(Value::as_array_mut);
+        system
+            .into_iter()
+            .flatten()
+            .for_each(|block| remove(block, "cache_control"));
+        each(body, "messages", |message| {
+            each(message, "content", |block| remove(block, "cache_control"));
+        });
+    }),
+    ("a text may be a string or a list of one", |body| {
+        if body["system"].is_array() {
+            body["system"] = text(&body["system"]).unwrap().into();
+        }
+        each(body, "messages", |message| {
+            if let Some(Value::String(text)) = message.get("content") {
+                message["content"] = json!([{"type": "text", "text": text}]);
+            }
+            each(message, "content", |block| {
+                if block["content"].is_array() {
+                    block["content"] = text(&block["content"]).unwrap().into();
+                }
+            });
+        });
+    }),
+    ("a result is no error unless one says so", |body| {
+        each(body, "messages", |message| {
+            each(message, "content", |block| {
+                if block["is_error"] == false {
+                    remove(block, "is_error");
+                }
+            });
+        })
+    }),
+    (
+        "we say that we want to see the thoughts, which later models hide",
+        |body| {
+            if let Some(thinking) = body.get_mut("thinking") {
+                remove(thinking, "display");
+            }
+        },
+    ),
+    ("Vertex has the model in its address", |body| {
+        if body.get("anthropic_version").is_some() {
+            remove(body, "model");
+        }
+    }),
+];
+
+fn contents(
+    body: &mut Map<String, Value>,
+    config: &mut GenerationConfig,
+) -> Result<Vec<Message>, &'static str> {
+    if let Some(Value::Object(generation)) = body.get_mut("generationConfig") {
+        config.temperature = take(generation, "temperature");
+        config.max_tokens = take(generation, "maxOutputTokens");
+        if let Some(schema) = generation.remove("responseJsonSchema") {
+            generation.remove("responseMimeType");
+            config.response_format = Some(ResponseFormat::json_schema("answer", schema));
+        }
+        let thinking = generation.remove("thinkingConfig").unwrap_or_default();
+        let level = thinking
+            .get("thinkingLevel")
+            .or(thinking.get("thinking_level"));
+        let level = level.and_then(|level| effort(&level.as_str()?.to_lowercase()));
+        let budget = thinking["thinkingBudget"]
+            .as_u64()
+            .map(|tokens| match tokens {
+                0 => Reasoning::Off,
+                tokens => Reasoning::Budget(tokens.try_into().unwrap()),
+            });
+        config.reasoning = level.or(budget);
+    }
+    let own = |tools: &[Value]| {
+        let [tools] = tools else { return None };
+        let list = tools["functionDeclarations"].as_array()?;
+        let schema = |tool: &Value| {
+            let names = ["parameters", "parameters_json_schema"];
+            tool.get(names[0]).map_or(names[1], |_| names[0])
+        };
+        Some(
+            list.iter()
+                .map(|listed| tool(listed, schema(listed)))
+                .collect(),
+        )
+    };
+    if let Some(tools) = body
+        .get("tools")
+        .and_then(Value::as_array)
+        .and_then(|tools| own(tools))
+    {
+        config.tools = tools;
+        body.remove("tools");
+    }
+    if let Some(choice) = body.get("toolConfig").filter(|choice| !choice.is_null()) {
+        assert_eq!(choice, &json!({"functionCallingConfig": {"mode": "AUTO"}}));
+        body.remove("toolConfig");
+        config.tool_choice = Some(ToolChoice::Auto);
+    }
+    let mut messages = Vec::new();
+    if let Some(system) = body
+        .remove("systemInstruction")
+        .filter(|system| !system.is_null())
+    {
+        messages.push(Message::system(text(&system["parts"])?));
+    }
+    for turn in take::<Vec<Value>>(body, "contents").unwrap() {
+        if turn["role"] == "model" {
+            let candidate = json!({"content": turn, "finishReason": "STOP"});
+            messages.push(said(config, &[json!({"candidates": [candidate]})]));
+            continue;
+        }
+        for (at, part) in turn["parts"].as_array().unwrap().iter().enumerate() {
+            messages.push(match part.get("functionResponse") {
+                None => Message::user(text(&json!([part]))?),
+                Some(response) => {
+                    // Without an id it is the order that tells which call is meant.
+                    let calls = messages
+                        .iter()
+                        .rev()
+                        .map(|message: &Message| &message.tool_calls);
+                    let mut calls = calls.filter(|calls| !calls.is_empty());
+                    Message::tool(
+                        &calls.next().unwrap()[at].id,
+                        response["response"].to_string(),
+                    )
+                }
+            });
+        }
+    }
+    Ok(messages)
+}
+
+const GEMINI: &[Normalisation] = &[
+    NULLS,
+    WHOLE_NUMBERS,
+    EMPTY_TOOLS,
+    (
+        "an empty configuration and tools that are null need not be said",
+        |body| {
+            if body["generationConfig"] == json!({}) {
+                remove(body, "generationConfig");
+            }
+            each(body, "tools", |tools| {
+                tools
+                    .as_object_mut()
+                    .unwrap()
+                    .retain(|_, tool| !tool.is_null())
+            });
+        },
+    ),
+    (
+        "a name may be written with underscores, and a level in capitals",
+        |body| {
+            if let Some(thinking) = body.pointer_mut("/generationConfig/thinkingConfig") {
+                rename(thinking, "include_thoughts", "includeThoughts");
+                rename(thinking, "thinking_level", "thinkingLevel");
+                if let Some(Value::String(level)) = thinking.get_mut("thinkingLevel") {
+                    *level = level.to_lowercase();
+                }
+            }
+            each_tool(body, |tool| {
+                rename(tool, "parameters_json_schema", "parametersJsonSchema")
+            });
+        },
+    ),
+    (
+        "`parameters` is a dialect that refuses most of JSON Schema; we use the field that takes it",
+        |body| {
+            each_tool(body, |tool| {
+                rename(tool, "parameters", "parametersJsonSchema")
+            });
+        },
+    ),
+    ("the role of the instructions is ignored", |body| {
+        if let Some(system) = body.get_mut("systemInstruction") {
+            remove(system, "role");
+        }
+    }),
+    ("a part is no thought unless it says so", |body| {
+        let mut parts = |turn: &mut Value| {
+            each(turn, "parts", |part| {
+                if part["thought"] == false {
+                    remove(part, "thought");
+                }
+            })
+        };
+        each(body, "contents", &mut parts);
+        body.get_mut("systemInstruction")
+            .into_iter()
+            .for_each(parts);
+    }),
+    (
+        "thoughts without a signature are of no use to Gemini",
+        |body| {
+            each(body, "contents", |turn| {
+                let parts = turn["parts"].as_array_mut().unwrap();
+                parts.retain(|part| {
+                    part["thought"] != true || part.get("thoughtSignature").is_some()
+                });
+            })
+        },
+    ),
+];
+
+const NULLS: Normalisation = ("null means that nothing is said", |body| {
+    body.as_object_mut()
+        .unwrap()
+        .retain(|_, value| !value.is_null());
+    each(body, "messages", |message| {
+        let is_content = |name: &str| name == "content";
+        message
+            .as_object_mut()
+            .unwrap()
+            .retain(|name, value| is_content(name) || !value.is_null());
+    });
+});
+
+const EMPTY_TOOLS: Normalisation = ("no tools and no description need not be said", |body| {
+    if body["tools"] == json!([]) {
+        remove(body, "tools");
+    }
+    each_tool(body, |tool| {
+        if matches!(tool["description"].as_str(), None | Some("")) {
+            remove(tool, "description");
+        }
+    });
+});
+
+const WHOLE_NUMBERS: Normalisation = (
+    "a number may be written with a fraction of nothing",
+    |body| {
+        for pointer in ["/temperature", "/top_p", "/generationConfig/temperature"] {
+            if let Some(number) = body
+                .pointer_mut(pointer)
+                .filter(|number| number.is_number())
+            {
+                *number = number.as_f64().into();
+            }
+        }
+    },
+);
+
+const STRICT: Normalisation = ("a tool is not strict, said or not", |body| {
+    each_tool(body, |tool| {
+        if tool["strict"] == false {
+            remove(tool, "strict");
+        }
+    });
+});
+
+/// Does something with each tool, wherever a protocol has it.
+fn each_tool(body: &mut Value, mut f: impl FnMut(&mut Value)) {
+    each(body, "tools", |tool| {
+        if let Some(function) = tool.get_mut("function") {
+            f(function);
+        } else if tool.get("functionDeclarations").is_some() {
+            each(tool, "functionDeclarations", &mut f);
+        } else {
+            f(tool);
+        }
+    });
+}
+
+/// A content that is a list of texts becomes one string.
+fn texts_as_string(message: &mut Value) {
+    if message["content"].is_array()
+        && let Ok(text) = text(&message["content"])
+        && message["type"] != "reasoning"
+    {
+        message["content"] = text.into();
+    }
+}
+
+/// Does something with each element of a list in an object.
+fn each(object: &mut Value, list: &str, f: impl FnMut(&mut Value)) {
+    let list = object.get_mut(list).and_then(Value::as_array_mut);
+    list.into_iter().flatten().for_each(f);
+}
+
+fn remove(object: &mut Value, name: &str) {
+    if let Value::Object(object) = object {
+        object.remove(name);
+    }
+}
+
+fn rename(object: &mut Value, from: &str, to: &str) {
+    if let Value::Object(object) = object
+        && let Some(value) = object.remove(from)
+    {
+        object.insert(to.to_owned(), value);
+    }
+}
+
+fn shared() -> PathBuf {
+    std::env::var_os("KERB_STREAM_SHARED")
+        .expect("it names the folder of the recordings")
+        .into()
+}
