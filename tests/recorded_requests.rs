@@ -401,7 +401,7 @@ const CHAT: &[Normalisation] = &[
     EMPTY_TOOLS,
     STRICT,
     ("a text may stand in a list", |body| {
-        each(body, "messages", texts_as_string)
+        each(body, "messages", texts_as_string);
     }),
     (
         "the stream's options are each client's own choice: we want the usage, and no padding",
@@ -420,7 +420,7 @@ const CHAT: &[Normalisation] = &[
             if message["role"] == "developer" {
                 message["role"] = "system".into();
             }
-        })
+        });
     }),
     (
         "beside calls no text may be null, empty or not there",
@@ -431,7 +431,7 @@ const CHAT: &[Normalisation] = &[
                 {
                     remove(message, "content");
                 }
-            })
+            });
         },
     ),
     ("no alternatives may be said or left out", |body| {
@@ -448,7 +448,7 @@ const CHAT: &[Normalisation] = &[
         "the place of a call in the answer means nothing in a request",
         |body| {
             each(body, "messages", |message| {
-                each(message, "tool_calls", |call| remove(call, "index"))
+                each(message, "tool_calls", |call| remove(call, "index"));
             });
         },
     ),
@@ -457,7 +457,7 @@ const CHAT: &[Normalisation] = &[
             if message.get("reasoning_content").is_some() {
                 remove(message, "reasoning");
             }
-        })
+        });
     }),
     ("a call without an id gets one", |body| {
         each(body, "messages", |message| {
@@ -466,14 +466,14 @@ const CHAT: &[Normalisation] = &[
                     remove(call, "id");
                 }
             });
-        })
+        });
     }),
     ("Mistral's `prefix` is false unless one asks", |body| {
         each(body, "messages", |message| {
             if message["prefix"] == false {
                 remove(message, "prefix");
             }
-        })
+        });
     }),
 ];
 
@@ -515,14 +515,14 @@ fn cohere(
 
 const COHERE: &[Normalisation] = &[
     ("a text may stand in a list", |body| {
-        each(body, "messages", texts_as_string)
+        each(body, "messages", texts_as_string);
     }),
     ("no text beside calls may be empty or not there", |body| {
         each(body, "messages", |message| {
             if message["content"] == "" {
                 remove(message, "content");
             }
-        })
+        });
     }),
 ];
 
@@ -630,17 +630,17 @@ const RESPONSES: &[Normalisation] = &[
             if item.get("role").is_some() {
                 item["type"] = "message".into();
             }
-        })
+        });
     }),
     ("a text may stand in a list", |body| {
-        each(body, "input", texts_as_string)
+        each(body, "input", texts_as_string);
     }),
     ("`developer` is OpenAI's newer name for `system`", |body| {
         each(body, "input", |item| {
             if item["role"] == "developer" {
                 item["role"] = "system".into();
             }
-        })
+        });
     }),
     ("instructions may be the first message", |body| {
         if let Some(Value::String(text)) = body.as_object_mut().unwrap().remove("instructions") {
@@ -656,11 +656,11 @@ const RESPONSES: &[Normalisation] = &[
                     remove(item, "id");
                 }
                 remove(item, "status");
-            })
+            });
         },
     ),
     ("we never have an answer stored", |body| {
-        remove(body, "store")
+        remove(body, "store");
     }),
     (
         "we ask for encrypted reasoning when we ask for reasoning; others always, or never",
@@ -771,7 +771,7 @@ const MESSAGES: &[Normalisation] = &[
                     remove(block, "is_error");
                 }
             });
-        })
+        });
     }),
     (
         "we say that we want to see the thoughts, which later models hide",
@@ -886,7 +886,7 @@ const GEMINI: &[Normalisation] = &[
                 tools
                     .as_object_mut()
                     .unwrap()
-                    .retain(|_, tool| !tool.is_null())
+                    .retain(|_, tool| !tool.is_null());
             });
         },
     ),
@@ -901,7 +901,7 @@ const GEMINI: &[Normalisation] = &[
                 }
             }
             each_tool(body, |tool| {
-                rename(tool, "parameters_json_schema", "parametersJsonSchema")
+                rename(tool, "parameters_json_schema", "parametersJsonSchema");
             });
         },
     ),
@@ -909,7 +909,7 @@ const GEMINI: &[Normalisation] = &[
         "`parameters` is a dialect that refuses most of JSON Schema; we use the field that takes it",
         |body| {
             each_tool(body, |tool| {
-                rename(tool, "parameters", "parametersJsonSchema")
+                rename(tool, "parameters", "parametersJsonSchema");
             });
         },
     ),
@@ -924,7 +924,7 @@ const GEMINI: &[Normalisation] = &[
                 if part["thought"] == false {
                     remove(part, "thought");
                 }
-            })
+            });
         };
         each(body, "contents", &mut parts);
         body.get_mut("systemInstruction")
@@ -939,7 +939,7 @@ const GEMINI: &[Normalisation] = &[
                 parts.retain(|part| {
                     part["thought"] != true || part.get("thoughtSignature").is_some()
                 });
-            })
+            });
         },
     ),
 ];
