@@ -126,7 +126,7 @@ fn message(message: &Message) -> Value {
     let content = if message.content.is_empty() && !calls.is_empty() {
         Value::Null
     } else {
-        common::content(message)
+        common::content(message, common::text, common::image)
     };
     let mut value = object([
         ("role", Some(message.role.name().into())),

@@ -91,7 +91,7 @@ fn message(message: &Message) -> Option<Value> {
     Some(object([
         ("role", Some(message.role.name().into())),
         ("tool_call_id", message.tool_call_id.as_deref().map(Value::from)),
-        ("content", Some(common::content(message))),
+        ("content", Some(common::content(message, common::text, common::image))),
     ]))
 }
 

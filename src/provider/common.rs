@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Ask;
 use crate::config::{Reasoning, Tool};
 use crate::error::Error;
-use crate::message::{Message, ToolCall};
+use crate::message::{Image, Message, ToolCall};
 
 /// An object of those fields that there are.
 pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
@@ -44,16 +44,28 @@ pub(super) fn function_call(call: &ToolCall) -> Value {
 }
 
 /// What a message says: its text, or a list of parts if there are pictures.
-pub(super) fn content(message: &Message) -> Value {
+pub(super) fn content(
+    message: &Message,
+    text: fn(&str) -> Value,
+    image: fn(&Image) -> Value,
+) -> Value {
     if message.images.is_empty() {
         return json!(message.content);
     }
     let text = (!message.content.is_empty()).then(|| text(&message.content));
-    let images = message
-        .images
-        .iter()
-        .map(|image| json!({"type": "image_url", "image_url": {"url": image.to_url()}}));
-    text.into_iter().chain(images).collect()
+    text.into_iter()
+        .chain(message.images.iter().map(image))
+        .collect()
+}
+
+/// A part that is a picture.
+pub(super) fn image(image: &Image) -> Value {
+    json!({"type": "image_url", "image_url": {"url": image.to_url()}})
+}
+
+/// A part that is text.
+pub(super) fn text(text: &str) -> Value {
+    json!({"type": "text", "text": text})
 }
 
 /// How hard to think, for protocols of OpenAI's that have a word for it.
@@ -70,7 +82,17 @@ pub(super) fn effort(ask: Ask<'_>, reasoning: Reasoning) -> Result<&'static str,
     })
 }
 
-/// A part that is text.
-pub(super) fn text(text: &str) -> Value {
-    json!({"type": "text", "text": text})
+/// Adds to a conversation in which the roles take turns: parts of the same role are joined, and a turn
+/// without parts is left out. Anthropic and Gemini refuse it, and want the results of parallel calls in
+/// one turn.
+pub(super) fn add_turn<'r>(
+    turns: &mut Vec<(&'r str, Vec<Value>)>,
+    role: &'r str,
+    parts: Vec<Value>,
+) {
+    match turns.last_mut() {
+        _ if parts.is_empty() => {}
+        Some((last, said)) if *last == role => said.extend(parts),
+        _ => turns.push((role, parts)),
+    }
 }

@@ -98,7 +98,7 @@ fn thinking(model: &str, reasoning: Reasoning) -> Value {
     }
 }
 
-/// The conversation. Turns of one role are joined: Gemini wants the results of parallel calls in one.
+/// The conversation.
 fn contents(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
     for (at, message) in ask.messages()?.iter().enumerate() {
@@ -108,12 +108,7 @@ fn contents(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
             MessageRole::Assistant => ("model", model(ask, message)?),
             MessageRole::Tool => ("user", vec![result(ask, at, message)?]),
         };
-        match turns.last_mut() {
-            // It refuses a turn without parts.
-            _ if parts.is_empty() => {}
-            Some((last, joined)) if *last == role => joined.extend(parts),
-            _ => turns.push((role, parts)),
-        }
+        common::add_turn(&mut turns, role, parts);
     }
     let turns = turns.into_iter();
     Ok(turns.map(|(role, parts)| json!({"role": role, "parts": parts})).collect())

@@ -118,17 +118,13 @@ fn system(messages: &[Message]) -> Option<String> {
 fn messages(ask: Ask<'_>) -> Result<Value, Error> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
     for message in ask.messages()? {
-        let (role, mut blocks) = match message.role {
+        let (role, blocks) = match message.role {
             MessageRole::System => continue,
             MessageRole::User => ("user", question(&message.images, &message.content)),
             MessageRole::Tool => ("user", vec![tool_result(ask, message)?]),
             MessageRole::Assistant => ("assistant", answer(ask, message)?),
         };
-        match turns.last_mut() {
-            _ if blocks.is_empty() => {}
-            Some((last, said)) if *last == role => said.append(&mut blocks),
-            _ => turns.push((role, blocks)),
-        }
+        common::add_turn(&mut turns, role, blocks);
     }
     let turns = turns.into_iter().map(|(role, mut blocks)| {
         // The results answer the turn before: nothing may come between.

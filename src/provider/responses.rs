@@ -16,7 +16,7 @@ use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat, Tool, ToolChoice};
 use crate::error::Error;
-use crate::message::{Message, MessageRole, Said};
+use crate::message::{Image, Message, MessageRole, Said};
 use crate::sse::Event;
 
 pub(super) const WIRE: Wire = Wire {
@@ -103,7 +103,7 @@ fn input(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
                 items.push(json!({"type": kind, "call_id": id, "output": message.content}));
             }
             MessageRole::System | MessageRole::User => {
-                items.push(said(message.role, content(message)));
+                items.push(said(message.role, common::content(message, text, image)));
             }
         }
     }
@@ -116,19 +116,13 @@ fn said(role: MessageRole, content: Value) -> Value {
     json!({"type": "message", "role": role.name(), "content": content})
 }
 
-fn content(message: &Message) -> Value {
-    if message.images.is_empty() {
-        return message.content.as_str().into();
-    }
-    let text = (!message.content.is_empty())
-        .then(|| json!({"type": "input_text", "text": message.content}));
-    let image = |image: &crate::Image| {
-        // vLLM insists on `detail`.
-        json!({"type": "input_image", "image_url": image.to_url(), "detail": "auto"})
-    };
-    text.into_iter()
-        .chain(message.images.iter().map(image))
-        .collect()
+fn text(text: &str) -> Value {
+    json!({"type": "input_text", "text": text})
+}
+
+fn image(image: &Image) -> Value {
+    // vLLM insists on `detail`.
+    json!({"type": "input_image", "image_url": image.to_url(), "detail": "auto"})
 }
 
 /// A part of what the assistant said and did. Ids of messages and calls are left out: they refer to a
@@ -490,7 +484,7 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::provider::{LlmProvider, api_error};
     use crate::response::GenerationResponse;
-    use crate::{Image, ToolCall};
+    use crate::ToolCall;
 
     fn sent(messages: &[Message], config: &GenerationConfig) -> Result<Value, Error> {
         let (provider, model) = (LlmProvider::OpenAi, "m");
