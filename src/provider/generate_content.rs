@@ -249,7 +249,7 @@ impl Decoder for GenerateContent {
         let Answer { candidates: First(candidate), feedback, model, usage, error } =
             serde_json::from_str(event.data)?;
         out.model(model);
-        for part in candidate.content.parts.parse::<Vec<Raw<'_>>>() {
+        for part in candidate.content.parts.elements() {
             self.decode_part(part, out);
         }
         if let Some(word) = candidate.finish_reason.str() {

@@ -305,7 +305,7 @@ impl Decoder for Messages {
             "message_start" => {
                 out.model(frame.message.model);
                 // After a call by code at the provider, this event has the whole message.
-                for block in frame.message.content.parse::<Vec<Raw<'_>>>() {
+                for block in frame.message.content.elements() {
                     self.start(Raw::default(), block, out);
                     self.close_all(out);
                 }

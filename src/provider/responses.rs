@@ -277,7 +277,7 @@ impl Decoder for Responses {
                 if !self.told {
                     // Everything there is came at once. Otherwise it is known, and may be left out:
                     // ChatGPT's endpoint for Codex sends an empty `output`.
-                    for item in data.response.output.parse::<Vec<Raw<'_>>>() {
+                    for item in data.response.output.elements() {
                         self.done(Raw::default(), item, out);
                     }
                 }
@@ -429,7 +429,7 @@ impl Item<'_> {
     fn is_whole(&self) -> bool {
         !self.is("reasoning")
             || self.encrypted_content.str().is_some()
-            || !self.content.parse::<Vec<Raw<'_>>>().is_empty()
+            || self.content.elements().next().is_some()
     }
 
     /// What has to be sent back along with a text or a call.

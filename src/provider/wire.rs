@@ -28,7 +28,17 @@ impl<'a> Raw<'a> {
         let mut values = serde_json::Deserializer::from_str(json).into_iter();
         let IgnoredAny = values.next()?.ok()?;
         let (value, rest) = json.split_at_checked(values.byte_offset())?;
-        Some((Self(value), rest))
+        Some((Self(if value == "null" { "" } else { value }), rest))
+    }
+
+    /// The elements of a list, without a list of them in memory; nothing has none.
+    pub(crate) fn elements(self) -> impl Iterator<Item = Self> {
+        let mut rest = self.0.strip_prefix('[').unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (value, behind) = Self::split(rest.trim_start())?;
+            rest = behind.trim_start().strip_prefix(',').unwrap_or_default();
+            Some(value)
+        })
     }
 
     /// Where the value stands in memory.
@@ -304,6 +314,26 @@ mod tests {
                 .unwrap(),
             "x"
         );
+    }
+
+    #[test]
+    fn a_list_has_elements_and_nothing_else_has() {
+        for (json, elements) in [
+            ("[]", &[][..]),
+            ("[ ]", &[]),
+            ("[1,null]", &["1", ""]),
+            (" [1]", &[]),
+            (
+                "[ \"a,]\" , [2, {}] , {\"b\": [3]}\n]",
+                &["\"a,]\"", "[2, {}]", "{\"b\": [3]}"],
+            ),
+            ("{\"a\": 1}", &[]),
+            ("\"[1]\"", &[]),
+            ("", &[]),
+        ] {
+            let found: Vec<_> = Raw(json).elements().map(Raw::json).collect();
+            assert_eq!(found, elements, "{json}");
+        }
     }
 
     #[test]

@@ -1,0 +1,90 @@
+//! What a chunk costs in memory: one allocation, which is its text, and nothing that stays.
+//!
+//! The folded answer grows, too: by reallocations, which are counted apart, and which its capacity
+//! accounts for.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::alloc::System;
+use std::io::{self, Read};
+
+use kerb_stream::{GenerationConfig, GenerationStream, Protocol};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+mod support;
+
+use support::shapes::Shape;
+
+#[global_allocator]
+static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The same events again and again, in reads of a packet's size.
+struct Endless {
+    events: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = &self.events[self.at..];
+        let count = left.len().min(buffer.len()).min(1460);
+        buffer[..count].copy_from_slice(&left[..count]);
+        self.at = (self.at + count) % self.events.len();
+        Ok(count)
+    }
+}
+
+fn stream(protocol: Protocol, events: &[String]) -> GenerationStream {
+    let config = GenerationConfig::default()
+        .protocol(protocol)
+        .max_response_bytes(usize::MAX);
+    let events = events.concat().into_bytes();
+    let mut stream = GenerationStream::from_reader(config, Endless { events, at: 0 });
+    for _ in 0..1_000 {
+        stream.next().unwrap().unwrap();
+    }
+    stream
+}
+
+/// One test, since the counters are those of the whole process.
+#[test]
+fn a_chunk_is_one_allocation_and_leaves_nothing_behind() {
+    for &protocol in Protocol::ALL {
+        let shape = Shape(protocol);
+        let same = [shape.text(" word"), shape.text(" and"), shape.text(" so")];
+        // A field that changes, so that every event is read as JSON.
+        let changing = [1, 2].map(|n| same[0].replacen('{', &format!("{{\"n\":{n},"), 1));
+        for (how, events) in [("same", &same[..]), ("changing", &changing[..])] {
+            let mut stream = stream(protocol, events);
+            let before = COUNTED.stats();
+            for _ in 0..1_000 {
+                let chunk = stream.next().unwrap().unwrap();
+                assert!(!chunk.content.is_empty());
+            }
+            let after = COUNTED.stats();
+            let allocations = after.allocations - before.allocations;
+            // Of a list of objects whose form is not known yet, serde_json keeps a stack while it passes
+            // over it: Gemini's `parts`.
+            let stack = (how, protocol) == ("changing", Protocol::GenerateContent);
+            let expected = if stack { 2_000 } else { 1_000 };
+            assert_eq!(allocations, expected, "{protocol}, {how}");
+            assert!(
+                after.reallocations - before.reallocations <= 1,
+                "{protocol}, {how}"
+            );
+        }
+    }
+
+    let mut stream = stream(
+        Protocol::ChatCompletions,
+        &[Shape(Protocol::ChatCompletions).text(" word")],
+    );
+    let live = |stats: stats_alloc::Stats| stats.bytes_allocated - stats.bytes_deallocated;
+    let (before, folded) = (live(COUNTED.stats()), stream.response().content.capacity());
+    for _ in 0..200_000 {
+        stream.next().unwrap().unwrap();
+    }
+    let (after, grown) = (live(COUNTED.stats()), stream.response().content.capacity());
+    assert_eq!(after - before, grown - folded);
+    assert!(grown < 2 * 201_000 * " word".len());
+}
