@@ -1,0 +1,29 @@
+//! This crate as a program would use it, for `../shared/bench`: `mod common` is its `common.rs`.
+
+use kerb_stream::{GenerationConfig, LlmProvider, Message, generate_stream};
+
+mod common;
+
+struct Client;
+
+impl common::Client for Client {
+    fn stream(&mut self, base: &str, sink: common::Sink<'_>) {
+        let messages = vec![
+            Message::system("You are a helpful assistant."),
+            Message::user("Tell me a story."),
+        ];
+        let config = GenerationConfig::new("gpt-4o-mini")
+            .provider(LlmProvider::Local)
+            .base_url(base);
+        for chunk in generate_stream(messages, config) {
+            let chunk = chunk.unwrap();
+            if !chunk.content.is_empty() && !sink(&chunk.content) {
+                break;
+            }
+        }
+    }
+}
+
+fn main() {
+    common::run(Client);
+}
