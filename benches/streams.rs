@@ -1,7 +1,12 @@
 //! What reading costs, in process and over loopback: `cargo bench`. With `KERB_STREAM_SHARED` set, the
 //! recordings of real providers are read as well.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::fs;
 use std::io::{self, Read, Write};

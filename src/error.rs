@@ -313,6 +313,12 @@ impl Failure {
         self
     }
 
+    /// The same without its provider, for the cause of a failure that names it.
+    pub(crate) fn unnamed(mut self: Box<Self>) -> Box<Self> {
+        self.provider = None;
+        self
+    }
+
     /// A kind other than the variant's own.
     pub(crate) fn of_kind(mut self: Box<Self>, kind: ErrorKind) -> Box<Self> {
         self.kind = Some(kind);

@@ -5,3 +5,6 @@ pub mod providers {}
 
 #[doc = include_str!("../docs/faults.md")]
 pub mod faults {}
+
+#[doc = include_str!("../docs/logging.md")]
+pub mod logging {}

@@ -108,8 +108,7 @@
 //! # Logging
 //!
 //! The crate logs through [`log`](https://docs.rs/log): retries at info, connections at debug, never a
-//! key. ureq, below it, logs whole requests, keys included, at trace; keep that level off, or compile it
-//! out with `log`'s feature `release_max_level_debug`.
+//! key. Below it, ureq logs every byte at trace, keys included: see [`guide::logging`].
 //!
 //! # Crate features
 //!

@@ -485,7 +485,9 @@ impl Answer {
             Err(Error::Network(cause)) => {
                 let message = format!("the connection broke {}", self.so_far(response));
                 let failure = Failure::new(self.events.provider, message);
-                Err(Error::Incomplete(failure.caused_by(Error::Network(cause))))
+                Err(Error::Incomplete(
+                    failure.caused_by(Error::Network(cause.unnamed())),
+                ))
             }
             Err(error) => Err(error),
         }

@@ -3,7 +3,12 @@
 //! The folded answer grows, too: by reallocations, which are counted apart, and which its capacity
 //! accounts for.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::alloc::System;
 use std::io::{self, Read};

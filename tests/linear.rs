@@ -1,7 +1,12 @@
 //! Twice the input is twice the work: counted in instructions, under valgrind, since time says little on a
 //! machine that does other things as well.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::io::{self, Read};
 use std::process::Command;

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use kerb_stream::{GenerationConfig, ModelName};
+use kerb_stream::{Error, ErrorKind, GenerationConfig, ModelName, generate_stream};
 
 #[path = "../demo/mod.rs"]
 pub(crate) mod demo;
@@ -77,9 +77,13 @@ impl Arguments {
     }
 }
 
+/// Whether a word names a model: somebody serves it, if only for those who have a key.
 fn is_model(word: &str) -> bool {
-    let known = ModelName::ALL.iter().any(|model| model.as_str() == word);
-    known || word.contains("::") && !word.contains(char::is_whitespace)
+    let served = match generate_stream("?", word).request() {
+        Ok(_) => true,
+        Err(error) => Error::of(&error).is_some_and(|error| error.kind() == ErrorKind::Auth),
+    };
+    !word.contains(char::is_whitespace) && (served || word.contains("::"))
 }
 
 /// How a program ends: well, also when nobody reads on (`stream | head`), or with a message.

@@ -16,7 +16,7 @@ use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat, Tool, ToolChoice};
 use crate::error::Error;
-use crate::message::{Image, Message, MessageRole, Said};
+use crate::message::{Image, MessageRole, Said};
 use crate::sse::Event;
 
 pub(super) const WIRE: Wire = Wire {

@@ -215,7 +215,9 @@ impl Case {
 
     /// The row of the table in the documentation.
     fn row(&self) -> String {
-        let mut row = format!("| {} | {} | ", self.id, self.fault);
+        // What stands in brackets is no link.
+        let fault = self.fault.replace('[', "\\[").replace(']', "\\]");
+        let mut row = format!("| {} | {fault} | ", self.id);
         let text = !self.text.is_empty();
         row += match (&self.error, text) {
             (None, true) => "the whole answer",
