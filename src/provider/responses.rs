@@ -484,7 +484,7 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::provider::{LlmProvider, api_error};
     use crate::response::GenerationResponse;
-    use crate::ToolCall;
+    use crate::{Message, ToolCall};
 
     fn sent(messages: &[Message], config: &GenerationConfig) -> Result<Value, Error> {
         let (provider, model) = (LlmProvider::OpenAi, "m");
