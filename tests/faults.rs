@@ -251,11 +251,12 @@ impl Stage {
                     for mut stream in listener.incoming().flatten() {
                         counted.fetch_add(1, Ordering::SeqCst);
                         let body = shape.error("too large", "request_too_large").to_string();
-                        let _ = write!(
-                            stream,
-                            "HTTP/1.1 413 Too Large\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                            body.len()
+                        let length = body.len();
+                        // In one piece, since closing also destroys what has not left yet.
+                        let answer = format!(
+                            "HTTP/1.1 413 Too Large\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
                         );
+                        let _ = stream.write_all(answer.as_bytes());
                         // With the request unread, closing is resetting.
                     }
                 });

@@ -89,12 +89,12 @@ fn has_finish(chunks: &[StreamChunk]) -> bool {
 }
 
 /// Calls `check` with places of each protocol's answer: those around the end of each event, and of the
-/// others every fifth, or all of them if `KERB_STREAM_THOROUGH` is set.
+/// others every seventh, or all of them if `KERB_STREAM_THOROUGH` is set.
 fn everywhere(check: fn(&Answer, usize, &Server, &Ways)) {
     let step = if std::env::var_os("KERB_STREAM_THOROUGH").is_some() {
         1
     } else {
-        5
+        7
     };
     watchdog(WATCHDOG, move || {
         for &protocol in Protocol::ALL {
