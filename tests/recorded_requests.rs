@@ -218,10 +218,15 @@ fn sent_again(
     body.retain(|_, value| !value.is_null() && *value != json!({}));
     let extra = body.keys().cloned().collect();
     config.extra = body;
-    Ok((
-        generate_stream(messages, config).request().unwrap().body,
-        extra,
-    ))
+    let request = generate_stream(messages, config).request().unwrap();
+    // Some addresses were hidden; Writer has a path of its own, and Vertex one for Anthropic.
+    let others = ["REDACTED", "api.writer.com", ":streamRawPredict"];
+    let path = request.url.strip_prefix("https://localhost/v1").unwrap();
+    assert!(
+        url.contains(path) || others.iter().any(|other| url.contains(other)),
+        "{url}"
+    );
+    Ok((request.body, extra))
 }
 
 /// The normalisations without which two bodies differ; an error is both bodies after all of them.
