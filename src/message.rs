@@ -238,6 +238,9 @@ pub struct ToolCall {
     /// The arguments as the model wrote them: JSON text, usually an object. Empty where it wrote none,
     /// and cut short where the answer was ([`FinishReason::Length`](crate::FinishReason::Length)).
     pub arguments: String,
+    /// The answer was cut before the first of the arguments: that there are none says nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) cut: bool,
 }
 
 impl ToolCall {
@@ -251,6 +254,7 @@ impl ToolCall {
             id: id.into(),
             name: name.into(),
             arguments: arguments.into(),
+            cut: false,
         }
     }
 
@@ -268,9 +272,9 @@ impl ToolCall {
     /// The arguments as JSON; `{}` where the model wrote none.
     ///
     /// # Errors
-    /// When they are not JSON, as when the answer was cut off in the middle of them.
+    /// When they are not JSON, as when the answer was cut off in the middle of them or before them.
     pub fn parse_arguments(&self) -> anyhow::Result<Value> {
-        if self.arguments.trim().is_empty() {
+        if self.arguments.trim().is_empty() && !self.cut {
             return Ok(Value::Object(serde_json::Map::new()));
         }
         serde_json::from_str(&self.arguments).map_err(|error| {

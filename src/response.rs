@@ -76,10 +76,20 @@ impl GenerationResponse {
             self.finish_reason = chunk.finish_reason;
             self.raw_finish_reason.clone_from(&chunk.raw_finish_reason);
         }
+        if chunk.finish_reason == Some(FinishReason::Length) {
+            self.cut();
+        }
         if self.model.is_none() {
             self.model.clone_from(&chunk.model);
         }
         self.usage = chunk.usage.or(self.usage);
+    }
+
+    /// The answer ends before the model did: what is missing from its last call was not left out.
+    pub(crate) fn cut(&mut self) {
+        if let Some(call) = self.tool_calls.last_mut() {
+            call.cut = call.arguments.trim().is_empty();
+        }
     }
 
     fn call(&mut self, delta: &ToolCallDelta) {

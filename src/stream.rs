@@ -237,6 +237,9 @@ impl Inner {
     /// The one place where a stream ends. What it leaves behind closes the connection, unless the
     /// answer was read to its end.
     fn end(&mut self, error: Option<Error>) {
+        if error.is_some() {
+            self.response.cut();
+        }
         let state = std::mem::replace(&mut self.state, State::Ended(error));
         if let (State::Reading(mut answer), State::Ended(None)) = (state, &self.state) {
             let Events {

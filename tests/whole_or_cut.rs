@@ -1,7 +1,7 @@
 //! An answer is whole if a finish reason or the end marker came; otherwise its last item is an error,
 //! after the chunks that arrived.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::io::{self, Cursor, Read};
 
@@ -216,6 +216,32 @@ fn an_error_in_any_shape_is_the_last_item() {
         );
         assert!(message.contains(says), "{failing}: {message}");
     }
+}
+
+#[test]
+fn arguments_that_were_cut_are_never_none() {
+    let call = |arguments: &str, reason: &str| {
+        let call = format!(
+            r#"[{{"index":0,"id":"c","function":{{"name":"f","arguments":"{arguments}"}}}}]"#
+        );
+        event(&format!(
+            r#"{{"choices":[{{"delta":{{"tool_calls":{call}}},"finish_reason":{reason}}}]}}"#
+        ))
+    };
+    let parsed = |body: String| {
+        let stream = GenerationStream::from_reader(config(), Cursor::new(body));
+        let part = |error: anyhow::Error| Error::of(&error).unwrap().partial().unwrap().clone();
+        let response = stream.into_response().unwrap_or_else(part);
+        let saved = serde_json::to_string(&response.tool_calls[0]).unwrap();
+        let call: kerb_stream::ToolCall = serde_json::from_str(&saved).unwrap();
+        call.parse_arguments()
+            .map(|arguments| arguments.to_string())
+            .ok()
+    };
+    assert_eq!(parsed(call("", "\"tool_calls\"")).as_deref(), Some("{}"));
+    assert_eq!(parsed(call("", "\"length\"")), None);
+    assert_eq!(parsed(call("{\\\"a", "\"length\"")), None);
+    assert_eq!(parsed(call("", "null")), None, "the stream was cut");
 }
 
 #[test]
