@@ -129,6 +129,7 @@ fn every_fault_is_what_the_table_says() {
         .take(count)
         .filter(|(_, differences)| !differences.is_empty())
         .collect();
+    server.stop();
     println!("{count} faults");
     assert!(
         failures.is_empty(),
@@ -138,7 +139,7 @@ fn every_fault_is_what_the_table_says() {
 }
 
 struct FaultServer {
-    process: Child,
+    process: Mutex<Child>,
     ports: Value,
 }
 
@@ -161,7 +162,17 @@ impl FaultServer {
             .read_line(&mut line)
             .unwrap();
         let ports = serde_json::from_str(&line).unwrap();
-        Self { process, ports }
+        Self {
+            process: Mutex::new(process),
+            ports,
+        }
+    }
+
+    /// Said aloud, since threads that share it may outlive the test.
+    fn stop(&self) {
+        let mut process = self.process.lock().unwrap();
+        let _ = process.kill();
+        let _ = process.wait();
     }
 
     fn port(&self, name: &str) -> u64 {
@@ -285,12 +296,5 @@ impl FaultServer {
                     .is_some_and(|path| path.contains(part))
             })
             .count()
-    }
-}
-
-impl Drop for FaultServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
