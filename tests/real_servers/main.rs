@@ -11,7 +11,6 @@ use kerb_stream::{
 };
 
 mod aimock;
-mod faults;
 mod llama;
 mod nginx;
 mod proxies;
