@@ -68,11 +68,9 @@ impl Repeat {
             }
             (rest, known) = (behind, hole.place.end);
         }
-        // To compare two empty strings by their bytes takes 0.15 µs on processors with AVX-512.
-        let same_name = match event.name {
-            "" => self.name.is_empty(),
-            name => name == self.name,
-        };
+        // Byte by byte, since glibc's `memcmp` takes 0.15 µs for two empty strings on processors with
+        // AVX-512: it loads nothing from the address 1, and that faults. Most names are empty.
+        let same_name = event.name.bytes().eq(self.name.bytes());
         text.filter(|_| same_name && rest == self.data.get(known..).unwrap_or_default())
     }
 
