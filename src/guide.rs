@@ -8,3 +8,6 @@ pub mod faults {}
 
 #[doc = include_str!("../docs/logging.md")]
 pub mod logging {}
+
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}
