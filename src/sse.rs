@@ -74,7 +74,7 @@ enum State {
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-const FIRST_SIZE: usize = 16 << 10;
+const FIRST_SIZE: usize = 8 << 10;
 /// Room for less than this is made larger before a read.
 const LEAST_ROOM: usize = 4 << 10;
 /// How much is kept of stray lines once there was an event.
