@@ -348,6 +348,8 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> LineConnector<C, T> {
             line: Arc::clone(&self.line),
             inner: Box::new(transport),
             outermost: !nested,
+            held: Vec::new(),
+            holds: true,
         }))
     }
 }
@@ -365,6 +367,33 @@ struct LineTransport {
     inner: Box<dyn Transport>,
     /// Whether what comes is the answer, and not what a proxy passes on.
     outermost: bool,
+    /// The beginning of the request. ureq writes head and body one after the other; in one piece the
+    /// server wakes up once.
+    held: Vec<u8>,
+    /// Whether a request begins, of which little has been written yet.
+    holds: bool,
+}
+
+/// How much is held back: of a large request, the rest is not copied.
+const HELD: usize = 8 << 10;
+
+impl LineTransport {
+    /// Writes what was held back.
+    fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
+        self.holds = false;
+        let held = std::mem::take(&mut self.held);
+        let mut rest = held.as_slice();
+        while !rest.is_empty() {
+            let room = self.inner.buffers().output();
+            let (piece, behind) = rest.split_at(rest.len().min(room.len()));
+            for (to, from) in room.iter_mut().zip(piece) {
+                *to = *from;
+            }
+            rest = behind;
+            self.inner.transmit_output(piece.len(), timeout)?;
+        }
+        Ok(())
+    }
 }
 
 impl Transport for LineTransport {
@@ -373,12 +402,25 @@ impl Transport for LineTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.inner.transmit_output(amount, self.line.limit(timeout))
+        let timeout = self.line.limit(timeout);
+        if self.holds {
+            let output = self.inner.buffers().output().iter().take(amount);
+            self.held.extend(output);
+            return if self.held.len() < HELD {
+                Ok(())
+            } else {
+                self.flush(timeout)
+            };
+        }
+        self.inner.transmit_output(amount, timeout)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let timeout = self.line.limit(timeout);
+        self.flush(timeout)?;
         let before = self.inner.buffers().input().len();
-        let progress = self.inner.await_input(self.line.limit(timeout));
+        let progress = self.inner.await_input(timeout);
+        self.holds = true;
         let came = self.inner.buffers().input().len().saturating_sub(before);
         let mut state = self.line.state();
         match state.phase {

@@ -23,7 +23,7 @@ const KEPT: usize = 8;
 const MAX_AGE: Duration = Duration::from_secs(55);
 /// What the buffers of a socket, and with TLS those of the session, hold. The head of an answer has to fit
 /// into the first, and each line of a request's head into the second.
-const INPUT: usize = 32 << 10;
+const INPUT: usize = 24 << 10;
 const OUTPUT: usize = 8 << 10;
 
 static WAITING: Mutex<Vec<(Instant, Connection)>> = Mutex::new(Vec::new());
