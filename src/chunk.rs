@@ -44,12 +44,8 @@ pub struct StreamChunk {
 impl StreamChunk {
     /// The size of what a fold keeps of it.
     pub(crate) fn bytes(&self) -> usize {
-        let arguments: usize = self
-            .tool_calls
-            .iter()
-            .map(|call| call.arguments.len())
-            .sum();
-        self.content.len() + self.reasoning.len() + arguments
+        let calls: usize = self.tool_calls.iter().map(ToolCallDelta::bytes).sum();
+        self.content.len() + self.reasoning.len() + calls
     }
 
     /// Whether there is nothing in it that a caller could use.
@@ -84,6 +80,13 @@ pub struct ToolCallDelta {
     pub name: Option<String>,
     /// The next piece of the arguments' JSON text.
     pub arguments: String,
+}
+
+impl ToolCallDelta {
+    fn bytes(&self) -> usize {
+        let names = [&self.id, &self.name].into_iter().flatten();
+        names.map(String::len).sum::<usize>() + self.arguments.len()
+    }
 }
 
 /// Why the model stopped, in terms that hold for every provider.

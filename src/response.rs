@@ -48,7 +48,7 @@ pub struct GenerationResponse {
     pub time_to_first_text: Option<Duration>,
     /// How many chunks came.
     pub chunk_count: usize,
-    /// The size of text, reasoning and arguments.
+    /// The size of text, reasoning and tool calls.
     #[serde(skip)]
     pub(crate) bytes: usize,
     /// How the provider wants to hear it again; set once the answer is whole.

@@ -418,8 +418,9 @@ impl Answer {
         config: &GenerationConfig,
     ) -> Result<Option<StreamChunk>, Error> {
         loop {
+            self.check_size(response, config)?;
             if !self.events.output.chunk.is_void() {
-                return self.hand_out(response, config).map(Some);
+                return Ok(Some(self.hand_out(response)));
             }
             if let Some(failure) = self.events.failure.take() {
                 return Err(failure);
@@ -446,18 +447,24 @@ impl Answer {
         }
     }
 
-    fn hand_out(
-        &mut self,
-        response: &mut GenerationResponse,
+    /// Also without a chunk: what only the provider reads again grows in silence.
+    fn check_size(
+        &self,
+        response: &GenerationResponse,
         config: &GenerationConfig,
-    ) -> Result<StreamChunk, Error> {
-        let chunk = self.events.output.take();
+    ) -> Result<(), Error> {
+        let output = &self.events.output;
         let limit = config.max_response_bytes;
-        if response.bytes + chunk.bytes() + self.events.output.opaque_bytes() > limit {
-            let message =
-                format!("the answer is larger than {limit} bytes; raise `max_response_bytes`");
-            return Err(Error::Limit(Failure::new(self.events.provider, message)));
+        if response.bytes + output.chunk.bytes() + output.opaque_bytes() <= limit {
+            return Ok(());
         }
+        let message =
+            format!("the answer is larger than {limit} bytes; raise `max_response_bytes`");
+        Err(Error::Limit(Failure::new(self.events.provider, message)))
+    }
+
+    fn hand_out(&mut self, response: &mut GenerationResponse) -> StreamChunk {
+        let chunk = self.events.output.take();
         response.fold(&chunk);
         let in_tail = response.finish_reason.is_some();
         if in_tail != self.in_tail {
@@ -465,7 +472,7 @@ impl Answer {
             self.body.tail(in_tail.then(|| Instant::now() + TAIL));
         }
         self.reads = 0;
-        Ok(chunk)
+        chunk
     }
 
     fn read_body(

@@ -320,4 +320,14 @@ fn what_a_server_can_grow_is_limited() {
     };
     let message = limited(config().max_tool_calls(2), (0..3).map(call).collect());
     assert!(message.contains("max_tool_calls"), "{message}");
+    // The names of calls, and what only the provider reads again and so makes no chunk, count too.
+    let calls = (0..100).map(call).collect();
+    let message = limited(config().max_response_bytes(250), calls);
+    assert!(message.contains("max_response_bytes"), "{message}");
+    let thought = event(
+        r#"{"type":"content_block_start","content_block":{"type":"redacted_thinking","data":"x"}}"#,
+    );
+    let messages = config().protocol(Protocol::Messages);
+    let message = limited(messages.max_response_bytes(250), thought.repeat(9));
+    assert!(message.contains("max_response_bytes"), "{message}");
 }
