@@ -511,8 +511,13 @@ impl Answer {
             self.reading_since = None;
             return Ok(());
         }
-        let since = *self.reading_since.get_or_insert_with(Instant::now);
-        if since.elapsed() <= config.stall_timeout {
+        let waited = self.reading_since.get_or_insert_with(Instant::now).elapsed();
+        if self.in_tail {
+            // The answer is whole, whatever follows. A reader that was given keeps no deadline.
+            self.events.ended |= waited > config.stall_timeout.min(TAIL);
+            return Ok(());
+        }
+        if waited <= config.stall_timeout {
             return Ok(());
         }
         let message = format!(

@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::io::{self, Cursor, Read};
+use std::time::Duration;
 
 use kerb_stream::{Error, ErrorKind, GenerationConfig, GenerationStream, Protocol};
 
@@ -299,6 +300,27 @@ fn a_reader_that_fails_cuts_the_answer_and_loses_nothing() {
 
     let whole = Cursor::new(text("Hi") + &event(STOP)).chain(Failing);
     assert_eq!(read(config(), whole).1, Ok(()));
+}
+
+#[test]
+fn pings_after_the_finish_reason_do_not_destroy_a_whole_answer() {
+    let impatient = config().stall_timeout(Duration::from_millis(20));
+    let whole = Cursor::new(text("Hi") + &event(STOP)).chain(Pings);
+    assert_eq!(read(impatient.clone(), whole).1, Ok(()));
+    let (kind, message) = read(impatient, Cursor::new(text("Hi")).chain(Pings))
+        .1
+        .unwrap_err();
+    assert_eq!(kind, ErrorKind::Timeout);
+    assert!(message.contains("stall_timeout"), "{message}");
+}
+
+struct Pings;
+
+impl Read for Pings {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        std::thread::sleep(Duration::from_millis(1));
+        Cursor::new(": ping\n").read(buffer)
+    }
 }
 
 #[test]
