@@ -42,7 +42,7 @@ pub struct GenerationResponse {
     pub rate_limit: BTreeMap<String, String>,
     /// How often the request was tried again.
     pub retries: u32,
-    /// From the first `next` to the end, or to now.
+    /// From the first `next` to the end, well or not; zero before it.
     pub latency: Duration,
     /// From the first `next` to the first text.
     pub time_to_first_text: Option<Duration>,

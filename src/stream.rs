@@ -240,6 +240,10 @@ impl Inner {
         if error.is_some() {
             self.response.cut();
         }
+        self.response.latency = self
+            .started
+            .map(|started| started.elapsed())
+            .unwrap_or_default();
         let state = std::mem::replace(&mut self.state, State::Ended(error));
         if let (State::Reading(mut answer), State::Ended(None)) = (state, &self.state) {
             let Events {
@@ -251,10 +255,6 @@ impl Inner {
             self.response.replay = output.replay(*provider, *protocol);
             answer.body.finish();
         }
-        self.response.latency = self
-            .started
-            .map(|started| started.elapsed())
-            .unwrap_or_default();
     }
 
     fn advance(&mut self) -> Result<Option<StreamChunk>, Error> {

@@ -142,6 +142,14 @@ fn a_stream_is_lazy_and_every_failure_is_an_item() {
 }
 
 #[test]
+fn latency_is_told_at_the_end() {
+    let mut stream = hello();
+    assert!(stream.next().is_some());
+    assert!(stream.response().latency.is_zero());
+    assert!(!stream.into_response().unwrap().latency.is_zero());
+}
+
+#[test]
 fn a_response_becomes_the_next_turn() {
     let response = hello().into_response().unwrap();
     assert_eq!(Message::from(&response), Message::assistant("Hello you"));
