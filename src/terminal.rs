@@ -13,6 +13,7 @@ use std::fmt::{self, Write as _};
 ///
 /// assert_eq!(terminal_safe("two\nlines").to_string(), "two\nlines");
 /// assert_eq!(terminal_safe("\u{1b}[2J\u{7}").to_string(), "␛[2J␇");
+/// assert_eq!(terminal_safe("a\u{61c}b\u{202e}c").to_string(), "a\u{fffd}b\u{fffd}c");
 /// ```
 pub fn terminal_safe(text: &str) -> TerminalSafe<'_> {
     TerminalSafe(text)
@@ -38,7 +39,7 @@ impl fmt::Display for TerminalSafe<'_> {
 
 fn is_unsafe(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The [control picture](https://www.unicode.org/charts/PDF/U2400.pdf) of a character, where it has one.
