@@ -63,7 +63,9 @@ impl GenerationStream {
     /// body.
     ///
     /// `config` says which protocol to read, directly or through its provider or model, and which
-    /// limits to keep.
+    /// limits on sizes to keep. How long a read may wait is the reader's own affair: of the time limits
+    /// only `stall_timeout` holds, and it and [`cancel_handle`](Self::cancel_handle) take effect between
+    /// two reads.
     ///
     /// ```
     /// use kerb_stream::{GenerationConfig, GenerationStream, Protocol};
@@ -111,7 +113,8 @@ impl<F> GenerationStream<F> {
         &self.inner.response
     }
 
-    /// A handle that ends this stream from another thread, also while `next` waits in this one.
+    /// A handle that ends this stream from another thread, also while `next` waits in this one (but not
+    /// within a read of [`from_reader`](GenerationStream::from_reader)'s reader).
     pub fn cancel_handle(&self) -> CancelHandle {
         self.inner.cancel.clone()
     }
@@ -264,7 +267,9 @@ impl Inner {
                 return Err(self.cancelled());
             }
             let result = match &mut self.state {
-                State::Reading(answer) => answer.next(&mut self.response, &self.config),
+                State::Reading(answer) => {
+                    answer.next(&mut self.response, &self.config, &self.cancel)
+                }
                 State::Ended(_) => return Ok(None),
                 State::Asked(_) | State::Given(_) | State::Sending(_) => match self.open() {
                     Ok(()) => continue,
@@ -384,11 +389,12 @@ impl Inner {
     }
 
     fn cancelled(&self) -> Error {
-        Error::Cancelled(Failure::new(
-            self.response.provider,
-            "the caller cancelled the answer",
-        ))
+        cancelled(self.response.provider)
     }
+}
+
+fn cancelled(provider: Option<LlmProvider>) -> Error {
+    Error::Cancelled(Failure::new(provider, "the caller cancelled the answer"))
 }
 
 /// An answer while it is read.
@@ -416,6 +422,7 @@ impl Answer {
         &mut self,
         response: &mut GenerationResponse,
         config: &GenerationConfig,
+        cancel: &CancelHandle,
     ) -> Result<Option<StreamChunk>, Error> {
         loop {
             self.check_size(response, config)?;
@@ -440,6 +447,10 @@ impl Answer {
                         data: &data,
                     }))?,
                     None if self.at_end => self.judge(response)?,
+                    // A reader that was given cannot be interrupted, but need not be asked again.
+                    None if cancel.is_cancelled() => {
+                        return Err(cancelled(self.events.provider.into()));
+                    }
                     None => self.read_body(response, config)?,
                 },
                 Err(TooLarge) => return Err(self.too_large(config)),
@@ -511,7 +522,10 @@ impl Answer {
             self.reading_since = None;
             return Ok(());
         }
-        let waited = self.reading_since.get_or_insert_with(Instant::now).elapsed();
+        let waited = self
+            .reading_since
+            .get_or_insert_with(Instant::now)
+            .elapsed();
         if self.in_tail {
             // The answer is whole, whatever follows. A reader that was given keeps no deadline.
             self.events.ended |= waited > config.stall_timeout.min(TAIL);

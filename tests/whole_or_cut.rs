@@ -314,6 +314,21 @@ fn pings_after_the_finish_reason_do_not_destroy_a_whole_answer() {
     assert!(message.contains("stall_timeout"), "{message}");
 }
 
+#[test]
+fn a_reader_that_only_pings_is_left_when_the_stream_is_cancelled() {
+    let impatient = config().stall_timeout(Duration::from_secs(5));
+    let mut stream = GenerationStream::from_reader(impatient, Pings);
+    let cancel = stream.cancel_handle();
+    let canceller = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        cancel.cancel();
+    });
+    let error = stream.next().unwrap().unwrap_err();
+    assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Cancelled);
+    assert!(stream.response().latency < Duration::from_secs(4));
+    canceller.join().unwrap();
+}
+
 struct Pings;
 
 impl Read for Pings {
