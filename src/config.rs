@@ -44,7 +44,8 @@ pub struct GenerationConfig {
     /// The path below the base URL, for a gateway with paths of its own; `{model}` stands for the model.
     /// Defaults to the protocol's.
     pub path: Option<String>,
-    /// Headers to send as well. One that the crate sets itself is replaced.
+    /// Headers to send as well. One that the crate sets itself is replaced. A value whose header's name
+    /// sounds like a key (`…auth…`, `…api-key…`, `…token…`, `…secret…`) is guarded like one.
     #[serde(deserialize_with = "headers")]
     pub headers: Vec<(String, String)>,
     /// Fields to merge into the request's body, for whatever is not modelled here. Objects are merged
@@ -95,7 +96,8 @@ pub struct GenerationConfig {
     /// The time from the request to the whole head of the answer. Defaults to 600 s.
     #[serde(deserialize_with = "seconds")]
     pub first_byte_timeout: Duration,
-    /// The time without a single byte, once the answer has begun. Defaults to 300 s.
+    /// The time without a single byte, once the answer has begun, or while the request is written.
+    /// Defaults to 300 s.
     #[serde(deserialize_with = "seconds")]
     pub idle_timeout: Duration,
     /// The time within one `next` without a chunk, however many pings come. Defaults to 900 s.

@@ -59,6 +59,13 @@ const CREDENTIALS: [&str; 6] = [
     "cookie",
 ];
 
+/// Whether a header carries a key, as far as its name tells: gateways have names of their own, such as
+/// `cf-aig-authorization` and `x-portkey-api-key`.
+fn sounds_secret(name: &str) -> bool {
+    let sounds = ["auth", "api-key", "apikey", "token", "secret", "password"];
+    CREDENTIALS.contains(&name) || sounds.iter().any(|s| name.contains(s))
+}
+
 /// Finds out whom a configuration means.
 pub(crate) fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> {
     let model = config.model.trim();
@@ -155,7 +162,7 @@ impl Route {
         for (name, value) in &config.headers {
             let name = name.trim().to_ascii_lowercase();
             headers.retain(|(known, _)| *known != name);
-            if CREDENTIALS.contains(&name.as_str()) {
+            if sounds_secret(&name) {
                 secrets.extend(value.split_whitespace().map(str::to_owned));
             }
             headers.push((name, value.trim().to_owned()));
@@ -672,10 +679,18 @@ mod tests {
         assert!(!error.contains("secret"));
         assert!(route(&plain("http://192.168.1.5/v1").allow_plain_http(true)).is_ok());
         assert!(route(&config("m").base_url("http://192.168.1.5/v1")).is_ok());
-        let header = config("m")
-            .base_url("http://box/v1")
-            .header("Authorization", "Bearer x");
-        assert!(refusal(&header).contains("allow_plain_http"));
+        let header = |name| {
+            config("m")
+                .base_url("http://box/v1")
+                .header(name, "Bearer x")
+        };
+        for name in ["Authorization", "cf-aig-authorization", "X-Portkey-API-Key"] {
+            assert!(
+                refusal(&header(name)).contains("allow_plain_http"),
+                "{name}"
+            );
+        }
+        assert!(route(&header("idempotency-key")).is_ok());
     }
 
     #[test]
