@@ -110,7 +110,7 @@ pub struct GenerationConfig {
     /// How many tool calls a response may have. Defaults to 1,024.
     pub max_tool_calls: usize,
 
-    /// The proxy. Defaults to what `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
+    /// The proxy. Defaults to [`Proxy::Environment`].
     pub proxy: Proxy,
     /// A file of PEM certificates to trust instead of the built-in roots. Defaults to `SSL_CERT_FILE`.
     pub ca_file: Option<PathBuf>,
@@ -444,8 +444,9 @@ pub enum ToolChoice {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Proxy {
-    /// As the environment says (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, also in lower
-    /// case), read as curl reads it. This machine itself is never reached through a proxy.
+    /// As the environment says, read as curl reads it: `https_proxy` or `http_proxy`, else `all_proxy`,
+    /// but for what `no_proxy` lists; in capitals, too, except `HTTP_PROXY`, which a CGI program gets
+    /// from its client. This machine itself is never reached through a proxy.
     #[default]
     Environment,
     /// None, whatever the environment says.
