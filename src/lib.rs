@@ -28,7 +28,7 @@
 //!
 //! # Features and non-features
 //!
-//! - **Every provider, one meaning.** OpenAI, Anthropic, Google, Mistral, Cohere, a dozen compatible
+//! - **Every provider, one meaning.** OpenAI, Anthropic, Google, Mistral, Cohere, eight compatible
 //!   vendors, and the servers people run themselves. [`guide::providers`] says what each option, finish
 //!   reason and number means with each.
 //! - **Whole or cut.** An answer that is cut short on its way ends with [`Error::Incomplete`], never like
@@ -37,7 +37,8 @@
 //! - **Nothing hangs, leaks or grows without limit.** Each phase has a time limit, each thing that a
 //!   server can grow a size limit, keys go to their own provider only and are never shown.
 //!   [`guide::faults`] lists what you see when servers and networks misbehave.
-//! - **Light.** No async runtime, no thread, one heap allocation for each piece of text.
+//! - **Light.** No async runtime, no thread (but for the look-up of a name, which could not be limited
+//!   otherwise), one heap allocation for each piece of text.
 //!   [`guide::performance`] has the measurements.
 //!
 //! It does not reconnect in the middle of an answer, since that would ask and pay again; it does not
