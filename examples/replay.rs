@@ -41,8 +41,14 @@ fn run() -> anyhow::Result<()> {
     for chunk in &mut stream {
         let chunk = chunk?;
         if json {
-            // For programs to read, so exactly as it is; JSON escapes what drives a terminal.
-            writeln!(out, "{}", serde_json::to_string(&chunk)?)?;
+            // For programs to read, so exactly as it is, but in escapes where it could drive a terminal.
+            for c in serde_json::to_string(&chunk)?.chars() {
+                match c {
+                    c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c))?,
+                    c => write!(out, "{c}")?,
+                }
+            }
+            writeln!(out)?;
         } else {
             write!(out, "{}", terminal_safe(&chunk.content))?;
         }

@@ -52,19 +52,19 @@ pub struct GenerationConfig {
     /// field by field; anything else is replaced.
     pub extra: Map<String, Value>,
 
-    /// How freely to choose among likely words.
+    /// How freely to choose among likely tokens: 0 for the likeliest, up to 1 or 2, as the provider has it.
     pub temperature: Option<f64>,
-    /// Choose among the likeliest words that together have this probability.
+    /// Choose among the likeliest tokens that together have this probability, from 0 to 1.
     pub top_p: Option<f64>,
-    /// Choose among this many likeliest words.
+    /// Choose among this many likeliest tokens.
     pub top_k: Option<u32>,
     /// How many tokens to write at most, reasoning included.
     pub max_tokens: Option<u32>,
     /// Stop before writing any of these.
     pub stop: Vec<String>,
-    /// Make words less likely the more often they were written.
+    /// Make tokens less likely the more often they were written: from -2 to 2, as a rule.
     pub frequency_penalty: Option<f64>,
-    /// Make words less likely once they were written.
+    /// Make tokens less likely once they were written: from -2 to 2, as a rule.
     pub presence_penalty: Option<f64>,
     /// Try to give the same answer to the same question.
     pub seed: Option<i64>,
@@ -195,7 +195,7 @@ impl GenerationConfig {
         path(path: impl Into<String>) = Some(path.into());
         temperature(temperature: f64) = Some(temperature);
         top_p(probability: f64) = Some(probability);
-        top_k(words: u32) = Some(words);
+        top_k(tokens: u32) = Some(tokens);
         max_tokens(tokens: u32) = Some(tokens);
         stop(sequences: impl IntoIterator<Item = impl Into<String>>)
             = sequences.into_iter().map(Into::into).collect();

@@ -91,7 +91,7 @@ pub(crate) struct Answer {
 /// Sends a request and waits for the head of the answer.
 ///
 /// It is one attempt. Only a connection of an earlier request that turns out to have been closed by the
-/// server is replaced by a new one, which is not a retry: nothing was received, so nothing was done.
+/// server is replaced by a new one, which is not a retry: nothing was received, so nothing was handed out.
 pub(crate) fn send(
     request: &Request,
     provider: LlmProvider,
@@ -225,11 +225,17 @@ impl Origin {
     }
 
     fn is_loopback(&self) -> bool {
-        let host = self.bare_host().trim_end_matches('.');
-        match host.parse::<IpAddr>() {
-            Ok(address) => address.to_canonical().is_loopback(),
-            Err(_) => host == "localhost" || host.ends_with(".localhost"),
-        }
+        is_loopback(self.bare_host())
+    }
+}
+
+/// Whether a host, without brackets, is this machine. Names below `localhost` are not: whose they are
+/// may be up to a name server.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host == "localhost",
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
@@ -14,7 +13,8 @@ use crate::provider::{Ask, LlmProvider, Protocol};
 
 /// A request as it would be sent: see [`GenerationStream::request`](crate::GenerationStream::request).
 ///
-/// `Debug` and `Display` print it; nothing in it is secret.
+/// `Debug` and `Display` print it: keys and the caller's own header values are hidden, the prompt and the
+/// `extra` fields are not.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Request {
@@ -167,7 +167,11 @@ impl Route {
             }
             headers.push((name, value.trim().to_owned()));
         }
-        if !(secrets.is_empty() || base.https || base.is_loopback() || config.allow_plain_http) {
+        if !(secrets.is_empty()
+            || base.https
+            || http::is_loopback(&base.host)
+            || config.allow_plain_http)
+        {
             return Err(ask.refuse(format!(
                 "the key would travel in the clear: {:?} is neither https nor on this machine; \
                  use https, or set `allow_plain_http`",
@@ -460,12 +464,6 @@ impl BaseUrl {
         Ok(format!("{}/{path}{mark}{}", self.front, query.join("&")))
     }
 
-    fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self.host.ends_with(".localhost")
-            || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    }
-
     /// The values in the query whose names sound like keys.
     fn query_secrets(&self) -> Vec<String> {
         let secret = |pair: &str| {
@@ -667,7 +665,7 @@ mod tests {
             "http://localhost:1",
             "http://127.8.8.8/v1",
             "http://[::1]/",
-            "http://a.localhost",
+            "http://localhost.:1",
         ] {
             assert!(route(&plain(here)).is_ok(), "{here}");
         }

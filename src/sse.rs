@@ -175,7 +175,8 @@ impl Parser {
 
     fn read_line(&mut self, line: std::ops::Range<usize>) -> Result<Read, TooLarge> {
         let bytes = self.bytes(line.clone());
-        if bytes.len() > self.limit {
+        // Of a comment nothing is kept, however long it is.
+        if bytes.len() > self.limit && bytes.first() != Some(&b':') {
             return Err(TooLarge);
         }
         if bytes.is_empty() {

@@ -309,9 +309,11 @@ impl Inner {
                     }
                 }
                 State::Given(body) => {
-                    let named =
-                        || request::provider_of(config).map_or(LlmProvider::Local, |(p, _)| p);
-                    let provider = config.provider.unwrap_or_else(named);
+                    let provider = match (config.provider, config.protocol) {
+                        (Some(provider), _) => provider,
+                        (None, Some(_)) => LlmProvider::Local,
+                        (None, None) => request::provider_of(config)?.0,
+                    };
                     (body, provider, request::protocol_of(config, provider), None)
                 }
                 other => {
@@ -439,21 +441,30 @@ impl Answer {
                 }
                 continue;
             }
-            match self.parser.next() {
-                Ok(Some(frame)) => self.events.read(frame)?,
+            let read = match self.parser.next() {
+                Ok(Some(frame)) => self.events.read(frame),
                 Ok(None) => match self.queue.next() {
                     Some(data) => self.events.read(Frame::Event(Event {
                         name: "",
                         data: &data,
-                    }))?,
-                    None if self.at_end => self.judge(response)?,
+                    })),
+                    None if self.at_end => self.judge(response),
                     // A reader that was given cannot be interrupted, but need not be asked again.
                     None if cancel.is_cancelled() => {
                         return Err(cancelled(self.events.provider.into()));
                     }
-                    None => self.read_body(response, config)?,
+                    None => self.read_body(response, config),
                 },
-                Err(TooLarge) => return Err(self.too_large(config)),
+                Err(TooLarge) => Err(self.too_large(config)),
+            };
+            match read {
+                // A failure after the finish reason does not destroy a whole answer. The provider's own
+                // word that it failed is none of these.
+                Err(error) if self.in_tail => {
+                    log::debug!("after the finish reason: {error}");
+                    self.events.ended = true;
+                }
+                read => read?,
             }
         }
     }
@@ -497,12 +508,6 @@ impl Answer {
                 self.look_at_rest(config)
             }
             Ok(_) => self.check_progress(config),
-            // A failure after the finish reason does not destroy a whole answer.
-            Err(error) if self.in_tail => {
-                log::debug!("after the finish reason: {error}");
-                self.events.ended = true;
-                Ok(())
-            }
             Err(Error::Network(cause)) => {
                 let message = format!("the connection broke {}", self.so_far(response));
                 let failure = Failure::new(self.events.provider, message);
@@ -583,9 +588,13 @@ impl Answer {
         let provider = self.events.provider;
         Err(match &self.no_stream {
             Some(beginning) => {
-                let message = format!(
-                    "the answer is no event stream; check the base URL. It begins: {beginning}"
-                );
+                let advice = if self.route.is_some() {
+                    "; check the base URL"
+                } else {
+                    ""
+                };
+                let message =
+                    format!("the answer is no event stream{advice}. It begins: {beginning}");
                 Error::Decode(Failure::new(provider, message))
             }
             None => {

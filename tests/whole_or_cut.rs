@@ -82,6 +82,7 @@ fn a_finish_reason_or_the_end_marker_makes_it_whole() {
         (format!("{hi}data:  [DONE]  \n\n"), 1),
         // Broken pieces after the finish reason destroy nothing.
         (format!("{hi}{stop}data: {{\"choices\""), 2),
+        (format!("{hi}{stop}data: {{broken\n\n{hi}"), 2),
     ] {
         let (texts, end) = outcome(&whole);
         assert_eq!((texts.concat().as_str(), end), ("Hi", Ok(())), "{whole}");

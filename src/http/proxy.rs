@@ -161,7 +161,7 @@ mod tests {
             ("http://a.com", &[("HTTP_PROXY", "p")], None),
             ("http://a.com", &[("https_proxy", "p")], None),
             ("http://localhost:1", &[("ALL_PROXY", "p")], None),
-            ("http://a.localhost", &[("ALL_PROXY", "p")], None),
+            ("http://a.localhost", &[("ALL_PROXY", "p")], Some("p")),
             ("http://127.9.9.9", &[("ALL_PROXY", "p")], None),
             ("http://[::1]:1", &[("ALL_PROXY", "p")], None),
             ("http://10.0.0.1", &[("ALL_PROXY", "p")], Some("p")),

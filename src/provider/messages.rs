@@ -249,6 +249,9 @@ wire! {
     struct Details { thinking_tokens: Raw<'a> }
 }
 
+/// The most blocks that are written at the same time, which is more than any answer has.
+const MAX_OPEN: usize = 1024;
+
 #[derive(Default)]
 struct Messages {
     /// The blocks that are being written.
@@ -366,6 +369,9 @@ impl Messages {
                 }
             }
         };
+        if self.open.len() >= MAX_OPEN {
+            self.open.remove(0);
+        }
         self.open.push(Open {
             index: index.u64(),
             kind,

@@ -70,16 +70,27 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// An error if one of these is set.
+    /// An error if any of these is set.
     pub(crate) fn refuse(&self, options: &[&str]) -> Result<(), Error> {
         let set = self
             .set
             .iter()
             .map(|(name, _)| *name)
             .filter(|name| options.contains(name));
-        let Some(name) = set.min() else { return Ok(()) };
-        let message =
-            format!("the option `{name}` cannot be sent to this provider; leave it unset");
+        let mut set: Vec<_> = set.map(|name| format!("`{name}`")).collect();
+        set.sort_unstable();
+        let whom = match self.ask.config.protocol {
+            Some(protocol) => format!("over the protocol {protocol}"),
+            None => "to this provider".to_owned(),
+        };
+        let message = match set.as_slice() {
+            [] => return Ok(()),
+            [one] => format!("the option {one} cannot be sent {whom}; leave it unset"),
+            _ => format!(
+                "the options {} cannot be sent {whom}; leave them unset",
+                set.join(", ")
+            ),
+        };
         Err(self.ask.refuse(message))
     }
 
