@@ -309,10 +309,11 @@ impl Inner {
                     }
                 }
                 State::Given(body) => {
-                    let provider = match (config.provider, config.protocol) {
-                        (Some(provider), _) => provider,
-                        (None, Some(_)) => LlmProvider::Local,
-                        (None, None) => request::provider_of(config)?.0,
+                    let provider = match (config.provider, request::provider_of(config)) {
+                        (Some(provider), _) | (None, Ok((provider, _))) => provider,
+                        // The protocol is all that it takes to read a recording.
+                        (None, Err(_)) if config.protocol.is_some() => LlmProvider::Local,
+                        (None, Err(error)) => return Err(error),
                     };
                     (body, provider, request::protocol_of(config, provider), None)
                 }
