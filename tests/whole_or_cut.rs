@@ -251,7 +251,7 @@ fn what_is_no_stream_is_told_apart() {
     for (body, says) in [
         (
             "<!doctype html>\n<html><body>Please log in</body></html>",
-            "check the base URL",
+            "Please log in",
         ),
         ("upstream connect error", "upstream connect error"),
         ("{\"object\":\"list\",\"data\":[]}", "no event stream"),
