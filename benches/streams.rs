@@ -1,12 +1,7 @@
 //! What reading costs, in process and over loopback: `cargo bench`. With `KERB_STREAM_SHARED` set, the
 //! recordings of real providers are read as well.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![allow(clippy::indexing_slicing, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -37,12 +32,7 @@ fn main() {
 fn framing(bencher: Bencher<'_, '_>, read: usize) {
     let shape = Shape(Protocol::CohereChat);
     let pings = format!(": {}\n\n", "x".repeat(300)).repeat(CHUNKS);
-    read_all(
-        bencher,
-        shape.0,
-        shape.start() + &pings + &shape.ending(),
-        read,
-    );
+    read_all(bencher, shape.0, shape.start() + &pings + &shape.ending(), read);
 }
 
 /// A whole answer of events that differ only in their text.
@@ -57,15 +47,9 @@ fn events_that_repeat(bencher: Bencher<'_, '_>, protocol: &Protocol) {
 fn events_that_change(bencher: Bencher<'_, '_>, protocol: &Protocol) {
     let shape = Shape(*protocol);
     let text = shape.text(" word");
-    let events: String = (0..CHUNKS)
-        .map(|n| text.replacen('{', &format!("{{\"n\":{n},"), 1))
-        .collect();
-    read_all(
-        bencher,
-        *protocol,
-        shape.start() + &events + &shape.ending(),
-        1460,
-    );
+    let events: String =
+        (0..CHUNKS).map(|n| text.replacen('{', &format!("{{\"n\":{n},"), 1)).collect();
+    read_all(bencher, *protocol, shape.start() + &events + &shape.ending(), 1460);
 }
 
 /// A recorded stream: the largest of its folder. Without the recordings, a small one that is made up.
@@ -117,9 +101,7 @@ impl Recording {
         streams
             .filter(|stream| {
                 let stream = io::Cursor::new(stream.clone());
-                GenerationStream::from_reader(config(), stream)
-                    .into_response()
-                    .is_ok()
+                GenerationStream::from_reader(config(), stream).into_response().is_ok()
             })
             .max_by_key(String::len)
     }
@@ -135,9 +117,7 @@ fn read_all(bencher: Bencher<'_, '_>, protocol: Protocol, stream: String, read: 
     let fold = |stream: String| -> GenerationResponse {
         let config = GenerationConfig::default().protocol(protocol);
         let reader = Slowly(io::Cursor::new(stream), read);
-        GenerationStream::from_reader(config, reader)
-            .into_response()
-            .unwrap()
+        GenerationStream::from_reader(config, reader).into_response().unwrap()
     };
     bencher
         .counter(ItemsCount::new(fold(stream.clone()).chunk_count))

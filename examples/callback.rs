@@ -50,11 +50,7 @@ fn run() -> anyhow::Result<()> {
     };
     let gap = span / seen.len().saturating_sub(1).max(1) as f64 * 1e3;
     let mut report = io::stderr();
-    writeln!(
-        report,
-        "chunks         {}, {letters} characters",
-        seen.len()
-    )?;
+    writeln!(report, "chunks         {}, {letters} characters", seen.len())?;
     writeln!(report, "total span     {span:.3} s")?;
     writeln!(report, "mean gap       {gap:.1} ms")?;
     if let Some(reason) = finish_reason {

@@ -23,9 +23,7 @@ fn run() -> anyhow::Result<()> {
     let response = answer(&conversation, &model)?;
 
     conversation.push(Message::from(response));
-    conversation.push(Message::user(
-        "And what does it mean that an iterator is lazy?",
-    ));
+    conversation.push(Message::user("And what does it mean that an iterator is lazy?"));
     answer(&conversation, &model)?;
     Ok(())
 }

@@ -85,13 +85,8 @@ fn tools() -> [Tool; 2] {
     ]
 }
 
-const DENSITIES: [(&str, f64); 5] = [
-    ("gold", 19_300.0),
-    ("granite", 2_700.0),
-    ("oak", 710.0),
-    ("pine", 510.0),
-    ("water", 998.0),
-];
+const DENSITIES: [(&str, f64); 5] =
+    [("gold", 19_300.0), ("granite", 2_700.0), ("oak", 710.0), ("pine", 510.0), ("water", 998.0)];
 
 fn call_tool(call: &ToolCall) -> anyhow::Result<String> {
     let arguments = call.parse_arguments()?;

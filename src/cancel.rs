@@ -87,9 +87,8 @@ impl CancelHandle {
         let end = Instant::now().checked_add(time);
         let mut state = self.state();
         while !self.is_cancelled() {
-            let left = end.map_or(Duration::MAX, |end| {
-                end.saturating_duration_since(Instant::now())
-            });
+            let left =
+                end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 break;
             }
@@ -124,9 +123,7 @@ impl CancelHandle {
 
 impl fmt::Debug for CancelHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelHandle")
-            .field("cancelled", &self.is_cancelled())
-            .finish()
+        f.debug_struct("CancelHandle").field("cancelled", &self.is_cancelled()).finish()
     }
 }
 

@@ -27,10 +27,7 @@ pub struct StreamChunk {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_finish_reason: Option<String>,
     /// The model that answers, as the provider names it; kept from the event that told it.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "serialize_model"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_model")]
     pub model: Option<Arc<str>>,
     /// Tokens used so far. Each one replaces the one before it; never add them up.
     #[serde(skip_serializing_if = "Option::is_none")]

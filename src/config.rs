@@ -181,10 +181,7 @@ macro_rules! setters {
 impl GenerationConfig {
     /// A configuration for `model` that leaves everything else to the provider.
     pub fn new(model: impl Into<String>) -> Self {
-        Self {
-            model: model.into(),
-            ..Self::default()
-        }
+        Self { model: model.into(), ..Self::default() }
     }
 
     setters! {
@@ -261,10 +258,7 @@ impl fmt::Debug for GenerationConfig {
             debug.field("base_url", &without_secrets(url));
         }
         if !self.headers.is_empty() {
-            debug.field(
-                "headers",
-                &self.headers.iter().map(|(n, _)| n).collect::<Vec<_>>(),
-            );
+            debug.field("headers", &self.headers.iter().map(|(n, _)| n).collect::<Vec<_>>());
         }
         if !self.extra.is_empty() {
             debug.field("extra", &self.extra.keys().collect::<Vec<_>>());
@@ -355,10 +349,7 @@ pub enum ResponseFormat {
 impl ResponseFormat {
     /// JSON that follows `schema`; `name` is for providers that want one.
     pub fn json_schema(name: impl Into<String>, schema: impl Into<Value>) -> Self {
-        Self::JsonSchema {
-            name: name.into(),
-            schema: schema.into(),
-        }
+        Self::JsonSchema { name: name.into(), schema: schema.into() }
     }
 }
 
@@ -416,11 +407,7 @@ impl Tool {
         description: impl Into<String>,
         parameters: impl Into<Value>,
     ) -> Self {
-        Self {
-            name: name.into(),
-            description: description.into(),
-            parameters: parameters.into(),
-        }
+        Self { name: name.into(), description: description.into(), parameters: parameters.into() }
     }
 }
 

@@ -28,9 +28,7 @@ impl Environment {
 
     /// No variables at all.
     pub fn empty() -> Self {
-        Self {
-            fixed: Some(Arc::default()),
-        }
+        Self { fixed: Some(Arc::default()) }
     }
 
     /// The value of a variable without the white space around it; `None` if nothing is left.
@@ -46,12 +44,8 @@ impl Environment {
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
-        let fixed = variables
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()));
-        Self {
-            fixed: Some(Arc::new(fixed.collect())),
-        }
+        let fixed = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self { fixed: Some(Arc::new(fixed.collect())) }
     }
 }
 

@@ -243,16 +243,10 @@ impl fmt::Display for ApiError {
         if !self.message.is_empty() {
             write!(f, ": {}", self.message.trim_end_matches('.'))?;
         }
-        let told = [
-            ("type", &self.error_type),
-            ("code", &self.code),
-            ("request", &self.request_id),
-        ];
+        let told =
+            [("type", &self.error_type), ("code", &self.code), ("request", &self.request_id)];
         let mut open = false;
-        for (name, value) in told
-            .iter()
-            .filter_map(|(name, value)| Some((name, value.as_ref()?)))
-        {
+        for (name, value) in told.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
             f.write_str(if open { ", " } else { " (" })?;
             write!(f, "{name} {value}")?;
             open = true;

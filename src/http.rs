@@ -137,10 +137,7 @@ pub(crate) fn send(
             Ok(response) => break response,
             Err(_) if cancel.is_cancelled() => return Err(context.cancelled()),
             Err(error) if !is_retry && connection.is_stale(&error) => {
-                log::debug!(
-                    "{} had closed the connection; using a new one",
-                    context.origin
-                );
+                log::debug!("{} had closed the connection; using a new one", context.origin);
                 connection = Connection::new(settings.clone(), provider)?;
                 is_retry = true;
             }
@@ -164,9 +161,7 @@ fn headers(
         if ["content-length", "transfer-encoding", "expect"].contains(&name.as_str()) {
             return Err(refuse(format!("the header {name} cannot be set")));
         }
-        let ascii = HeaderValue::from_str(value)
-            .ok()
-            .filter(|_| value.is_ascii());
+        let ascii = HeaderValue::from_str(value).ok().filter(|_| value.is_ascii());
         let value = ascii.ok_or_else(|| {
             refuse(format!(
                 "the value of the header {name} has a character that no header may have, such as a \
@@ -193,14 +188,10 @@ struct Origin {
 
 impl Origin {
     fn of(url: &str, provider: LlmProvider) -> Result<Self, Error> {
-        url.parse::<Uri>()
-            .ok()
-            .as_ref()
-            .and_then(Self::of_uri)
-            .ok_or_else(|| {
-                let message = "this is no URL; it must look like https://host/path";
-                Error::Config(Failure::new(provider, message))
-            })
+        url.parse::<Uri>().ok().as_ref().and_then(Self::of_uri).ok_or_else(|| {
+            let message = "this is no URL; it must look like https://host/path";
+            Error::Config(Failure::new(provider, message))
+        })
     }
 
     fn of_uri(uri: &Uri) -> Option<Self> {
@@ -269,10 +260,7 @@ impl Context {
             let text = String::from_utf8_lossy(value.as_bytes());
             truncated(&one_line(&scrub(&text, &request.secrets)), KEPT).to_owned()
         };
-        let request_id = REQUEST_IDS
-            .iter()
-            .find_map(|name| head.headers.get(*name))
-            .map(clean);
+        let request_id = REQUEST_IDS.iter().find_map(|name| head.headers.get(*name)).map(clean);
         let encoding = encoding(&head.headers).map(|value| clean(&value));
         let status = head.status.as_u16();
         let mut body = Body::new(Source::Link(Box::new(Link {
@@ -296,11 +284,7 @@ impl Context {
                 .filter(|(name, _)| name.as_str().contains("ratelimit"))
                 .map(|(name, value)| (name.as_str().to_owned(), clean(value)))
                 .collect();
-            return Ok(Answer {
-                request_id,
-                rate_limit,
-                body,
-            });
+            return Ok(Answer { request_id, rate_limit, body });
         }
 
         let text = match status {
@@ -358,9 +342,7 @@ fn encoding(headers: &HeaderMap) -> Option<HeaderValue> {
 /// shown: it may hold what the request held.
 fn redirect_target(location: &HeaderValue, secrets: &[String]) -> Option<String> {
     let location = location.to_str().ok()?;
-    let uri = location
-        .strip_prefix("//")
-        .map(|rest| format!("https://{rest}"));
+    let uri = location.strip_prefix("//").map(|rest| format!("https://{rest}"));
     let uri: Uri = uri.as_deref().unwrap_or(location).parse().ok()?;
     let target = Origin::of_uri(&uri)?;
     let scheme = if target.secure { "https" } else { "http" };

@@ -92,10 +92,7 @@ impl Message {
 
     /// The result of a tool call: `call_id` is the [`ToolCall::id`] that the model gave it.
     pub fn tool(call_id: impl Into<String>, result: impl Into<String>) -> Self {
-        Self {
-            tool_call_id: Some(call_id.into()),
-            ..Self::new(MessageRole::Tool, result)
-        }
+        Self { tool_call_id: Some(call_id.into()), ..Self::new(MessageRole::Tool, result) }
     }
 
     /// Adds a picture to look at.
@@ -123,9 +120,7 @@ impl Message {
     pub(crate) fn turn(&self, protocol: Protocol) -> Vec<Said<'_>> {
         self.remembered(protocol).unwrap_or_else(|| {
             let text = (!self.content.is_empty()).then_some(Said::Text(&self.content, None));
-            text.into_iter()
-                .chain(self.tool_calls.iter().map(|c| Said::Call(c, None)))
-                .collect()
+            text.into_iter().chain(self.tool_calls.iter().map(|c| Said::Call(c, None))).collect()
         })
     }
 
@@ -200,10 +195,7 @@ impl Image {
 
     /// A picture from its bytes; `media_type` is, for example, `image/png`.
     pub fn bytes(media_type: impl Into<String>, bytes: &[u8]) -> Self {
-        Self::Data {
-            media_type: media_type.into(),
-            base64: base64(bytes),
-        }
+        Self::Data { media_type: media_type.into(), base64: base64(bytes) }
     }
 
     /// Media type and base64 of a picture that is not to be fetched.
@@ -250,12 +242,7 @@ impl ToolCall {
         name: impl Into<String>,
         arguments: impl Into<String>,
     ) -> Self {
-        Self {
-            id: id.into(),
-            name: name.into(),
-            arguments: arguments.into(),
-            cut: false,
-        }
+        Self { id: id.into(), name: name.into(), arguments: arguments.into(), cut: false }
     }
 
     /// The id that the crate makes for a call without one, by its place in the response.
@@ -278,10 +265,8 @@ impl ToolCall {
             return Ok(Value::Object(serde_json::Map::new()));
         }
         serde_json::from_str(&self.arguments).map_err(|error| {
-            anyhow::Error::new(error).context(format!(
-                "the arguments of the call of {:?} are not JSON",
-                self.name
-            ))
+            anyhow::Error::new(error)
+                .context(format!("the arguments of the call of {:?} are not JSON", self.name))
         })
     }
 }
@@ -321,9 +306,7 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, i| {
-            bits << 8 | u32::from(*group.get(i).unwrap_or(&0))
-        });
+        let bits = (0..3).fold(0, |bits, i| bits << 8 | u32::from(*group.get(i).unwrap_or(&0)));
         for i in 0..4 {
             let digit = (bits >> (18 - 6 * i)) as usize & 63;
             let letter = ALPHABET.get(digit).filter(|_| i <= group.len());
@@ -353,9 +336,7 @@ impl From<&String> for Prompt {
 
 impl From<Message> for Prompt {
     fn from(message: Message) -> Self {
-        Self {
-            messages: vec![message],
-        }
+        Self { messages: vec![message] }
     }
 }
 
@@ -403,9 +384,7 @@ impl From<&Self> for Prompt {
 
 impl FromIterator<Message> for Prompt {
     fn from_iter<I: IntoIterator<Item = Message>>(messages: I) -> Self {
-        Self {
-            messages: messages.into_iter().collect(),
-        }
+        Self { messages: messages.into_iter().collect() }
     }
 }
 
@@ -445,16 +424,8 @@ mod tests {
 
     #[test]
     fn made_up_ids_are_known_again() {
-        let id = |id: &str| {
-            ToolCall::new(id, "look", "{}")
-                .given_id()
-                .map(str::to_owned)
-        };
-        for made_up in [
-            ToolCall::made_up_id(0),
-            ToolCall::made_up_id(12),
-            String::new(),
-        ] {
+        let id = |id: &str| ToolCall::new(id, "look", "{}").given_id().map(str::to_owned);
+        for made_up in [ToolCall::made_up_id(0), ToolCall::made_up_id(12), String::new()] {
             assert_eq!(id(&made_up), None, "{made_up}");
         }
         for given in ["call_1a", "k0srpqrc", "17"] {
@@ -472,15 +443,9 @@ mod tests {
             protocol: Protocol::ChatCompletions,
             parts: vec![
                 Part::Opaque(thought.clone()),
-                Part::Text {
-                    bytes: 5,
-                    extra: None,
-                },
+                Part::Text { bytes: 5, extra: None },
                 Part::Call { extra: None },
-                Part::Text {
-                    bytes: 2,
-                    extra: None,
-                },
+                Part::Text { bytes: 2, extra: None },
             ],
         });
         let call = message.tool_calls[0].clone();

@@ -50,14 +50,8 @@ pub(crate) struct Route {
 const HIDDEN: &str = "(hidden)";
 
 /// Headers that carry keys.
-const CREDENTIALS: [&str; 6] = [
-    "authorization",
-    "proxy-authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-];
+const CREDENTIALS: [&str; 6] =
+    ["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
 
 /// Whether a header carries a key, as far as its name tells: gateways have names of their own, such as
 /// `cf-aig-authorization` and `x-portkey-api-key`.
@@ -106,13 +100,8 @@ fn by_prefix(model: &str) -> Option<LlmProvider> {
     LlmProvider::ALL
         .iter()
         .filter_map(|&provider| {
-            let longest = provider
-                .vendor()
-                .model_prefixes
-                .iter()
-                .filter(fits)
-                .map(|p| p.len())
-                .max();
+            let longest =
+                provider.vendor().model_prefixes.iter().filter(fits).map(|p| p.len()).max();
             Some((longest?, provider))
         })
         .max_by_key(|(length, _)| *length)
@@ -129,12 +118,8 @@ impl Route {
     pub(crate) fn new(prompt: &Prompt, config: &GenerationConfig) -> Result<Self, Error> {
         let (provider, model) = provider_of(config)?;
         let protocol = protocol_of(config, provider);
-        let ask = Ask {
-            provider,
-            model,
-            messages: &own_words(prompt.messages(), provider),
-            config,
-        };
+        let ask =
+            Ask { provider, model, messages: &own_words(prompt.messages(), provider), config };
         let body = body(ask, protocol)?;
         let base = base_url(ask)?;
         let url = base.join(&path(ask, protocol), ask)?;
@@ -145,17 +130,9 @@ impl Route {
             ("content-type".into(), "application/json".into()),
             ("accept".into(), "text/event-stream".into()),
         ];
-        headers.extend(
-            wire.headers
-                .iter()
-                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned())),
-        );
+        headers.extend(wire.headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
         let mut secrets = base.query_secrets();
-        if let Some(Key {
-            secret,
-            header: (name, prefix),
-        }) = key
-        {
+        if let Some(Key { secret, header: (name, prefix) }) = key {
             headers.push((name.into(), format!("{prefix}{secret}")));
             secrets.push(secret);
         }
@@ -181,49 +158,27 @@ impl Route {
         let body = serde_json::to_vec(&body).map_err(|error| {
             Error::Config(Failure::new(provider, "the request is no JSON").caused_by(error))
         })?;
-        Ok(Self {
-            provider,
-            protocol,
-            request: http::Request {
-                url,
-                headers,
-                body,
-                secrets,
-            },
-        })
+        Ok(Self { provider, protocol, request: http::Request { url, headers, body, secrets } })
     }
 
     /// The request with everything secret hidden.
     pub(crate) fn preview(self, config: &GenerationConfig) -> Request {
-        let given = |name: &str| {
-            config
-                .headers
-                .iter()
-                .any(|(n, _)| n.trim().eq_ignore_ascii_case(name))
-        };
-        let http::Request {
-            url, headers, body, ..
-        } = self.request;
+        let given =
+            |name: &str| config.headers.iter().any(|(n, _)| n.trim().eq_ignore_ascii_case(name));
+        let http::Request { url, headers, body, .. } = self.request;
         let headers = headers.into_iter().map(|(name, value)| {
             let secret = given(&name) || CREDENTIALS.contains(&name.as_str());
             (name, if secret { HIDDEN.to_owned() } else { value })
         });
-        let own_query = self
-            .protocol
-            .wire()
-            .path
-            .split_once('?')
-            .map_or("", |(_, query)| query);
-        let query = url
-            .split_once('?')
-            .map_or("", |(_, query)| query)
-            .split('&')
-            .map(|pair| match pair.split_once('=') {
+        let own_query = self.protocol.wire().path.split_once('?').map_or("", |(_, query)| query);
+        let query = url.split_once('?').map_or("", |(_, query)| query).split('&').map(|pair| {
+            match pair.split_once('=') {
                 Some((name, _)) if !own_query.split('&').any(|own| own == pair) => {
                     format!("{name}={HIDDEN}")
                 }
                 _ => pair.to_owned(),
-            });
+            }
+        });
         let query = query.collect::<Vec<_>>().join("&");
         let mark = if query.is_empty() { "" } else { "?" };
         Request {
@@ -238,18 +193,12 @@ impl Route {
 
 /// The messages without what another provider has attached to its answers.
 fn own_words(messages: &[Message], provider: LlmProvider) -> Cow<'_, [Message]> {
-    let foreign = |m: &Message| {
-        m.replay
-            .as_ref()
-            .is_some_and(|replay| replay.provider != provider)
-    };
+    let foreign = |m: &Message| m.replay.as_ref().is_some_and(|replay| replay.provider != provider);
     if !messages.iter().any(foreign) {
         return messages.into();
     }
-    let own = |m: &Message| Message {
-        replay: m.replay.clone().filter(|_| !foreign(m)),
-        ..m.clone()
-    };
+    let own =
+        |m: &Message| Message { replay: m.replay.clone().filter(|_| !foreign(m)), ..m.clone() };
     messages.iter().map(own).collect()
 }
 
@@ -298,11 +247,7 @@ fn path(ask: Ask<'_>, protocol: Protocol) -> String {
 fn percent_encoded(model: &str) -> String {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._~/:@".contains(b);
     let encode = |b: u8| {
-        if plain(&b) {
-            char::from(b).to_string()
-        } else {
-            format!("%{b:02X}")
-        }
+        if plain(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }
     };
     model.bytes().map(encode).collect()
 }
@@ -315,32 +260,18 @@ struct Key {
 
 /// The key, from the configuration or the provider's variables.
 fn key(ask: Ask<'_>, protocol: Protocol) -> Result<Option<Key>, Error> {
-    let Ask {
-        provider, config, ..
-    } = ask;
+    let Ask { provider, config, .. } = ask;
     let vendor = provider.vendor();
     let header = protocol.wire().auth;
     let from_environment = || {
         vendor.key_variables.iter().find_map(|name| {
             let bearer = vendor.bearer_variables.contains(name);
-            let header = if bearer {
-                ("authorization", "Bearer ")
-            } else {
-                header
-            };
-            Some(Key {
-                secret: config.environment.get(name)?,
-                header,
-            })
+            let header = if bearer { ("authorization", "Bearer ") } else { header };
+            Some(Key { secret: config.environment.get(name)?, header })
         })
     };
-    let given = config.api_key.as_deref().map(|key| Key {
-        secret: key.trim().to_owned(),
-        header,
-    });
-    let key = given
-        .or_else(from_environment)
-        .filter(|key| !key.secret.is_empty());
+    let given = config.api_key.as_deref().map(|key| Key { secret: key.trim().to_owned(), header });
+    let key = given.or_else(from_environment).filter(|key| !key.secret.is_empty());
     let missing = |message| Error::Config(Failure::new(provider, message).of_kind(ErrorKind::Auth));
     match key {
         Some(key) if !key.secret.bytes().all(|b| b.is_ascii_graphic()) => Err(missing(
@@ -399,9 +330,8 @@ struct BaseUrl {
 impl BaseUrl {
     fn parse(url: &str, origin: &str, ask: Ask<'_>) -> Result<Self, Error> {
         let wrong = |what: &str| {
-            Err(ask.refuse(format!(
-                "{origin} {what}; it should look like http://localhost:8080/v1"
-            )))
+            Err(ask
+                .refuse(format!("{origin} {what}; it should look like http://localhost:8080/v1")))
         };
         if url.is_empty() {
             return wrong("is empty");
@@ -449,17 +379,11 @@ impl BaseUrl {
     fn join(&self, path: &str, ask: Ask<'_>) -> Result<String, Error> {
         let (path, own) = path.split_once('?').unwrap_or((path, ""));
         let path = path.trim_start_matches('/');
-        if !path
-            .bytes()
-            .chain(own.bytes())
-            .all(|b| b.is_ascii_graphic() && b != b'#')
-        {
+        if !path.bytes().chain(own.bytes()).all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(ask.refuse("the option `path` has characters that no URL has"));
         }
-        let query: Vec<_> = [self.query.as_str(), own]
-            .into_iter()
-            .filter(|q| !q.is_empty())
-            .collect();
+        let query: Vec<_> =
+            [self.query.as_str(), own].into_iter().filter(|q| !q.is_empty()).collect();
         let mark = if query.is_empty() { "" } else { "?" };
         Ok(format!("{}/{path}{mark}{}", self.front, query.join("&")))
     }
@@ -469,9 +393,8 @@ impl BaseUrl {
         let secret = |pair: &str| {
             let (name, value) = pair.split_once('=')?;
             let name = name.to_ascii_lowercase();
-            let sounds = ["key", "token", "secret", "sig", "password"]
-                .iter()
-                .any(|s| name.contains(s));
+            let sounds =
+                ["key", "token", "secret", "sig", "password"].iter().any(|s| name.contains(s));
             (sounds && !value.is_empty()).then(|| value.to_owned())
         };
         self.query.split('&').filter_map(secret).collect()
@@ -511,11 +434,7 @@ mod tests {
     }
 
     fn header<'a>(route: &'a Route, name: &str) -> Option<&'a str> {
-        let header = route
-            .request
-            .headers
-            .iter()
-            .find(|(known, _)| known == name)?;
+        let header = route.request.headers.iter().find(|(known, _)| known == name)?;
         Some(&header.1)
     }
 
@@ -525,18 +444,9 @@ mod tests {
         assert_eq!(provider(&config("gpt-4o-mini")), LlmProvider::OpenAi);
         assert_eq!(provider(&config("o3")), LlmProvider::OpenAi);
         assert_eq!(provider(&config("ollama::llama3.2")), LlmProvider::Ollama);
-        assert_eq!(
-            provider(&config(" mistral :: gpt-like ")),
-            LlmProvider::Mistral
-        );
-        assert_eq!(
-            provider(&config("any").provider(LlmProvider::OpenAi)),
-            LlmProvider::OpenAi
-        );
-        assert_eq!(
-            provider(&config("gpt-4o").base_url("http://localhost/v1")),
-            LlmProvider::Local
-        );
+        assert_eq!(provider(&config(" mistral :: gpt-like ")), LlmProvider::Mistral);
+        assert_eq!(provider(&config("any").provider(LlmProvider::OpenAi)), LlmProvider::OpenAi);
+        assert_eq!(provider(&config("gpt-4o").base_url("http://localhost/v1")), LlmProvider::Local);
         for &model in ModelName::ALL {
             let config = GenerationConfig::from(model).environment(keys());
             assert_eq!(provider(&config), model.provider(), "{model}");
@@ -563,30 +473,19 @@ mod tests {
             ])
         };
         let on = |base: &str| url(&config("m").base_url(base));
-        assert_eq!(
-            url(&config("gpt-4o")),
-            "https://api.openai.com/v1/chat/completions"
-        );
+        assert_eq!(url(&config("gpt-4o")), "https://api.openai.com/v1/chat/completions");
         let elsewhere =
             config("gpt-4o").environment(with("OPENAI_BASE_URL", " https://proxy/v1/ "));
         assert_eq!(url(&elsewhere), "https://proxy/v1/chat/completions");
         let ollama = config("ollama::m").environment(with("OLLAMA_HOST", "0.0.0.0:9"));
         assert_eq!(url(&ollama), "http://127.0.0.1:9/v1/chat/completions");
-        assert_eq!(
-            on("HTTP://localhost:1/v1//"),
-            "http://localhost:1/v1/chat/completions"
-        );
-        assert_eq!(
-            on("http://[::1]:8080"),
-            "http://[::1]:8080/chat/completions"
-        );
+        assert_eq!(on("HTTP://localhost:1/v1//"), "http://localhost:1/v1/chat/completions");
+        assert_eq!(on("http://[::1]:8080"), "http://[::1]:8080/chat/completions");
         assert_eq!(
             on("https://x.example/openai?api-version=1"),
             "https://x.example/openai/chat/completions?api-version=1"
         );
-        let gateway = config("a b/c")
-            .base_url("https://x.example")
-            .path("/run/{model}?stream=1");
+        let gateway = config("a b/c").base_url("https://x.example").path("/run/{model}?stream=1");
         assert_eq!(url(&gateway), "https://x.example/run/a%20b/c?stream=1");
 
         for (wrong, says) in [
@@ -602,10 +501,7 @@ mod tests {
             ("http://x/#top", "fragment"),
         ] {
             let error = refusal(&config("m").base_url(wrong));
-            assert!(
-                error.contains(says) && error.contains("`base_url`"),
-                "{wrong}: {error}"
-            );
+            assert!(error.contains(says) && error.contains("`base_url`"), "{wrong}: {error}");
             assert!(!error.contains("hunter2"));
         }
         assert!(refusal(&config("local::m")).contains("base_url"));
@@ -617,24 +513,14 @@ mod tests {
             header(&route(config).unwrap(), "authorization").map(str::to_owned)
         };
         assert_eq!(key(&config("gpt-4o")).unwrap(), "Bearer environment-key");
-        assert_eq!(
-            key(&config("gpt-4o").api_key(" own-key\n")).unwrap(),
-            "Bearer own-key"
-        );
-        assert_eq!(
-            key(&config("gpt-4o").base_url("https://elsewhere.example/v1")),
-            None
-        );
-        let together = config("gpt-4o")
-            .provider(LlmProvider::OpenAi)
-            .base_url("https://gateway.example/v1");
+        assert_eq!(key(&config("gpt-4o").api_key(" own-key\n")).unwrap(), "Bearer own-key");
+        assert_eq!(key(&config("gpt-4o").base_url("https://elsewhere.example/v1")), None);
+        let together =
+            config("gpt-4o").provider(LlmProvider::OpenAi).base_url("https://gateway.example/v1");
         assert_eq!(key(&together).unwrap(), "Bearer environment-key");
         assert_eq!(key(&config("ollama::m")), None);
         let token = Environment::from_iter([("ANTHROPIC_AUTH_TOKEN", "token")]);
-        assert_eq!(
-            key(&config("claude-x").environment(token)).unwrap(),
-            "Bearer token"
-        );
+        assert_eq!(key(&config("claude-x").environment(token)).unwrap(), "Bearer token");
         assert_eq!(
             header(&route(&config("claude-x")).unwrap(), "x-api-key"),
             Some("environment-key")
@@ -651,42 +537,26 @@ mod tests {
         assert_eq!(key(&none("gpt-4o").header("API-Key", "azure-key")), None);
         for bad in ["sk-\nsecret", "sk-s\u{e9}cret", "sk secret"] {
             let error = refusal(&none("gpt-4o").api_key(bad));
-            assert!(
-                error.contains("API key has characters") && !error.contains("cret"),
-                "{error}"
-            );
+            assert!(error.contains("API key has characters") && !error.contains("cret"), "{error}");
         }
     }
 
     #[test]
     fn a_key_does_not_travel_in_the_clear() {
         let plain = |url: &str| config("m").api_key("secret-key").base_url(url);
-        for here in [
-            "http://localhost:1",
-            "http://127.8.8.8/v1",
-            "http://[::1]/",
-            "http://localhost.:1",
-        ] {
+        for here in
+            ["http://localhost:1", "http://127.8.8.8/v1", "http://[::1]/", "http://localhost.:1"]
+        {
             assert!(route(&plain(here)).is_ok(), "{here}");
         }
         let error = refusal(&plain("http://192.168.1.5:8080/v1"));
-        assert!(
-            error.contains("allow_plain_http") && error.contains("192.168.1.5"),
-            "{error}"
-        );
+        assert!(error.contains("allow_plain_http") && error.contains("192.168.1.5"), "{error}");
         assert!(!error.contains("secret"));
         assert!(route(&plain("http://192.168.1.5/v1").allow_plain_http(true)).is_ok());
         assert!(route(&config("m").base_url("http://192.168.1.5/v1")).is_ok());
-        let header = |name| {
-            config("m")
-                .base_url("http://box/v1")
-                .header(name, "Bearer x")
-        };
+        let header = |name| config("m").base_url("http://box/v1").header(name, "Bearer x");
         for name in ["Authorization", "cf-aig-authorization", "X-Portkey-API-Key"] {
-            assert!(
-                refusal(&header(name)).contains("allow_plain_http"),
-                "{name}"
-            );
+            assert!(refusal(&header(name)).contains("allow_plain_http"), "{name}");
         }
         assert!(route(&header("idempotency-key")).is_ok());
     }
@@ -711,12 +581,8 @@ mod tests {
 
     #[test]
     fn a_prompt_must_say_something_and_numbers_must_be_numbers() {
-        let refused = |prompt: Prompt| {
-            Route::new(&prompt, &config("gpt-4o"))
-                .err()
-                .unwrap()
-                .to_string()
-        };
+        let refused =
+            |prompt: Prompt| Route::new(&prompt, &config("gpt-4o")).err().unwrap().to_string();
         assert_eq!(refused("".into()), "openai: the prompt is empty");
         assert_eq!(refused(" \n".into()), "openai: the prompt is empty");
         assert_eq!(refused(Vec::new().into()), "openai: the prompt is empty");
@@ -730,13 +596,7 @@ mod tests {
         answer.replay = Some(Replay {
             provider: LlmProvider::Anthropic,
             protocol: Protocol::Messages,
-            parts: vec![
-                Part::Opaque(thought),
-                Part::Text {
-                    bytes: 6,
-                    extra: None,
-                },
-            ],
+            parts: vec![Part::Opaque(thought), Part::Text { bytes: 6, extra: None }],
         });
         let prompt = Prompt::from([Message::user("Hi"), answer, Message::user("And?")]);
         let sent = |config: GenerationConfig| {
@@ -761,10 +621,7 @@ mod tests {
                 "POST https://x.example/v1/chat/completions?key=(hidden)&v=(hidden)\n"
             )
         );
-        assert!(
-            shown.contains("authorization: (hidden)\nx-custom: (hidden)\n"),
-            "{shown}"
-        );
+        assert!(shown.contains("authorization: (hidden)\nx-custom: (hidden)\n"), "{shown}");
         assert!(shown.contains("\"content\": \"Hi\""));
     }
 }

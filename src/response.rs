@@ -96,8 +96,7 @@ impl GenerationResponse {
         if self.tool_calls.len() <= delta.index {
             // Never told apart from a call without an id, should the provider give none.
             let id = ToolCall::made_up_id(delta.index);
-            self.tool_calls
-                .resize_with(delta.index + 1, || ToolCall::new(id.clone(), "", ""));
+            self.tool_calls.resize_with(delta.index + 1, || ToolCall::new(id.clone(), "", ""));
         }
         let Some(call) = self.tool_calls.get_mut(delta.index) else {
             return;

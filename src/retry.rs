@@ -41,10 +41,8 @@ fn is_worth_it(error: &Error) -> bool {
         // The first event of a stream was an error; its kind decides.
         None => true,
     };
-    let may_pass = matches!(
-        api.kind,
-        ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::Server
-    );
+    let may_pass =
+        matches!(api.kind, ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::Server);
     // A server's advice counts only where a retry makes sense at all.
     is_known
         && match api.should_retry.filter(|_| api.status.is_some()) {
@@ -108,11 +106,7 @@ fn date(text: &str) -> Option<u64> {
         seconds = seconds * 60 + field;
     }
     // Years begin in March, so that a leap day comes last.
-    let (years, months) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
+    let (years, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days =
         years * 365 + years / 4 - years / 100 + years / 400 + (months * 153 + 2) / 5 + day - 1;
     // 719,468 days lie between March of the year 0 and 1970.
@@ -155,10 +149,7 @@ mod tests {
             (advice(429, false), false),
             (advice(503, true), true),
             (advice(400, true), false),
-            (
-                api(429, quota, |error| error.should_retry = Some(true)),
-                false,
-            ),
+            (api(429, quota, |error| error.should_retry = Some(true)), false),
             (
                 api(429, r#"{"error":{"type":"overloaded_error"}}"#, |error| {
                     error.status = None;
@@ -181,19 +172,13 @@ mod tests {
 
     #[test]
     fn waits_grow_and_keep_to_what_was_asked_for() {
-        let config = GenerationConfig {
-            max_retries: u32::MAX,
-            ..GenerationConfig::new("m")
-        };
+        let config = GenerationConfig { max_retries: u32::MAX, ..GenerationConfig::new("m") };
         let waits =
             |error: &Error, retries| again(error, retries, &config).map(|wait| wait.as_millis());
         let error = api(500, "", |_| {});
-        for (retries, least, most) in [
-            (0, 250, 500),
-            (1, 500, 1000),
-            (4, 4000, 8000),
-            (u32::MAX - 1, 4000, 8000),
-        ] {
+        for (retries, least, most) in
+            [(0, 250, 500), (1, 500, 1000), (4, 4000, 8000), (u32::MAX - 1, 4000, 8000)]
+        {
             let wait = waits(&error, retries).unwrap();
             assert!((least..=most).contains(&wait), "{retries}: {wait}");
         }
@@ -213,14 +198,8 @@ mod tests {
             (&[("retry-after", "2")], Some(2.0)),
             (&[("retry-after", " 0.5 ")], Some(0.5)),
             (&[("retry-after", "0")], Some(0.0)),
-            (
-                &[("retry-after-ms", "1500"), ("retry-after", "30")],
-                Some(1.5),
-            ),
-            (
-                &[("retry-after-ms", "soon"), ("retry-after", "30")],
-                Some(30.0),
-            ),
+            (&[("retry-after-ms", "1500"), ("retry-after", "30")], Some(1.5)),
+            (&[("retry-after-ms", "soon"), ("retry-after", "30")], Some(30.0)),
             (&[("retry-after", "86400")], Some(86400.0)),
             (&[("retry-after", "99999999999999999999")], Some(1e9)),
             (&[("retry-after", "-5")], None),
@@ -230,56 +209,18 @@ mod tests {
             (&[("retry-after", "1.2.3")], None),
             (&[("retry-after", "soon")], None),
             (&[("retry-after", "")], None),
-            (
-                &[date, ("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT")],
-                Some(23.0),
-            ),
-            (
-                &[date, ("retry-after", "Sunday, 06-Nov-94 08:49:40 GMT")],
-                Some(3.0),
-            ),
-            (
-                &[date, ("retry-after", "Sun Nov  6 08:49:38 1994")],
-                Some(1.0),
-            ),
-            (
-                &[date, ("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")],
-                Some(0.0),
-            ),
-            (
-                &[date, ("retry-after", "Sun, 99 Nov 1994 08:49:00 GMT")],
-                None,
-            ),
-            (
-                &[date, ("retry-after", "Sun, 06 Nov 1994 08:99:00 GMT")],
-                None,
-            ),
-            (
-                &[
-                    date,
-                    (
-                        "retry-after",
-                        "Sun, 06 Nov 99999999999999999999 08:49:00 GMT",
-                    ),
-                ],
-                None,
-            ),
-            (
-                &[("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")],
-                Some(0.0),
-            ),
+            (&[date, ("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT")], Some(23.0)),
+            (&[date, ("retry-after", "Sunday, 06-Nov-94 08:49:40 GMT")], Some(3.0)),
+            (&[date, ("retry-after", "Sun Nov  6 08:49:38 1994")], Some(1.0)),
+            (&[date, ("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")], Some(0.0)),
+            (&[date, ("retry-after", "Sun, 99 Nov 1994 08:49:00 GMT")], None),
+            (&[date, ("retry-after", "Sun, 06 Nov 1994 08:99:00 GMT")], None),
+            (&[date, ("retry-after", "Sun, 06 Nov 99999999999999999999 08:49:00 GMT")], None),
+            (&[("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")], Some(0.0)),
         ] {
-            let header = |name: &str| {
-                headers
-                    .iter()
-                    .find(|(n, _)| *n == name)
-                    .map(|(_, value)| *value)
-            };
-            assert_eq!(
-                asked(header).map(|wait| wait.as_secs_f64()),
-                seconds,
-                "{headers:?}"
-            );
+            let header =
+                |name: &str| headers.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
+            assert_eq!(asked(header).map(|wait| wait.as_secs_f64()), seconds, "{headers:?}");
         }
         for (text, seconds) in [
             ("Thu, 01 Jan 1970 00:00:00 GMT", 0),

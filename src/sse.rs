@@ -122,11 +122,7 @@ impl Parser {
                 State::Start if rest.len() < 3 && BYTE_ORDER_MARK.starts_with(rest) => {
                     return Ok(None);
                 }
-                State::Start => self.skip(if rest.starts_with(BYTE_ORDER_MARK) {
-                    3
-                } else {
-                    0
-                }),
+                State::Start => self.skip(if rest.starts_with(BYTE_ORDER_MARK) { 3 } else { 0 }),
                 State::AfterCr if rest.is_empty() => return Ok(None),
                 State::AfterCr => self.skip(usize::from(rest.first() == Some(&b'\n'))),
                 State::Line | State::Comment | State::AfterEvent { .. } => {}
@@ -220,24 +216,15 @@ impl Parser {
             self.has_data = true;
             self.data = value;
         }
-        if self.data.len() > self.limit {
-            Err(TooLarge)
-        } else {
-            Ok(())
-        }
+        if self.data.len() > self.limit { Err(TooLarge) } else { Ok(()) }
     }
 
     fn add_stray(&mut self, line: std::ops::Range<usize>) {
-        let limit = if self.any_event {
-            STRAY_AMONG_EVENTS
-        } else {
-            self.limit
-        };
+        let limit = if self.any_event { STRAY_AMONG_EVENTS } else { self.limit };
         let room = limit.saturating_sub(self.stray.len() + 1);
         let line = self.buffer.get(line).unwrap_or_default();
         if room > 0 {
-            self.stray
-                .extend_from_slice(line.get(..room).unwrap_or(line));
+            self.stray.extend_from_slice(line.get(..room).unwrap_or(line));
             self.stray.push(b'\n');
         }
     }
@@ -253,10 +240,7 @@ impl Parser {
                 &self.repaired
             }
         };
-        Event {
-            name: &self.name,
-            data,
-        }
+        Event { name: &self.name, data }
     }
 
     fn forget_event(&mut self) {
@@ -279,11 +263,7 @@ impl Parser {
             self.line = self.filled;
         }
         self.scan = self.filled;
-        if self.filled - self.line > self.limit {
-            Err(TooLarge)
-        } else {
-            Ok(None)
-        }
+        if self.filled - self.line > self.limit { Err(TooLarge) } else { Ok(None) }
     }
 
     /// Moves what is still needed to the front once the room behind it is used up, and doubles the
@@ -300,19 +280,14 @@ impl Parser {
         let gap = self.line - self.data.end;
         self.buffer.copy_within(self.data.clone(), 0);
         // The byte behind the data is for the line end that joins it with more.
-        let line = if self.has_data {
-            self.data.len() + 1.min(gap)
-        } else {
-            0
-        };
+        let line = if self.has_data { self.data.len() + 1.min(gap) } else { 0 };
         self.buffer.copy_within(self.line..self.filled, line);
         self.data = 0..self.data.len();
         self.filled = line + (self.filled - self.line);
         self.scan = line + (self.scan - self.line);
         self.line = line;
         if self.buffer.len() < 2 * self.filled + LEAST_ROOM {
-            self.buffer
-                .resize((2 * self.buffer.len()).max(FIRST_SIZE), 0);
+            self.buffer.resize((2 * self.buffer.len()).max(FIRST_SIZE), 0);
         }
     }
 
@@ -340,9 +315,7 @@ mod tests {
         let (mut rest, mut sizes) = (input, sizes.iter().cycle());
         loop {
             while let Some(frame) = parser.next()? {
-                reading
-                    .frames
-                    .push((owned(frame), input.len() - rest.len()));
+                reading.frames.push((owned(frame), input.len() - rest.len()));
             }
             let size = *sizes.next().unwrap();
             let count = parser
@@ -380,12 +353,7 @@ mod tests {
 
     fn events(input: &[u8], sizes: &[usize]) -> Vec<(String, String)> {
         let reading = read(input, sizes, 1 << 20).unwrap();
-        reading
-            .frames
-            .into_iter()
-            .map(|(frame, _)| frame)
-            .chain(reading.last)
-            .collect()
+        reading.frames.into_iter().map(|(frame, _)| frame).chain(reading.last).collect()
     }
 
     const CUTS: [&[usize]; 6] = [&[usize::MAX], &[1], &[2], &[3], &[7], &[1, 5, 2, 16]];
@@ -396,33 +364,18 @@ mod tests {
     fn framing() {
         type Named = (&'static str, &'static str);
         let table: &[(&[u8], &[Named])] = &[
-            (
-                b"data: a\n\ndata: b\r\n\r\ndata: c\r\r",
-                &[("", "a"), ("", "b"), ("", "c")],
-            ),
-            (
-                b"\xef\xbb\xbfdata:a\n\n\xef\xbb\xbfdata:b\n\n",
-                &[("", "a")],
-            ),
+            (b"data: a\n\ndata: b\r\n\r\ndata: c\r\r", &[("", "a"), ("", "b"), ("", "c")]),
+            (b"\xef\xbb\xbfdata:a\n\n\xef\xbb\xbfdata:b\n\n", &[("", "a")]),
             (b"data: one\ndata:  two\ndata\n\n", &[("", "one\n two\n")]),
-            (
-                b"data: x\nevent: ping\n\ndata: y\n\n",
-                &[("ping", "x"), ("", "y")],
-            ),
+            (b"data: x\nevent: ping\n\ndata: y\n\n", &[("ping", "x"), ("", "y")]),
             (b"event: lost\n\ndata: y\n\n", &[("", "y")]),
             (b":comment\n: another\r\n\nretry: 3\nid: 7\n\n\n\n", &[]),
             (b"data\n\ndata:\n\n", &[("", ""), ("", "")]),
-            (
-                b"data: caf\xe9 \xf0\x9f\x98\n\n",
-                &[("", "caf\u{fffd} \u{fffd}")],
-            ),
+            (b"data: caf\xe9 \xf0\x9f\x98\n\n", &[("", "caf\u{fffd} \u{fffd}")]),
             ("data: 日本語 👩‍👩‍👧‍👦\n\n".as_bytes(), &[("", "日本語 👩‍👩‍👧‍👦")]),
             (b"data: a\0b\n\n", &[("", "a\0b")]),
             (b"data: tail\nevent: e", &[("e", "tail")]),
-            (
-                b"error: {\"code\": 500}\ndata: a\n\n",
-                &[("<error>", "{\"code\": 500}"), ("", "a")],
-            ),
+            (b"error: {\"code\": 500}\ndata: a\n\n", &[("<error>", "{\"code\": 500}"), ("", "a")]),
             (b"data: a\n: cut", &[("", "a")]),
             (b"", &[]),
             (b"\xef\xbb", &[]),
@@ -430,16 +383,8 @@ mod tests {
         for (input, expected) in table {
             for cut in CUTS {
                 let events = events(input, cut);
-                let events: Vec<_> = events
-                    .iter()
-                    .map(|(n, d)| (n.as_str(), d.as_str()))
-                    .collect();
-                assert_eq!(
-                    &events,
-                    expected,
-                    "{:?} cut {cut:?}",
-                    String::from_utf8_lossy(input)
-                );
+                let events: Vec<_> = events.iter().map(|(n, d)| (n.as_str(), d.as_str())).collect();
+                assert_eq!(&events, expected, "{:?} cut {cut:?}", String::from_utf8_lossy(input));
             }
         }
     }
@@ -449,27 +394,17 @@ mod tests {
         let input = b"data: a\n\ndata: b\r\rdata: c\r\n\r\n";
         let reading = read(input, &[1], 1 << 20).unwrap();
         let at: Vec<_> = reading.frames.iter().map(|(_, at)| *at).collect();
-        assert_eq!(
-            at,
-            [9, 18, 28],
-            "a CR is enough, without a look at what follows"
-        );
+        assert_eq!(at, [9, 18, 28], "a CR is enough, without a look at what follows");
     }
 
     #[test]
     fn what_is_no_event_is_kept_to_be_looked_at() {
         let reading = read(b"{\n  \"error\": \"no\"\n}", &[3], 1 << 20).unwrap();
-        assert_eq!(
-            (reading.stray.as_str(), reading.last),
-            ("{\n  \"error\": \"no\"\n}\n", None)
-        );
+        assert_eq!((reading.stray.as_str(), reading.last), ("{\n  \"error\": \"no\"\n}\n", None));
 
         let noise = format!("data: a\n\n{}", "stray line\n".repeat(1000));
         let reading = read(noise.as_bytes(), &[100], 1 << 20).unwrap();
-        assert!(
-            reading.stray.len() <= STRAY_AMONG_EVENTS,
-            "a long stream does not grow"
-        );
+        assert!(reading.stray.len() <= STRAY_AMONG_EVENTS, "a long stream does not grow");
     }
 
     #[test]
@@ -478,10 +413,7 @@ mod tests {
         for cut in CUTS {
             assert!(read(&line(95), cut, 100).is_ok());
             assert_eq!(read(&line(96), cut, 100).unwrap_err(), TooLarge);
-            assert_eq!(
-                read(&b"data: x\n".repeat(60), cut, 100).unwrap_err(),
-                TooLarge
-            );
+            assert_eq!(read(&b"data: x\n".repeat(60), cut, 100).unwrap_err(), TooLarge);
             assert_eq!(read(&[b'x'; 101], cut, 100).unwrap_err(), TooLarge);
         }
         let endless = [&b":"[..], &[b'.'; 1 << 20], b"\ndata: a\n\n"].concat();
@@ -512,9 +444,7 @@ mod tests {
         use serde_json::Value;
 
         let decode = |text: &Value| {
-            base64::engine::general_purpose::STANDARD
-                .decode(text.as_str().unwrap())
-                .unwrap()
+            base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap()).unwrap()
         };
         let repeated = |list: &Value, piece: &dyn Fn(&Value) -> Vec<u8>| -> Vec<u8> {
             let list = list.as_array().unwrap().iter();
@@ -558,19 +488,13 @@ mod tests {
             let small = input.len() < 100_000;
             for cut in if small { &CUTS[..] } else { &LARGE_CUTS[..] } {
                 let reading = read(&input, cut, 1 << 30).unwrap();
-                let frames = reading
-                    .frames
-                    .into_iter()
-                    .filter(|((name, _), _)| name != "<error>");
+                let frames = reading.frames.into_iter().filter(|((name, _), _)| name != "<error>");
                 let (events, came): (Vec<_>, Vec<_>) = frames.unzip();
                 // The event names "" and "message" are the same to the algorithm.
                 let events: Vec<_> = events
                     .into_iter()
                     .map(|(name, data)| {
-                        (
-                            name.replacen("message", "", usize::from(name == "message")),
-                            data,
-                        )
+                        (name.replacen("message", "", usize::from(name == "message")), data)
                     })
                     .collect();
                 assert!(events == expected, "{} cut {cut:?}", vector["id"]);

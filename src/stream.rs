@@ -53,10 +53,7 @@ pub struct GenerationStream<F = fn(&StreamChunk)> {
 
 impl GenerationStream {
     pub(crate) fn new(prompt: Prompt, config: GenerationConfig) -> Self {
-        Self {
-            inner: Inner::new(State::Asked(prompt), config),
-            callback: None,
-        }
+        Self { inner: Inner::new(State::Asked(prompt), config), callback: None }
     }
 
     /// Decodes an answer that comes from somewhere else: a recording, a pipe, another HTTP client's
@@ -81,10 +78,7 @@ impl GenerationStream {
         reader: impl Read + Send + 'static,
     ) -> Self {
         let state = State::Given(Body::from_reader(reader));
-        Self {
-            inner: Inner::new(state, config.into()),
-            callback: None,
-        }
+        Self { inner: Inner::new(state, config.into()), callback: None }
     }
 }
 
@@ -102,10 +96,7 @@ impl<F> GenerationStream<F> {
     /// # Ok::<(), anyhow::Error>(())
     /// ```
     pub fn callback<G: FnMut(&StreamChunk)>(self, callback: G) -> GenerationStream<G> {
-        GenerationStream {
-            inner: self.inner,
-            callback: Some(callback),
-        }
+        GenerationStream { inner: self.inner, callback: Some(callback) }
     }
 
     /// What has arrived so far, folded into one. After an error it is what came before it.
@@ -243,18 +234,10 @@ impl Inner {
         if error.is_some() {
             self.response.cut();
         }
-        self.response.latency = self
-            .started
-            .map(|started| started.elapsed())
-            .unwrap_or_default();
+        self.response.latency = self.started.map(|started| started.elapsed()).unwrap_or_default();
         let state = std::mem::replace(&mut self.state, State::Ended(error));
         if let (State::Reading(mut answer), State::Ended(None)) = (state, &self.state) {
-            let Events {
-                provider,
-                protocol,
-                output,
-                ..
-            } = &mut answer.events;
+            let Events { provider, protocol, output, .. } = &mut answer.events;
             self.response.replay = output.replay(*provider, *protocol);
             answer.body.finish();
         }
@@ -330,10 +313,7 @@ impl Inner {
             repeat: Repeat::default(),
             output: Output::new(config.max_tool_calls),
             raw: config.raw,
-            secrets: route
-                .as_ref()
-                .map(|route| route.request.secrets.clone())
-                .unwrap_or_default(),
+            secrets: route.as_ref().map(|route| route.request.secrets.clone()).unwrap_or_default(),
             count: 0,
             failure: None,
             ended: false,
@@ -369,9 +349,7 @@ impl Inner {
         };
         // That the answer is cut only says that the connection broke.
         let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
-        let cause = cause
-            .filter(|_| matches!(error, Error::Incomplete(_)))
-            .unwrap_or(&error);
+        let cause = cause.filter(|_| matches!(error, Error::Incomplete(_))).unwrap_or(&error);
         let Some(wait) = retry::again(cause, self.response.retries, &self.config) else {
             return Err(error);
         };
@@ -384,11 +362,7 @@ impl Inner {
             ..GenerationResponse::default()
         };
         self.state = State::Sending(route);
-        if self.cancel.wait(wait) {
-            Err(self.cancelled())
-        } else {
-            Ok(())
-        }
+        if self.cancel.wait(wait) { Err(self.cancelled()) } else { Ok(()) }
     }
 
     fn cancelled(&self) -> Error {
@@ -445,10 +419,7 @@ impl Answer {
             let read = match self.parser.next() {
                 Ok(Some(frame)) => self.events.read(frame),
                 Ok(None) => match self.queue.next() {
-                    Some(data) => self.events.read(Frame::Event(Event {
-                        name: "",
-                        data: &data,
-                    })),
+                    Some(data) => self.events.read(Frame::Event(Event { name: "", data: &data })),
                     None if self.at_end => self.judge(response),
                     // A reader that was given cannot be interrupted, but need not be asked again.
                     None if cancel.is_cancelled() => {
@@ -512,9 +483,7 @@ impl Answer {
             Err(Error::Network(cause)) => {
                 let message = format!("the connection broke {}", self.so_far(response));
                 let failure = Failure::new(self.events.provider, message);
-                Err(Error::Incomplete(
-                    failure.caused_by(Error::Network(cause.unnamed())),
-                ))
+                Err(Error::Incomplete(failure.caused_by(Error::Network(cause.unnamed()))))
             }
             Err(error) => Err(error),
         }
@@ -528,10 +497,7 @@ impl Answer {
             self.reading_since = None;
             return Ok(());
         }
-        let waited = self
-            .reading_since
-            .get_or_insert_with(Instant::now)
-            .elapsed();
+        let waited = self.reading_since.get_or_insert_with(Instant::now).elapsed();
         if self.in_tail {
             // The answer is whole, whatever follows. A reader that was given keeps no deadline.
             self.events.ended |= waited > config.stall_timeout.min(TAIL);
@@ -570,9 +536,7 @@ impl Answer {
             queue.extend(list.into_iter().map(|event| event.get().to_owned()));
         }
         // A stream that was cut in its first line may end within a field's name.
-        let is_field = ["data", "event", "id", "retry"]
-            .iter()
-            .any(|name| name.starts_with(stray));
+        let is_field = ["data", "event", "id", "retry"].iter().any(|name| name.starts_with(stray));
         if self.events.count == 0 && !is_field {
             self.no_stream = Some(self.events.excerpt(stray));
         }
@@ -589,11 +553,7 @@ impl Answer {
         let provider = self.events.provider;
         Err(match &self.no_stream {
             Some(beginning) => {
-                let advice = if self.route.is_some() {
-                    "; check the base URL"
-                } else {
-                    ""
-                };
+                let advice = if self.route.is_some() { "; check the base URL" } else { "" };
                 let message =
                     format!("the answer is no event stream{advice}. It begins: {beginning}");
                 Error::Decode(Failure::new(provider, message))
@@ -658,16 +618,11 @@ impl Events {
             }
         };
         self.count += 1;
-        self.repeat
-            .decode(&mut *self.decoder, &event, &mut self.output)
-            .map_err(|error| {
-                let message = format!(
-                    "event {} cannot be read: {}",
-                    self.count,
-                    self.excerpt(event.data)
-                );
-                Error::Decode(Failure::new(self.provider, message).caused_by(error))
-            })?;
+        self.repeat.decode(&mut *self.decoder, &event, &mut self.output).map_err(|error| {
+            let message =
+                format!("event {} cannot be read: {}", self.count, self.excerpt(event.data));
+            Error::Decode(Failure::new(self.provider, message).caused_by(error))
+        })?;
         if self.raw && !self.output.chunk.is_void() {
             self.output.chunk.raw = Some(event.data.to_owned());
         }
@@ -695,11 +650,7 @@ impl Events {
 
     fn fail(&mut self, error: &str) {
         let error = http::scrub(error, &self.secrets);
-        self.failure = Some(Error::Api(Box::new(provider::api_error(
-            self.provider,
-            None,
-            &error,
-        ))));
+        self.failure = Some(Error::Api(Box::new(provider::api_error(self.provider, None, &error))));
     }
 
     /// The beginning of what cannot be read, for a message.

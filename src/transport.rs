@@ -38,11 +38,7 @@ pub(crate) fn agent(config: Config, tls: impl Connector<Box<dyn Transport>>) -> 
         ().chain(SocksConnector::default())
             .chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default());
-    let connector = LineConnector {
-        line: Arc::clone(&line),
-        chain,
-        tls,
-    };
+    let connector = LineConnector { line: Arc::clone(&line), chain, tls };
     (Agent::with_parts(config, connector, Later), line)
 }
 
@@ -157,11 +153,7 @@ impl Line {
             Phase::Until(deadline) => (deadline, Timeout::RecvBody, idle, idle),
         };
         drop(state);
-        let mut timeout = NextTimeout {
-            per_read,
-            per_write,
-            ..timeout
-        };
+        let mut timeout = NextTimeout { per_read, per_write, ..timeout };
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             if timeout.after.is_not_happening() || left < *timeout.after {
@@ -332,10 +324,7 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> LineConnector<C, T> {
                 let proxy = nested || proxy.is_some();
                 named(source, |source| Fault::Connect { proxy, source })
             })?;
-        let rescue = Rescue {
-            inner: Box::new(transport),
-            broken: false,
-        };
+        let rescue = Rescue { inner: Box::new(transport), broken: false };
         let transport = self
             .tls
             .connect(&details, Some(Box::new(rescue)))
@@ -406,11 +395,7 @@ impl Transport for LineTransport {
         if self.holds {
             let output = self.inner.buffers().output().iter().take(amount);
             self.held.extend(output);
-            return if self.held.len() < HELD {
-                Ok(())
-            } else {
-                self.flush(timeout)
-            };
+            return if self.held.len() < HELD { Ok(()) } else { self.flush(timeout) };
         }
         self.inner.transmit_output(amount, timeout)
     }

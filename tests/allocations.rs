@@ -3,12 +3,7 @@
 //! The folded answer grows, too: by reallocations, which are counted apart, and which its capacity
 //! accounts for.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![allow(clippy::indexing_slicing, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::alloc::System;
 use std::io::{self, Read};
@@ -40,9 +35,7 @@ impl Read for Endless {
 }
 
 fn stream(protocol: Protocol, events: &[String]) -> GenerationStream {
-    let config = GenerationConfig::default()
-        .protocol(protocol)
-        .max_response_bytes(usize::MAX);
+    let config = GenerationConfig::default().protocol(protocol).max_response_bytes(usize::MAX);
     let events = events.concat().into_bytes();
     let mut stream = GenerationStream::from_reader(config, Endless { events, at: 0 });
     for _ in 0..1_000 {
@@ -60,10 +53,7 @@ fn count(protocol: Protocol, events: &[String]) -> (usize, usize) {
         assert!(!chunk.content.is_empty());
     }
     let after = COUNTED.stats();
-    (
-        after.allocations - before.allocations,
-        after.reallocations - before.reallocations,
-    )
+    (after.allocations - before.allocations, after.reallocations - before.reallocations)
 }
 
 /// One test, since the counters are those of the whole process.
@@ -87,10 +77,8 @@ fn a_chunk_is_one_allocation_and_leaves_nothing_behind() {
         }
     }
 
-    let mut stream = stream(
-        Protocol::ChatCompletions,
-        &[Shape(Protocol::ChatCompletions).text(" word")],
-    );
+    let mut stream =
+        stream(Protocol::ChatCompletions, &[Shape(Protocol::ChatCompletions).text(" word")]);
     let live = |stats: stats_alloc::Stats| stats.bytes_allocated - stats.bytes_deallocated;
     let (before, folded) = (live(COUNTED.stats()), stream.response().content.capacity());
     for _ in 0..200_000 {

@@ -34,10 +34,7 @@ fn everything_crosses_threads() {
 
     // A stream whose callback stays at home stays there with it; any other can go.
     let stream = hello().callback(|_: &StreamChunk| ());
-    std::thread::spawn(move || stream.into_response())
-        .join()
-        .unwrap()
-        .unwrap();
+    std::thread::spawn(move || stream.into_response()).join().unwrap().unwrap();
 }
 
 #[test]
@@ -66,25 +63,15 @@ fn a_callback_borrows_what_the_caller_uses_again_before_the_stream_is_dropped() 
 #[test]
 fn a_callback_sees_each_chunk_once_and_after_the_fold_also_without_a_loop() {
     let mut seen = String::new();
-    let response = hello()
-        .callback(|chunk| seen += &chunk.content)
-        .into_response()
-        .unwrap();
+    let response = hello().callback(|chunk| seen += &chunk.content).into_response().unwrap();
     assert_eq!(seen, "Hello you");
-    assert_eq!(
-        (response.chunk_count, response.finish_reason),
-        (3, Some(FinishReason::Stop))
-    );
+    assert_eq!((response.chunk_count, response.finish_reason), (3, Some(FinishReason::Stop)));
 
     let mut stream = hello().callback(|chunk| assert!(chunk.content != " you", "stop"));
     assert_eq!(stream.next().unwrap().unwrap().content, "Hello");
     let panics = std::panic::AssertUnwindSafe(|| stream.next());
     assert!(std::panic::catch_unwind(panics).is_err());
-    assert_eq!(
-        stream.response().content,
-        "Hello you",
-        "the chunk was folded before the panic"
-    );
+    assert_eq!(stream.response().content, "Hello you", "the chunk was folded before the panic");
 }
 
 #[test]
@@ -108,11 +95,7 @@ fn what_reads_as_a_prompt_is_one() {
         user.clone().into(),
         (&user).into(),
     ];
-    assert!(
-        single
-            .iter()
-            .all(|prompt| prompt.messages() == [user.clone()])
-    );
+    assert!(single.iter().all(|prompt| prompt.messages() == [user.clone()]));
 }
 
 #[test]
@@ -134,9 +117,7 @@ fn a_stream_is_lazy_and_every_failure_is_an_item() {
     assert!(stream.next().is_none());
 
     // The error is found through any context, and a context does not hide its message.
-    let error = generate("Hi", &config)
-        .unwrap_err()
-        .context("while greeting");
+    let error = generate("Hi", &config).unwrap_err().context("while greeting");
     assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Auth);
     assert!(format!("{error:#}").starts_with("while greeting: openai: there is no API key"));
 }

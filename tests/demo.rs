@@ -17,10 +17,7 @@ fn exchange(requests: &[(&str, Value)]) -> String {
         .iter()
         .map(|(line, body)| {
             let body = body.to_string();
-            format!(
-                "{line} HTTP/1.1\r\nhost: x\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            )
+            format!("{line} HTTP/1.1\r\nhost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
         })
         .collect();
     watchdog(Duration::from_secs(30), move || {
@@ -30,10 +27,7 @@ fn exchange(requests: &[(&str, Value)]) -> String {
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        assert_eq!(
-            (server.connections(), server.requests().len()),
-            (1, requests.len())
-        );
+        assert_eq!((server.connections(), server.requests().len()), (1, requests.len()));
         answer
     })
 }
@@ -42,17 +36,12 @@ const CHAT: &str = "POST /v1/chat/completions";
 
 /// The JSON of every event.
 fn events(answer: &str) -> Vec<Value> {
-    let data = answer
-        .lines()
-        .filter_map(|line| line.strip_prefix("data: "));
-    data.filter_map(|data| serde_json::from_str(data).ok())
-        .collect()
+    let data = answer.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.filter_map(|data| serde_json::from_str(data).ok()).collect()
 }
 
 fn text(events: &[Value]) -> String {
-    let deltas = events
-        .iter()
-        .filter_map(|event| event["choices"][0]["delta"]["content"].as_str());
+    let deltas = events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str());
     deltas.collect()
 }
 
@@ -89,16 +78,11 @@ fn it_reads_the_whole_conversation() {
         message("assistant", json!("1")),
         message("user", json!([{"type": "text", "text": "Two"}])),
     ]);
-    let answer = exchange(&[(
-        CHAT,
-        json!({"model": "demo", "stream": true, "messages": messages}),
-    )]);
+    let answer =
+        exchange(&[(CHAT, json!({"model": "demo", "stream": true, "messages": messages}))]);
     let text = text(&events(&answer));
     assert!(text.contains("Two") && text.contains("turn 2"), "{text}");
-    assert!(
-        !answer.contains("completion_tokens"),
-        "nobody asked for usage"
-    );
+    assert!(!answer.contains("completion_tokens"), "nobody asked for usage");
 }
 
 #[test]
@@ -115,15 +99,9 @@ fn it_calls_a_tool_and_then_uses_the_result() {
         .map(|event| &event["choices"][0]["delta"]["tool_calls"][0]["function"])
         .collect();
     assert_eq!(calls[1]["name"], "weather");
-    let arguments: String = calls
-        .iter()
-        .filter_map(|call| call["arguments"].as_str())
-        .collect();
+    let arguments: String = calls.iter().filter_map(|call| call["arguments"].as_str()).collect();
     assert_eq!(arguments, r#"{"city":"Paris"}"#);
-    assert_eq!(
-        events.last().unwrap()["choices"][0]["finish_reason"],
-        "tool_calls"
-    );
+    assert_eq!(events.last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
 
     let result = json!({"role": "tool", "tool_call_id": "call_demo", "content": "18 degrees"});
     body["messages"].as_array_mut().unwrap().push(result);
@@ -141,11 +119,8 @@ fn what_it_cannot_do_is_an_error_and_the_connection_stays() {
     ]);
     let statuses = answer.matches("HTTP/1.1 ").count();
     assert_eq!(statuses, 4, "{answer}");
-    for part in [
-        "HTTP/1.1 404 Not Found",
-        "HTTP/1.1 400 Bad Request",
-        "\"invalid_request_error\"",
-    ] {
+    for part in ["HTTP/1.1 404 Not Found", "HTTP/1.1 400 Bad Request", "\"invalid_request_error\""]
+    {
         assert!(answer.contains(part), "{answer}");
     }
     assert!(answer.ends_with("0\r\n\r\n"), "{answer}");

@@ -34,17 +34,8 @@ fn without_a_key_every_example_does_its_whole_job_with_the_demo() {
         assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
         assert!(ended.stdout.contains(answer), "{name}: {}", ended.stdout);
         assert!(ended.stdout.ends_with('\n'), "{name}");
-        assert_eq!(
-            ended.stderr.matches(NOTICE).count(),
-            1,
-            "{name}: {}",
-            ended.stderr
-        );
-        assert!(
-            ended.stderr.contains("OPENAI_API_KEY"),
-            "{name}: {}",
-            ended.stderr
-        );
+        assert_eq!(ended.stderr.matches(NOTICE).count(), 1, "{name}: {}", ended.stderr);
+        assert!(ended.stderr.contains("OPENAI_API_KEY"), "{name}: {}", ended.stderr);
         assert!(!ended.stdout.contains(NOTICE), "{name}: {}", ended.stdout);
     }
 }
@@ -92,14 +83,7 @@ fn a_replayed_pipe_is_not_held_back_either() {
 
 #[test]
 fn a_reader_that_leaves_ends_an_example_quietly() {
-    for name in [
-        "stream",
-        "conversation",
-        "callback",
-        "chat",
-        "compare",
-        "tools",
-    ] {
+    for name in ["stream", "conversation", "callback", "chat", "compare", "tools"] {
         let (left, go) = channel::<()>();
         let go = Mutex::new(go);
         // `compare` prints nothing before its first answer is whole.
@@ -121,11 +105,7 @@ fn a_reader_that_leaves_ends_an_example_quietly() {
             drop((stdout, left));
             let ended = Ended::from(process.wait_with_output().unwrap());
             assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
-            assert!(
-                !ended.stderr.contains("panicked"),
-                "{name}: {}",
-                ended.stderr
-            );
+            assert!(!ended.stderr.contains("panicked"), "{name}: {}", ended.stderr);
             assert!(!ended.stderr.contains("error"), "{name}: {}", ended.stderr);
         });
     }
@@ -133,14 +113,7 @@ fn a_reader_that_leaves_ends_an_example_quietly() {
 
 #[test]
 fn a_cut_answer_is_printed_and_then_an_error() {
-    for name in [
-        "stream",
-        "conversation",
-        "callback",
-        "compare",
-        "chat",
-        "tools",
-    ] {
+    for name in ["stream", "conversation", "callback", "compare", "chat", "tools"] {
         let server = server(|connection| {
             connection.event(text("Half an "))?;
             connection.event(text("answer"))?;
@@ -154,23 +127,13 @@ fn a_cut_answer_is_printed_and_then_an_error() {
     }
     let recording = format!("data: {}\n\n", text("Half an answer"));
     let ended = run(&mut example("replay"), &recording);
-    assert_eq!(
-        (ended.code, ended.stdout.as_str()),
-        (Some(1), "Half an answer\n")
-    );
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), "Half an answer\n"));
     assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
 }
 
 #[test]
 fn a_wrong_key_is_told_and_not_shown() {
-    for name in [
-        "stream",
-        "conversation",
-        "callback",
-        "compare",
-        "chat",
-        "tools",
-    ] {
+    for name in ["stream", "conversation", "callback", "compare", "chat", "tools"] {
         let server = Server::start(|connection| {
             connection.request()?;
             let error =
@@ -180,47 +143,23 @@ fn a_wrong_key_is_told_and_not_shown() {
         });
         let ended = run(&mut at(&server.unwrap(), name), "Hello\n");
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{name}");
-        for part in [
-            "error: ",
-            "401",
-            "Incorrect API key provided",
-            "OPENAI_API_KEY",
-        ] {
+        for part in ["error: ", "401", "Incorrect API key provided", "OPENAI_API_KEY"] {
             assert!(ended.stderr.contains(part), "{name}: {}", ended.stderr);
         }
-        assert!(
-            !ended.stderr.contains("sk-test"),
-            "{name}: {}",
-            ended.stderr
-        );
+        assert!(!ended.stderr.contains("sk-test"), "{name}: {}", ended.stderr);
     }
 }
 
 #[test]
 fn what_a_model_writes_cannot_drive_the_terminal() {
-    for name in [
-        "stream",
-        "conversation",
-        "callback",
-        "compare",
-        "chat",
-        "tools",
-    ] {
+    for name in ["stream", "conversation", "callback", "compare", "chat", "tools"] {
         let server = server(|connection| {
             connection.event(text("\u{1b}[2J\u{7}"))?;
             whole(connection)
         });
         let ended = run(&mut at(&server, name), "Hello\n");
-        assert!(
-            ended.stdout.starts_with("␛[2J␇\n"),
-            "{name}: {:?}",
-            ended.stdout
-        );
-        assert!(
-            !ended.stdout.contains('\u{1b}'),
-            "{name}: {:?}",
-            ended.stdout
-        );
+        assert!(ended.stdout.starts_with("␛[2J␇\n"), "{name}: {:?}", ended.stdout);
+        assert!(!ended.stdout.contains('\u{1b}'), "{name}: {:?}", ended.stdout);
     }
 }
 
@@ -235,10 +174,7 @@ fn the_command_line_names_model_and_prompt() {
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let asked = server.requests().pop().unwrap();
         assert_eq!(asked.json()["model"], "gpt-test");
-        assert_eq!(
-            asked.json()["messages"][0]["content"],
-            "Why is the sky blue?"
-        );
+        assert_eq!(asked.json()["messages"][0]["content"], "Why is the sky blue?");
         assert_eq!(asked.header("authorization"), Some("Bearer sk-test"));
     }
     let ended = run(example("stream").arg("--help"), "");
@@ -255,10 +191,7 @@ fn conversation_continues_with_what_was_said() {
     let ended = run(&mut at(&server, "conversation"), "");
     assert_eq!(ended.stdout, "An answer.\nAn answer.\n", "{}", ended.stderr);
     assert_eq!(said(&server, 0), ["system", "user"]);
-    assert_eq!(
-        said(&server, 1),
-        ["system", "user", "assistant: An answer.", "user"]
-    );
+    assert_eq!(said(&server, 1), ["system", "user", "assistant: An answer.", "user"]);
 }
 
 #[test]
@@ -279,25 +212,13 @@ fn tools_run_until_the_model_has_its_answer() {
         whole(connection)
     });
     let ended = run(&mut at(&server, "tools"), "");
-    assert_eq!(
-        (ended.code, ended.stdout.as_str()),
-        (Some(1), ""),
-        "{}",
-        ended.stderr
-    );
-    assert!(
-        ended.stderr.contains("no answer after 8 rounds"),
-        "{}",
-        ended.stderr
-    );
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no answer after 8 rounds"), "{}", ended.stderr);
     assert!(!ended.stderr.contains('\u{1b}'), "{}", ended.stderr);
     let requests = server.requests();
     assert_eq!(requests.len(), 8);
     let told = &requests[1].json()["messages"][2];
-    assert_eq!(
-        (&told["role"], &told["tool_call_id"]),
-        (&json!("tool"), &json!("c1"))
-    );
+    assert_eq!((&told["role"], &told["tool_call_id"]), (&json!("tool"), &json!("c1")));
     let content = told["content"].as_str().unwrap();
     assert!(content.starts_with("error: the arguments of the call of \"density\" are not JSON"));
 }
@@ -317,18 +238,9 @@ fn callback_counts_what_came() {
     // The bare role is no chunk, and the last one has the finish reason.
     assert_eq!(lines[0], "chunks         4, 13 characters");
     assert_eq!(lines[3], "finish reason  Stop");
-    let number = |line: &str| {
-        line.split_whitespace()
-            .nth(2)
-            .unwrap()
-            .parse::<f64>()
-            .unwrap()
-    };
+    let number = |line: &str| line.split_whitespace().nth(2).unwrap().parse::<f64>().unwrap();
     let (span, gap) = (number(lines[1]), number(lines[2]));
-    assert!(
-        (span * 1e3 - 3.0 * gap).abs() < 1.0,
-        "{span} s of three gaps of {gap} ms"
-    );
+    assert!((span * 1e3 - 3.0 * gap).abs() < 1.0, "{span} s of three gaps of {gap} ms");
 }
 
 #[test]
@@ -383,13 +295,7 @@ fn in_chat_an_interrupt_stops_the_answer_and_not_the_program() {
         stdin.write_all(b"One\n").unwrap();
         assert_eq!(take(&mut stdout, 7), "A long ");
         let interrupt = format!("kill -INT {}", process.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &interrupt])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
         assert_eq!(take(&mut stdout, 1), "\n");
         stdin.write_all(b"Two\n").unwrap();
         drop(stdin);
@@ -398,10 +304,7 @@ fn in_chat_an_interrupt_stops_the_answer_and_not_the_program() {
         assert_eq!(rest, "A short one.\n");
         Ended::from(process.wait_with_output().unwrap())
     });
-    assert_eq!(
-        (ended.code, ended.stderr.as_str()),
-        (Some(0), "(stopped)\n")
-    );
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "(stopped)\n"));
     assert_eq!(said(&server, 1), ["user", "assistant: A long ", "user"]);
 }
 
@@ -409,40 +312,26 @@ fn in_chat_an_interrupt_stops_the_answer_and_not_the_program() {
 fn replay_prints_a_chunk_a_line_as_json() {
     let stop = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
     let recording = format!("data: {}\n\ndata: {stop}\n\ndata: [DONE]\n\n", text("Hé"));
-    let ended = run(
-        example("replay").args(["--json", "--protocol", "chat_completions", "-"]),
-        &recording,
-    );
+    let ended =
+        run(example("replay").args(["--json", "--protocol", "chat_completions", "-"]), &recording);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let chunks: Vec<serde_json::Value> = ended
-        .stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let chunks: Vec<serde_json::Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(chunks[0]["content"], "Hé");
     assert_eq!(chunks[1]["finish_reason"], "stop");
     assert_eq!(chunks.len(), 2);
 
     let ended = run(example("replay").args(["--protocol", "smoke-signals"]), "");
     assert_eq!(ended.code, Some(1));
-    assert!(
-        ended.stderr.contains("chat_completions"),
-        "names the known ones: {}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("chat_completions"), "names the known ones: {}", ended.stderr);
 }
 
 /// An example, in an environment where only the demo answers, and at once.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let target: PathBuf = test.ancestors().nth(2).unwrap().join("examples");
-    let program = target
-        .join(name)
-        .with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(
-        program.exists(),
-        "{name} is not built: run `cargo test`, or `cargo build --examples`"
-    );
+    let program = target.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(program.exists(), "{name} is not built: run `cargo test`, or `cargo build --examples`");
     let mut command = Command::new(program);
     command.env_clear().env("DEMO_PACE", "0");
     // Without it, Windows opens no sockets.
@@ -453,9 +342,7 @@ fn example(name: &str) -> Command {
 /// An example that takes `server` for OpenAI.
 fn at(server: &Server, name: &str) -> Command {
     let mut command = example(name);
-    command
-        .env("OPENAI_API_KEY", "sk-test")
-        .env("OPENAI_BASE_URL", server.url());
+    command.env("OPENAI_API_KEY", "sk-test").env("OPENAI_BASE_URL", server.url());
     command
 }
 
@@ -497,15 +384,9 @@ fn said(server: &Server, request: usize) -> Vec<String> {
 }
 
 fn start(command: &mut Command) -> (Child, ChildStdin, ChildStdout) {
-    let command = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = command.spawn().unwrap();
-    let (stdin, stdout) = (
-        process.stdin.take().unwrap(),
-        process.stdout.take().unwrap(),
-    );
+    let (stdin, stdout) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
     (process, stdin, stdout)
 }
 
@@ -529,10 +410,7 @@ fn run(command: &mut Command, stdin: &str) -> Ended {
         let mut printed = String::new();
         stdout.read_to_string(&mut printed).unwrap();
         let ended = Ended::from(process.wait_with_output().unwrap());
-        Ended {
-            stdout: printed,
-            ..ended
-        }
+        Ended { stdout: printed, ..ended }
     })
 }
 

@@ -34,9 +34,7 @@ use support::{Connection, Request, Server};
 /// For what would hang.
 const WATCHDOG: Duration = Duration::from_secs(30);
 /// What takes place over TLS, or on the way to it.
-const WITH_TLS: &[&str] = &[
-    "F08", "F09", "F10", "F11", "F12", "F13", "F15", "F16", "F43",
-];
+const WITH_TLS: &[&str] = &["F08", "F09", "F10", "F11", "F12", "F13", "F15", "F16", "F43"];
 /// How many cases are acted out at once; most of them wait.
 const AT_ONCE: usize = 48;
 
@@ -47,11 +45,7 @@ fn every_fault_is_what_the_table_says() {
         .into_iter()
         .filter(|case| only.as_deref().is_none_or(|only| case.id == only))
         .filter(|case| cfg!(feature = "rustls") || !WITH_TLS.contains(&case.id))
-        .flat_map(|case| {
-            case.protocols
-                .iter()
-                .map(move |&protocol| (case.clone(), protocol))
-        })
+        .flat_map(|case| case.protocols.iter().map(move |&protocol| (case.clone(), protocol)))
         .collect();
     let count = acts.len();
     let acts = Arc::new(Mutex::new(acts.into_iter()));
@@ -75,16 +69,9 @@ fn every_fault_is_what_the_table_says() {
         });
     }
     drop(report);
-    let failures: BTreeMap<_, _> = reports
-        .iter()
-        .take(count)
-        .filter(|(_, differences)| !differences.is_empty())
-        .collect();
-    assert!(
-        failures.is_empty(),
-        "{} of {count}: {failures:#?}",
-        failures.len()
-    );
+    let failures: BTreeMap<_, _> =
+        reports.iter().take(count).filter(|(_, differences)| !differences.is_empty()).collect();
+    assert!(failures.is_empty(), "{} of {count}: {failures:#?}", failures.len());
 }
 
 #[test]
@@ -95,10 +82,7 @@ fn the_documentation_has_the_same_table() {
         std::fs::write(file, &table).unwrap();
     }
     let known = std::fs::read_to_string(file).unwrap_or_default();
-    assert!(
-        known == table,
-        "run this test with KERB_STREAM_WRITE=1 to write docs/faults.md anew"
-    );
+    assert!(known == table, "run this test with KERB_STREAM_WRITE=1 to write docs/faults.md anew");
 }
 
 /// Acts one case out, and says what is not as it should be.
@@ -139,9 +123,7 @@ impl Shown {
     fn wait_for(&self, count: usize) -> io::Result<()> {
         let shown = self.count.lock().unwrap();
         let limit = Duration::from_secs(5);
-        let waited = self
-            .changed
-            .wait_timeout_while(shown, limit, |shown| *shown < count);
+        let waited = self.changed.wait_timeout_while(shown, limit, |shown| *shown < count);
         match waited.unwrap().1.timed_out() {
             true => Err(io::ErrorKind::TimedOut.into()),
             false => Ok(()),
@@ -327,17 +309,11 @@ impl Stage {
     }
 
     fn changed(self, config: impl Fn(GenerationConfig) -> GenerationConfig + 'static) -> Self {
-        Self {
-            config: Box::new(config),
-            ..self
-        }
+        Self { config: Box::new(config), ..self }
     }
 
     fn counting(self, requests: impl Fn() -> usize + 'static) -> Self {
-        Self {
-            requests: Box::new(requests),
-            ..self
-        }
+        Self { requests: Box::new(requests), ..self }
     }
 }
 
@@ -350,10 +326,7 @@ fn socket() -> Socket {
 }
 
 fn url(socket: &Socket) -> String {
-    format!(
-        "http://{}/v1",
-        socket.local_addr().unwrap().as_socket().unwrap()
-    )
+    format!("http://{}/v1", socket.local_addr().unwrap().as_socket().unwrap())
 }
 
 fn two(shape: Shape) -> String {
@@ -896,15 +869,13 @@ impl Act<'_> {
     }
 
     fn head(&mut self, more: &str) -> io::Result<()> {
-        self.connection
-            .write(format!("HTTP/1.1 200 OK\r\n{EVENTS}{CHUNKED}{more}\r\n"))
+        self.connection.write(format!("HTTP/1.1 200 OK\r\n{EVENTS}{CHUNKED}{more}\r\n"))
     }
 
     fn chunk(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let bytes = bytes.as_ref();
         let size = format!("{:x}\r\n", bytes.len());
-        self.connection
-            .write([size.as_bytes(), bytes, b"\r\n"].concat())
+        self.connection.write([size.as_bytes(), bytes, b"\r\n"].concat())
     }
 
     fn end(&mut self) -> io::Result<bool> {
@@ -938,8 +909,7 @@ impl Act<'_> {
     }
 
     fn good_as(&mut self, headers: &str) -> io::Result<bool> {
-        self.connection
-            .write(format!("HTTP/1.1 200 OK\r\n{headers}{CHUNKED}\r\n"))?;
+        self.connection.write(format!("HTTP/1.1 200 OK\r\n{headers}{CHUNKED}\r\n"))?;
         let body = self.shape.whole(&["Hel", "lo ", "wörld", " 😀"]);
         for event in body.split_inclusive("\n\n") {
             self.chunk(event)?;
@@ -962,14 +932,8 @@ impl Act<'_> {
     }
 
     fn status(&mut self, status: u16, kind: &str, headers: &str) -> io::Result<bool> {
-        let error = self
-            .shape
-            .error_with(status, &format!("synthetic {status}"), kind);
-        self.json(
-            status,
-            &error,
-            &format!("x-request-id: req_fault\r\n{headers}"),
-        )
+        let error = self.shape.error_with(status, &format!("synthetic {status}"), kind);
+        self.json(status, &error, &format!("x-request-id: req_fault\r\n{headers}"))
     }
 
     fn redirect(&mut self, status: u16, location: &str) -> io::Result<bool> {
@@ -1002,16 +966,10 @@ impl Act<'_> {
 
 /// The data of each event over several lines, without the blanks behind the colons.
 fn pretty(body: &str) -> String {
-    let line = |line: &str| match line
-        .strip_prefix("data: ")
-        .map(serde_json::from_str::<Value>)
-    {
+    let line = |line: &str| match line.strip_prefix("data: ").map(serde_json::from_str::<Value>) {
         Some(Ok(json)) => {
             let pretty = serde_json::to_string_pretty(&json).unwrap();
-            pretty
-                .lines()
-                .map(|line| format!("data:{line}\n"))
-                .collect()
+            pretty.lines().map(|line| format!("data:{line}\n")).collect()
         }
         _ => format!("{line}\n"),
     };

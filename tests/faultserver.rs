@@ -1,12 +1,7 @@
 //! The table of faults, acted out by somebody else: the fault server in the folder that
 //! `KERB_STREAM_SHARED` names. It speaks three of the protocols.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::string_slice, clippy::unwrap_used)]
 
 mod support;
@@ -31,36 +26,16 @@ const AT_ONCE: usize = 24;
 /// What it does otherwise than the servers of `tests/faults.rs`.
 const OTHERWISE: &[(&str, &str, Otherwise)] = &[
     // Its error is a `server_error`, which is tried again.
-    (
-        "F32",
-        "chat_completions",
-        Otherwise::Kind(ErrorKind::Server, 3),
-    ),
+    ("F32", "chat_completions", Otherwise::Kind(ErrorKind::Server, 3)),
     ("F32", "messages", Otherwise::Kind(ErrorKind::Server, 3)),
-    (
-        "F73",
-        "chat_completions",
-        Otherwise::Kind(ErrorKind::Server, 1),
-    ),
+    ("F73", "chat_completions", Otherwise::Kind(ErrorKind::Server, 1)),
     ("F73", "messages", Otherwise::Kind(ErrorKind::Overloaded, 1)),
     // It speaks of bills whatever the status, where errors have a type.
-    (
-        "F104",
-        "chat_completions",
-        Otherwise::Kind(ErrorKind::Quota, 1),
-    ),
+    ("F104", "chat_completions", Otherwise::Kind(ErrorKind::Quota, 1)),
     ("F104", "messages", Otherwise::Kind(ErrorKind::Quota, 1)),
     // Its Gemini calls everything an invalid argument, and that says more than the status.
-    (
-        "F94",
-        "generate_content",
-        Otherwise::Kind(ErrorKind::InvalidRequest, 1),
-    ),
-    (
-        "F99",
-        "generate_content",
-        Otherwise::Kind(ErrorKind::InvalidRequest, 1),
-    ),
+    ("F94", "generate_content", Otherwise::Kind(ErrorKind::InvalidRequest, 1)),
+    ("F99", "generate_content", Otherwise::Kind(ErrorKind::InvalidRequest, 1)),
     // It closes the connection before it reads the second request.
     ("F60", "", Otherwise::Requests(2)),
     // What comes in one packet with a fault of the framing is lost with it, and then asked for again.
@@ -94,11 +69,7 @@ fn every_fault_is_what_the_table_says() {
         // Not a server's doing; and a variant that it does not have.
         .filter(|case| case.id < "F150" || case.id.len() < 4)
         .filter(|case| !matches!((case.id, case.options), ("F02", _) | ("F50", "v=short")))
-        .flat_map(|case| {
-            case.protocols
-                .iter()
-                .map(move |&protocol| (case.clone(), protocol))
-        })
+        .flat_map(|case| case.protocols.iter().map(move |&protocol| (case.clone(), protocol)))
         .filter(|(_, protocol)| !matches!(protocol, Protocol::Responses | Protocol::CohereChat))
         .collect();
     let count = acts.len();
@@ -116,26 +87,16 @@ fn every_fault_is_what_the_table_says() {
                 let act = move || server.play(case, protocol, number);
                 let result = std::panic::catch_unwind(|| watchdog(WATCHDOG, act));
                 report
-                    .send((
-                        name,
-                        result.unwrap_or_else(|_| vec!["it panics".to_owned()]),
-                    ))
+                    .send((name, result.unwrap_or_else(|_| vec!["it panics".to_owned()])))
                     .unwrap();
             }
         });
     }
-    let failures: BTreeMap<_, _> = reports
-        .iter()
-        .take(count)
-        .filter(|(_, differences)| !differences.is_empty())
-        .collect();
+    let failures: BTreeMap<_, _> =
+        reports.iter().take(count).filter(|(_, differences)| !differences.is_empty()).collect();
     server.stop();
     println!("{count} faults");
-    assert!(
-        failures.is_empty(),
-        "{} of {count}: {failures:#?}",
-        failures.len()
-    );
+    assert!(failures.is_empty(), "{} of {count}: {failures:#?}", failures.len());
 }
 
 struct FaultServer {
@@ -158,14 +119,9 @@ impl FaultServer {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ports = serde_json::from_str(&line).unwrap();
-        Self {
-            process: Mutex::new(process),
-            ports,
-        }
+        Self { process: Mutex::new(process), ports }
     }
 
     /// Said aloud, since threads that share it may outlive the test.
@@ -176,9 +132,7 @@ impl FaultServer {
     }
 
     fn port(&self, name: &str) -> u64 {
-        self.ports[name]
-            .as_u64()
-            .unwrap_or_else(|| panic!("there is no port {name}"))
+        self.ports[name].as_u64().unwrap_or_else(|| panic!("there is no port {name}"))
     }
 
     fn play(&self, mut case: Case, protocol: Protocol, number: usize) -> Vec<String> {
@@ -203,18 +157,14 @@ impl FaultServer {
             ("F16", _) => Some("proxy_close"),
             _ => None,
         };
-        let mut config = case.config(
-            protocol,
-            format!("{scheme}://127.0.0.1:{}{path}/v1", self.port(port)),
-        );
+        let mut config =
+            case.config(protocol, format!("{scheme}://127.0.0.1:{}{path}/v1", self.port(port)));
         if scheme == "https" {
             config = config.ca_file(self.ports["tls_ca"].as_str().unwrap());
         }
         if let Some(proxy) = proxy {
             let url = format!("http://127.0.0.1:{}", self.port(proxy));
-            config = config
-                .base_url("https://192.0.2.1/v1")
-                .proxy(Proxy::Url(url));
+            config = config.base_url("https://192.0.2.1/v1").proxy(Proxy::Url(url));
         }
         if !matches!(case.id, "F60" | "F61") {
             // A connection that another fault has left would be one more.
@@ -247,11 +197,7 @@ impl FaultServer {
             Some(Otherwise::Takes(seconds)) => case.at_most = Duration::from_secs(seconds),
             Some(Otherwise::OnlyKind) => {
                 requests = case.requests;
-                case.text = if case.text.starts_with(&seen.text) {
-                    ""
-                } else {
-                    case.text
-                };
+                case.text = if case.text.starts_with(&seen.text) { "" } else { case.text };
                 seen.text.clear();
                 seen.response.content.clear();
             }
@@ -265,19 +211,13 @@ impl FaultServer {
     /// How many requests had this in their paths.
     fn requests(&self, part: &str) -> usize {
         let stream = TcpStream::connect(("127.0.0.1", self.port("main") as u16)).unwrap();
-        (&stream)
-            .write_all(b"GET /_/log HTTP/1.1\r\nhost: x\r\n\r\n")
-            .unwrap();
+        (&stream).write_all(b"GET /_/log HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
         let mut answer = BufReader::new(&stream);
         let mut length = 0;
         loop {
             let mut line = String::new();
             answer.read_line(&mut line).unwrap();
-            match line
-                .trim_end()
-                .to_ascii_lowercase()
-                .strip_prefix("content-length: ")
-            {
+            match line.trim_end().to_ascii_lowercase().strip_prefix("content-length: ") {
                 Some(text) => length = text.parse().unwrap(),
                 None if line.trim_end().is_empty() => break,
                 None => {}
@@ -286,15 +226,7 @@ impl FaultServer {
         let mut log = vec![0; length];
         answer.read_exact(&mut log).unwrap();
         let log = String::from_utf8_lossy(&log);
-        let paths = log
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        paths
-            .filter(|entry| {
-                entry["path"]
-                    .as_str()
-                    .is_some_and(|path| path.contains(part))
-            })
-            .count()
+        let paths = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        paths.filter(|entry| entry["path"].as_str().is_some_and(|path| path.contains(part))).count()
     }
 }

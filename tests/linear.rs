@@ -1,12 +1,7 @@
 //! Twice the input is twice the work: counted in instructions, under valgrind, since time says little on a
 //! machine that does other things as well.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![allow(clippy::indexing_slicing, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::io::{self, Read};
 use std::process::Command;
@@ -44,10 +39,7 @@ fn twice_the_input_is_twice_the_work() {
                 [0, *size, 2 * size].map(|size| instructions(case, protocol, size));
             let ratio = (twice - none) as f64 / (once - none) as f64;
             println!("{case}, {protocol}: {ratio:.2}");
-            assert!(
-                (1.8..2.3).contains(&ratio),
-                "{case}, {protocol}: {ratio:.2}"
-            );
+            assert!((1.8..2.3).contains(&ratio), "{case}, {protocol}: {ratio:.2}");
             if *case != "one huge event" {
                 break; // The rest says nothing about the protocol.
             }
@@ -65,13 +57,8 @@ fn instructions(case: &str, protocol: Protocol, size: usize) -> u64 {
         .expect("valgrind is not installed");
     let told = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{told}");
-    let count = told
-        .split("Collected :")
-        .nth(1)
-        .and_then(|rest| rest.split_whitespace().next());
-    count
-        .and_then(|count| count.parse().ok())
-        .unwrap_or_else(|| panic!("{told}"))
+    let count = told.split("Collected :").nth(1).and_then(|rest| rest.split_whitespace().next());
+    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{told}"))
 }
 
 #[test]
@@ -92,23 +79,13 @@ fn child() {
         "one byte per read" => (shape.text("x").repeat(size), 1),
         "an event of many lines" => {
             let lines = "data:\n".repeat(size);
-            (
-                shape.text("x").replacen("data:", &(lines + "data:"), 1),
-                1460,
-            )
+            (shape.text("x").replacen("data:", &(lines + "data:"), 1), 1460)
         }
         _ => (": ping\n\n".repeat(size / 8), 1460),
     };
     let events = shape.start() + &events + &shape.ending();
     let config = GenerationConfig::default().protocol(protocol);
-    let response = GenerationStream::from_reader(
-        config,
-        Slowly {
-            events,
-            at: 0,
-            step,
-        },
-    );
+    let response = GenerationStream::from_reader(config, Slowly { events, at: 0, step });
     let response = response.into_response().unwrap();
     assert!(size == 0 || case == "nothing but comments" || !response.content.is_empty());
 }

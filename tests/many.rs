@@ -4,12 +4,7 @@
 //! What is measured here is the whole process's, so the tests take turns.
 
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::string_slice, clippy::unwrap_used)]
 
 mod support;
@@ -109,10 +104,7 @@ fn a_stream_that_waits_takes_little_memory() {
         let streams: Vec<_> = (0..STREAMS).map(|_| open()).collect();
         let each = resident().saturating_sub(before) / STREAMS;
         drop(streams);
-        println!(
-            "a stream without its thread, and its server's thread: {} KiB",
-            each >> 10
-        );
+        println!("a stream without its thread, and its server's thread: {} KiB", each >> 10);
         assert!(each < 128 << 10, "{each} bytes a stream");
     });
 }
@@ -140,10 +132,7 @@ fn at_once(count: usize, client: impl Fn(&Server, &dyn Fn()) + Send + Sync + 'st
     let wait_for = |begun, threads: &[thread::JoinHandle<()>]| {
         while shared.2.load(Ordering::SeqCst) < begun {
             thread::sleep(Duration::from_millis(1));
-            assert!(
-                !threads.iter().any(thread::JoinHandle::is_finished),
-                "one has failed"
-            );
+            assert!(!threads.iter().any(thread::JoinHandle::is_finished), "one has failed");
         }
     };
     for number in 0..count {
@@ -231,16 +220,10 @@ fn ten_turns_on_one_connection_while_the_server_lingers_or_not() {
 fn a_stream_without_end_takes_no_more_memory() {
     let _turn = turn();
     watchdog(WATCHDOG, || {
-        for unit in [
-            ": ping\n\n",
-            "data: {\"choices\":[]}\n\n",
-            "event: ping\n\n",
-            ":xxxxxxxxxxxxxxx",
-        ] {
-            let reader = Endless {
-                unit: unit.as_bytes(),
-                left: 1 << 20,
-            };
+        for unit in
+            [": ping\n\n", "data: {\"choices\":[]}\n\n", "event: ping\n\n", ":xxxxxxxxxxxxxxx"]
+        {
+            let reader = Endless { unit: unit.as_bytes(), left: 1 << 20 };
             let before = resident();
             let error = GenerationStream::from_reader(config("http://127.0.0.1:1/v1"), reader)
                 .into_response()
@@ -347,11 +330,7 @@ fn time_to_cancel(stands: Stands) -> Duration {
         }
         let ended = Instant::now();
         let error = last.unwrap().unwrap_err();
-        assert_eq!(
-            Error::of(&error).unwrap().kind(),
-            ErrorKind::Cancelled,
-            "{error:#}"
-        );
+        assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Cancelled, "{error:#}");
         (ended, stream.response().content.clone())
     });
     let _accepted = match stands {
@@ -366,14 +345,7 @@ fn time_to_cancel(stands: Stands) -> Duration {
     let cancelled = Instant::now();
     handle.cancel();
     let (ended, content) = reader.join().unwrap();
-    assert_eq!(
-        content,
-        if let Stands::InTheBody = stands {
-            "Hel"
-        } else {
-            ""
-        }
-    );
+    assert_eq!(content, if let Stands::InTheBody = stands { "Hel" } else { "" });
     ended.saturating_duration_since(cancelled)
 }
 
@@ -399,10 +371,7 @@ fn cancelling_one_stream_touches_no_other() {
         let ask = || {
             let mut stream = generate_stream("Hello?", config(server.url()));
             let handle = stream.cancel_handle();
-            let text: String = stream
-                .by_ref()
-                .map(|chunk| chunk.unwrap().content)
-                .collect();
+            let text: String = stream.by_ref().map(|chunk| chunk.unwrap().content).collect();
             assert_eq!(text, "Hello");
             (stream, handle)
         };
@@ -440,10 +409,7 @@ fn a_stream_that_is_dropped_closes_its_connection() {
                 connection.start()?;
                 let event = SHAPE.text("0123456789abcdef").repeat(100);
                 // More than anybody would drain.
-                while connection
-                    .write(format!("{:x}\r\n{event}\r\n", event.len()))
-                    .is_ok()
-                {}
+                while connection.write(format!("{:x}\r\n{event}\r\n", event.len())).is_ok() {}
                 closed.lock().unwrap().send(Instant::now()).unwrap();
                 Ok(())
             });
@@ -460,11 +426,7 @@ fn a_stream_that_is_dropped_closes_its_connection() {
         }
         // No lock is left poisoned.
         let server = whole_answers();
-        assert!(
-            generate_stream("Hello?", config(server.url()))
-                .into_response()
-                .is_ok()
-        );
+        assert!(generate_stream("Hello?", config(server.url())).into_response().is_ok());
     });
 }
 
@@ -493,15 +455,9 @@ fn a_slow_consumer_slows_the_server() {
         let before = resident();
         // Longer than the limit, which is only for time within a read.
         thread::sleep(Duration::from_millis(500));
-        let (ahead, more) = (
-            written.load(Ordering::SeqCst),
-            resident().saturating_sub(before),
-        );
+        let (ahead, more) = (written.load(Ordering::SeqCst), resident().saturating_sub(before));
         println!("while the caller sleeps: {ahead} bytes written, {more} more resident");
-        assert!(
-            ahead < 20 << 20 && more < 1 << 20,
-            "{ahead} bytes written, {more} more resident"
-        );
+        assert!(ahead < 20 << 20 && more < 1 << 20, "{ahead} bytes written, {more} more resident");
         stream.next().unwrap().unwrap();
     });
 }
@@ -539,16 +495,8 @@ impl Read for Endless {
 /// The memory of this process that is in use, in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    line.split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<usize>()
-        .unwrap()
-        << 10
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
 }
 
 /// How many descriptors this process has open.

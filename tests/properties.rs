@@ -1,12 +1,7 @@
 //! Whatever bytes come, in whatever pieces: no panic, the same result, and no more memory than the
 //! limits allow.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod support;
 
@@ -91,32 +86,15 @@ fn everything_that_a_server_can_grow_has_a_limit() {
     for &protocol in Protocol::ALL {
         let shape = support::shapes::Shape(protocol);
         let many = 4 * MAX_RESPONSE;
-        let calls = |n: u64| {
-            (0..n).map(|i| {
-                shape
-                    .call(i, &["{}"])
-                    .replace("\"t\"", &format!("\"t{i}\""))
-            })
-        };
+        let calls =
+            |n: u64| (0..n).map(|i| shape.call(i, &["{}"]).replace("\"t\"", &format!("\"t{i}\"")));
         for (grows, bytes, says) in [
-            (
-                "a line",
-                format!("data: {}", "x".repeat(2 * MAX_EVENT)),
-                Some("max_event_bytes"),
-            ),
-            (
-                "an event",
-                "data: x\n".repeat(MAX_EVENT),
-                Some("max_event_bytes"),
-            ),
+            ("a line", format!("data: {}", "x".repeat(2 * MAX_EVENT)), Some("max_event_bytes")),
+            ("an event", "data: x\n".repeat(MAX_EVENT), Some("max_event_bytes")),
             ("a comment", format!(":{}\n", "x".repeat(many)), None),
             ("comments", ": x\n".repeat(many), None),
             ("stray lines", "stray\n".repeat(many), None),
-            (
-                "text",
-                shape.text("0123456789abcdef").repeat(many / 8),
-                Some("max_response_bytes"),
-            ),
+            ("text", shape.text("0123456789abcdef").repeat(many / 8), Some("max_response_bytes")),
             (
                 "reasoning",
                 shape.reasoning("0123456789abcdef").repeat(many / 8),
@@ -157,10 +135,7 @@ fn damaged_streams_for_as_long_as_is_asked_for() {
                 .collect();
             let bytes = changed(protocol, next() as usize, &changes);
             let sizes = [1 + next() as usize % 40, 1 + next() as usize % 9];
-            let (whole, cut) = (
-                decode(protocol, &bytes, &[]),
-                decode(protocol, &bytes, &sizes),
-            );
+            let (whole, cut) = (decode(protocol, &bytes, &[]), decode(protocol, &bytes, &sizes));
             assert_eq!(whole, cut, "{:?}", String::from_utf8_lossy(&bytes));
             runs += 1;
         }

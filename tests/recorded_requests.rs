@@ -29,79 +29,37 @@ use serde_json::{Map, Value, json};
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
 fn chat_completions() {
-    let count = Count {
-        cases: 162,
-        as_it_is: 41,
-        skipped: 0,
-    };
+    let count = Count { cases: 162, as_it_is: 41, skipped: 0 };
     check("openai-chat", Protocol::ChatCompletions, chat, CHAT, count);
-    let count = Count {
-        cases: 16,
-        as_it_is: 12,
-        skipped: 0,
-    };
+    let count = Count { cases: 16, as_it_is: 12, skipped: 0 };
     check("mistral-chat", Protocol::ChatCompletions, chat, CHAT, count);
 }
 
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
 fn responses() {
-    let count = Count {
-        cases: 40,
-        as_it_is: 0,
-        skipped: 0,
-    };
-    check(
-        "openai-responses",
-        Protocol::Responses,
-        items,
-        RESPONSES,
-        count,
-    );
+    let count = Count { cases: 40, as_it_is: 0, skipped: 0 };
+    check("openai-responses", Protocol::Responses, items, RESPONSES, count);
 }
 
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
 fn messages() {
-    let count = Count {
-        cases: 50,
-        as_it_is: 12,
-        skipped: 2,
-    };
-    check(
-        "anthropic-messages",
-        Protocol::Messages,
-        blocks,
-        MESSAGES,
-        count,
-    );
+    let count = Count { cases: 50, as_it_is: 12, skipped: 2 };
+    check("anthropic-messages", Protocol::Messages, blocks, MESSAGES, count);
 }
 
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
 fn generate_content() {
-    let count = Count {
-        cases: 39,
-        as_it_is: 4,
-        skipped: 0,
-    };
-    check(
-        "google-gemini",
-        Protocol::GenerateContent,
-        contents,
-        GEMINI,
-        count,
-    );
+    let count = Count { cases: 39, as_it_is: 4, skipped: 0 };
+    check("google-gemini", Protocol::GenerateContent, contents, GEMINI, count);
 }
 
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
 fn cohere_chat() {
-    let count = Count {
-        cases: 7,
-        as_it_is: 2,
-        skipped: 0,
-    };
+    let count = Count { cases: 7, as_it_is: 2, skipped: 0 };
     check("cohere-v2", Protocol::CohereChat, cohere, COHERE, count);
 }
 
@@ -124,11 +82,7 @@ type Normalisation = (&'static str, fn(&mut Value));
 
 fn check(folder: &str, protocol: Protocol, read: Reader, known: &[Normalisation], expected: Count) {
     let folder = shared().join("streams").join(folder);
-    let mut count = Count {
-        cases: 0,
-        as_it_is: 0,
-        skipped: 0,
-    };
+    let mut count = Count { cases: 0, as_it_is: 0, skipped: 0 };
     let mut used: BTreeMap<String, usize> = BTreeMap::new();
     let mut failures = BTreeMap::new();
     for entry in std::fs::read_dir(&folder).unwrap() {
@@ -156,10 +110,7 @@ fn check(folder: &str, protocol: Protocol, read: Reader, known: &[Normalisation]
         }
         match needed(known, &ours, recorded) {
             Err((ours, theirs)) => {
-                failures.insert(
-                    id.to_owned(),
-                    format!("\n  ours   {ours}\n  theirs {theirs}"),
-                );
+                failures.insert(id.to_owned(), format!("\n  ours   {ours}\n  theirs {theirs}"));
             }
             Ok(needed) => {
                 count.as_it_is += usize::from(needed.is_empty());
@@ -169,10 +120,7 @@ fn check(folder: &str, protocol: Protocol, read: Reader, known: &[Normalisation]
             }
         }
     }
-    println!(
-        "{protocol}, {}: {count:?}",
-        folder.file_name().unwrap().display()
-    );
+    println!("{protocol}, {}: {count:?}", folder.file_name().unwrap().display());
     for (name, cases) in used {
         println!("{cases:>6}  {name}");
     }
@@ -191,20 +139,14 @@ fn sent_again(
 ) -> Result<(Value, Vec<String>), &'static str> {
     let mut body = case["request"]["body"].as_object().unwrap().clone();
     let url = case["request"]["url"].as_str().unwrap();
-    let in_url = url
-        .split_once("models/")
-        .map(|(_, model)| model.split(':').next().unwrap());
+    let in_url = url.split_once("models/").map(|(_, model)| model.split(':').next().unwrap());
     let model: Option<String> = take(&mut body, "model");
     let model = model.unwrap_or_else(|| in_url.unwrap_or("m").to_owned());
-    let own = case["provider"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap_or(match protocol {
-            Protocol::GenerateContent => LlmProvider::Google,
-            Protocol::Messages => LlmProvider::Anthropic,
-            _ => LlmProvider::Local,
-        });
+    let own = case["provider"].as_str().unwrap().parse().unwrap_or(match protocol {
+        Protocol::GenerateContent => LlmProvider::Google,
+        Protocol::Messages => LlmProvider::Anthropic,
+        _ => LlmProvider::Local,
+    });
     // The model's name may be anything, and have `::` in it.
     let mut config = GenerationConfig::new(format!("{own}::{model}"))
         .protocol(protocol)
@@ -222,10 +164,7 @@ fn sent_again(
     // Some addresses were hidden; Writer has a path of its own, and Vertex one for Anthropic.
     let others = ["REDACTED", "api.writer.com", ":streamRawPredict"];
     let path = request.url.strip_prefix("https://localhost/v1").unwrap();
-    assert!(
-        url.contains(path) || others.iter().any(|other| url.contains(other)),
-        "{url}"
-    );
+    assert!(url.contains(path) || others.iter().any(|other| url.contains(other)), "{url}");
     Ok((request.body, extra))
 }
 
@@ -260,10 +199,7 @@ fn needed(
 
 /// The assistant's message, as it comes out of the answer that these events make.
 fn said(config: &GenerationConfig, events: &[Value]) -> Message {
-    let events: String = events
-        .iter()
-        .map(|event| format!("data: {event}\n\n"))
-        .collect();
+    let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
     let stream = GenerationStream::from_reader(config, std::io::Cursor::new(events));
     stream.into_response().unwrap().into()
 }
@@ -290,11 +226,7 @@ fn text(content: &Value) -> Result<String, &'static str> {
 
 fn tool(tool: &Value, schema: &str) -> Tool {
     let description = tool["description"].as_str().unwrap_or_default();
-    Tool::new(
-        tool["name"].as_str().unwrap(),
-        description,
-        tool[schema].clone(),
-    )
+    Tool::new(tool["name"].as_str().unwrap(), description, tool[schema].clone())
 }
 
 /// The tools of a list in which there is nothing but those that the caller runs, with the fields that we
@@ -304,28 +236,20 @@ fn tools(
     own: fn(&Value) -> Option<&Value>,
     schema: &str,
 ) -> Vec<Tool> {
-    let list = body
-        .get("tools")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
+    let list = body.get("tools").and_then(Value::as_array).cloned().unwrap_or_default();
     let fields = |tool: &Value| {
         let is_known = |name: &str, value: &Value| {
             ["type", "name", "description", schema].contains(&name)
                 || (name == "strict" && value == false)
         };
-        tool.as_object()
-            .unwrap()
-            .iter()
-            .all(|(name, value)| is_known(name, value))
+        tool.as_object().unwrap().iter().all(|(name, value)| is_known(name, value))
     };
     let read = |listed: &Value| {
         let own = own(listed)?;
         fields(own).then(|| tool(own, schema))
     };
     let read: Option<Vec<_>> = list.iter().map(read).collect();
-    read.inspect(|_| drop(body.remove("tools")))
-        .unwrap_or_default()
+    read.inspect(|_| drop(body.remove("tools"))).unwrap_or_default()
 }
 
 fn function(listed: &Value) -> Option<&Value> {
@@ -368,10 +292,7 @@ fn chat(
     if take(body, "logprobs") == Some(true) {
         config.logprobs = Some(take(body, "top_logprobs").unwrap_or(0));
     }
-    let reasoning = body
-        .get("reasoning_effort")
-        .and_then(Value::as_str)
-        .and_then(effort);
+    let reasoning = body.get("reasoning_effort").and_then(Value::as_str).and_then(effort);
     config.reasoning = reasoning.inspect(|_| drop(body.remove("reasoning_effort")));
     if let Some(mut format) = take::<Value>(body, "response_format").filter(|f| !f.is_null()) {
         assert_eq!(format["type"], "json_schema");
@@ -391,10 +312,9 @@ fn chat(
                 tool.tool_call_id = message["tool_call_id"].as_str().map(str::to_owned);
                 tool
             }
-            _ => said(
-                config,
-                &[json!({"choices": [{"message": message, "finish_reason": "stop"}]})],
-            ),
+            _ => {
+                said(config, &[json!({"choices": [{"message": message, "finish_reason": "stop"}]})])
+            }
         })
     };
     messages.into_iter().map(read).collect()
@@ -414,12 +334,9 @@ const CHAT: &[Normalisation] = &[
             remove(body, "stream_options");
         },
     ),
-    (
-        "`max_completion_tokens` is OpenAI's newer name, and `max_tokens` everybody's",
-        |body| {
-            rename(body, "max_completion_tokens", "max_tokens");
-        },
-    ),
+    ("`max_completion_tokens` is OpenAI's newer name, and `max_tokens` everybody's", |body| {
+        rename(body, "max_completion_tokens", "max_tokens");
+    }),
     ("`developer` is OpenAI's newer name for `system`", |body| {
         each(body, "messages", |message| {
             if message["role"] == "developer" {
@@ -427,18 +344,15 @@ const CHAT: &[Normalisation] = &[
             }
         });
     }),
-    (
-        "beside calls no text may be null, empty or not there",
-        |body| {
-            each(body, "messages", |message| {
-                if message.get("tool_calls").is_some()
-                    && matches!(message["content"].as_str(), None | Some(""))
-                {
-                    remove(message, "content");
-                }
-            });
-        },
-    ),
+    ("beside calls no text may be null, empty or not there", |body| {
+        each(body, "messages", |message| {
+            if message.get("tool_calls").is_some()
+                && matches!(message["content"].as_str(), None | Some(""))
+            {
+                remove(message, "content");
+            }
+        });
+    }),
     ("no alternatives may be said or left out", |body| {
         if body["top_logprobs"] == 0 {
             remove(body, "top_logprobs");
@@ -449,14 +363,11 @@ const CHAT: &[Normalisation] = &[
             body["stop"] = json!([one]);
         }
     }),
-    (
-        "the place of a call in the answer means nothing in a request",
-        |body| {
-            each(body, "messages", |message| {
-                each(message, "tool_calls", |call| remove(call, "index"));
-            });
-        },
-    ),
+    ("the place of a call in the answer means nothing in a request", |body| {
+        each(body, "messages", |message| {
+            each(message, "tool_calls", |call| remove(call, "index"));
+        });
+    }),
     ("the same reasoning under two names", |body| {
         each(body, "messages", |message| {
             if message.get("reasoning_content").is_some() {
@@ -493,10 +404,9 @@ fn cohere(
         Ok(match message["role"].as_str().unwrap() {
             "system" => Message::system(text(&message["content"])?),
             "user" => Message::user(text(&message["content"])?),
-            "tool" => Message::tool(
-                message["tool_call_id"].as_str().unwrap(),
-                text(&message["content"])?,
-            ),
+            "tool" => {
+                Message::tool(message["tool_call_id"].as_str().unwrap(), text(&message["content"])?)
+            }
             _ => {
                 let content = message["content"].as_array().into_iter().flatten();
                 let calls = message["tool_calls"].as_array().into_iter().flatten();
@@ -508,10 +418,7 @@ fn cohere(
                     json!({"type": "tool-call-start", "index": index, "delta": delta})
                 });
                 let end = json!({"type": "message-end", "delta": {"finish_reason": "COMPLETE"}});
-                said(
-                    config,
-                    &content.chain(calls).chain([end]).collect::<Vec<_>>(),
-                )
+                said(config, &content.chain(calls).chain([end]).collect::<Vec<_>>())
             }
         })
     };
@@ -537,32 +444,19 @@ fn items(
 ) -> Result<Vec<Message>, &'static str> {
     config.max_tokens = take(body, "max_output_tokens");
     body.remove("store");
-    if body
-        .get("include")
-        .is_some_and(|include| include.as_array().unwrap().len() < 2)
-    {
+    if body.get("include").is_some_and(|include| include.as_array().unwrap().len() < 2) {
         body.remove("include");
     }
-    config.tools = tools(
-        body,
-        |tool| (tool["type"] == "function").then_some(tool),
-        "parameters",
-    );
+    config.tools = tools(body, |tool| (tool["type"] == "function").then_some(tool), "parameters");
     tool_choice(body, config);
     // We ask for a summary along with an effort; what asks otherwise is sent as it is.
     if let Some(Value::Object(reasoning)) = body.get_mut("reasoning")
         && reasoning.contains_key("summary")
-        && let Some(level) = reasoning
-            .get("effort")
-            .and_then(Value::as_str)
-            .and_then(effort)
+        && let Some(level) = reasoning.get("effort").and_then(Value::as_str).and_then(effort)
     {
         config.reasoning = Some(level);
         reasoning.remove("effort");
-        if reasoning
-            .get("summary")
-            .is_some_and(|summary| summary == "auto")
-        {
+        if reasoning.get("summary").is_some_and(|summary| summary == "auto") {
             body.remove("reasoning");
         }
     }
@@ -584,10 +478,9 @@ fn items(
         let message = match item["role"].as_str() {
             Some("system" | "developer") => Message::system(text(&item["content"])?),
             Some("user") => Message::user(text(&item["content"])?),
-            None if item["type"] == "function_call_output" => Message::tool(
-                item["call_id"].as_str().unwrap(),
-                item["output"].as_str().unwrap(),
-            ),
+            None if item["type"] == "function_call_output" => {
+                Message::tool(item["call_id"].as_str().unwrap(), item["output"].as_str().unwrap())
+            }
             _ => {
                 turn.push(item);
                 continue;
@@ -613,12 +506,7 @@ fn assistant_items(config: &GenerationConfig, turn: &mut Vec<Value>) -> Option<M
     }
     let response = json!({"status": "completed", "output": std::mem::take(turn)});
     let any = response["output"] != json!([]);
-    any.then(|| {
-        said(
-            config,
-            &[json!({"type": "response.completed", "response": response})],
-        )
-    })
+    any.then(|| said(config, &[json!({"type": "response.completed", "response": response})]))
 }
 
 const RESPONSES: &[Normalisation] = &[
@@ -653,30 +541,23 @@ const RESPONSES: &[Normalisation] = &[
             body["input"].as_array_mut().unwrap().insert(0, message);
         }
     }),
-    (
-        "ids of messages and calls refer to a store that we do not use",
-        |body| {
-            each(body, "input", |item| {
-                if item["type"] != "reasoning" {
-                    remove(item, "id");
-                }
-                remove(item, "status");
-            });
-        },
-    ),
+    ("ids of messages and calls refer to a store that we do not use", |body| {
+        each(body, "input", |item| {
+            if item["type"] != "reasoning" {
+                remove(item, "id");
+            }
+            remove(item, "status");
+        });
+    }),
     ("we never have an answer stored", |body| {
         remove(body, "store");
     }),
-    (
-        "we ask for encrypted reasoning when we ask for reasoning; others always, or never",
-        |body| {
-            if body["include"] == json!([])
-                || body["include"] == json!(["reasoning.encrypted_content"])
-            {
-                remove(body, "include");
-            }
-        },
-    ),
+    ("we ask for encrypted reasoning when we ask for reasoning; others always, or never", |body| {
+        if body["include"] == json!([]) || body["include"] == json!(["reasoning.encrypted_content"])
+        {
+            remove(body, "include");
+        }
+    }),
 ];
 
 fn blocks(
@@ -685,11 +566,7 @@ fn blocks(
 ) -> Result<Vec<Message>, &'static str> {
     config.max_tokens = take(body, "max_tokens");
     config.stop = take(body, "stop_sequences").unwrap_or_default();
-    config.tools = tools(
-        body,
-        |tool| tool.get("type").is_none().then_some(tool),
-        "input_schema",
-    );
+    config.tools = tools(body, |tool| tool.get("type").is_none().then_some(tool), "input_schema");
     if let Some(Value::Object(mut choice)) = take(body, "tool_choice") {
         config.parallel_tool_calls =
             take(&mut choice, "disable_parallel_tool_use").map(|no: bool| !no);
@@ -700,13 +577,8 @@ fn blocks(
             _ => ToolChoice::Tool(take(&mut choice, "name").unwrap()),
         });
     }
-    if let Some(tokens) = body
-        .get("thinking")
-        .and_then(|thinking| thinking.get("budget_tokens"))
-    {
-        config.reasoning = Some(Reasoning::Budget(
-            serde_json::from_value(tokens.clone()).unwrap(),
-        ));
+    if let Some(tokens) = body.get("thinking").and_then(|thinking| thinking.get("budget_tokens")) {
+        config.reasoning = Some(Reasoning::Budget(serde_json::from_value(tokens.clone()).unwrap()));
         body.remove("thinking");
     }
     let mut messages = Vec::new();
@@ -746,10 +618,7 @@ const MESSAGES: &[Normalisation] = &[
     EMPTY_TOOLS,
     ("what to cache is no option", |body| {
         let system = body.get_mut("system").and_then(Value::as_array_mut);
-        system
-            .into_iter()
-            .flatten()
-            .for_each(|block| remove(block, "cache_control"));
+        system.into_iter().flatten().for_each(|block| remove(block, "cache_control"));
         each(body, "messages", |message| {
             each(message, "content", |block| remove(block, "cache_control"));
         });
@@ -778,14 +647,11 @@ const MESSAGES: &[Normalisation] = &[
             });
         });
     }),
-    (
-        "we say that we want to see the thoughts, which later models hide",
-        |body| {
-            if let Some(thinking) = body.get_mut("thinking") {
-                remove(thinking, "display");
-            }
-        },
-    ),
+    ("we say that we want to see the thoughts, which later models hide", |body| {
+        if let Some(thinking) = body.get_mut("thinking") {
+            remove(thinking, "display");
+        }
+    }),
     ("Vertex has the model in its address", |body| {
         if body.get("anthropic_version").is_some() {
             remove(body, "model");
@@ -805,16 +671,12 @@ fn contents(
             config.response_format = Some(ResponseFormat::json_schema("answer", schema));
         }
         let thinking = generation.remove("thinkingConfig").unwrap_or_default();
-        let level = thinking
-            .get("thinkingLevel")
-            .or(thinking.get("thinking_level"));
+        let level = thinking.get("thinkingLevel").or(thinking.get("thinking_level"));
         let level = level.and_then(|level| effort(&level.as_str()?.to_lowercase()));
-        let budget = thinking["thinkingBudget"]
-            .as_u64()
-            .map(|tokens| match tokens {
-                0 => Reasoning::Off,
-                tokens => Reasoning::Budget(tokens.try_into().unwrap()),
-            });
+        let budget = thinking["thinkingBudget"].as_u64().map(|tokens| match tokens {
+            0 => Reasoning::Off,
+            tokens => Reasoning::Budget(tokens.try_into().unwrap()),
+        });
         config.reasoning = level.or(budget);
     }
     let own = |tools: &[Value]| {
@@ -824,17 +686,9 @@ fn contents(
             let names = ["parameters", "parameters_json_schema"];
             tool.get(names[0]).map_or(names[1], |_| names[0])
         };
-        Some(
-            list.iter()
-                .map(|listed| tool(listed, schema(listed)))
-                .collect(),
-        )
+        Some(list.iter().map(|listed| tool(listed, schema(listed))).collect())
     };
-    if let Some(tools) = body
-        .get("tools")
-        .and_then(Value::as_array)
-        .and_then(|tools| own(tools))
-    {
+    if let Some(tools) = body.get("tools").and_then(Value::as_array).and_then(|tools| own(tools)) {
         config.tools = tools;
         body.remove("tools");
     }
@@ -844,10 +698,7 @@ fn contents(
         config.tool_choice = Some(ToolChoice::Auto);
     }
     let mut messages = Vec::new();
-    if let Some(system) = body
-        .remove("systemInstruction")
-        .filter(|system| !system.is_null())
-    {
+    if let Some(system) = body.remove("systemInstruction").filter(|system| !system.is_null()) {
         messages.push(Message::system(text(&system["parts"])?));
     }
     for turn in take::<Vec<Value>>(body, "contents").unwrap() {
@@ -861,15 +712,9 @@ fn contents(
                 None => Message::user(text(&json!([part]))?),
                 Some(response) => {
                     // Without an id it is the order that tells which call is meant.
-                    let calls = messages
-                        .iter()
-                        .rev()
-                        .map(|message: &Message| &message.tool_calls);
+                    let calls = messages.iter().rev().map(|message: &Message| &message.tool_calls);
                     let mut calls = calls.filter(|calls| !calls.is_empty());
-                    Message::tool(
-                        &calls.next().unwrap()[at].id,
-                        response["response"].to_string(),
-                    )
+                    Message::tool(&calls.next().unwrap()[at].id, response["response"].to_string())
                 }
             });
         }
@@ -881,35 +726,26 @@ const GEMINI: &[Normalisation] = &[
     NULLS,
     WHOLE_NUMBERS,
     EMPTY_TOOLS,
-    (
-        "an empty configuration and tools that are null need not be said",
-        |body| {
-            if body["generationConfig"] == json!({}) {
-                remove(body, "generationConfig");
+    ("an empty configuration and tools that are null need not be said", |body| {
+        if body["generationConfig"] == json!({}) {
+            remove(body, "generationConfig");
+        }
+        each(body, "tools", |tools| {
+            tools.as_object_mut().unwrap().retain(|_, tool| !tool.is_null());
+        });
+    }),
+    ("a name may be written with underscores, and a level in capitals", |body| {
+        if let Some(thinking) = body.pointer_mut("/generationConfig/thinkingConfig") {
+            rename(thinking, "include_thoughts", "includeThoughts");
+            rename(thinking, "thinking_level", "thinkingLevel");
+            if let Some(Value::String(level)) = thinking.get_mut("thinkingLevel") {
+                *level = level.to_lowercase();
             }
-            each(body, "tools", |tools| {
-                tools
-                    .as_object_mut()
-                    .unwrap()
-                    .retain(|_, tool| !tool.is_null());
-            });
-        },
-    ),
-    (
-        "a name may be written with underscores, and a level in capitals",
-        |body| {
-            if let Some(thinking) = body.pointer_mut("/generationConfig/thinkingConfig") {
-                rename(thinking, "include_thoughts", "includeThoughts");
-                rename(thinking, "thinking_level", "thinkingLevel");
-                if let Some(Value::String(level)) = thinking.get_mut("thinkingLevel") {
-                    *level = level.to_lowercase();
-                }
-            }
-            each_tool(body, |tool| {
-                rename(tool, "parameters_json_schema", "parametersJsonSchema");
-            });
-        },
-    ),
+        }
+        each_tool(body, |tool| {
+            rename(tool, "parameters_json_schema", "parametersJsonSchema");
+        });
+    }),
     (
         "`parameters` is a dialect that refuses most of JSON Schema; we use the field that takes it",
         |body| {
@@ -932,33 +768,21 @@ const GEMINI: &[Normalisation] = &[
             });
         };
         each(body, "contents", &mut parts);
-        body.get_mut("systemInstruction")
-            .into_iter()
-            .for_each(parts);
+        body.get_mut("systemInstruction").into_iter().for_each(parts);
     }),
-    (
-        "thoughts without a signature are of no use to Gemini",
-        |body| {
-            each(body, "contents", |turn| {
-                let parts = turn["parts"].as_array_mut().unwrap();
-                parts.retain(|part| {
-                    part["thought"] != true || part.get("thoughtSignature").is_some()
-                });
-            });
-        },
-    ),
+    ("thoughts without a signature are of no use to Gemini", |body| {
+        each(body, "contents", |turn| {
+            let parts = turn["parts"].as_array_mut().unwrap();
+            parts.retain(|part| part["thought"] != true || part.get("thoughtSignature").is_some());
+        });
+    }),
 ];
 
 const NULLS: Normalisation = ("null means that nothing is said", |body| {
-    body.as_object_mut()
-        .unwrap()
-        .retain(|_, value| !value.is_null());
+    body.as_object_mut().unwrap().retain(|_, value| !value.is_null());
     each(body, "messages", |message| {
         let is_content = |name: &str| name == "content";
-        message
-            .as_object_mut()
-            .unwrap()
-            .retain(|name, value| is_content(name) || !value.is_null());
+        message.as_object_mut().unwrap().retain(|name, value| is_content(name) || !value.is_null());
     });
 });
 
@@ -973,19 +797,14 @@ const EMPTY_TOOLS: Normalisation = ("no tools and no description need not be sai
     });
 });
 
-const WHOLE_NUMBERS: Normalisation = (
-    "a number may be written with a fraction of nothing",
-    |body| {
+const WHOLE_NUMBERS: Normalisation =
+    ("a number may be written with a fraction of nothing", |body| {
         for pointer in ["/temperature", "/top_p", "/generationConfig/temperature"] {
-            if let Some(number) = body
-                .pointer_mut(pointer)
-                .filter(|number| number.is_number())
-            {
+            if let Some(number) = body.pointer_mut(pointer).filter(|number| number.is_number()) {
                 *number = number.as_f64().into();
             }
         }
-    },
-);
+    });
 
 const STRICT: Normalisation = ("a tool is not strict, said or not", |body| {
     each_tool(body, |tool| {
@@ -1039,7 +858,5 @@ fn rename(object: &mut Value, from: &str, to: &str) {
 }
 
 fn shared() -> PathBuf {
-    std::env::var_os("KERB_STREAM_SHARED")
-        .expect("it names the folder of the recordings")
-        .into()
+    std::env::var_os("KERB_STREAM_SHARED").expect("it names the folder of the recordings").into()
 }

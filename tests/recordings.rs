@@ -3,12 +3,7 @@
 //!
 //! The recordings lie beside the checkout, in the folder that `KERB_STREAM_SHARED` names.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::expect_used
-)]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -48,40 +43,20 @@ const DIFFERENCES: &[(&str, &str)] = &[
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
 fn chat_completions() {
-    check(
-        "openai-chat",
-        Protocol::ChatCompletions,
-        LlmProvider::Local,
-        171,
-    );
-    check(
-        "mistral-chat",
-        Protocol::ChatCompletions,
-        LlmProvider::Mistral,
-        16,
-    );
+    check("openai-chat", Protocol::ChatCompletions, LlmProvider::Local, 171);
+    check("mistral-chat", Protocol::ChatCompletions, LlmProvider::Mistral, 16);
 }
 
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
 fn messages() {
-    check(
-        "anthropic-messages",
-        Protocol::Messages,
-        LlmProvider::Anthropic,
-        66,
-    );
+    check("anthropic-messages", Protocol::Messages, LlmProvider::Anthropic, 66);
 }
 
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
 fn generate_content() {
-    check(
-        "google-gemini",
-        Protocol::GenerateContent,
-        LlmProvider::Google,
-        54,
-    );
+    check("google-gemini", Protocol::GenerateContent, LlmProvider::Google, 54);
 }
 
 #[test]
@@ -93,12 +68,7 @@ fn cohere_chat() {
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
 fn responses() {
-    check(
-        "openai-responses",
-        Protocol::Responses,
-        LlmProvider::OpenAi,
-        51,
-    );
+    check("openai-responses", Protocol::Responses, LlmProvider::OpenAi, 51);
 }
 
 fn check(folder: &str, protocol: Protocol, provider: LlmProvider, count: usize) {
@@ -113,17 +83,13 @@ fn check(folder: &str, protocol: Protocol, provider: LlmProvider, count: usize) 
         let case: Value =
             serde_json::from_slice(&std::fs::read(path.with_extension("json")).unwrap()).unwrap();
         let bytes = std::fs::read(&path).unwrap();
-        let config = GenerationConfig::new("any")
-            .provider(provider)
-            .protocol(protocol);
+        let config = GenerationConfig::new("any").provider(provider).protocol(protocol);
         let whole = Outcome::of(GenerationStream::from_reader(
             &config,
             std::io::Cursor::new(bytes.clone()),
         ));
-        let single = Outcome::of(GenerationStream::from_reader(
-            &config,
-            OneByOne(bytes.into_iter()),
-        ));
+        let single =
+            Outcome::of(GenerationStream::from_reader(&config, OneByOne(bytes.into_iter())));
         let mut differences = whole.differences(&case["expected"], protocol);
         if whole != single {
             differences.push("read byte by byte it is another answer".to_owned());
@@ -135,11 +101,7 @@ fn check(folder: &str, protocol: Protocol, provider: LlmProvider, count: usize) 
         seen += 1;
     }
     assert_eq!(seen, count, "in {}", folder.display());
-    assert!(
-        failures.is_empty(),
-        "{} of {seen}: {failures:#?}",
-        failures.len()
-    );
+    assert!(failures.is_empty(), "{} of {seen}: {failures:#?}", failures.len());
 }
 
 /// What a program sees of a stream.
@@ -160,14 +122,8 @@ impl Outcome {
                 Err(error) => {
                     outcome.told = matches!(Error::of(&error), Some(Error::Api(_)));
                     // How long it took is another thing each time.
-                    outcome.error = Some(
-                        error
-                            .to_string()
-                            .split(", after")
-                            .next()
-                            .unwrap()
-                            .to_owned(),
-                    );
+                    outcome.error =
+                        Some(error.to_string().split(", after").next().unwrap().to_owned());
                 }
             }
         }
@@ -194,42 +150,22 @@ impl Outcome {
         let response = &self.response;
         let refusal = expected["refusal"].as_str().unwrap_or_default();
         let text = expected["text"].as_str().unwrap_or_default();
-        check(
-            "text",
-            response.content.as_str().into(),
-            &format!("{text}{refusal}").into(),
-        );
+        check("text", response.content.as_str().into(), &format!("{text}{refusal}").into());
         if refusal.is_empty() {
-            let lengths: Vec<_> = self
-                .chunks
-                .iter()
-                .map(|c| c.content.len())
-                .filter(|&length| length > 0)
-                .collect();
+            let lengths: Vec<_> =
+                self.chunks.iter().map(|c| c.content.len()).filter(|&length| length > 0).collect();
             check("deltas", lengths.into(), &expected["text_delta_byte_lens"]);
         }
         // Cohere's plan for its tools is what it thinks before it answers.
         let reasoning = [&expected["reasoning"], &expected["tool_plan"]];
         let reasoning: String = reasoning.iter().filter_map(|text| text.as_str()).collect();
-        check(
-            "reasoning",
-            response.reasoning.as_str().into(),
-            &reasoning.into(),
-        );
-        check(
-            "model",
-            response.model.as_deref().into(),
-            &expected["model"],
-        );
+        check("reasoning", response.reasoning.as_str().into(), &reasoning.into());
+        check("model", response.model.as_deref().into(), &expected["model"]);
         let reason = match &expected["incomplete_reason"] {
             Value::Null => &expected["finish_reason"],
             reason => reason,
         };
-        check(
-            "finish reason",
-            response.raw_finish_reason.as_deref().into(),
-            reason,
-        );
+        check("finish reason", response.raw_finish_reason.as_deref().into(), reason);
         let calls =
             |list: Vec<(&str, &str, Value)>| {
                 Value::from_iter(list.into_iter().map(|(id, name, arguments)| {
@@ -245,15 +181,11 @@ impl Outcome {
             }
         };
         let ours = response.tool_calls.iter();
-        let theirs = expected["tool_calls"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
+        let theirs = expected["tool_calls"].as_array().cloned().unwrap_or_default();
         check(
             "tool calls",
             calls(
-                ours.map(|c| (c.id.as_str(), c.name.as_str(), arguments(&c.arguments)))
-                    .collect(),
+                ours.map(|c| (c.id.as_str(), c.name.as_str(), arguments(&c.arguments))).collect(),
             ),
             &calls(
                 theirs
@@ -261,10 +193,7 @@ impl Outcome {
                     .enumerate()
                     .map(|(at, call)| {
                         let id = call["id"].as_str().filter(|id| !id.is_empty());
-                        let own = response
-                            .tool_calls
-                            .get(at)
-                            .map_or("", |call| call.id.as_str());
+                        let own = response.tool_calls.get(at).map_or("", |call| call.id.as_str());
                         let text = call["arguments"].as_str().unwrap_or_default();
                         (
                             id.unwrap_or(own),
@@ -294,12 +223,8 @@ impl Outcome {
     /// The recordings have the numbers as each provider counts; ours mean the same everywhere.
     fn usage_differences(&self, expected: &Value, protocol: Protocol) -> Vec<String> {
         let theirs = |path: &str| expected.pointer(path).and_then(Value::as_u64);
-        let sum = |paths: &[&str]| {
-            paths
-                .iter()
-                .filter_map(|path| theirs(path))
-                .reduce(|a, b| a + b)
-        };
+        let sum =
+            |paths: &[&str]| paths.iter().filter_map(|path| theirs(path)).reduce(|a, b| a + b);
         let input: &[&str] = match protocol {
             Protocol::Messages => &[
                 "/usage/input",
@@ -319,15 +244,10 @@ impl Outcome {
             ("output", sum(output), Some(ours.completion_tokens)),
             ("total", theirs("/usage/total"), Some(ours.total_tokens)),
             ("cached", theirs("/usage/cached"), ours.cached_tokens),
-            (
-                "reasoning",
-                theirs("/usage/reasoning"),
-                ours.reasoning_tokens,
-            ),
+            ("reasoning", theirs("/usage/reasoning"), ours.reasoning_tokens),
         ];
-        let differing = pairs
-            .into_iter()
-            .filter(|(_, theirs, ours)| theirs.is_some() && theirs != ours);
+        let differing =
+            pairs.into_iter().filter(|(_, theirs, ours)| theirs.is_some() && theirs != ours);
         differing
             .map(|(name, theirs, ours)| format!("usage {name}: {ours:?}, {theirs:?}"))
             .collect()
@@ -363,11 +283,7 @@ fn errors() {
             _ => None,
         };
         let id = &case["id"];
-        assert_eq!(
-            error.status,
-            case["status"].as_u64().map(|status| status as u16),
-            "{id}"
-        );
+        assert_eq!(error.status, case["status"].as_u64().map(|status| status as u16), "{id}");
         if let Some(message) = text(&gist["message"]) {
             // A long message is cut.
             assert!(
@@ -375,11 +291,7 @@ fn errors() {
                 "{id}: {}",
                 error.message
             );
-            assert!(
-                error.message.len() >= message.len().min(900),
-                "{id}: {}",
-                error.message
-            );
+            assert!(error.message.len() >= message.len().min(900), "{id}: {}", error.message);
         }
         assert!(!error.message.contains("<html"), "{id}: {}", error.message);
         assert_eq!(error.code, text(&gist["code"]), "{id}");
@@ -387,14 +299,10 @@ fn errors() {
             assert_eq!(error.error_type.as_deref(), Some(&*kind), "{id}");
         }
         let headers = &case["headers"];
-        let request_id = [
-            "x-request-id",
-            "mistral-correlation-id",
-            "apim-request-id",
-            "x-amzn-requestid",
-        ]
-        .iter()
-        .find_map(|name| headers[*name].as_str());
+        let request_id =
+            ["x-request-id", "mistral-correlation-id", "apim-request-id", "x-amzn-requestid"]
+                .iter()
+                .find_map(|name| headers[*name].as_str());
         if request_id.is_some() {
             assert_eq!(error.request_id.as_deref(), request_id, "{id}");
         }
@@ -408,11 +316,8 @@ fn answering(case: &Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     let body = case["body"].as_str().unwrap().to_owned();
-    let mut head = format!(
-        "HTTP/1.1 {} Recorded\r\ncontent-length: {}\r\n",
-        case["status"],
-        body.len()
-    );
+    let mut head =
+        format!("HTTP/1.1 {} Recorded\r\ncontent-length: {}\r\n", case["status"], body.len());
     for (name, value) in case["headers"].as_object().unwrap() {
         if !["content-length", "transfer-encoding"].contains(&name.as_str()) {
             head += &format!("{name}: {}\r\n", value.as_str().unwrap());

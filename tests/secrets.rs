@@ -3,12 +3,7 @@
 //!
 //! One test, since a process has one logger.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::string_slice, clippy::unwrap_used)]
 
 mod support;
@@ -73,11 +68,7 @@ fn a_key_is_nowhere_to_be_read() {
     log::set_logger(&COLLECTOR).unwrap();
     log::set_max_level(LevelFilter::Trace);
     let printed = watchdog(Duration::from_secs(60), everything_printed);
-    let logged = COLLECTOR
-        .0
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .split_off(0);
+    let logged = COLLECTOR.0.lock().unwrap_or_else(PoisonError::into_inner).split_off(0);
 
     let ways = written(KEY);
     let mut found = Vec::new();
@@ -95,20 +86,10 @@ fn a_key_is_nowhere_to_be_read() {
                 .map(|way| format!("{level} {target}: {way} in {text}")),
         );
     }
-    found
-        .iter_mut()
-        .for_each(|found| found.truncate(found.floor_char_boundary(400)));
-    assert!(
-        found.is_empty(),
-        "{} times: {:#?}",
-        found.len(),
-        &found[..found.len().min(30)]
-    );
+    found.iter_mut().for_each(|found| found.truncate(found.floor_char_boundary(400)));
+    assert!(found.is_empty(), "{} times: {:#?}", found.len(), &found[..found.len().min(30)]);
     assert!(printed.len() > 100, "{}", printed.len());
-    let ours = logged
-        .iter()
-        .filter(|(_, target, _)| is_ours(target))
-        .count();
+    let ours = logged.iter().filter(|(_, target, _)| is_ours(target)).count();
     assert!(ours > 10, "{ours} records");
 
     // The crates below show it in three places, which `docs/logging.md` names.
@@ -117,11 +98,7 @@ fn a_key_is_nowhere_to_be_read() {
         .filter(|(_, target, text)| !is_ours(target) && ways.iter().any(|way| text.contains(way)))
         .map(|(level, target, _)| format!("{level} {target}"))
         .collect();
-    let known = [
-        "DEBUG ureq::body",
-        "DEBUG ureq::run",
-        "TRACE ureq_proto::util",
-    ];
+    let known = ["DEBUG ureq::body", "DEBUG ureq::run", "TRACE ureq_proto::util"];
     assert_eq!(shown, known.map(str::to_owned).into());
 }
 
@@ -141,27 +118,16 @@ fn everything_printed() -> Vec<(String, String)> {
         config.base_url(format!("{url}?key={key}&api-version=1"))
     };
     let environment = |config: GenerationConfig| {
-        let names = [
-            "OPENAI_API_KEY",
-            "ANTHROPIC_API_KEY",
-            "GEMINI_API_KEY",
-            "GOOGLE_API_KEY",
-        ];
+        let names = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"];
         let provider = match config.protocol {
             Some(Protocol::Messages) => LlmProvider::Anthropic,
             _ => LlmProvider::OpenAi,
         };
-        config
-            .provider(provider)
-            .environment(Environment::from_iter(names.map(|name| (name, KEY))))
+        config.provider(provider).environment(Environment::from_iter(names.map(|name| (name, KEY))))
     };
     type Plant<'a> = (&'a str, &'a dyn Fn(GenerationConfig) -> GenerationConfig);
-    let plants: [Plant<'_>; 4] = [
-        ("key", &key),
-        ("header", &header),
-        ("query", &query),
-        ("environment", &environment),
-    ];
+    let plants: [Plant<'_>; 4] =
+        [("key", &key), ("header", &header), ("query", &query), ("environment", &environment)];
 
     let server = Server::start(|connection| {
         while let Some(request) = connection.request()? {
@@ -178,9 +144,7 @@ fn everything_printed() -> Vec<(String, String)> {
     for &protocol in Protocol::ALL {
         for (plant, put) in plants {
             for number in 0..ANSWERS {
-                let base = server
-                    .url()
-                    .replace("/v1", &format!("/{protocol}/{number}/v1"));
+                let base = server.url().replace("/v1", &format!("/{protocol}/{number}/v1"));
                 let config = GenerationConfig::new("m")
                     .protocol(protocol)
                     .base_url(base)
@@ -194,10 +158,7 @@ fn everything_printed() -> Vec<(String, String)> {
         }
     }
 
-    let refused = TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let refused = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let silent_address = silent.local_addr().unwrap();
     let local = |url: String| {
@@ -213,45 +174,21 @@ fn everything_printed() -> Vec<(String, String)> {
     for (what, config) in [
         ("refused", key(at_refused())),
         ("refused, query", query(at_refused())),
-        (
-            "a key with a line break",
-            at_refused().api_key(format!("{KEY}\n{KEY}")),
-        ),
-        (
-            "a key beyond ASCII",
-            at_refused().api_key(format!("{KEY}ä")),
-        ),
-        (
-            "a header with a line break",
-            at_refused().header("api-key", format!("{KEY}\n{KEY}")),
-        ),
-        (
-            "a header with a name that is none",
-            at_refused().header("x y", KEY),
-        ),
+        ("a key with a line break", at_refused().api_key(format!("{KEY}\n{KEY}"))),
+        ("a key beyond ASCII", at_refused().api_key(format!("{KEY}ä"))),
+        ("a header with a line break", at_refused().header("api-key", format!("{KEY}\n{KEY}"))),
+        ("a header with a name that is none", at_refused().header("x y", KEY)),
         ("plain HTTP", key(local("http://192.0.2.1/v1".into()))),
-        (
-            "plain HTTP, query",
-            query(local("http://192.0.2.1/v1".into())),
-        ),
+        ("plain HTTP, query", query(local("http://192.0.2.1/v1".into()))),
         (
             "user and password",
-            local(format!(
-                "http://u:{}@127.0.0.1:1/v1",
-                KEY.replace('/', "%2F")
-            )),
+            local(format!("http://u:{}@127.0.0.1:1/v1", KEY.replace('/', "%2F"))),
         ),
         ("a fragment", local(format!("http://127.0.0.1:1/v1#{KEY}"))),
-        (
-            "a port",
-            local("http://127.0.0.1:99999/v1".to_owned()).api_key(KEY),
-        ),
+        ("a port", local("http://127.0.0.1:99999/v1".to_owned()).api_key(KEY)),
         ("no host", query(local("http:///v1".into()))),
         ("silence", key(local(format!("http://{silent_address}/v1")))),
-        (
-            "silence, TLS",
-            key(local(format!("https://{silent_address}/v1"))),
-        ),
+        ("silence, TLS", key(local(format!("https://{silent_address}/v1")))),
         (
             "a proxy's password",
             key(local("https://192.0.2.1/v1".into())).proxy(Proxy::Url(format!(
@@ -266,20 +203,11 @@ fn everything_printed() -> Vec<(String, String)> {
         ),
         (
             "an option that is refused",
-            key(at_refused())
-                .provider(LlmProvider::Mistral)
-                .top_k(1)
-                .reasoning(Reasoning::High),
+            key(at_refused()).provider(LlmProvider::Mistral).top_k(1).reasoning(Reasoning::High),
         ),
         ("an extra field", at_refused().extra("token", KEY)),
-        (
-            "no model",
-            key(GenerationConfig::new("")).environment(Environment::empty()),
-        ),
-        (
-            "cookie",
-            at_refused().header("cookie", format!("session={KEY}")),
-        ),
+        ("no model", key(GenerationConfig::new("")).environment(Environment::empty())),
+        ("cookie", at_refused().header("cookie", format!("session={KEY}"))),
     ] {
         print_stream(&mut printed, what, config);
     }
@@ -291,19 +219,13 @@ fn everything_printed() -> Vec<(String, String)> {
     let recording =
         GenerationStream::from_reader(key(local("http://a/v1".into())), &b"data: {\n\n"[..]);
     print_rest(&mut printed, "a recording", recording);
-    printed.push((
-        "an environment".into(),
-        format!("{:?}", Environment::from_iter([("A", KEY)])),
-    ));
+    printed.push(("an environment".into(), format!("{:?}", Environment::from_iter([("A", KEY)]))));
     printed
 }
 
 fn print_stream(printed: &mut Vec<(String, String)>, what: &str, config: GenerationConfig) {
     // A file of settings may hold it, too: what cannot be read from it must not be shown.
-    printed.push((
-        format!("{what}, the config"),
-        format!("{config:?} {config:#?}"),
-    ));
+    printed.push((format!("{what}, the config"), format!("{config:?} {config:#?}")));
     let stream = generate_stream(Message::user("Hello?"), config);
     printed.push((
         format!("{what}, the request"),
@@ -329,10 +251,7 @@ fn print_rest(printed: &mut Vec<(String, String)>, what: &str, mut stream: Gener
         format!("{what}, the stream at its end"),
         format!("{stream:?} {:?}", stream.cancel_handle()),
     ));
-    printed.push((
-        format!("{what}, the response"),
-        format!("{:?}", stream.response()),
-    ));
+    printed.push((format!("{what}, the response"), format!("{:?}", stream.response())));
     let json = serde_json::to_string(stream.response()).unwrap();
     printed.push((format!("{what}, the response as JSON"), json));
     if let Some(error) = last {
@@ -342,10 +261,7 @@ fn print_rest(printed: &mut Vec<(String, String)>, what: &str, mut stream: Gener
             format!("{error} {error:#} {error:?} {error:#?} {ours} {ours:?} {ours:#?}"),
         ));
         if let Err(error) = stream.into_response() {
-            printed.push((
-                format!("{what}, the error at the end"),
-                format!("{error:#} {error:?}"),
-            ));
+            printed.push((format!("{what}, the error at the end"), format!("{error:#} {error:?}")));
         }
     }
 }
@@ -364,9 +280,7 @@ fn answers(path: &str) -> Vec<String> {
     let all = format!("You sent {KEY}, that is {percent} or {base64}, {half}…");
     let answer = |status: &str, headers: String, body: String| {
         let length = body.len();
-        vec![format!(
-            "HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}"
-        )]
+        vec![format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}")]
     };
     let events =
         |body: String| answer("200 OK", "content-type: text/event-stream\r\n".into(), body);
@@ -385,32 +299,20 @@ fn answers(path: &str) -> Vec<String> {
         1 => told("401 X"),
         2 => told("429 X"),
         3 => told("400 X"),
-        4 => answer(
-            "400 X",
-            String::new(),
-            format!("<html><title>{all}</title>{KEY}</html>"),
-        ),
+        4 => answer("400 X", String::new(), format!("<html><title>{all}</title>{KEY}</html>")),
         5 => answer("400 X", String::new(), all),
         6 => answer(
             "307 X",
             format!("location: https://{percent}.example/?key={KEY}\r\n"),
             String::new(),
         ),
-        7 => answer(
-            "307 X",
-            format!("location: https://example/?key={KEY}\r\n"),
-            String::new(),
-        ),
+        7 => answer("307 X", format!("location: https://example/?key={KEY}\r\n"), String::new()),
         8 => events(shape.start() + &shape.event("error", &shape.error(&all, KEY).to_string())),
         9 => events(shape.start() + &shape.event("", &format!("{{{all}"))),
         10 => events(format!("error: {all}\n\n")),
         11 => events(format!("{all}\n")),
         12 => events(shape.start() + &shape.text("Hi")),
-        13 => answer(
-            "200 OK",
-            format!("content-encoding: {KEY}\r\n"),
-            String::new(),
-        ),
+        13 => answer("200 OK", format!("content-encoding: {KEY}\r\n"), String::new()),
         14 => answer(
             "200 OK",
             format!("x-request-id: {KEY}\r\nx-ratelimit-remaining: {KEY}\r\n"),
@@ -429,11 +331,7 @@ impl Log for Collector {
 
     fn log(&self, record: &Record<'_>) {
         let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        records.push((
-            record.level(),
-            record.target().to_owned(),
-            record.args().to_string(),
-        ));
+        records.push((record.level(), record.target().to_owned(), record.args().to_string()));
     }
 
     fn flush(&self) {}

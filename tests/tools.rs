@@ -19,10 +19,7 @@ const QUESTION: &str = "Is it warmer in Oslo or in Rome?";
 #[test]
 fn the_loop_completes_on_every_protocol() {
     for &protocol in Protocol::ALL {
-        assert!(
-            scripts().iter().any(|script| script.protocol == protocol),
-            "{protocol}"
-        );
+        assert!(scripts().iter().any(|script| script.protocol == protocol), "{protocol}");
     }
     for script in scripts() {
         for saved in [false, true] {
@@ -54,11 +51,7 @@ fn check(script: &Script, saved: bool) {
         if response.tool_calls.is_empty() {
             break response;
         }
-        assert_eq!(
-            response.finish_reason,
-            Some(FinishReason::ToolCalls),
-            "{script:?}"
-        );
+        assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls), "{script:?}");
         history.push(Message::from(&response));
         history.extend(results(&response));
         if saved {
@@ -70,17 +63,8 @@ fn check(script: &Script, saved: bool) {
 
     let requests = server.requests();
     assert_eq!(requests.len(), 2, "{script:?}");
-    assert!(
-        requests[0].json()["tools"]
-            .to_string()
-            .contains("\"weather\""),
-        "{script:?}"
-    );
-    assert_eq!(
-        requests[1].json()[script.conversation],
-        (script.sent_back)(),
-        "{script:?}"
-    );
+    assert!(requests[0].json()["tools"].to_string().contains("\"weather\""), "{script:?}");
+    assert_eq!(requests[1].json()[script.conversation], (script.sent_back)(), "{script:?}");
 }
 
 /// What the tool says of each call.
@@ -88,10 +72,7 @@ fn results(response: &GenerationResponse) -> Vec<Message> {
     let result = |call: &kerb_stream::ToolCall| {
         assert_eq!(call.name, "weather");
         let arguments = call.parse_arguments().unwrap();
-        Message::tool(
-            &call.id,
-            format!("warm in {}", arguments["city"].as_str().unwrap()),
-        )
+        Message::tool(&call.id, format!("warm in {}", arguments["city"].as_str().unwrap()))
     };
     response.tool_calls.iter().map(result).collect()
 }
@@ -103,21 +84,12 @@ fn what_one_provider_demands_back_is_not_sent_to_another() {
         let mut history = vec![Message::user(QUESTION), Message::from(&response)];
         history.extend(results(&response));
         for other in scripts() {
-            let asked = kerb_stream::generate_stream(&history, other.config())
-                .request()
-                .unwrap();
+            let asked = kerb_stream::generate_stream(&history, other.config()).request().unwrap();
             let conversation = asked.body[other.conversation].to_string();
             let same = script.provider == other.provider;
-            assert_eq!(
-                conversation.contains("opaque"),
-                same,
-                "{script:?} to {other:?}"
-            );
+            assert_eq!(conversation.contains("opaque"), same, "{script:?} to {other:?}");
             for word in ["Oslo", "Rome", "look.", "warm in Oslo", "warm in Rome"] {
-                assert!(
-                    conversation.contains(word),
-                    "{word}: {script:?} to {other:?}"
-                );
+                assert!(conversation.contains(word), "{word}: {script:?} to {other:?}");
             }
         }
     }
@@ -127,14 +99,8 @@ fn what_one_provider_demands_back_is_not_sent_to_another() {
 fn arguments_that_were_cut_stay_visible_and_are_never_none() {
     for script in scripts() {
         let response = decoded(&script, &(script.cut)());
-        assert_eq!(
-            response.finish_reason,
-            Some(FinishReason::Length),
-            "{script:?}"
-        );
-        let [call] = response.tool_calls.as_slice() else {
-            panic!("{response:?}")
-        };
+        assert_eq!(response.finish_reason, Some(FinishReason::Length), "{script:?}");
+        let [call] = response.tool_calls.as_slice() else { panic!("{response:?}") };
         assert_eq!(call.arguments, r#"{"city":"Os"#, "{script:?}");
         assert!(call.parse_arguments().is_err(), "{script:?}");
 
@@ -143,10 +109,7 @@ fn arguments_that_were_cut_stay_visible_and_are_never_none() {
         match script.protocol {
             Protocol::Messages | Protocol::GenerateContent => {
                 let error = asked.unwrap_err().to_string();
-                assert!(
-                    error.contains("arguments of the call of \"weather\""),
-                    "{error}"
-                );
+                assert!(error.contains("arguments of the call of \"weather\""), "{error}");
             }
             _ => {
                 let sent = asked.unwrap().body[script.conversation].to_string();
@@ -158,10 +121,7 @@ fn arguments_that_were_cut_stay_visible_and_are_never_none() {
 
 /// The answer that a script's events make.
 fn decoded(script: &Script, events: &[Value]) -> GenerationResponse {
-    let events: String = events
-        .iter()
-        .map(|event| format!("data: {event}\n\n"))
-        .collect();
+    let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
     let stream = GenerationStream::from_reader(script.config(), std::io::Cursor::new(events));
     stream.into_response().unwrap()
 }
@@ -383,10 +343,7 @@ fn scripts() -> [Script; 6] {
             cut: || {
                 let call = json!({"type": "tool_use", "id": "c1", "name": "weather", "input": {}});
                 let piece = json!({"type": "input_json_delta", "partial_json": r#"{"city":"Os"#});
-                block(0, call, &[piece])
-                    .into_iter()
-                    .chain(message_end("max_tokens"))
-                    .collect()
+                block(0, call, &[piece]).into_iter().chain(message_end("max_tokens")).collect()
             },
         },
         Script {
@@ -397,10 +354,7 @@ fn scripts() -> [Script; 6] {
                 vec![
                     candidate(json!([{"text": "Hm.", "thought": true}]), None),
                     candidate(json!([{"text": "Let me "}]), None),
-                    candidate(
-                        json!([{"text": "look.", "thoughtSignature": "opaque1"}]),
-                        None,
-                    ),
+                    candidate(json!([{"text": "look.", "thoughtSignature": "opaque1"}]), None),
                     candidate(
                         json!([
                             {"functionCall": call("Oslo"), "thoughtSignature": "opaque2"},
@@ -501,17 +455,11 @@ fn scripts() -> [Script; 6] {
             },
             answer: || {
                 let text = json!({"type": "text", "text": "In Rome."});
-                vec![
-                    cohere_content("content-start", text),
-                    cohere_end("COMPLETE"),
-                ]
+                vec![cohere_content("content-start", text), cohere_end("COMPLETE")]
             },
             cut: || {
                 let call = json!({"id": "c1", "function": {"name": "weather", "arguments": r#"{"city":"Os"#}});
-                vec![
-                    cohere_call("tool-call-start", 0, call),
-                    cohere_end("MAX_TOKENS"),
-                ]
+                vec![cohere_call("tool-call-start", 0, call), cohere_end("MAX_TOKENS")]
             },
         },
     ]
@@ -535,10 +483,7 @@ fn chat_answer() -> Vec<Value> {
 }
 
 fn chat_cut() -> Vec<Value> {
-    vec![
-        delta(json!({"tool_calls": [chat_call(0, "c1", r#"{"city":"Os"#)]})),
-        chat_end("length"),
-    ]
+    vec![delta(json!({"tool_calls": [chat_call(0, "c1", r#"{"city":"Os"#)]})), chat_end("length")]
 }
 
 fn chat_calls() -> Value {
@@ -546,18 +491,13 @@ fn chat_calls() -> Value {
         let function = json!({"name": "weather", "arguments": format!(r#"{{"city":"{city}"}}"#)});
         json!({"id": id, "type": "function", "function": function})
     };
-    [("c1", "Oslo"), ("c2", "Rome")]
-        .map(call)
-        .into_iter()
-        .collect()
+    [("c1", "Oslo"), ("c2", "Rome")].map(call).into_iter().collect()
 }
 
 fn chat_history(reasoning: Value) -> Value {
     let mut asks =
         json!({"role": "assistant", "content": "Let me look.", "tool_calls": chat_calls()});
-    asks.as_object_mut()
-        .unwrap()
-        .extend(reasoning.as_object().unwrap().clone());
+    asks.as_object_mut().unwrap().extend(reasoning.as_object().unwrap().clone());
     json!([
         {"role": "user", "content": QUESTION},
         asks,

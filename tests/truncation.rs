@@ -1,12 +1,7 @@
 //! Wherever an answer is cut, a caller gets what arrived and then `Error::Incomplete`; it is whole only
 //! once the model has said why it stopped.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod support;
 
@@ -41,12 +36,7 @@ fn at_every_byte_of_a_reader() {
 fn at_a_byte_of_a_body_that_ends_with_its_connection() {
     everywhere(|answer, cut, server, ways| {
         let seen = ways.ask(server, answer.protocol, cut, End::Fin);
-        assert_eq!(
-            seen,
-            answer.expected(cut),
-            "{}, cut at {cut}",
-            answer.protocol
-        );
+        assert_eq!(seen, answer.expected(cut), "{}, cut at {cut}", answer.protocol);
     });
 }
 
@@ -54,12 +44,7 @@ fn at_a_byte_of_a_body_that_ends_with_its_connection() {
 fn at_a_byte_of_a_body_in_chunks_that_end_well() {
     everywhere(|answer, cut, server, ways| {
         let seen = ways.ask(server, answer.protocol, cut, End::LastChunk);
-        assert_eq!(
-            seen,
-            answer.expected(cut),
-            "{}, cut at {cut}",
-            answer.protocol
-        );
+        assert_eq!(seen, answer.expected(cut), "{}, cut at {cut}", answer.protocol);
     });
 }
 
@@ -70,14 +55,10 @@ fn at_a_byte_by_a_reset() {
         let seen = ways.ask(server, answer.protocol, cut, End::Reset);
         let most = answer.expected(cut);
         let expected = match most.chunks.get(..seen.chunks.len()) {
-            Some(chunks) if chunks.len() < most.chunks.len() && !has_finish(chunks) => Seen {
-                chunks: chunks.to_vec(),
-                error: Some(ErrorKind::Incomplete),
-            },
-            Some(chunks) => Seen {
-                chunks: chunks.to_vec(),
-                ..most
-            },
+            Some(chunks) if chunks.len() < most.chunks.len() && !has_finish(chunks) => {
+                Seen { chunks: chunks.to_vec(), error: Some(ErrorKind::Incomplete) }
+            }
+            Some(chunks) => Seen { chunks: chunks.to_vec(), ..most },
             None => most,
         };
         assert_eq!(seen, expected, "{}, cut at {cut}", answer.protocol);
@@ -91,11 +72,7 @@ fn has_finish(chunks: &[StreamChunk]) -> bool {
 /// Calls `check` with places of each protocol's answer: those around the end of each event, and of the
 /// others every seventh, or all of them if `KERB_STREAM_THOROUGH` is set.
 fn everywhere(check: fn(&Answer, usize, &Server, &Ways)) {
-    let step = if std::env::var_os("KERB_STREAM_THOROUGH").is_some() {
-        1
-    } else {
-        7
-    };
+    let step = if std::env::var_os("KERB_STREAM_THOROUGH").is_some() { 1 } else { 7 };
     watchdog(WATCHDOG, move || {
         for &protocol in Protocol::ALL {
             let answer = Answer::new(protocol);
@@ -128,10 +105,7 @@ struct Seen {
 
 impl Seen {
     fn of(mut stream: GenerationStream) -> Self {
-        let mut seen = Self {
-            chunks: Vec::new(),
-            error: None,
-        };
+        let mut seen = Self { chunks: Vec::new(), error: None };
         for item in &mut stream {
             assert_eq!(seen.error, None, "an item after an error");
             match item {
@@ -173,25 +147,13 @@ impl Answer {
         let calls = all.iter().flat_map(|chunk| &chunk.tool_calls);
         let arguments: String = calls.map(|call| call.arguments.as_str()).collect();
         assert_eq!(arguments, "{\"city\":\"Köln\"}", "{protocol}");
-        assert!(
-            all.iter().any(|chunk| chunk.usage.is_some()) && has_finish(all),
-            "{protocol}"
-        );
-        Self {
-            protocol,
-            body,
-            events,
-            chunks,
-        }
+        assert!(all.iter().any(|chunk| chunk.usage.is_some()) && has_finish(all), "{protocol}");
+        Self { protocol, body, events, chunks }
     }
 
     /// What a caller is to see of so many bytes: the events that are whole, line ends or not.
     fn expected(&self, cut: usize) -> Seen {
-        let whole = self
-            .events
-            .iter()
-            .rposition(|&end| end == 0 || end - 2 <= cut)
-            .unwrap();
+        let whole = self.events.iter().rposition(|&end| end == 0 || end - 2 <= cut).unwrap();
         let chunks = self.chunks[whole].clone();
         let error = (!has_finish(&chunks)).then_some(ErrorKind::Incomplete);
         Seen { chunks, error }
@@ -245,9 +207,6 @@ impl Ways {
     fn ask(&self, server: &Server, protocol: Protocol, cut: usize, end: End) -> Seen {
         self.cut.store(cut, Ordering::SeqCst);
         *self.end.lock().unwrap() = end;
-        Seen::of(generate_stream(
-            "Hello?",
-            config(protocol).base_url(server.url()),
-        ))
+        Seen::of(generate_stream("Hello?", config(protocol).base_url(server.url())))
     }
 }

@@ -38,10 +38,7 @@ fn read(
     match stream.into_response() {
         Ok(whole) => assert!(end.is_ok() && whole.content == text),
         Err(error) => {
-            assert!(
-                end.is_err(),
-                "into_response() passes no part off as a whole"
-            );
+            assert!(end.is_err(), "into_response() passes no part off as a whole");
             assert_eq!(Error::of(&error).unwrap().partial().unwrap().content, text);
         }
     }
@@ -53,9 +50,7 @@ fn event(data: &str) -> String {
 }
 
 fn text(text: &str) -> String {
-    event(&format!(
-        r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#
-    ))
+    event(&format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#))
 }
 
 const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
@@ -69,10 +64,7 @@ fn a_finish_reason_or_the_end_marker_makes_it_whole() {
         (format!("{hi}{stop}{done}"), 2),
         (format!("{hi}{stop}"), 2),
         (format!("{hi}{done}"), 1),
-        (
-            format!("{}{hi}{stop}{}{done}", event(ROLE), event(USAGE)),
-            3,
-        ),
+        (format!("{}{hi}{stop}{}{done}", event(ROLE), event(USAGE)), 3),
         // What follows the end marker is nobody's.
         (format!("{hi}{done}data: {{broken\n\n{hi}"), 1),
         // The last event may lack its line ends.
@@ -95,33 +87,17 @@ fn anything_else_is_cut_after_the_chunks_that_arrived() {
     let hi = text("Hi");
     for (cut, arrived, says) in [
         (hi.clone(), "Hi", "1 events and 1 chunks"),
-        (
-            format!("{hi}data: {}", STOP.split_at(20).0),
-            "Hi",
-            "before the answer did",
-        ),
+        (format!("{hi}data: {}", STOP.split_at(20).0), "Hi", "before the answer did"),
         (format!("{hi}{}", event(ROLE)), "Hi", "2 events"),
         (event(ROLE), "", "before the answer did"),
         (event("[DONE]"), "", "the stream is empty"),
-        (
-            ": ping\n\n: ping\n\n".to_owned(),
-            "",
-            "without a single event",
-        ),
+        (": ping\n\n: ping\n\n".to_owned(), "", "without a single event"),
         (String::new(), "", "without a single event"),
-        (
-            format!("{hi}{}{hi}", event(STOP)),
-            "HiHi",
-            "without a finish reason",
-        ),
+        (format!("{hi}{}{hi}", event(STOP)), "HiHi", "without a finish reason"),
     ] {
         let (texts, end) = outcome(&cut);
         let (kind, message) = end.unwrap_err();
-        assert_eq!(
-            (texts.concat().as_str(), kind),
-            (arrived, ErrorKind::Incomplete),
-            "{cut}"
-        );
+        assert_eq!((texts.concat().as_str(), kind), (arrived, ErrorKind::Incomplete), "{cut}");
         assert!(message.contains(says), "{cut}: {message}");
     }
 }
@@ -131,10 +107,7 @@ fn text_after_a_finish_reason_takes_it_back() {
     let again = format!("{}{}{}{}", text("a"), event(STOP), text("b"), event(STOP));
     assert_eq!(
         outcome(&again),
-        (
-            vec!["a".into(), String::new(), "b".into(), String::new()],
-            Ok(())
-        )
+        (vec!["a".into(), String::new(), "b".into(), String::new()], Ok(()))
     );
 }
 
@@ -149,24 +122,9 @@ fn an_error_in_any_shape_is_the_last_item() {
             ErrorKind::Overloaded,
             "Busy",
         ),
-        (
-            event(r#"{"error":"no such thing"}"#),
-            "",
-            ErrorKind::Server,
-            "no such thing",
-        ),
-        (
-            event(r#"{"error":{"message":"m","code":429}}"#),
-            "",
-            ErrorKind::RateLimited,
-            "code 429",
-        ),
-        (
-            event(r#"{"error":{"message":"m"},"choices":[]}"#),
-            "",
-            ErrorKind::Server,
-            "m",
-        ),
+        (event(r#"{"error":"no such thing"}"#), "", ErrorKind::Server, "no such thing"),
+        (event(r#"{"error":{"message":"m","code":429}}"#), "", ErrorKind::RateLimited, "code 429"),
+        (event(r#"{"error":{"message":"m"},"choices":[]}"#), "", ErrorKind::Server, "m"),
         (
             event(
                 r#"{"choices":[{"delta":{"content":"Hi"},"finish_reason":"error"}],"error":{"message":"m"}}"#,
@@ -182,18 +140,8 @@ fn an_error_in_any_shape_is_the_last_item() {
             "m",
         ),
         // Not even an event: old llama.cpp, and gateways that give up.
-        (
-            format!("{hi}error: {{\"message\":\"slot\"}}\n"),
-            "Hi",
-            ErrorKind::Server,
-            "slot",
-        ),
-        (
-            format!("{hi}{{\"error\":{{\"message\":\"m\"}}}}"),
-            "Hi",
-            ErrorKind::Server,
-            "m",
-        ),
+        (format!("{hi}error: {{\"message\":\"slot\"}}\n"), "Hi", ErrorKind::Server, "slot"),
+        (format!("{hi}{{\"error\":{{\"message\":\"m\"}}}}"), "Hi", ErrorKind::Server, "m"),
         (
             "{\"error\":{\"message\":\"no key\",\"code\":\"invalid_api_key\"}}".into(),
             "",
@@ -211,11 +159,7 @@ fn an_error_in_any_shape_is_the_last_item() {
     ] {
         let (texts, end) = outcome(&failing);
         let (told, message) = end.unwrap_err();
-        assert_eq!(
-            (texts.concat().as_str(), told),
-            (arrived, kind),
-            "{failing}: {message}"
-        );
+        assert_eq!((texts.concat().as_str(), told), (arrived, kind), "{failing}: {message}");
         assert!(message.contains(says), "{failing}: {message}");
     }
 }
@@ -236,9 +180,7 @@ fn arguments_that_were_cut_are_never_none() {
         let response = stream.into_response().unwrap_or_else(part);
         let saved = serde_json::to_string(&response.tool_calls[0]).unwrap();
         let call: kerb_stream::ToolCall = serde_json::from_str(&saved).unwrap();
-        call.parse_arguments()
-            .map(|arguments| arguments.to_string())
-            .ok()
+        call.parse_arguments().map(|arguments| arguments.to_string()).ok()
     };
     assert_eq!(parsed(call("", "\"tool_calls\"")).as_deref(), Some("{}"));
     assert_eq!(parsed(call("", "\"length\"")), None);
@@ -249,10 +191,7 @@ fn arguments_that_were_cut_are_never_none() {
 #[test]
 fn what_is_no_stream_is_told_apart() {
     for (body, says) in [
-        (
-            "<!doctype html>\n<html><body>Please log in</body></html>",
-            "Please log in",
-        ),
+        ("<!doctype html>\n<html><body>Please log in</body></html>", "Please log in"),
         ("upstream connect error", "upstream connect error"),
         ("{\"object\":\"list\",\"data\":[]}", "no event stream"),
         ("{\"a\":1}\n{\"a\":2}\n", "no event stream"),
@@ -272,10 +211,7 @@ fn an_answer_that_was_not_streamed_is_one_chunk() {
     let body = r#"{"model":"m","choices":[{"index":0,"message":{"role":"assistant",
         "content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
     assert_eq!(outcome(body), (vec!["Hi".into()], Ok(())));
-    let list = format!(
-        "[{},\n{STOP}]",
-        r#"{"choices":[{"delta":{"content":"Hi"}}]}"#
-    );
+    let list = format!("[{},\n{STOP}]", r#"{"choices":[{"delta":{"content":"Hi"}}]}"#);
     assert_eq!(outcome(&list), (vec!["Hi".into(), String::new()], Ok(())));
 }
 
@@ -284,19 +220,13 @@ fn a_reader_that_fails_cuts_the_answer_and_loses_nothing() {
     struct Failing;
     impl Read for Failing {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::new(
-                io::ErrorKind::ConnectionReset,
-                "reset by peer",
-            ))
+            Err(io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer"))
         }
     }
     let torn = Cursor::new(text("Hi") + "data: {\"cho").chain(Failing);
     let (texts, end) = read(config(), torn);
     let (kind, message) = end.unwrap_err();
-    assert_eq!(
-        (texts.concat().as_str(), kind),
-        ("Hi", ErrorKind::Incomplete)
-    );
+    assert_eq!((texts.concat().as_str(), kind), ("Hi", ErrorKind::Incomplete));
     assert!(message.contains("the connection broke"), "{message}");
 
     let whole = Cursor::new(text("Hi") + &event(STOP)).chain(Failing);
@@ -308,9 +238,7 @@ fn pings_after_the_finish_reason_do_not_destroy_a_whole_answer() {
     let impatient = config().stall_timeout(Duration::from_millis(20));
     let whole = Cursor::new(text("Hi") + &event(STOP)).chain(Pings);
     assert_eq!(read(impatient.clone(), whole).1, Ok(()));
-    let (kind, message) = read(impatient, Cursor::new(text("Hi")).chain(Pings))
-        .1
-        .unwrap_err();
+    let (kind, message) = read(impatient, Cursor::new(text("Hi")).chain(Pings)).1.unwrap_err();
     assert_eq!(kind, ErrorKind::Timeout);
     assert!(message.contains("stall_timeout"), "{message}");
 }

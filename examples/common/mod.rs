@@ -31,9 +31,7 @@ impl Arguments {
                 "--model" => &mut arguments.model,
                 name if Some(name) == option => &mut arguments.option,
                 name if name.starts_with("--") => {
-                    let more = option
-                        .map(|name| format!(" [{name} FILE]"))
-                        .unwrap_or_default();
+                    let more = option.map(|name| format!(" [{name} FILE]")).unwrap_or_default();
                     bail!("usage: [--model MODEL | PROVIDER::MODEL]{more} [PROMPT]")
                 }
                 name if is_model(name) => {

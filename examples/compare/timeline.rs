@@ -11,10 +11,7 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     pub(crate) fn new(name: &'static str, pieces: impl IntoIterator<Item = Duration>) -> Self {
-        let pieces = pieces
-            .into_iter()
-            .map(|piece| piece.as_secs_f64())
-            .collect();
+        let pieces = pieces.into_iter().map(|piece| piece.as_secs_f64()).collect();
         Self { name, pieces }
     }
 
@@ -70,9 +67,7 @@ pub(crate) fn svg(timelines: &[Timeline]) -> String {
     let step = step(longest(timelines));
     let decimals = (-step.log10().floor()).max(0.0) as usize;
     let ticks = (0..).map(|n| f64::from(n) * step);
-    let ticks: Vec<_> = ticks
-        .take_while(|&tick| tick <= longest(timelines))
-        .collect();
+    let ticks: Vec<_> = ticks.take_while(|&tick| tick <= longest(timelines)).collect();
     for &tick in &ticks {
         let _ = write!(body, "M{:.1} {axis}v6", x(tick));
     }
@@ -93,12 +88,7 @@ pub(crate) fn svg(timelines: &[Timeline]) -> String {
     let told: Vec<_> = timelines
         .iter()
         .map(|t| {
-            format!(
-                "{}: first text after {:.2} s, end after {:.2} s",
-                t.name,
-                t.first(),
-                t.end()
-            )
+            format!("{}: first text after {:.2} s, end after {:.2} s", t.name, t.first(), t.end())
         })
         .collect();
     let description = told.join("; ");
@@ -183,8 +173,5 @@ fn svg_row(timeline: &Timeline, baseline: f64, x: impl Fn(f64) -> f64) -> String
 fn step(longest: f64) -> f64 {
     let power = 10_f64.powf((longest / 6.0).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
-    steps
-        .into_iter()
-        .find(|step| longest / step <= 6.0)
-        .unwrap_or(power)
+    steps.into_iter().find(|step| longest / step <= 6.0).unwrap_or(power)
 }

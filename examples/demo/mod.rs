@@ -37,9 +37,7 @@ pub(crate) fn start(pace: impl Fn(usize) + Send + Sync + 'static) -> io::Result<
 /// A pause before the first piece and short ones after it, as a model makes them; `DEMO_PACE`, in
 /// percent, makes them longer (200) or leaves them out (0).
 pub(crate) fn like_a_model(piece: usize) {
-    let percent = std::env::var("DEMO_PACE")
-        .ok()
-        .and_then(|pace| pace.parse().ok());
+    let percent = std::env::var("DEMO_PACE").ok().and_then(|pace| pace.parse().ok());
     let pause = Duration::from_millis(if piece == 0 { 400 } else { 30 });
     thread::sleep(pause * percent.unwrap_or(100) / 100);
 }
@@ -61,9 +59,7 @@ impl Answer {
         }
         let asked = request.json();
         let bad = |message: &str| Err(("400 Bad Request", message.to_owned()));
-        let Some(messages) = asked["messages"]
-            .as_array()
-            .filter(|messages| !messages.is_empty())
+        let Some(messages) = asked["messages"].as_array().filter(|messages| !messages.is_empty())
         else {
             return bad("'messages' has to be a list of at least one message.");
         };
@@ -78,17 +74,9 @@ impl Answer {
             (tool_call(tool, messages), "tool_calls")
         } else {
             let pieces = pieces(&text(messages));
-            (
-                pieces
-                    .iter()
-                    .map(|piece| json!({ "content": piece }))
-                    .collect(),
-                "stop",
-            )
+            (pieces.iter().map(|piece| json!({ "content": piece })).collect(), "stop")
         };
-        let limit = asked["max_tokens"]
-            .as_u64()
-            .or(asked["max_completion_tokens"].as_u64());
+        let limit = asked["max_tokens"].as_u64().or(asked["max_completion_tokens"].as_u64());
         if let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok())
             && limit < deltas.len()
         {
@@ -96,10 +84,7 @@ impl Answer {
             finish_reason = "length";
         }
 
-        let read: usize = messages
-            .iter()
-            .map(|message| pieces(&content(message)).len() + 4)
-            .sum();
+        let read: usize = messages.iter().map(|message| pieces(&content(message)).len() + 4).sum();
         let written = deltas.len();
         let usage = json!({
             "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
@@ -120,10 +105,7 @@ impl Answer {
             })
         };
         let choice = |delta: Value, finish_reason: Option<&str>| {
-            event(
-                json!([{"index": 0, "delta": delta, "finish_reason": finish_reason}]),
-                None,
-            )
+            event(json!([{"index": 0, "delta": delta, "finish_reason": finish_reason}]), None)
         };
         connection.start()?;
         connection.event(choice(json!({"role": "assistant", "content": ""}), None))?;
@@ -143,23 +125,16 @@ impl Answer {
 /// An answer that fits the examples' prompts, and that shows that the whole conversation was read.
 fn text(messages: &[Value]) -> String {
     if let Some(message) = messages.last().filter(|message| message["role"] == "tool") {
-        return format!(
-            "The tool says: {}. That answers the question.",
-            content(message)
-        );
+        return format!("The tool says: {}. That answers the question.", content(message));
     }
     let prompt = last(messages, "user");
     let prompt_words = prompt.to_lowercase();
-    let known = ANSWERS
-        .iter()
-        .find(|(words, _)| words.iter().all(|word| prompt_words.contains(word)));
+    let known =
+        ANSWERS.iter().find(|(words, _)| words.iter().all(|word| prompt_words.contains(word)));
     if let Some((_, answer)) = known {
         return (*answer).to_owned();
     }
-    let turns = messages
-        .iter()
-        .filter(|message| message["role"] == "user")
-        .count();
+    let turns = messages.iter().filter(|message| message["role"] == "user").count();
     match turns {
         1 => format!("You said “{prompt}”. I am only the demo, so I have little to say about it."),
         _ => format!(
@@ -204,20 +179,14 @@ const ANSWERS: &[(&[&str], &str)] = &[
 fn tool_call(tool: &Value, messages: &[Value]) -> Vec<Value> {
     let words = |text: &str| -> Vec<String> {
         let words = text.split(|c: char| !(c.is_alphanumeric() || c == '.'));
-        words
-            .map(|word| word.trim_matches('.').to_owned())
-            .collect()
+        words.map(|word| word.trim_matches('.').to_owned()).collect()
     };
     // The last name in the prompt is the likeliest subject: "What is the weather in Paris?"
     let prompt = words(&last(messages, "user"));
-    let name = prompt
-        .iter()
-        .rfind(|word| word.starts_with(char::is_uppercase));
+    let name = prompt.iter().rfind(|word| word.starts_with(char::is_uppercase));
     let said: Vec<_> = messages.iter().map(content).collect();
-    let numbers: Vec<f64> = words(&said.join(" "))
-        .iter()
-        .filter_map(|word| word.parse().ok())
-        .collect();
+    let numbers: Vec<f64> =
+        words(&said.join(" ")).iter().filter_map(|word| word.parse().ok()).collect();
     let mut numbers = numbers.into_iter();
     let mut example = |schema: &Value| match schema["type"].as_str() {
         _ if schema["enum"].is_array() => schema["enum"][0].clone(),
@@ -240,18 +209,14 @@ fn tool_call(tool: &Value, messages: &[Value]) -> Vec<Value> {
         call(json!({"index": 0, "id": "call_demo", "type": "function", "function": function}));
     let arguments = Value::Object(arguments).to_string();
     let rest: Vec<_> = arguments.split_inclusive([':', ',', ' ']).collect();
-    let rest = rest
-        .into_iter()
-        .map(|piece| call(json!({"index": 0, "function": {"arguments": piece}})));
+    let rest =
+        rest.into_iter().map(|piece| call(json!({"index": 0, "function": {"arguments": piece}})));
     std::iter::once(first).chain(rest).collect()
 }
 
 /// What the last message of this role says.
 fn last(messages: &[Value], role: &str) -> String {
-    let message = messages
-        .iter()
-        .rev()
-        .find(|message| message["role"] == role);
+    let message = messages.iter().rev().find(|message| message["role"] == role);
     message.map(content).unwrap_or_default()
 }
 

@@ -42,11 +42,7 @@ impl Server {
                 thread::spawn(move || {
                     // Each write is one piece of an answer, and is to travel at once.
                     stream.set_nodelay(true)?;
-                    serve(&mut Connection {
-                        stream: BufReader::new(stream),
-                        number,
-                        log,
-                    })
+                    serve(&mut Connection { stream: BufReader::new(stream), number, log })
                 });
             }
         });
@@ -103,9 +99,7 @@ impl Connection {
             let header = (name.to_ascii_lowercase(), value.trim().to_owned());
             request.headers.push(header);
         }
-        let length = request
-            .header("content-length")
-            .and_then(|length| length.parse().ok());
+        let length = request.header("content-length").and_then(|length| length.parse().ok());
         request.body.resize(length.unwrap_or(0), 0);
         self.stream.read_exact(&mut request.body)?;
         with(&self.log, |log| log.requests.push(request.clone()));

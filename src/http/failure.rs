@@ -95,10 +95,7 @@ impl Context {
     }
 
     fn broken(&self) -> String {
-        format!(
-            "the connection to {} broke in the middle of the answer",
-            self.origin
-        )
+        format!("the connection to {} broke in the middle of the answer", self.origin)
     }
 
     fn timeout(&self, reason: Timeout, phase: Option<Phase>) -> Error {
@@ -135,15 +132,12 @@ impl Context {
         match source {
             UreqError::ConnectProxyFailed(reason) => {
                 // ureq writes the status as `407/407`.
-                let status: Option<u16> = reason
-                    .rsplit(['/', ' '])
-                    .next()
-                    .and_then(|status| status.parse().ok());
+                let status: Option<u16> =
+                    reason.rsplit(['/', ' ']).next().and_then(|status| status.parse().ok());
                 match status {
                     // tinyproxy says 401 where it is given no password at all.
-                    Some(status @ (401 | 407)) => self.permanent(format!(
-                        "{whom} asks for a valid user and password ({status})"
-                    )),
+                    Some(status @ (401 | 407)) => self
+                        .permanent(format!("{whom} asks for a valid user and password ({status})")),
                     Some(status @ ..500) => {
                         self.permanent(format!("{whom} refuses to connect to {origin} ({status})"))
                     }

@@ -49,12 +49,8 @@ fn from_environment(origin: &Origin, environment: &Environment) -> Option<(Strin
     } else {
         &["http_proxy", "all_proxy", "ALL_PROXY"]
     };
-    let found = names
-        .iter()
-        .find_map(|&name| Some((environment.get(name)?, name)))?;
-    let exceptions = ["no_proxy", "NO_PROXY"]
-        .iter()
-        .find_map(|name| environment.get(name));
+    let found = names.iter().find_map(|&name| Some((environment.get(name)?, name)))?;
+    let exceptions = ["no_proxy", "NO_PROXY"].iter().find_map(|name| environment.get(name));
     let direct = origin.is_loopback() || is_exception(origin, &exceptions.unwrap_or_default());
     (!direct).then_some(found)
 }
@@ -62,10 +58,7 @@ fn from_environment(origin: &Origin, environment: &Environment) -> Option<(Strin
 /// Whether `NO_PROXY` names the origin: by `*`, its address, a network that holds it, its name or a name
 /// that it ends in, each with or without a port.
 fn is_exception(origin: &Origin, exceptions: &str) -> bool {
-    let host = origin
-        .bare_host()
-        .trim_end_matches('.')
-        .to_ascii_lowercase();
+    let host = origin.bare_host().trim_end_matches('.').to_ascii_lowercase();
     let address: Option<IpAddr> = host.parse().ok();
     exceptions
         .split(|c: char| c == ',' || c.is_ascii_whitespace())
@@ -91,14 +84,8 @@ fn is_exception(origin: &Origin, exceptions: &str) -> bool {
 
 /// An entry's host and port. An IPv6 address has a port only behind brackets.
 fn split_port(entry: &str) -> (&str, Option<u16>) {
-    if let Some((host, rest)) = entry
-        .strip_prefix('[')
-        .and_then(|entry| entry.split_once(']'))
-    {
-        return (
-            host,
-            rest.strip_prefix(':').and_then(|port| port.parse().ok()),
-        );
+    if let Some((host, rest)) = entry.strip_prefix('[').and_then(|entry| entry.split_once(']')) {
+        return (host, rest.strip_prefix(':').and_then(|port| port.parse().ok()));
     }
     match entry.split_once(':') {
         Some((host, port)) if !port.contains(':') => match port.parse() {
@@ -146,16 +133,8 @@ mod tests {
             ("https://a.com", &[][..], None),
             ("https://a.com", &[("ALL_PROXY", "p")], Some("p")),
             ("https://a.com", &[("HTTPS_PROXY", "p")], Some("p")),
-            (
-                "https://a.com",
-                &[("HTTPS_PROXY", "P"), ("https_proxy", "p")],
-                Some("p"),
-            ),
-            (
-                "https://a.com",
-                &[("all_proxy", "x"), ("https_proxy", "p")],
-                Some("p"),
-            ),
+            ("https://a.com", &[("HTTPS_PROXY", "P"), ("https_proxy", "p")], Some("p")),
+            ("https://a.com", &[("all_proxy", "x"), ("https_proxy", "p")], Some("p")),
             ("https://a.com", &[("http_proxy", "p")], None),
             ("http://a.com", &[("http_proxy", "p")], Some("p")),
             ("http://a.com", &[("HTTP_PROXY", "p")], None),
@@ -165,22 +144,14 @@ mod tests {
             ("http://127.9.9.9", &[("ALL_PROXY", "p")], None),
             ("http://[::1]:1", &[("ALL_PROXY", "p")], None),
             ("http://10.0.0.1", &[("ALL_PROXY", "p")], Some("p")),
-            (
-                "https://a.com",
-                &[("ALL_PROXY", "p"), ("NO_PROXY", "a.com")],
-                None,
-            ),
+            ("https://a.com", &[("ALL_PROXY", "p"), ("NO_PROXY", "a.com")], None),
             (
                 "https://a.com",
                 &[("ALL_PROXY", "p"), ("NO_PROXY", "a.com"), ("no_proxy", "b")],
                 Some("p"),
             ),
         ] {
-            assert_eq!(
-                chosen(url, variables).as_deref(),
-                expected,
-                "{url} {variables:?}"
-            );
+            assert_eq!(chosen(url, variables).as_deref(), expected, "{url} {variables:?}");
         }
     }
 
@@ -217,26 +188,18 @@ mod tests {
             ("[2001:db8::1]", "2001:db9::/32", false),
         ] {
             let origin = Origin::of(&format!("https://{host}/v1"), LlmProvider::Local).unwrap();
-            assert_eq!(
-                is_exception(&origin, exceptions),
-                direct,
-                "{host} {exceptions}"
-            );
+            assert_eq!(is_exception(&origin, exceptions), direct, "{host} {exceptions}");
         }
     }
 
     #[test]
     fn a_proxy_that_is_none_is_refused_without_its_password() {
         let origin = Origin::of("https://a.com", LlmProvider::Local).unwrap();
-        for url in [
-            "ftp://user:hunter2@host:1",
-            "http://user:hunter2@",
-            "http://user:hunter2@ho st",
-        ] {
+        for url in
+            ["ftp://user:hunter2@host:1", "http://user:hunter2@", "http://user:hunter2@ho st"]
+        {
             let config = GenerationConfig::new("m").proxy(Proxy::Url(url.to_owned()));
-            let error = choose(&origin, LlmProvider::Local, &config)
-                .unwrap_err()
-                .to_string();
+            let error = choose(&origin, LlmProvider::Local, &config).unwrap_err().to_string();
             assert!(error.contains("socks5://"), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }

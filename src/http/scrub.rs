@@ -30,14 +30,8 @@ pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
     for secret in short.into_iter().filter(|secret| !secret.is_empty()) {
         for (at, found) in text.match_indices(secret.as_str()) {
             let before = text.get(..at).and_then(|before| before.chars().next_back());
-            let behind = text
-                .get(at + found.len()..)
-                .and_then(|behind| behind.chars().next());
-            if ![before, behind]
-                .into_iter()
-                .flatten()
-                .any(char::is_alphanumeric)
-            {
+            let behind = text.get(at + found.len()..).and_then(|behind| behind.chars().next());
+            if ![before, behind].into_iter().flatten().any(char::is_alphanumeric) {
                 hide(at, found.len());
             }
         }
@@ -47,11 +41,7 @@ pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
     let mut hiding = false;
     for (at, c) in text.char_indices() {
         // A secret that is not ASCII may match from within a character on.
-        let is_hidden = hidden
-            .iter()
-            .skip(at)
-            .take(c.len_utf8())
-            .any(|&hidden| hidden);
+        let is_hidden = hidden.iter().skip(at).take(c.len_utf8()).any(|&hidden| hidden);
         if is_hidden && !hiding {
             clean.push_str("[redacted]");
         } else if !is_hidden {
@@ -65,10 +55,7 @@ pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
 /// A secret as it may be sent back: as it is, in a URL, in JSON that escapes slashes, in base64.
 fn forms(secret: &str) -> Vec<Vec<u8>> {
     let mut forms = vec![secret.as_bytes().to_vec()];
-    for in_hex in [
-        |byte| format!("%{byte:02X}"),
-        |byte: u8| format!("%{byte:02x}"),
-    ] {
+    for in_hex in [|byte| format!("%{byte:02X}"), |byte: u8| format!("%{byte:02x}")] {
         let encoded = secret.bytes().map(|byte| match byte {
             b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
             byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
@@ -98,13 +85,9 @@ fn base64(before: usize, secret: &[u8], tail: &[u8; 2]) -> Vec<u8> {
     let mut bytes = vec![0; before];
     bytes.extend(secret);
     let triples = bytes.chunks_exact(3);
-    let bits = triples.map(|triple| {
-        triple
-            .iter()
-            .fold(0, |bits, &byte| bits << 8 | u32::from(byte))
-    });
-    bits.flat_map(|bits| [18, 12, 6, 0].map(|shift| digit(bits >> shift)))
-        .collect()
+    let bits =
+        triples.map(|triple| triple.iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte)));
+    bits.flat_map(|bits| [18, 12, 6, 0].map(|shift| digit(bits >> shift))).collect()
 }
 
 #[cfg(test)]
@@ -113,18 +96,12 @@ mod tests {
 
     #[test]
     fn keys_and_telling_parts_of_them_are_replaced() {
-        let secrets = [
-            "sk-proj-0123456789abcdef".to_owned(),
-            "none".to_owned(),
-            "schlüssel".to_owned(),
-        ];
+        let secrets =
+            ["sk-proj-0123456789abcdef".to_owned(), "none".to_owned(), "schlüssel".to_owned()];
         for (text, clean) in [
             ("nothing to see", "nothing to see"),
             ("key sk-proj-0123456789abcdef!", "key [redacted]!"),
-            (
-                "sk-proj-0123456789abcdefsk-proj-0123456789abcdef",
-                "[redacted]",
-            ),
+            ("sk-proj-0123456789abcdefsk-proj-0123456789abcdef", "[redacted]"),
             ("sk-proj-****cdef", "[redacted]****cdef"),
             ("**** 456789abcdef", "**** [redacted]"),
             ("none, nonesuch", "[redacted], nonesuch"),

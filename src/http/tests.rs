@@ -61,12 +61,7 @@ impl Server {
     }
 
     fn send_with(&self, config: &GenerationConfig) -> Result<Answer, Error> {
-        send(
-            &self.request(),
-            LlmProvider::Local,
-            config,
-            &CancelHandle::new(),
-        )
+        send(&self.request(), LlmProvider::Local, config, &CancelHandle::new())
     }
 
     fn accepted(&self) -> usize {
@@ -101,9 +96,7 @@ fn request_of(socket: &mut TcpStream) -> Option<String> {
     let length = head.to_ascii_lowercase();
     let length = length
         .split_once("content-length: ")
-        .map_or(0, |(_, rest)| {
-            rest.split("\r\n").next().unwrap().parse().unwrap()
-        });
+        .map_or(0, |(_, rest)| rest.split("\r\n").next().unwrap().parse().unwrap());
     let mut body = vec![0; length];
     socket.read_exact(&mut body).ok()?;
     head.push_str(&String::from_utf8(body).unwrap());
@@ -143,9 +136,7 @@ fn in_time<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
 fn watched<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = mpsc::channel();
     thread::spawn(move || done.send(test()));
-    result
-        .recv_timeout(LONG)
-        .expect("the test hangs or has failed")
+    result.recv_timeout(LONG).expect("the test hangs or has failed")
 }
 
 fn api(error: Error) -> crate::ApiError {
@@ -170,32 +161,15 @@ fn a_request_says_what_it_must_and_the_answer_tells_its_headers() {
         assert_eq!(read_all(&mut answer.body).unwrap(), "hello");
         assert_eq!(answer.body.read(&mut [0; 8]).unwrap(), 0);
         assert_eq!(answer.request_id.as_deref(), Some("r-1"));
-        let limits: Vec<_> = answer
-            .rate_limit
-            .iter()
-            .map(|(n, v)| format!("{n}={v}"))
-            .collect();
-        assert_eq!(
-            limits,
-            [
-                "anthropic-ratelimit-echo=[redacted]",
-                "x-ratelimit-remaining=9"
-            ]
-        );
+        let limits: Vec<_> = answer.rate_limit.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        assert_eq!(limits, ["anthropic-ratelimit-echo=[redacted]", "x-ratelimit-remaining=9"]);
 
         let request = requests.recv().unwrap();
         let lower = request.to_ascii_lowercase();
-        assert!(
-            request.starts_with("POST /v1/chat HTTP/1.1\r\n"),
-            "{request}"
-        );
+        assert!(request.starts_with("POST /v1/chat HTTP/1.1\r\n"), "{request}");
         for header in [
             "accept-encoding: identity\r\n",
-            concat!(
-                "user-agent: kerb-stream/",
-                env!("CARGO_PKG_VERSION"),
-                "\r\n"
-            ),
+            concat!("user-agent: kerb-stream/", env!("CARGO_PKG_VERSION"), "\r\n"),
             "content-type: application/json\r\n",
             "authorization: bearer sk-0123456789\r\n",
         ] {
@@ -276,10 +250,7 @@ fn tls_that_fails_says_why() {
         let never = CancelHandle::new();
         let error = send(format!("https://{}", plain.address), &config(), &never);
         let text = error.to_string();
-        assert!(
-            text.contains("does not speak TLS") && text.contains("http://"),
-            "{text}"
-        );
+        assert!(text.contains("does not speak TLS") && text.contains("http://"), "{text}");
         assert!(!error.is_retryable(), "{error:?}");
 
         let silent = Server::new(|_, socket| linger(socket));
@@ -300,14 +271,8 @@ fn tls_that_fails_says_why() {
         for file in ["Cargo.toml", "no/such/file"] {
             let variable = Environment::from_iter([("SSL_CERT_FILE", file)]);
             for config in [
-                GenerationConfig {
-                    ca_file: Some(file.into()),
-                    ..config()
-                },
-                GenerationConfig {
-                    client_certificate: Some(file.into()),
-                    ..config()
-                },
+                GenerationConfig { ca_file: Some(file.into()), ..config() },
+                GenerationConfig { client_certificate: Some(file.into()), ..config() },
                 config().environment(variable),
             ] {
                 let error = send(url.clone(), &config, &never);
@@ -356,10 +321,8 @@ fn a_connection_that_the_server_had_closed_is_replaced_unseen() {
         let server = Server::new(|_, socket| drop(request_of(socket)));
         let error = server.send().unwrap_err();
         assert_eq!(server.accepted(), 1);
-        let expected = format!(
-            "local: {} closed the connection before it answered",
-            server.address
-        );
+        let expected =
+            format!("local: {} closed the connection before it answered", server.address);
         assert_eq!(error.to_string(), expected);
         assert!(error.is_retryable());
     });
@@ -409,10 +372,7 @@ fn each_limit_on_time_names_itself() {
         let silent = Server::new(|_, socket| linger(socket));
         let dripping = Server::new(|_, socket| {
             request_of(socket).unwrap();
-            for byte in b"HTTP/1.1 200 OK\r\nX-Long: "
-                .iter()
-                .chain([b'x'; 4000].iter())
-            {
+            for byte in b"HTTP/1.1 200 OK\r\nX-Long: ".iter().chain([b'x'; 4000].iter()) {
                 if socket.write_all(&[*byte]).is_err() {
                     return;
                 }
@@ -431,9 +391,7 @@ fn each_limit_on_time_names_itself() {
             assert!(text.contains(option) && text.contains("80ms"), "{text}");
         };
         for server in [&silent, &dripping] {
-            let error = server
-                .send_with(&config().first_byte_timeout(SHORT))
-                .unwrap_err();
+            let error = server.send_with(&config().first_byte_timeout(SHORT)).unwrap_err();
             timeout(error, "(first_byte_timeout)");
         }
         let mut answer = stalling.send_with(&config().idle_timeout(SHORT)).unwrap();
@@ -537,17 +495,9 @@ fn an_answer_that_comes_before_the_request_is_written_is_read() {
         });
         let mut request = server.request();
         request.body = vec![b' '; 32 << 20];
-        let error = send(
-            &request,
-            LlmProvider::Local,
-            &config(),
-            &CancelHandle::new(),
-        );
+        let error = send(&request, LlmProvider::Local, &config(), &CancelHandle::new());
         let error = api(error.unwrap_err());
-        assert_eq!(
-            (error.status, &*error.message),
-            (Some(413), "too large ...")
-        );
+        assert_eq!((error.status, &*error.message), (Some(413), "too large ..."));
     });
 }
 
@@ -648,10 +598,7 @@ fn a_body_that_is_cut_or_torn_is_an_error() {
             ("Transfer-Encoding: chunked\r\n\r\n6\r\nhello", ""),
             ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "5"),
             ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "-5\r\n"),
-            (
-                "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-                "FFFFFFFFFFFFFFFFF\r\n",
-            ),
+            ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "FFFFFFFFFFFFFFFFF\r\n"),
             ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello", "world\r\n"),
         ] {
             let (go, wait) = mpsc::channel::<()>();
@@ -732,13 +679,7 @@ fn nobody_at_home_is_said_with_host_and_port() {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let send = |url: String, config: &GenerationConfig| {
-            send(
-                &request_to(&url),
-                LlmProvider::Local,
-                config,
-                &CancelHandle::new(),
-            )
-            .unwrap_err()
+            send(&request_to(&url), LlmProvider::Local, config, &CancelHandle::new()).unwrap_err()
         };
         let error = send(format!("http://{address}/secret/path?key=k"), &config());
         let expected = format!("local: {address} refused the connection; is the server running?");
@@ -763,23 +704,11 @@ fn nobody_at_home_is_said_with_host_and_port() {
 fn a_proxy_s_refusal_is_not_the_origin_s() {
     in_time(|| {
         for (answer, shown) in [
-            (
-                "HTTP/1.1 407 No\r\n\r\n",
-                "asks for a valid user and password (407)",
-            ),
+            ("HTTP/1.1 407 No\r\n\r\n", "asks for a valid user and password (407)"),
             // tinyproxy, where it is given none.
-            (
-                "HTTP/1.1 401 No\r\n\r\n",
-                "asks for a valid user and password (401)",
-            ),
-            (
-                "HTTP/1.1 403 No\r\n\r\n",
-                "refuses to connect to far.example:80 (403)",
-            ),
-            (
-                "HTTP/1.1 502 No\r\n\r\n",
-                "could not connect to far.example:80 (502)",
-            ),
+            ("HTTP/1.1 401 No\r\n\r\n", "asks for a valid user and password (401)"),
+            ("HTTP/1.1 403 No\r\n\r\n", "refuses to connect to far.example:80 (403)"),
+            ("HTTP/1.1 502 No\r\n\r\n", "could not connect to far.example:80 (502)"),
             ("", "did not connect to far.example:80"),
         ] {
             let proxy = Server::answering(answer);
@@ -791,15 +720,9 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
             let request = request_to("http://far.example/v1?key=k");
             let error = send(&request, LlmProvider::Local, &config, &CancelHandle::new());
             let error = error.unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("local: the proxy {} {shown}", proxy.address)
-            );
+            assert_eq!(error.to_string(), format!("local: the proxy {} {shown}", proxy.address));
             assert_eq!(error.status(), None);
-            assert_eq!(
-                error.is_retryable(),
-                answer.is_empty() || answer.contains("502")
-            );
+            assert_eq!(error.is_retryable(), answer.is_empty() || answer.contains("502"));
         }
 
         // SOCKS5: it wants a password and is offered none; it knows no such user.
@@ -818,10 +741,7 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
             let error = error.unwrap_err();
             assert_eq!(
                 error.to_string(),
-                format!(
-                    "local: the proxy {} asks for a valid user and password",
-                    proxy.address
-                )
+                format!("local: the proxy {} asks for a valid user and password", proxy.address)
             );
             assert!(!error.is_retryable(), "{error:?}");
         }
@@ -855,14 +775,8 @@ fn a_tunnel_carries_streams_and_is_kept() {
         let target = server.address.clone();
         let proxy = Server::new(move |_, socket| {
             let request = request_of(socket).unwrap();
-            assert!(
-                request.starts_with(&format!("CONNECT {target} HTTP/1.1\r\n")),
-                "{request}"
-            );
-            assert!(
-                request.contains("Proxy-Authorization: Basic dTpwIQ==\r\n"),
-                "{request}"
-            );
+            assert!(request.starts_with(&format!("CONNECT {target} HTTP/1.1\r\n")), "{request}");
+            assert!(request.contains("Proxy-Authorization: Basic dTpwIQ==\r\n"), "{request}");
             assert!(!request.contains("sk-0123456789"), "{request}");
             socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
             let mut up = TcpStream::connect(&target).unwrap();
@@ -890,31 +804,18 @@ fn headers_that_cannot_be_sent_are_refused_without_their_values() {
     ] {
         let mut request = request_to("http://127.0.0.1:1");
         request.headers.push((name.into(), value.into()));
-        let error = send(
-            &request,
-            LlmProvider::Local,
-            &config(),
-            &CancelHandle::new(),
-        );
+        let error = send(&request, LlmProvider::Local, &config(), &CancelHandle::new());
         let error = error.unwrap_err();
         assert!(matches!(error, Error::Config(_)), "{error:?}");
         let text = error.to_string().to_lowercase();
-        assert!(
-            text.contains(&name.to_lowercase()) && !text.contains("sk-"),
-            "{text}"
-        );
+        assert!(text.contains(&name.to_lowercase()) && !text.contains("sk-"), "{text}");
         assert!(!format!("{request:?} {error:?}").contains("sk-"));
     }
     in_time(|| {
         let server = Server::answering("");
         let mut request = server.request();
         request.headers.push(("x-long".into(), "x".repeat(1 << 20)));
-        let error = send(
-            &request,
-            LlmProvider::Local,
-            &config(),
-            &CancelHandle::new(),
-        );
+        let error = send(&request, LlmProvider::Local, &config(), &CancelHandle::new());
         assert!(matches!(error, Err(Error::Config(_))), "{error:?}");
     });
     for url in [
@@ -927,12 +828,7 @@ fn headers_that_cannot_be_sent_are_refused_without_their_values() {
         "http://a b/",
     ] {
         let request = request_to(url);
-        let error = send(
-            &request,
-            LlmProvider::Local,
-            &config(),
-            &CancelHandle::new(),
-        );
+        let error = send(&request, LlmProvider::Local, &config(), &CancelHandle::new());
         assert!(matches!(error, Err(Error::Config(_))), "{url}: {error:?}");
     }
 }

@@ -63,14 +63,9 @@ pub(super) fn tls(settings: &Settings, provider: LlmProvider) -> Result<Tls, Err
         None => RootCerts::WebPki,
     };
     let client = settings.client_certificate.as_deref();
-    let client = client
-        .map(|path| client_certificate(path, provider))
-        .transpose()?;
+    let client = client.map(|path| client_certificate(path, provider)).transpose()?;
     let tls = Tls {
-        config: TlsConfig::builder()
-            .root_certs(roots)
-            .client_cert(client)
-            .build(),
+        config: TlsConfig::builder().root_certs(roots).client_cert(client).build(),
         connector: SharedConnector(Arc::default()),
     };
     let mut made = made();
@@ -82,14 +77,8 @@ pub(super) fn tls(settings: &Settings, provider: LlmProvider) -> Result<Tls, Err
 }
 
 fn stamped(path: &Path, option: &str, provider: LlmProvider) -> Result<Stamped, Error> {
-    let about = path
-        .metadata()
-        .map_err(|e| unreadable(path, option, provider, e))?;
-    Ok(Stamped {
-        path: path.to_owned(),
-        size: about.len(),
-        modified: about.modified().ok(),
-    })
+    let about = path.metadata().map_err(|e| unreadable(path, option, provider, e))?;
+    Ok(Stamped { path: path.to_owned(), size: about.len(), modified: about.modified().ok() })
 }
 
 fn roots(path: &Path, provider: LlmProvider) -> Result<RootCerts, Error> {

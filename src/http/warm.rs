@@ -50,11 +50,7 @@ impl Settings {
             origin: origin.clone(),
             proxy,
             // A file that is not needed need not be there.
-            ca_file: config
-                .ca_file
-                .clone()
-                .or_else(variable)
-                .filter(|_| uses_tls),
+            ca_file: config.ca_file.clone().or_else(variable).filter(|_| uses_tls),
             client_certificate: config.client_certificate.clone().filter(|_| uses_tls),
         })
     }
@@ -97,11 +93,7 @@ impl Connection {
             let _ = provider;
             transport::agent(config.build(), transport::Plain)
         };
-        Ok(Self {
-            agent,
-            line,
-            settings,
-        })
+        Ok(Self { agent, line, settings })
     }
 
     /// A request begins, which `cancel` ends.
@@ -123,9 +115,7 @@ impl Connection {
 pub(super) fn take(settings: &Settings) -> Option<Connection> {
     let mut waiting = waiting();
     let old = expired(&mut waiting);
-    let at = waiting
-        .iter()
-        .rposition(|(_, connection)| connection.settings == *settings);
+    let at = waiting.iter().rposition(|(_, connection)| connection.settings == *settings);
     let found = at.map(|at| waiting.remove(at).1);
     drop(waiting);
     // Closing a socket may take its time.
@@ -148,9 +138,7 @@ pub(super) fn give(connection: Connection) {
 
 /// Those that have waited for too long; they stand first.
 fn expired(waiting: &mut Vec<(Instant, Connection)>) -> Vec<(Instant, Connection)> {
-    let fresh = waiting
-        .iter()
-        .position(|(since, _)| since.elapsed() < MAX_AGE);
+    let fresh = waiting.iter().position(|(since, _)| since.elapsed() < MAX_AGE);
     waiting.drain(..fresh.unwrap_or(waiting.len())).collect()
 }
 
@@ -171,9 +159,7 @@ mod tests {
         let origin = Origin::of("http://127.0.0.1:1", provider).unwrap();
         let settings = Settings::new(&origin, provider, &config).unwrap();
         let waiting = |seconds| {
-            let since = Instant::now()
-                .checked_sub(Duration::from_secs(seconds))
-                .unwrap();
+            let since = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
             (since, Connection::new(settings.clone(), provider).unwrap())
         };
         let mut all = vec![waiting(100), waiting(56), waiting(50), waiting(0)];

@@ -385,7 +385,9 @@ mod tests {
 
     fn refusal(config: GenerationConfig, provider: LlmProvider) -> String {
         let messages = [Message::user("Hi")];
-        body(Ask { provider, model: "m", messages: &messages, config: &config }).unwrap_err().to_string()
+        body(Ask { provider, model: "m", messages: &messages, config: &config })
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -438,7 +440,10 @@ mod tests {
             (new().reasoning(Reasoning::Off), json!({"reasoning_effort": "none"})),
             (new().reasoning(Reasoning::High), json!({"reasoning_effort": "high"})),
             (
-                new().tools([Tool::new("look", "Looks.", schema.clone()), Tool::new("go", "", schema.clone())]),
+                new().tools([
+                    Tool::new("look", "Looks.", schema.clone()),
+                    Tool::new("go", "", schema.clone()),
+                ]),
                 json!({"tools": [
                     {"type": "function", "function":
                         {"name": "look", "description": "Looks.", "parameters": schema}},
@@ -548,7 +553,10 @@ mod tests {
                     {"name":"go","arguments":null}}]}}]}"#,
                 "| go()",
             ),
-            (r#"{"choices":[{"message":{"content":"whole"},"finish_reason":"stop"}]}"#, "whole| [stop]"),
+            (
+                r#"{"choices":[{"message":{"content":"whole"},"finish_reason":"stop"}]}"#,
+                "whole| [stop]",
+            ),
             (r#"{"choices":[{"delta":{"content":"a"},"message":{"content":"sofar a"}}]}"#, "a|"),
             (r#"{"choices":[{"delta":{"content":"first","content":"second"}}]}"#, "second|"),
             ("null", "|"),
@@ -556,18 +564,25 @@ mod tests {
         ] {
             assert_eq!(seen(event), expected, "{event}");
         }
-        assert!(ChatCompletions::default().decode(&Event { name: "", data: "{\"choices\":" }, &mut Output::new(9)).is_err());
+        assert!(
+            ChatCompletions::default()
+                .decode(&Event { name: "", data: "{\"choices\":" }, &mut Output::new(9))
+                .is_err()
+        );
     }
 
     #[test]
     fn reasoning_goes_back_beside_the_calls_that_it_has_led_to() {
         let delta = |delta: Value| json!({"choices": [{"delta": delta}]}).to_string();
-        let detail = |detail: Value| delta(json!({"reasoning": "R", "reasoning_details": [detail]}));
-        let call = delta(json!({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "go"}}]}));
+        let detail =
+            |detail: Value| delta(json!({"reasoning": "R", "reasoning_details": [detail]}));
+        let call =
+            delta(json!({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "go"}}]}));
         let stop = r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#.to_owned();
         let again = |events: &[String]| {
             let events: Vec<_> = events.iter().map(String::as_str).collect();
-            let (response, _) = crate::provider::testing::decoded(Protocol::ChatCompletions, &events);
+            let (response, _) =
+                crate::provider::testing::decoded(Protocol::ChatCompletions, &events);
             message(&Message::from(response))
         };
         let assistant = |fields: Value| {
@@ -584,8 +599,12 @@ mod tests {
         );
         assert_eq!(
             again(&[
-                detail(json!({"type": "reasoning.text", "index": 0, "text": "A", "signature": "", "format": "f"})),
-                detail(json!({"type": "reasoning.text", "index": 0, "text": "B", "signature": null})),
+                detail(
+                    json!({"type": "reasoning.text", "index": 0, "text": "A", "signature": "", "format": "f"})
+                ),
+                detail(
+                    json!({"type": "reasoning.text", "index": 0, "text": "B", "signature": null})
+                ),
                 detail(json!({"type": "reasoning.text", "index": 0, "text": "", "signature": "s"})),
                 detail(json!({"type": "reasoning.text", "index": 1, "text": "C"})),
                 call.clone(),
@@ -610,13 +629,18 @@ mod tests {
     #[test]
     fn usage_wherever_it_comes() {
         let counts = |event: &str| {
-            decode(&[event]).chunk.usage.map(|u| (u.prompt_tokens, u.completion_tokens, u.total_tokens, u.cached_tokens))
+            decode(&[event])
+                .chunk
+                .usage
+                .map(|u| (u.prompt_tokens, u.completion_tokens, u.total_tokens, u.cached_tokens))
         };
         assert_eq!(counts(r#"{"choices":[],"usage":null}"#), None);
         assert_eq!(counts(r#"{"usage":{}}"#), None);
         assert_eq!(
-            counts(r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,
-                "prompt_tokens_details":{"cached_tokens":2}}}"#),
+            counts(
+                r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,
+                "prompt_tokens_details":{"cached_tokens":2}}}"#
+            ),
             Some((3, 4, 7, Some(2)))
         );
         assert_eq!(
@@ -647,7 +671,9 @@ mod tests {
         ] {
             assert_eq!(failure(told).as_deref(), Some(told));
         }
-        let out = decode(&[r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"insufficient_system_resource"}]}"#]);
+        let out = decode(&[
+            r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"insufficient_system_resource"}]}"#,
+        ]);
         assert_eq!(out.chunk.content, "a");
         assert!(out.failure.unwrap().contains("insufficient_system_resource"));
     }

@@ -342,7 +342,10 @@ mod tests {
                 json!({"thinking": {"type": "enabled", "token_budget": 7}}),
             ),
             (
-                command().tools([Tool::new("look", "Looks.", schema.clone()), Tool::new("t", "", schema.clone())]),
+                command().tools([
+                    Tool::new("look", "Looks.", schema.clone()),
+                    Tool::new("t", "", schema.clone()),
+                ]),
                 json!({"tools": [
                     {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": schema}},
                     {"type": "function", "function": {"name": "t", "parameters": schema}},
@@ -398,7 +401,10 @@ mod tests {
                 "tokens": {"input_tokens": 9, "output_tokens": 5, "reasoning_tokens": 2}, "cached_tokens": 4}}}"#,
         ]);
         assert_eq!(failure, None);
-        assert_eq!((response.content.as_str(), response.reasoning.as_str()), ("Well.", "Hm I look"));
+        assert_eq!(
+            (response.content.as_str(), response.reasoning.as_str()),
+            ("Well.", "Hm I look")
+        );
         assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
         assert_eq!(response.raw_finish_reason.as_deref(), Some("TOOL_CALL"));
         let calls = [ToolCall::new("a", "look", r#"{"at":1}"#), ToolCall::new("b", "time", "")];
@@ -446,7 +452,8 @@ mod tests {
             assert!(output.ended);
             assert_eq!(output.chunk.finish_reason, reason, "{delta}");
             let told = output.failure.map(|failure| {
-                crate::provider::api_error(crate::provider::LlmProvider::Cohere, None, &failure).message
+                crate::provider::api_error(crate::provider::LlmProvider::Cohere, None, &failure)
+                    .message
             });
             assert_eq!(told.as_deref(), message, "{delta}");
         }

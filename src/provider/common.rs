@@ -9,20 +9,14 @@ use crate::message::{Image, Message, ToolCall};
 
 /// An object of those fields that there are.
 pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
-    fields
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
+    fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// A tool; what its schema is called differs.
 pub(super) fn tool(tool: &Tool, schema: &str) -> Value {
     object([
         ("name", Some(json!(tool.name))),
-        (
-            "description",
-            (!tool.description.is_empty()).then(|| json!(tool.description)),
-        ),
+        ("description", (!tool.description.is_empty()).then(|| json!(tool.description))),
         (schema, Some(tool.parameters.clone())),
     ])
 }
@@ -34,11 +28,7 @@ pub(super) fn function(function: &Tool) -> Value {
 
 /// A call of one of these.
 pub(super) fn function_call(call: &ToolCall) -> Value {
-    let arguments = if call.arguments.is_empty() {
-        "{}"
-    } else {
-        &call.arguments
-    };
+    let arguments = if call.arguments.is_empty() { "{}" } else { &call.arguments };
     let function = json!({"name": call.name, "arguments": arguments});
     json!({"id": call.id, "type": "function", "function": function})
 }
@@ -53,9 +43,7 @@ pub(super) fn content(
         return json!(message.content);
     }
     let text = (!message.content.is_empty()).then(|| text(&message.content));
-    text.into_iter()
-        .chain(message.images.iter().map(image))
-        .collect()
+    text.into_iter().chain(message.images.iter().map(image)).collect()
 }
 
 /// A part that is a picture.

@@ -18,39 +18,19 @@ const SHOWN: usize = 1000;
 /// Reads an error from the body of an answer with a `status`, or from an event of a stream without one.
 pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) -> ApiError {
     let json: Value = serde_json::from_str(body.trim()).unwrap_or_default();
-    let first = if let Value::Array(list) = &json {
-        list.first()
-    } else {
-        Some(&json)
-    };
+    let first = if let Value::Array(list) = &json { list.first() } else { Some(&json) };
     let outer = first.unwrap_or(&Value::Null);
-    let inner = [
-        "/response/error",
-        "/error",
-        "/errors/0",
-        "/message/detail/0",
-        "/detail/0",
-    ]
-    .iter()
-    .find_map(|path| outer.pointer(path).filter(|error| is_told(error)))
-    .unwrap_or(outer);
+    let inner = ["/response/error", "/error", "/errors/0", "/message/detail/0", "/detail/0"]
+        .iter()
+        .find_map(|path| outer.pointer(path).filter(|error| is_told(error)))
+        .unwrap_or(outer);
 
-    let message = [
-        "/message",
-        "/msg",
-        "/detail",
-        "/message/detail/0/msg",
-        "/error_description",
-        "/title",
-    ]
-    .iter()
-    .find_map(|path| {
-        [inner, outer]
+    let message =
+        ["/message", "/msg", "/detail", "/message/detail/0/msg", "/error_description", "/title"]
             .iter()
-            .find_map(|at| at.pointer(path)?.as_str())
-    })
-    .or(inner.as_str())
-    .map_or_else(|| plain(body), str::to_owned);
+            .find_map(|path| [inner, outer].iter().find_map(|at| at.pointer(path)?.as_str()))
+            .or(inner.as_str())
+            .map_or_else(|| plain(body), str::to_owned);
     let upstream = inner.pointer("/metadata/raw").and_then(Value::as_str);
     let message = match upstream {
         Some(upstream) if !message.contains(upstream) => format!("{message}: {upstream}"),
@@ -72,19 +52,11 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     let reason = inner
         .pointer("/details")
         .and_then(Value::as_array)
-        .and_then(|details| {
-            details
-                .iter()
-                .find_map(|detail| detail.get("reason")?.as_str())
-        });
+        .and_then(|details| details.iter().find_map(|detail| detail.get("reason")?.as_str()));
     let delay = inner
         .pointer("/details")
         .and_then(Value::as_array)
-        .and_then(|details| {
-            details
-                .iter()
-                .find_map(|detail| detail.get("retryDelay")?.as_str())
-        });
+        .and_then(|details| details.iter().find_map(|detail| detail.get("retryDelay")?.as_str()));
     let retry_after = delay
         .and_then(|delay| delay.trim_end_matches('s').parse().ok())
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -140,27 +112,13 @@ fn kind(status: Option<u16>, words: &[Option<&str>], message: &str) -> ErrorKind
     {
         ErrorKind::Quota
     } else if matches!(status, Some(401 | 403))
-        || told(&[
-            "authentication_error",
-            "permission_error",
-            "invalid_api_key",
-            "API_KEY_INVALID",
-        ])
+        || told(&["authentication_error", "permission_error", "invalid_api_key", "API_KEY_INVALID"])
         || told(&["PERMISSION_DENIED", "UNAUTHENTICATED"])
     {
         ErrorKind::Auth
     } else if told(&["context_length_exceeded", "exceed_context_size_error"])
-        || says(&[
-            "prompt is too long",
-            "input token count",
-            "input tokens exceed",
-        ])
-        || says(&[
-            "context window",
-            "context size",
-            "context length",
-            "too many tokens",
-        ])
+        || says(&["prompt is too long", "input token count", "input tokens exceed"])
+        || says(&["context window", "context size", "context length", "too many tokens"])
     {
         ErrorKind::ContextLength
     } else if status == Some(429)
@@ -183,12 +141,7 @@ fn kind(status: Option<u16>, words: &[Option<&str>], message: &str) -> ErrorKind
     {
         ErrorKind::Overloaded
     } else if status == Some(404)
-        || told(&[
-            "not_found_error",
-            "NOT_FOUND",
-            "model_not_found",
-            "invalid_model",
-        ])
+        || told(&["not_found_error", "NOT_FOUND", "model_not_found", "invalid_model"])
     {
         ErrorKind::NotFound
     } else if matches!(status, Some(408 | 409)) {
@@ -225,17 +178,12 @@ fn plain(body: &str) -> String {
 
 /// Text from elsewhere as it may stand in a message: on one line, without control characters.
 pub(crate) fn one_line(text: &str) -> String {
-    let words = truncated(text, SHOWN)
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let words = truncated(text, SHOWN).split_whitespace().collect::<Vec<_>>().join(" ");
     crate::terminal_safe(&words).to_string()
 }
 
 /// At most so many bytes of a text, cut between characters.
 pub(crate) fn truncated(text: &str, bytes: usize) -> &str {
-    let end = (0..=bytes.min(text.len()))
-        .rev()
-        .find(|&end| text.is_char_boundary(end));
+    let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     text.get(..end.unwrap_or_default()).unwrap_or(text)
 }

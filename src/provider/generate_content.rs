@@ -416,11 +416,10 @@ fn steps(path: &str) -> Vec<Step> {
     while !rest.is_empty() {
         let step;
         (step, rest) = if let Some(inside) = rest.strip_prefix('[') {
-            let end = if inside.starts_with(['\'', '"']) { ["']", "\"]"].as_slice() } else { &["]"] };
-            let (inside, after) = end
-                .iter()
-                .find_map(|end| inside.split_once(end))
-                .unwrap_or((inside, ""));
+            let end =
+                if inside.starts_with(['\'', '"']) { ["']", "\"]"].as_slice() } else { &["]"] };
+            let (inside, after) =
+                end.iter().find_map(|end| inside.split_once(end)).unwrap_or((inside, ""));
             let step = match inside.parse() {
                 Ok(index) => Step::Index(index),
                 Err(_) => Step::name(inside.trim_matches(['\'', '"'])),
@@ -443,10 +442,15 @@ fn finish_reason(word: &str) -> FinishReason {
         "MAX_TOKENS" => FinishReason::Length,
         // Not Gemini's own word, which is `STOP` here, but that of some who imitate it.
         "FUNCTION_CALL" => FinishReason::ToolCalls,
-        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "MODEL_ARMOR"
-        | "IMAGE_SAFETY" | "IMAGE_PROHIBITED_CONTENT" | "IMAGE_RECITATION" => {
-            FinishReason::ContentFilter
-        }
+        "SAFETY"
+        | "RECITATION"
+        | "BLOCKLIST"
+        | "PROHIBITED_CONTENT"
+        | "SPII"
+        | "MODEL_ARMOR"
+        | "IMAGE_SAFETY"
+        | "IMAGE_PROHIBITED_CONTENT"
+        | "IMAGE_RECITATION" => FinishReason::ContentFilter,
         _ => FinishReason::Other,
     }
 }
@@ -602,7 +606,10 @@ mod tests {
                 })),
             ),
             (
-                gemini().tools([Tool::new("look", "Looks.", schema.clone()), Tool::new("t", "", schema.clone())]),
+                gemini().tools([
+                    Tool::new("look", "Looks.", schema.clone()),
+                    Tool::new("t", "", schema.clone()),
+                ]),
                 json!({"tools": [{"functionDeclarations": [
                     {"name": "look", "description": "Looks.", "parametersJsonSchema": schema},
                     {"name": "t", "parametersJsonSchema": schema},
@@ -634,7 +641,8 @@ mod tests {
             (Prompt::from("Hi"), gemini().parallel_tool_calls(false), "`parallel_tool_calls`"),
             (Message::tool("x", "blue").into(), gemini(), "\"x\""),
             (Message::system("Look").image(picture).into(), gemini(), "images"),
-            (called(r#"{"at": "sk"#), gemini(), "\"look\" are not JSON"), (called("[1]"), gemini(), "no object"),
+            (called(r#"{"at": "sk"#), gemini(), "\"look\" are not JSON"),
+            (called("[1]"), gemini(), "no object"),
         ];
         for (prompt, config, named) in refused {
             let error = sent(prompt, &config).unwrap_err();
@@ -712,7 +720,12 @@ mod tests {
         let end = || json!({});
 
         // As Vertex sends them, two calls after each other; the second one is cut.
-        let boston = [begin(), more(json!([string("$.at", "Bos")])), more(json!([string("$.at", "ton")])), end()];
+        let boston = [
+            begin(),
+            more(json!([string("$.at", "Bos")])),
+            more(json!([string("$.at", "ton")])),
+            end(),
+        ];
         assert_eq!(arguments(&boston), [r#"{"at":"Boston"}"#]);
         let cut = [boston.as_slice(), &[begin(), more(json!([string("$.at", "San ")]))]].concat();
         assert_eq!(arguments(&cut), [r#"{"at":"Boston"}"#, r#"{"at":"San "#]);
@@ -767,7 +780,8 @@ mod tests {
         }
 
         // A built-in tool makes it stop in between.
-        let stop = r#"{"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}]}"#;
+        let stop =
+            r#"{"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}]}"#;
         let more = r#"{"candidates": [{"content": {"parts": [{"text": "b"}]}}]}"#;
         assert_eq!(decoded(&[stop, more]).0.finish_reason, None);
         let answer = decoded(&[stop, more, stop]).0;
@@ -800,7 +814,10 @@ mod tests {
                 None,
                 &failure.unwrap(),
             );
-            assert_eq!((error.message.as_str(), error.error_type.as_deref()), ("So \"odd\".", Some(word)));
+            assert_eq!(
+                (error.message.as_str(), error.error_type.as_deref()),
+                ("So \"odd\".", Some(word))
+            );
         }
         let error = r#"{"error": {"code": 503, "message": "Busy.", "status": "UNAVAILABLE"}}"#;
         let (response, failure) = decoded(&[error]);

@@ -65,7 +65,8 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
             }
             Reasoning::Budget(tokens) => {
                 max_tokens = max_tokens.saturating_add(tokens);
-                thinking = json!({ "type": "enabled", "budget_tokens": tokens, "display": "summarized" });
+                thinking =
+                    json!({ "type": "enabled", "budget_tokens": tokens, "display": "summarized" });
                 None
             }
             Reasoning::Minimal | Reasoning::Low => Some("low"),
@@ -274,10 +275,7 @@ enum Kind {
     /// A thought, a tool of the provider's own and its result, or something newer. It goes back as it
     /// came, together with the fields that grew by deltas: JSON strings without their quotes, so that
     /// characters that were cut in two grow together.
-    Kept {
-        block: Map<String, Value>,
-        grown: BTreeMap<&'static str, String>,
-    },
+    Kept { block: Map<String, Value>, grown: BTreeMap<&'static str, String> },
 }
 
 /// The latest count of each kind of token; no event tells them all.
@@ -372,10 +370,7 @@ impl Messages {
         if self.open.len() >= MAX_OPEN {
             self.open.remove(0);
         }
-        self.open.push(Open {
-            index: index.u64(),
-            kind,
-        });
+        self.open.push(Open { index: index.u64(), kind });
     }
 
     fn delta(&mut self, index: Raw<'_>, delta: &Delta<'_>, out: &mut Output) {
@@ -531,7 +526,8 @@ mod tests {
     fn each_option_has_its_place_in_the_body() {
         let config = || GenerationConfig::new("m");
         let schema = json!({"type": "object"});
-        let tools = [Tool::new("look", "Looks.", schema.clone()), Tool::new("go", "", schema.clone())];
+        let tools =
+            [Tool::new("look", "Looks.", schema.clone()), Tool::new("go", "", schema.clone())];
         let format = || ResponseFormat::json_schema("answer", schema.clone());
         let thinking = |kind: &str| json!({"type": kind, "display": "summarized"});
         for (config, more) in [
@@ -776,7 +772,8 @@ mod tests {
             ("pause_turn", Other),
             ("compaction", Other),
         ] {
-            let delta = format!(r#"{{"type": "message_delta", "delta": {{"stop_reason": "{word}"}}}}"#);
+            let delta =
+                format!(r#"{{"type": "message_delta", "delta": {{"stop_reason": "{word}"}}}}"#);
             let again = r#"{"type": "message_delta", "delta": {"stop_reason": null}, "usage": {}}"#;
             let (response, out) = decode(&[TEXT, HI, STOP, &delta, again]);
             assert_eq!(response.finish_reason, Some(reason));
@@ -796,7 +793,10 @@ mod tests {
             "input_tokens": 6, "output_tokens": 41, "output_tokens_details": {"thinking_tokens": 9}}}"#;
         assert_eq!(usage(&[start, END]), Some([Some(325), Some(1), Some(326), Some(300), None]));
         assert_eq!(usage(&[start, delta]), Some([Some(325), Some(40), Some(365), Some(300), None]));
-        assert_eq!(usage(&[start, delta, last]), Some([Some(326), Some(41), Some(367), Some(300), Some(9)]));
+        assert_eq!(
+            usage(&[start, delta, last]),
+            Some([Some(326), Some(41), Some(367), Some(300), Some(9)])
+        );
         assert_eq!(usage(&[delta]), Some([Some(0), Some(40), Some(40), None, None]));
         assert_eq!(usage(&[r#"{"type": "message_delta", "usage": {"input_tokens": null}}"#]), None);
     }
@@ -811,10 +811,14 @@ mod tests {
         };
         assert!(chunk(start).is_void() && chunk(TEXT).is_void());
         let first = chunk(HI);
-        assert_eq!((&*first.content, first.usage.map(|usage| usage.prompt_tokens)), ("Hi", Some(5)));
+        assert_eq!(
+            (&*first.content, first.usage.map(|usage| usage.prompt_tokens)),
+            ("Hi", Some(5))
+        );
         assert_eq!(chunk(HI).usage, None);
 
-        let failed = r#"{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}"#;
+        let failed =
+            r#"{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}"#;
         let (response, out) = decode(&[start, failed]);
         assert!(out.failure.is_some() && response.chunk_count == 0);
     }
@@ -822,7 +826,9 @@ mod tests {
     #[test]
     fn calls_come_in_pieces_or_whole_and_tools_of_the_provider_are_none() {
         let start = |index: usize, block: &str| {
-            format!(r#"{{"type": "content_block_start", "index": {index}, "content_block": {block}}}"#)
+            format!(
+                r#"{{"type": "content_block_start", "index": {index}, "content_block": {block}}}"#
+            )
         };
         let piece = |index: usize, json: &str| {
             let delta = json!({"type": "input_json_delta", "partial_json": json});
@@ -838,10 +844,16 @@ mod tests {
             piece(0, "1}"),
             stop(0),
             stop(1),
-            start(2, r#"{"type": "tool_use", "id": "b", "name": "roll", "input": {"n": 2}, "caller": {"type": "code", "tool_id": "s"}}"#),
+            start(
+                2,
+                r#"{"type": "tool_use", "id": "b", "name": "roll", "input": {"n": 2}, "caller": {"type": "code", "tool_id": "s"}}"#,
+            ),
             piece(2, r#"{"n": 2}"#),
             stop(2),
-            start(3, r#"{"type": "tool_use", "id": "c", "name": "go", "input": {}, "caller": {"type": "direct"}}"#),
+            start(
+                3,
+                r#"{"type": "tool_use", "id": "c", "name": "go", "input": {}, "caller": {"type": "direct"}}"#,
+            ),
             stop(3),
             r#"{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}"#.to_owned(),
         ];
@@ -924,12 +936,20 @@ mod tests {
     #[test]
     fn what_is_gathered_counts_before_it_is_whole() {
         let piece = r#"{"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "12345678"}}"#;
-        let block = r#"{"type": "content_block_start", "content_block": {"type": "server_tool_use"}}"#;
+        let block =
+            r#"{"type": "content_block_start", "content_block": {"type": "server_tool_use"}}"#;
         assert!(decode(&[block, piece, piece]).1.opaque_bytes() >= 16);
         // A turn that another protocol remembers goes back as text and calls.
         let mut message = Message::assistant("Hi");
         let parts = vec![Part::Opaque(json!({"type": "reasoning"}))];
-        message.replay = Some(Replay { provider: crate::LlmProvider::Anthropic, protocol: Protocol::ChatCompletions, parts });
-        assert_eq!(turns(&[message]).unwrap()[0]["content"], json!([{"type": "text", "text": "Hi"}]));
+        message.replay = Some(Replay {
+            provider: crate::LlmProvider::Anthropic,
+            protocol: Protocol::ChatCompletions,
+            parts,
+        });
+        assert_eq!(
+            turns(&[message]).unwrap()[0]["content"],
+            json!([{"type": "text", "text": "Hi"}])
+        );
     }
 }

@@ -298,17 +298,11 @@ fn by_name<T: Copy>(
     of: fn(T) -> &'static str,
 ) -> Result<T, Error> {
     let wanted = name.trim().to_ascii_lowercase();
-    all.iter()
-        .copied()
-        .find(|&one| of(one) == wanted)
-        .ok_or_else(|| {
-            let known: Vec<_> = all.iter().copied().map(of).collect();
-            let message = format!(
-                "there is no {what} {name:?}; there are {}",
-                known.join(", ")
-            );
-            Error::Config(Failure::new(None, message))
-        })
+    all.iter().copied().find(|&one| of(one) == wanted).ok_or_else(|| {
+        let known: Vec<_> = all.iter().copied().map(of).collect();
+        let message = format!("there is no {what} {name:?}; there are {}", known.join(", "));
+        Error::Config(Failure::new(None, message))
+    })
 }
 
 /// A row of the table: all there is to know of a vendor that speaks one of the protocols.
@@ -370,9 +364,7 @@ fn ollama_host(host: &str) -> String {
     let (scheme, rest) = host.split_once("://").unwrap_or(("http", host));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let bracket = authority.rfind(']').map_or(0, |at| at + 1);
-    let has_port = authority
-        .get(bracket..)
-        .is_some_and(|after| after.contains(':'));
+    let has_port = authority.get(bracket..).is_some_and(|after| after.contains(':'));
     let bare_ipv6 = bracket == 0 && authority.matches(':').count() > 1;
     let (name, port) = match authority.rsplit_once(':') {
         Some((name, port)) if has_port && !bare_ipv6 && port.parse::<u16>().is_ok() => (name, port),
@@ -481,9 +473,7 @@ mod testing {
             messages: prompt.messages(),
             config,
         };
-        (protocol.wire().body)(ask)
-            .map(Value::from)
-            .map_err(|error| error.to_string())
+        (protocol.wire().body)(ask).map(Value::from).map_err(|error| error.to_string())
     }
 
     /// The answer that events without names make, and the failure that they tell.
@@ -494,9 +484,7 @@ mod testing {
         let (mut decoder, mut output) = ((protocol.wire().decoder)(), Output::new(9));
         let mut response = GenerationResponse::default();
         for data in events {
-            decoder
-                .decode(&Event { name: "", data }, &mut output)
-                .unwrap();
+            decoder.decode(&Event { name: "", data }, &mut output).unwrap();
             response.fold(&output.take());
         }
         response.replay = output.replay(LlmProvider::Local, protocol);
@@ -519,26 +507,16 @@ mod tests {
             assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.name());
         }
         let error = "opnai".parse::<LlmProvider>().unwrap_err().to_string();
-        assert!(
-            error.contains("\"opnai\"") && error.contains("openai, anthropic"),
-            "{error}"
-        );
+        assert!(error.contains("\"opnai\"") && error.contains("openai, anthropic"), "{error}");
     }
 
     #[test]
     fn a_version_is_added_once() {
-        for url in [
-            "https://host/a",
-            "https://host/a/",
-            "https://host/a/v2",
-            "https://host/a/v2/",
-        ] {
+        for url in ["https://host/a", "https://host/a/", "https://host/a/v2", "https://host/a/v2/"]
+        {
             assert_eq!(with_version(url, "v2"), "https://host/a/v2");
         }
-        assert_eq!(
-            with_version("http://host/v1", "v1beta"),
-            "http://host/v1/v1beta"
-        );
+        assert_eq!(with_version("http://host/v1", "v1beta"), "http://host/v1/v1beta");
     }
 
     /// The tables of `docs/providers.md` that say what the code does; `KERB_STREAM_WRITE=1` writes them.
@@ -556,10 +534,7 @@ mod tests {
         if std::env::var_os("KERB_STREAM_WRITE").is_some() {
             std::fs::write(path, docs).unwrap();
         } else {
-            assert_eq!(
-                docs, written,
-                "KERB_STREAM_WRITE=1 cargo test the_tables writes them"
-            );
+            assert_eq!(docs, written, "KERB_STREAM_WRITE=1 cargo test the_tables writes them");
         }
     }
 
@@ -577,15 +552,9 @@ mod tests {
             } else {
                 format!("`{}`", vendor.base_url)
             };
-            let begin: Vec<_> = vendor
-                .model_prefixes
-                .iter()
-                .map(|p| format!("{p}…"))
-                .collect();
+            let begin: Vec<_> = vendor.model_prefixes.iter().map(|p| format!("{p}…")).collect();
             let models = code(&begin.iter().map(String::as_str).collect::<Vec<_>>());
-            let variable = vendor
-                .base_url_variable
-                .map(|(name, _)| format!("`{name}`"));
+            let variable = vendor.base_url_variable.map(|(name, _)| format!("`{name}`"));
             table += &format!(
                 "| `{}` | `{}` | {models} | {url} | {} | {} |\n",
                 vendor.name,
@@ -615,31 +584,17 @@ mod tests {
             ("seed", new().seed(5)),
             ("logprobs", new().logprobs(0)),
             ("logprobs with alternatives", new().logprobs(3)),
-            (
-                "response_format: JSON",
-                new().response_format(ResponseFormat::Json),
-            ),
+            ("response_format: JSON", new().response_format(ResponseFormat::Json)),
             ("response_format: schema", new().response_format(schema())),
             ("reasoning: a level", new().reasoning(Reasoning::Low)),
-            (
-                "reasoning: a budget",
-                new().reasoning(Reasoning::Budget(2000)),
-            ),
+            ("reasoning: a budget", new().reasoning(Reasoning::Budget(2000))),
             ("tools", new().tools([tool()])),
-            (
-                "tool_choice: required",
-                new().tools([tool()]).tool_choice(ToolChoice::Required),
-            ),
+            ("tool_choice: required", new().tools([tool()]).tool_choice(ToolChoice::Required)),
             (
                 "tool_choice: a tool",
-                new()
-                    .tools([tool()])
-                    .tool_choice(ToolChoice::Tool("t".into())),
+                new().tools([tool()]).tool_choice(ToolChoice::Tool("t".into())),
             ),
-            (
-                "parallel_tool_calls",
-                new().tools([tool()]).parallel_tool_calls(false),
-            ),
+            ("parallel_tool_calls", new().tools([tool()]).parallel_tool_calls(false)),
         ];
         let columns = [
             ("Local", Protocol::ChatCompletions, LlmProvider::Local),
@@ -651,27 +606,14 @@ mod tests {
             ("Cohere", Protocol::CohereChat, LlmProvider::Cohere),
         ];
         let names: Vec<_> = columns.iter().map(|(name, ..)| *name).collect();
-        let mut table = format!(
-            "| Option | {} |\n|---|{}\n",
-            names.join(" | "),
-            "---|".repeat(7)
-        );
+        let mut table = format!("| Option | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(7));
         let messages = [Message::user("Hi")];
         for (option, config) in &options {
             let (name, rest) = option.split_at(option.find([':', ' ']).unwrap_or(option.len()));
             table += &format!("| `{name}`{rest} |");
             for (_, protocol, provider) in columns {
-                let ask = Ask {
-                    provider,
-                    model: "m",
-                    messages: &messages,
-                    config,
-                };
-                table += if (protocol.wire().body)(ask).is_ok() {
-                    " ✓ |"
-                } else {
-                    " – |"
-                };
+                let ask = Ask { provider, model: "m", messages: &messages, config };
+                table += if (protocol.wire().body)(ask).is_ok() { " ✓ |" } else { " – |" };
             }
             table.push('\n');
         }

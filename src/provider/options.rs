@@ -21,31 +21,19 @@ impl<'a> Options<'a> {
             ("top_p", config.top_p.map(Value::from)),
             ("top_k", config.top_k.map(Value::from)),
             ("max_tokens", config.max_tokens.map(Value::from)),
-            (
-                "stop",
-                (!config.stop.is_empty()).then(|| json!(config.stop)),
-            ),
-            (
-                "frequency_penalty",
-                config.frequency_penalty.map(Value::from),
-            ),
+            ("stop", (!config.stop.is_empty()).then(|| json!(config.stop))),
+            ("frequency_penalty", config.frequency_penalty.map(Value::from)),
             ("presence_penalty", config.presence_penalty.map(Value::from)),
             ("seed", config.seed.map(Value::from)),
             ("logprobs", config.logprobs.map(Value::from)),
-            (
-                "parallel_tool_calls",
-                config.parallel_tool_calls.map(Value::from),
-            ),
+            ("parallel_tool_calls", config.parallel_tool_calls.map(Value::from)),
             // These have types of their own, which every protocol spells in its own way.
             ("response_format", here(config.response_format.is_some())),
             ("reasoning", here(config.reasoning.is_some())),
             ("tools", here(!config.tools.is_empty())),
             ("tool_choice", here(config.tool_choice.is_some())),
         ];
-        let set = set
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect();
+        let set = set.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         Self { ask, set }
     }
 
@@ -72,11 +60,7 @@ impl<'a> Options<'a> {
 
     /// An error if any of these is set.
     pub(crate) fn refuse(&self, options: &[&str]) -> Result<(), Error> {
-        let set = self
-            .set
-            .iter()
-            .map(|(name, _)| *name)
-            .filter(|name| options.contains(name));
+        let set = self.set.iter().map(|(name, _)| *name).filter(|name| options.contains(name));
         let mut set: Vec<_> = set.map(|name| format!("`{name}`")).collect();
         set.sort_unstable();
         let whom = match self.ask.config.protocol {
@@ -86,10 +70,7 @@ impl<'a> Options<'a> {
         let message = match set.as_slice() {
             [] => return Ok(()),
             [one] => format!("the option {one} cannot be sent {whom}; leave it unset"),
-            _ => format!(
-                "the options {} cannot be sent {whom}; leave them unset",
-                set.join(", ")
-            ),
+            _ => format!("the options {} cannot be sent {whom}; leave them unset", set.join(", ")),
         };
         Err(self.ask.refuse(message))
     }

@@ -64,10 +64,7 @@ struct Halves {
 impl Output {
     /// An output that takes up to so many tool calls.
     pub(crate) fn new(max_tool_calls: usize) -> Self {
-        Self {
-            max_tool_calls,
-            ..Self::default()
-        }
+        Self { max_tool_calls, ..Self::default() }
     }
 
     /// Notes from here on what an event does.
@@ -99,10 +96,7 @@ impl Output {
 
     /// The text that follows is a part for itself.
     pub(crate) fn new_text(&mut self) {
-        self.parts.push(Part::Text {
-            bytes: 0,
-            extra: None,
-        });
+        self.parts.push(Part::Text { bytes: 0, extra: None });
     }
 
     /// Adds a JSON string to the reasoning; returns what that added.
@@ -134,9 +128,7 @@ impl Output {
         let same_index = |call: &Call| call.index.is_some() && call.index == wire_index;
         let found = match &id {
             Some(_) => self.calls.iter().rposition(same_id).or_else(|| {
-                self.calls
-                    .iter()
-                    .rposition(|call| same_index(call) && call.id.is_none())
+                self.calls.iter().rposition(|call| same_index(call) && call.id.is_none())
             }),
             None if wire_index.is_some() => self.calls.iter().rposition(same_index),
             None if name.is_some() => None,
@@ -149,17 +141,11 @@ impl Output {
                 self.too_many_calls = true;
                 return;
             }
-            self.calls.push(Call {
-                id: None,
-                index: wire_index,
-            });
+            self.calls.push(Call { id: None, index: wire_index });
             self.parts.push(Part::Call { extra: None });
             self.halves.arguments = None;
         }
-        let mut delta = ToolCallDelta {
-            index,
-            ..ToolCallDelta::default()
-        };
+        let mut delta = ToolCallDelta { index, ..ToolCallDelta::default() };
         if let Some(call) = self.calls.get_mut(index)
             && call.id.is_none()
             && let Some(id) = id
@@ -207,10 +193,7 @@ impl Output {
         self.opaque_bytes += bytes;
         match self.parts.last_mut() {
             Some(Part::Text { extra, .. } | Part::Call { extra }) => *extra = Some(value),
-            _ => self.parts.push(Part::Text {
-                bytes: 0,
-                extra: Some(value),
-            }),
+            _ => self.parts.push(Part::Text { bytes: 0, extra: Some(value) }),
         }
     }
 
@@ -218,11 +201,7 @@ impl Output {
     pub(crate) fn finish(&mut self, reason: FinishReason, word: &str) {
         self.did = Did::Other;
         let waits = reason == FinishReason::Stop && !self.calls.is_empty();
-        self.chunk.finish_reason = Some(if waits {
-            FinishReason::ToolCalls
-        } else {
-            reason
-        });
+        self.chunk.finish_reason = Some(if waits { FinishReason::ToolCalls } else { reason });
         self.chunk.raw_finish_reason = Some(word.to_owned());
     }
 
@@ -249,10 +228,7 @@ impl Output {
 
     /// Takes the chunk out, so that the next event finds an empty one.
     pub(crate) fn take(&mut self) -> StreamChunk {
-        StreamChunk {
-            model: self.model.clone(),
-            ..std::mem::take(&mut self.chunk)
-        }
+        StreamChunk { model: self.model.clone(), ..std::mem::take(&mut self.chunk) }
     }
 
     /// At the end of the answer: halves that were never joined become U+FFFD.
@@ -275,16 +251,9 @@ impl Output {
     pub(crate) fn replay(&mut self, provider: LlmProvider, protocol: Protocol) -> Option<Replay> {
         let parts = std::mem::take(&mut self.parts);
         let plain = |part: &Part| {
-            matches!(
-                part,
-                Part::Text { extra: None, .. } | Part::Call { extra: None }
-            )
+            matches!(part, Part::Text { extra: None, .. } | Part::Call { extra: None })
         };
-        (!parts.iter().all(plain)).then_some(Replay {
-            provider,
-            protocol,
-            parts,
-        })
+        (!parts.iter().all(plain)).then_some(Replay { provider, protocol, parts })
     }
 
     /// Notes that so many bytes of text came; text with something attached is a part for itself.
@@ -292,10 +261,7 @@ impl Output {
         match self.parts.last_mut() {
             _ if more == 0 => {}
             Some(Part::Text { bytes, extra: None }) => *bytes += more,
-            _ => self.parts.push(Part::Text {
-                bytes: more,
-                extra: None,
-            }),
+            _ => self.parts.push(Part::Text { bytes: more, extra: None }),
         }
     }
 }
@@ -378,10 +344,7 @@ mod tests {
     fn halves_of_a_character_are_joined() {
         assert_eq!(texts(&[r#""a\ud83d""#, r#""\ude00b""#]), ["a", "😀b", ""]);
         assert_eq!(texts(&[r#""\ud83d\ude00""#]), ["😀", ""]);
-        assert_eq!(
-            texts(&[r#""\ud83d""#, r#""""#, r#""\ude00""#]),
-            ["", "", "😀", ""]
-        );
+        assert_eq!(texts(&[r#""\ud83d""#, r#""""#, r#""\ude00""#]), ["", "", "😀", ""]);
         assert_eq!(texts(&[r#""\ud83d""#, r#""x\n""#]), ["", "\u{fffd}x\n", ""]);
         assert_eq!(texts(&[r#""\ude00\"\\""#]), ["\u{fffd}\"\\", ""]);
         assert_eq!(texts(&[r#""é\ud83d""#]), ["é", "\u{fffd}"]);
@@ -389,64 +352,26 @@ mod tests {
     }
 
     fn calls(pieces: &[(&str, &str, &str, &str)]) -> Vec<(usize, String)> {
-        let mut output = Output {
-            max_tool_calls: 9,
-            ..Output::default()
-        };
+        let mut output = Output { max_tool_calls: 9, ..Output::default() };
         for (index, id, name, arguments) in pieces {
             output.tool_call(raw(index), raw(id), raw(name), raw(arguments));
         }
-        output
-            .chunk
-            .tool_calls
-            .into_iter()
-            .map(|d| (d.index, d.arguments))
-            .collect()
+        output.chunk.tool_calls.into_iter().map(|d| (d.index, d.arguments)).collect()
     }
 
     #[test]
     fn calls_are_told_apart_by_id_then_index_then_order() {
-        let indices = |pieces: &[_]| {
-            calls(pieces)
-                .into_iter()
-                .map(|(i, _)| i)
-                .collect::<Vec<_>>()
-        };
+        let indices = |pieces: &[_]| calls(pieces).into_iter().map(|(i, _)| i).collect::<Vec<_>>();
         let (a, b, n) = ("\"a\"", "\"b\"", "\"look\"");
-        assert_eq!(
-            indices(&[("0", a, n, "null"), ("0", "null", "null", "\"x\"")]),
-            [0, 0]
-        );
-        assert_eq!(
-            indices(&[("0", a, n, "null"), ("0", "\"\"", "null", "\"x\"")]),
-            [0, 0]
-        );
+        assert_eq!(indices(&[("0", a, n, "null"), ("0", "null", "null", "\"x\"")]), [0, 0]);
+        assert_eq!(indices(&[("0", a, n, "null"), ("0", "\"\"", "null", "\"x\"")]), [0, 0]);
         assert_eq!(indices(&[("0", a, n, "null"), ("0", b, n, "null")]), [0, 1]);
-        assert_eq!(
-            indices(&[("0", "null", n, "null"), ("0", a, "null", "null")]),
-            [0, 0]
-        );
-        assert_eq!(
-            indices(&[("null", a, n, "null"), ("null", "null", "null", "\"x\"")]),
-            [0, 0]
-        );
-        assert_eq!(
-            indices(&[("null", "null", n, "{}"), ("null", "null", n, "{}")]),
-            [0, 1]
-        );
-        assert_eq!(
-            indices(&[("4000000000", a, n, "{}"), ("7", b, n, "{}")]),
-            [0, 1]
-        );
-        let mixed = [
-            ("1", b, n, "\"1\""),
-            ("0", a, n, "\"2\""),
-            ("1", "null", "null", "\"3\""),
-        ];
+        assert_eq!(indices(&[("0", "null", n, "null"), ("0", a, "null", "null")]), [0, 0]);
+        assert_eq!(indices(&[("null", a, n, "null"), ("null", "null", "null", "\"x\"")]), [0, 0]);
+        assert_eq!(indices(&[("null", "null", n, "{}"), ("null", "null", n, "{}")]), [0, 1]);
+        assert_eq!(indices(&[("4000000000", a, n, "{}"), ("7", b, n, "{}")]), [0, 1]);
+        let mixed = [("1", b, n, "\"1\""), ("0", a, n, "\"2\""), ("1", "null", "null", "\"3\"")];
         assert_eq!(indices(&mixed), [0, 1, 0]);
-        assert_eq!(
-            calls(&[("0", a, n, r#"{"x": 1}"#)]),
-            [(0, r#"{"x": 1}"#.to_owned())]
-        );
+        assert_eq!(calls(&[("0", a, n, r#"{"x": 1}"#)]), [(0, r#"{"x": 1}"#.to_owned())]);
     }
 }

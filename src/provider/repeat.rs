@@ -84,10 +84,7 @@ impl Repeat {
         if to > event.data.len() {
             return;
         }
-        self.holes.push(Hole {
-            place: from..to,
-            is_text: true,
-        });
+        self.holes.push(Hole { place: from..to, is_text: true });
         for key in &*PASSED_OVER {
             if let Some(at) = key.find(event.data.as_bytes())
                 && let Some(rest) = event.data.get(at + key.needle().len()..)
@@ -168,10 +165,7 @@ mod tests {
             Protocol::ChatCompletions,
             r#"{"choices":[{"delta":{"content":"TEXT","tool_calls":[{"function":{"arguments":"TEXT"}}]}}]}"#,
         ),
-        (
-            Protocol::ChatCompletions,
-            r#"{"choices":[{"delta":{"content":"TEXT"}}],"error":"TEXT"}"#,
-        ),
+        (Protocol::ChatCompletions, r#"{"choices":[{"delta":{"content":"TEXT"}}],"error":"TEXT"}"#),
         (
             Protocol::ChatCompletions,
             r#"{"choices":[{"delta":{"content":"TEXT"}}],"usage":{"total_tokens":N}}"#,
@@ -184,10 +178,7 @@ mod tests {
             Protocol::Messages,
             r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"TEXT"}}"#,
         ),
-        (
-            Protocol::Messages,
-            r#"{"type":"content_block_stop","index":0}"#,
-        ),
+        (Protocol::Messages, r#"{"type":"content_block_stop","index":0}"#),
         (
             Protocol::Responses,
             r#"{"type":"response.output_item.added","output_index":N,"item":{"id":"m","type":"reasoning"}}"#,
@@ -196,10 +187,7 @@ mod tests {
             Protocol::Responses,
             r#"{"type":"response.output_item.done","output_index":0,"item":{"id":"m","type":"message","content":[{"text":"TEXT"}]}}"#,
         ),
-        (
-            Protocol::Responses,
-            r#"{"type":"response.output_text.delta","delta":"TEXT"}"#,
-        ),
+        (Protocol::Responses, r#"{"type":"response.output_text.delta","delta":"TEXT"}"#),
         (
             Protocol::CohereChat,
             r#"{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"TEXT","thinking":"TEXT"}}}}"#,
@@ -271,10 +259,8 @@ mod tests {
             self.repeated += usize::from(self.repeat.text(event).is_some());
             let [ours, theirs] = &mut self.outs;
             let [one, other] = &mut self.decoders;
-            let results = [
-                self.repeat.decode(&mut **one, event, ours),
-                other.decode(event, theirs),
-            ];
+            let results =
+                [self.repeat.decode(&mut **one, event, ours), other.decode(event, theirs)];
             let [ours, theirs] = results.map(|result| result.map_err(|error| error.to_string()));
             assert_eq!(ours, theirs, "{event:?}");
             let [ours, theirs] = self.outs.each_mut().map(|out| {
@@ -289,11 +275,7 @@ mod tests {
             let protocol = self.protocol;
             let [ours, theirs] = self.outs.each_mut().map(|out| {
                 out.flush();
-                format!(
-                    "{:?} {:?}",
-                    out.take(),
-                    out.replay(crate::LlmProvider::Local, protocol)
-                )
+                format!("{:?} {:?}", out.take(), out.replay(crate::LlmProvider::Local, protocol))
             });
             assert_eq!(ours, theirs);
         }
@@ -303,22 +285,16 @@ mod tests {
     fn an_event_that_differs_only_in_its_text_is_not_decoded_again() {
         for (protocol, name, event) in TEXTS {
             let mut pair = Pair::new(*protocol);
-            for (number, text) in ["Hel", "lo", "\\n", "", "wor", "ld", "\\ud83d", "\\ude00"]
-                .iter()
-                .enumerate()
+            for (number, text) in
+                ["Hel", "lo", "\\n", "", "wor", "ld", "\\ud83d", "\\ude00"].iter().enumerate()
             {
-                let data = event
-                    .replace("TEXT", text)
-                    .replace('N', &number.to_string());
+                let data = event.replace("TEXT", text).replace('N', &number.to_string());
                 pair.decode(&Event { name, data: &data });
             }
             // All but the first, the empty one, and the one after that.
             assert_eq!(pair.repeated, 5, "{event}");
             let data = event.replace("TEXT", "x").replace('N', "9");
-            pair.decode(&Event {
-                name: "another",
-                data: &data,
-            });
+            pair.decode(&Event { name: "another", data: &data });
             assert_eq!(pair.repeated, 5, "{event}");
         }
     }
@@ -382,11 +358,7 @@ mod tests {
                 let mut bytes = &*std::fs::read(&file).unwrap();
                 let mut pairs: Vec<_> = Protocol::ALL.iter().copied().map(Pair::new).collect();
                 let mut parser = Parser::new(1 << 30);
-                while parser
-                    .fill(|buffer| std::io::Read::read(&mut bytes, buffer))
-                    .unwrap()
-                    > 0
-                {
+                while parser.fill(|buffer| std::io::Read::read(&mut bytes, buffer)).unwrap() > 0 {
                     while let Some(frame) = parser.next().unwrap() {
                         if let Frame::Event(event) = frame {
                             pairs.iter_mut().for_each(|pair| pair.decode(&event));

@@ -391,10 +391,7 @@ impl Responses {
         });
         let last = self.open.len().checked_sub(1);
         if let Some(at) = found {
-            return Open {
-                latest: found == last,
-                ..self.open.remove(at)
-            };
+            return Open { latest: found == last, ..self.open.remove(at) };
         }
         if self.open.len() >= MAX_OPEN {
             self.open.remove(0);
@@ -616,7 +613,8 @@ mod tests {
     #[test]
     fn a_conversation_keeps_its_order() {
         let mut asks = Message::assistant("Let me look.");
-        asks.tool_calls = vec![ToolCall::new("c1", "look", r#"{"at":1}"#), ToolCall::new("c2", "b", "")];
+        asks.tool_calls =
+            vec![ToolCall::new("c1", "look", r#"{"at":1}"#), ToolCall::new("c2", "b", "")];
         let messages = [
             Message::system("Be brief."),
             Message::user("What is it?").image(Image::bytes("image/png", b"foo")),
@@ -656,9 +654,7 @@ mod tests {
             "encrypted_content": "gAAA",
         });
         let search = json!({"type": "web_search_call", "id": "ws_1", "status": "completed"});
-        let call = |kind: &str, id: &str, call_id: &str, name: &str| {
-            json!({"type": kind, "id": id, "call_id": call_id, "name": name, "status": "in_progress"})
-        };
+        let call = |kind: &str, id: &str, call_id: &str, name: &str| json!({"type": kind, "id": id, "call_id": call_id, "name": name, "status": "in_progress"});
         let look = call("function_call", "fc_1", "call_1", "look");
         let look = with(look, Some(&json!({"namespace": "eyes", "arguments": ""})));
         let patch = call("custom_tool_call", "ctc_1", "call_2", "patch");
@@ -675,10 +671,13 @@ mod tests {
             added(2, json!({"type": "message", "id": "msg_1", "content": []})),
             text(2, "Let me"),
             text(2, " look."),
-            done(2, json!({
-                "type": "message", "id": "msg_1", "phase": "commentary",
-                "content": [{"type": "output_text", "text": "Let me look."}],
-            })),
+            done(
+                2,
+                json!({
+                    "type": "message", "id": "msg_1", "phase": "commentary",
+                    "content": [{"type": "output_text", "text": "Let me look."}],
+                }),
+            ),
             added(3, look.clone()),
             json!({"type": "response.function_call_arguments.delta", "output_index": 3, "delta": "{}"}),
             json!({"type": "response.function_call_arguments.done", "output_index": 3, "arguments": "{}"}),
@@ -723,9 +722,7 @@ mod tests {
 
     #[test]
     fn reasoning_that_nobody_could_read_again_is_left_out() {
-        let thought = |encrypted: &str| {
-            json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": encrypted})
-        };
+        let thought = |encrypted: &str| json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": encrypted});
         let incomplete = |reason: &str| {
             json!({"type": "response.incomplete", "response": {
                 "status": "incomplete", "incomplete_details": {"reason": reason},
@@ -745,7 +742,9 @@ mod tests {
             (vec![added(0, thought("g")), incomplete("max_output_tokens")], json!([])),
             (
                 vec![
-                    text(0, "Yes"), done(0, answer.clone()), done(1, thought("gA")),
+                    text(0, "Yes"),
+                    done(0, answer.clone()),
+                    done(1, thought("gA")),
                     incomplete("max_output_tokens"),
                 ],
                 json!([said]),
@@ -779,16 +778,25 @@ mod tests {
         });
         let output = json!([thought, message, call]);
         let snapshot = json!({"type": "response.completed", "response": {"output": output}});
-        let open = json!({"type": "function_call", "call_id": "c1", "name": "look", "arguments": ""});
+        let open =
+            json!({"type": "function_call", "call_id": "c1", "name": "look", "arguments": ""});
         for events in [
             // LM Studio sends no delta of arguments.
             vec![
-                added(0, thought.clone()), done(0, thought.clone()),
-                added(1, json!({"type": "message"})), done(1, message.clone()),
-                added(2, open.clone()), done(2, call.clone()),
+                added(0, thought.clone()),
+                done(0, thought.clone()),
+                added(1, json!({"type": "message"})),
+                done(1, message.clone()),
+                added(2, open.clone()),
+                done(2, call.clone()),
                 snapshot.clone(),
             ],
-            vec![done(0, raw_thought), done(1, message.clone()), done(2, call.clone()), snapshot.clone()],
+            vec![
+                done(0, raw_thought),
+                done(1, message.clone()),
+                done(2, call.clone()),
+                snapshot.clone(),
+            ],
             vec![snapshot.clone()],
             // Nothing has a name.
             vec![
@@ -898,7 +906,10 @@ mod tests {
             json!({"type": "response.new_thing.delta", "delta": "x", "output_index": {}}),
             json!({"type": "response.mcp_call_arguments.delta", "delta": "{}"}),
             done(0, json!({"type": "mcp_call", "id": "mcp_1", "name": "look", "arguments": "{}"})),
-            done(1, json!({"type": "new_item", "content": [{"text": "x"}], "summary": [{"text": "x"}]})),
+            done(
+                1,
+                json!({"type": "new_item", "content": [{"text": "x"}], "summary": [{"text": "x"}]}),
+            ),
             json!({"type": "response.output_text.delta", "delta": null, "error": {}}),
             json!({"no": "type"}),
             json!([1]),
@@ -933,11 +944,29 @@ mod tests {
     #[test]
     fn an_answer_that_is_cut_short_says_why() {
         for (kind, status, reason, finish, word) in [
-            ("incomplete", "incomplete", "max_output_tokens", FinishReason::Length, "max_output_tokens"),
-            ("incomplete", "incomplete", "content_filter", FinishReason::ContentFilter, "content_filter"),
+            (
+                "incomplete",
+                "incomplete",
+                "max_output_tokens",
+                FinishReason::Length,
+                "max_output_tokens",
+            ),
+            (
+                "incomplete",
+                "incomplete",
+                "content_filter",
+                FinishReason::ContentFilter,
+                "content_filter",
+            ),
             ("incomplete", "incomplete", "new", FinishReason::Other, "new"),
             ("incomplete", "", "", FinishReason::Other, "incomplete"),
-            ("completed", "incomplete", "max_output_tokens", FinishReason::Length, "max_output_tokens"),
+            (
+                "completed",
+                "incomplete",
+                "max_output_tokens",
+                FinishReason::Length,
+                "max_output_tokens",
+            ),
         ] {
             let (response, out) = read(&[
                 added(0, json!({"type": "function_call", "call_id": "c1", "name": "look"})),
@@ -956,30 +985,42 @@ mod tests {
     #[test]
     fn failures_in_every_shape() {
         let limited = json!({"code": "rate_limit_exceeded", "message": "Slow down."});
-        let failed = |error: Value| json!({"type": "response.failed", "response": {
-            "status": "failed", "instructions": "x".repeat(9999), "error": error,
-        }});
+        let failed = |error: Value| {
+            json!({"type": "response.failed", "response": {
+                "status": "failed", "instructions": "x".repeat(9999), "error": error,
+            }})
+        };
         for (event, kind, code, message) in [
             (failed(limited.clone()), ErrorKind::RateLimited, "rate_limit_exceeded", "Slow down."),
             (
                 with(json!({"type": "error", "param": null}), Some(&limited)),
-                ErrorKind::RateLimited, "rate_limit_exceeded", "Slow down.",
+                ErrorKind::RateLimited,
+                "rate_limit_exceeded",
+                "Slow down.",
             ),
             (
                 json!({"type": "error", "error": limited, "sequence_number": 2}),
-                ErrorKind::RateLimited, "rate_limit_exceeded", "Slow down.",
+                ErrorKind::RateLimited,
+                "rate_limit_exceeded",
+                "Slow down.",
             ),
             (
                 failed(json!({"code": "invalid_base64_image", "message": "Not an image."})),
-                ErrorKind::InvalidRequest, "invalid_base64_image", "Not an image.",
+                ErrorKind::InvalidRequest,
+                "invalid_base64_image",
+                "Not an image.",
             ),
             (
                 failed(json!({"code": "server_error", "message": "Sorry."})),
-                ErrorKind::Server, "server_error", "Sorry.",
+                ErrorKind::Server,
+                "server_error",
+                "Sorry.",
             ),
             (
                 json!({"error": {"code": 400, "message": "Too long.", "type": "exceed_context_size_error"}}),
-                ErrorKind::ContextLength, "400", "Too long.",
+                ErrorKind::ContextLength,
+                "400",
+                "Too long.",
             ),
         ] {
             let (_, out) = read(&[event]);

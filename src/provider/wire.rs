@@ -240,9 +240,7 @@ impl<'de, T: Deserialize<'de> + Default + Indexed> Deserialize<'de> for First<T>
 
             nothing_else!();
         }
-        deserializer
-            .deserialize_any(Alternatives(PhantomData))
-            .map(Self)
+        deserializer.deserialize_any(Alternatives(PhantomData)).map(Self)
     }
 }
 
@@ -270,22 +268,11 @@ mod tests {
     #[test]
     fn nothing_is_required_and_unknown_fields_are_passed_over() {
         assert_eq!(read("{}").kind.json(), "");
-        assert_eq!(
-            read(r#"{"new": [{"a": 1}], "type": "x"}"#)
-                .kind
-                .str()
-                .unwrap(),
-            "x"
-        );
+        assert_eq!(read(r#"{"new": [{"a": 1}], "type": "x"}"#).kind.str().unwrap(), "x");
         assert_eq!(read(r#"{"type": null}"#).kind, Raw::default());
-        assert_eq!(
-            read(r#"{"type": "a", "type": "b"}"#).kind.str().unwrap(),
-            "b"
-        );
+        assert_eq!(read(r#"{"type": "a", "type": "b"}"#).kind.str().unwrap(), "b");
         assert_eq!(read(r#"{"\u0074ype": "a"}"#).kind.str().unwrap(), "a");
-        for other in [
-            "null", "1", "-1", "1.5", "true", "\"text\"", "[]", "[1, {}]",
-        ] {
+        for other in ["null", "1", "-1", "1.5", "true", "\"text\"", "[]", "[1, {}]"] {
             assert!(!read(other).kind.is_some());
             let json = format!(r#"{{"inner": {other}, "items": {other}, "type": 1}}"#);
             let read = read(&json);
@@ -301,19 +288,8 @@ mod tests {
         let json =
             r#"{"items": [{"index": 1, "word": "b"}, {"index": "0", "word": "a"}, {"word": "c"}]}"#;
         assert_eq!(read(json).items.0.word.str().unwrap(), "a");
-        assert_eq!(
-            read(r#"{"items": {"word": "x"}}"#).items.0.word,
-            Raw::default()
-        );
-        assert_eq!(
-            read(r#"{"items": [{"word": "x"}]}"#)
-                .items
-                .0
-                .word
-                .str()
-                .unwrap(),
-            "x"
-        );
+        assert_eq!(read(r#"{"items": {"word": "x"}}"#).items.0.word, Raw::default());
+        assert_eq!(read(r#"{"items": [{"word": "x"}]}"#).items.0.word.str().unwrap(), "x");
     }
 
     #[test]
@@ -323,10 +299,7 @@ mod tests {
             ("[ ]", &[]),
             ("[1,null]", &["1", ""]),
             (" [1]", &[]),
-            (
-                "[ \"a,]\" , [2, {}] , {\"b\": [3]}\n]",
-                &["\"a,]\"", "[2, {}]", "{\"b\": [3]}"],
-            ),
+            ("[ \"a,]\" , [2, {}] , {\"b\": [3]}\n]", &["\"a,]\"", "[2, {}]", "{\"b\": [3]}"]),
             ("{\"a\": 1}", &[]),
             ("\"[1]\"", &[]),
             ("", &[]),
@@ -355,11 +328,8 @@ mod tests {
 
     #[test]
     fn depth_in_unknown_fields_does_not_matter() {
-        let deep = format!(
-            r#"{{"new": {}{}, "type": "x"}}"#,
-            "[".repeat(100_000),
-            "]".repeat(100_000)
-        );
+        let deep =
+            format!(r#"{{"new": {}{}, "type": "x"}}"#, "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(read(&deep).kind.str().unwrap(), "x");
     }
 }

@@ -40,11 +40,7 @@ fn every_protocol_gives_the_same_answer() {
         assert!(run.chunks.len() > 10, "{protocol}: {}", run.chunks.len());
         let response = run.whole();
         assert_eq!(response.content, HELLO, "{protocol}");
-        assert_eq!(
-            response.finish_reason,
-            Some(FinishReason::Stop),
-            "{protocol}"
-        );
+        assert_eq!(response.finish_reason, Some(FinishReason::Stop), "{protocol}");
         assert_eq!(response.reasoning, "", "{protocol}");
     });
 }
@@ -62,11 +58,7 @@ fn every_protocol_counts_tokens_and_tells_a_cut_by_length() {
         };
         assert_eq!(response.finish_reason, Some(expected), "{protocol}");
         let usage = response.usage.expect("usage");
-        let counted = (
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.total_tokens,
-        );
+        let counted = (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens);
         assert_eq!(counted, (11, 4, 15), "{protocol}");
     });
 }
@@ -83,11 +75,7 @@ fn thoughts_are_told_apart_from_the_answer() {
             Protocol::CohereChat => (String::new(), format!("{thought}{said}")),
             _ => (thought.to_owned(), said.to_owned()),
         };
-        assert_eq!(
-            (response.reasoning, response.content),
-            expected,
-            "{protocol}"
-        );
+        assert_eq!((response.reasoning, response.content), expected, "{protocol}");
     });
 }
 
@@ -101,11 +89,7 @@ fn tools_are_called_and_their_results_go_back() {
         let mut history = vec![Message::user("What is the weather in Paris and Oslo?")];
         let first = Run::new(&history, &config).whole();
         assert_eq!(first.content, "Let me look. ", "{protocol}");
-        assert_eq!(
-            first.finish_reason,
-            Some(FinishReason::ToolCalls),
-            "{protocol}"
-        );
+        assert_eq!(first.finish_reason, Some(FinishReason::ToolCalls), "{protocol}");
         let cities: Vec<_> = first
             .tool_calls
             .iter()
@@ -147,31 +131,16 @@ fn a_slow_answer_comes_as_it_is_written() {
     each(|protocol, config| {
         let run = Run::new("please be slow", config);
         let response = run.whole();
-        assert_eq!(
-            response.content, "Slow first token and then a steady pace.",
-            "{protocol}"
-        );
+        assert_eq!(response.content, "Slow first token and then a steady pace.", "{protocol}");
         let first = response.time_to_first_text.unwrap();
-        assert!(
-            first >= Duration::from_millis(1400),
-            "{protocol}: {first:?}"
-        );
-        assert!(
-            response.latency > first + Duration::from_millis(100),
-            "{protocol}"
-        );
+        assert!(first >= Duration::from_millis(1400), "{protocol}: {first:?}");
+        assert!(response.latency > first + Duration::from_millis(100), "{protocol}");
 
-        let hasty = config
-            .clone()
-            .first_byte_timeout(Duration::from_millis(200));
+        let hasty = config.clone().first_byte_timeout(Duration::from_millis(200));
         let hasty = hasty.idle_timeout(Duration::from_millis(300));
         let run = Run::new("please be slow", &hasty);
         assert_eq!(run.error().kind(), ErrorKind::Timeout, "{protocol}");
-        assert!(
-            run.error().to_string().contains("timeout"),
-            "{}",
-            run.error()
-        );
+        assert!(run.error().to_string().contains("timeout"), "{}", run.error());
     });
 }
 
@@ -180,31 +149,17 @@ fn a_slow_answer_comes_as_it_is_written() {
 fn a_cut_answer_is_never_a_whole_one() {
     each(|protocol, config| {
         for (prompt, text) in [
-            (
-                "please truncate",
-                "This answer is cut before it ends because",
-            ),
+            ("please truncate", "This answer is cut before it ends because"),
             ("please disconnect", "This answer is torn down"),
         ] {
             let run = Run::new(prompt, config);
             let error = run.error();
-            assert_eq!(
-                error.kind(),
-                ErrorKind::Incomplete,
-                "{protocol} {prompt}: {error:?}"
-            );
+            assert_eq!(error.kind(), ErrorKind::Incomplete, "{protocol} {prompt}: {error:?}");
             let came = &run.response.content;
             // How far it came differs with the events that a protocol puts around its text.
-            assert!(
-                text.starts_with(came.as_str()),
-                "{protocol} {prompt}: {came:?}"
-            );
+            assert!(text.starts_with(came.as_str()), "{protocol} {prompt}: {came:?}");
             assert_eq!(run.response.finish_reason, None, "{protocol} {prompt}");
-            let joined: String = run
-                .chunks
-                .iter()
-                .map(|chunk| chunk.content.as_str())
-                .collect();
+            let joined: String = run.chunks.iter().map(|chunk| chunk.content.as_str()).collect();
             assert_eq!(&joined, came, "{protocol} {prompt}");
         }
     });
@@ -215,12 +170,7 @@ fn a_cut_answer_is_never_a_whole_one() {
 fn a_refusal_is_told_with_what_to_do() {
     each(|protocol, config| {
         for (prompt, kind, status, says) in [
-            (
-                "please limit",
-                ErrorKind::RateLimited,
-                429,
-                "try again in 2 s",
-            ),
+            ("please limit", ErrorKind::RateLimited, 429, "try again in 2 s"),
             ("please overload", ErrorKind::Overloaded, 529, "Overloaded"),
             ("please refuse", ErrorKind::Auth, 401, "check the API key"),
         ] {
@@ -228,21 +178,11 @@ fn a_refusal_is_told_with_what_to_do() {
             let error = run.error();
             let seen = (error.kind(), error.status());
             assert_eq!(seen, (kind, Some(status)), "{protocol} {prompt}: {error:?}");
-            assert!(
-                error.to_string().contains(says),
-                "{protocol} {prompt}: {error}"
-            );
+            assert!(error.to_string().contains(says), "{protocol} {prompt}: {error}");
             let wait = (status == 429).then_some(Duration::from_secs(2));
             assert_eq!(error.retry_after(), wait, "{protocol} {prompt}");
-            let Error::Api(api) = error else {
-                panic!("{error:?}")
-            };
-            assert!(
-                api.request_id
-                    .as_ref()
-                    .is_some_and(|id| id.starts_with("req-")),
-                "{api:?}"
-            );
+            let Error::Api(api) = error else { panic!("{error:?}") };
+            assert!(api.request_id.as_ref().is_some_and(|id| id.starts_with("req-")), "{api:?}");
         }
     });
 }
@@ -256,15 +196,9 @@ fn a_limit_that_passes_is_waited_for() {
         let config = config.clone().header("x-test-id", id).max_retries(2);
         let started = Instant::now();
         let response = Run::new("limit once", &config).whole();
-        assert_eq!(
-            response.content, "The second try went through.",
-            "{protocol}"
-        );
+        assert_eq!(response.content, "The second try went through.", "{protocol}");
         assert_eq!(response.retries, 1, "{protocol}");
-        assert!(
-            started.elapsed() >= Duration::from_secs(1),
-            "{protocol}: asked to wait 1 s"
-        );
+        assert!(started.elapsed() >= Duration::from_secs(1), "{protocol}: asked to wait 1 s");
     });
 }
 
@@ -273,24 +207,10 @@ fn a_limit_that_passes_is_waited_for() {
 fn what_is_no_stream_is_an_error() {
     each(|protocol, config| {
         let run = Run::new("please garble", config);
-        assert_eq!(
-            run.error().kind(),
-            ErrorKind::Decode,
-            "{protocol}: {:?}",
-            run.error()
-        );
-        assert!(
-            run.error().to_string().contains("malformed json"),
-            "{}",
-            run.error()
-        );
+        assert_eq!(run.error().kind(), ErrorKind::Decode, "{protocol}: {:?}", run.error());
+        assert!(run.error().to_string().contains("malformed json"), "{}", run.error());
         let run = Run::new("please drop", config);
-        assert_eq!(
-            run.error().kind(),
-            ErrorKind::Network,
-            "{protocol}: {:?}",
-            run.error()
-        );
+        assert_eq!(run.error().kind(), ErrorKind::Network, "{protocol}: {:?}", run.error());
         assert!(run.error().is_retryable(), "{protocol}");
         assert!(run.chunks.is_empty(), "{protocol}");
     });

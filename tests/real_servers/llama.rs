@@ -12,18 +12,12 @@ use serde_json::{Value, json};
 use super::{LIMIT, Run, chain, config, server, watchdog};
 
 /// The three protocols that llama.cpp speaks.
-const PROTOCOLS: [Protocol; 3] = [
-    Protocol::ChatCompletions,
-    Protocol::Responses,
-    Protocol::Messages,
-];
+const PROTOCOLS: [Protocol; 3] =
+    [Protocol::ChatCompletions, Protocol::Responses, Protocol::Messages];
 
 /// The same answer twice, and never a long one.
 fn llama(protocol: Protocol) -> GenerationConfig {
-    config(server("KERB_STREAM_LLAMA") + "/v1")
-        .protocol(protocol)
-        .temperature(0.0)
-        .max_tokens(60)
+    config(server("KERB_STREAM_LLAMA") + "/v1").protocol(protocol).temperature(0.0).max_tokens(60)
 }
 
 #[test]
@@ -36,28 +30,15 @@ fn the_same_program_speaks_every_protocol() {
             let texts = run.chunks.iter().filter(|chunk| !chunk.content.is_empty());
             assert!(texts.count() > 3, "{protocol}: it comes in pieces");
             let response = run.whole();
-            assert!(
-                response.content.contains("Paris"),
-                "{protocol}: {response:?}"
-            );
-            assert_eq!(
-                response.finish_reason,
-                Some(FinishReason::Stop),
-                "{protocol}"
-            );
+            assert!(response.content.contains("Paris"), "{protocol}: {response:?}");
+            assert_eq!(response.finish_reason, Some(FinishReason::Stop), "{protocol}");
             assert_eq!(response.model.as_deref(), Some("smollm2"), "{protocol}");
             let usage = response.usage.expect("usage");
             assert!(usage.prompt_tokens > 20, "{protocol}: {usage:?}");
-            assert!(
-                (4..60).contains(&usage.completion_tokens),
-                "{protocol}: {usage:?}"
-            );
+            assert!((4..60).contains(&usage.completion_tokens), "{protocol}: {usage:?}");
             let sum = usage.prompt_tokens + usage.completion_tokens;
             assert_eq!(usage.total_tokens, sum, "{protocol}");
-            assert!(
-                response.time_to_first_text < Some(response.latency),
-                "{protocol}"
-            );
+            assert!(response.time_to_first_text < Some(response.latency), "{protocol}");
         }
     });
 }
@@ -110,11 +91,7 @@ fn a_prompt_beyond_the_context_is_called_that() {
         for protocol in PROTOCOLS {
             let run = Run::new("word ".repeat(6000), &llama(protocol).max_retries(2));
             let error = run.error();
-            assert_eq!(
-                error.kind(),
-                ErrorKind::ContextLength,
-                "{protocol}: {error:?}"
-            );
+            assert_eq!(error.kind(), ErrorKind::ContextLength, "{protocol}: {error:?}");
             assert_eq!(error.status(), Some(400), "{protocol}");
             assert_eq!(run.response.retries, 0, "{protocol}");
             assert!(error.to_string().contains("shorten the prompt"), "{error}");
@@ -151,18 +128,9 @@ fn what_the_server_refuses_is_told_in_its_words() {
     watchdog(LIMIT, || {
         let nonsense = ResponseFormat::json_schema("nonsense", json!({"type": "nonsense"}));
         for (config, word) in [
-            (
-                llama(Protocol::ChatCompletions).extra("temperature", "hot"),
-                "temperature",
-            ),
-            (
-                llama(Protocol::ChatCompletions).response_format(nonsense),
-                "schema",
-            ),
-            (
-                llama(Protocol::ChatCompletions).extra("messages", "none"),
-                "messages",
-            ),
+            (llama(Protocol::ChatCompletions).extra("temperature", "hot"), "temperature"),
+            (llama(Protocol::ChatCompletions).response_format(nonsense), "schema"),
+            (llama(Protocol::ChatCompletions).extra("messages", "none"), "messages"),
         ] {
             let run = Run::new("Hi", &config);
             let error = run.error();
@@ -173,11 +141,7 @@ fn what_the_server_refuses_is_told_in_its_words() {
             llama(Protocol::ChatCompletions).base_url(server("KERB_STREAM_LLAMA") + "/v9");
         let run = Run::new("Hi", &elsewhere);
         assert_eq!(run.error().kind(), ErrorKind::NotFound, "{:?}", run.error());
-        assert!(
-            run.error().to_string().contains("base URL"),
-            "{}",
-            run.error()
-        );
+        assert!(run.error().to_string().contains("base URL"), "{}", run.error());
     });
 }
 
@@ -197,19 +161,10 @@ fn every_option_is_accepted() {
         let raw = run.chunks.iter().filter_map(|chunk| chunk.raw.as_deref());
         assert!(raw.into_iter().any(|raw| raw.contains("top_logprobs")));
         let response = run.whole();
-        assert!(
-            !response.content.to_lowercase().contains("blue"),
-            "{}",
-            response.content
-        );
+        assert!(!response.content.to_lowercase().contains("blue"), "{}", response.content);
 
         let messages = common(Protocol::Messages).top_k(20).stop(["blue"]);
-        assert!(
-            !Run::new("Say: red green blue", &messages)
-                .whole()
-                .content
-                .contains("blue")
-        );
+        assert!(!Run::new("Say: red green blue", &messages).whole().content.contains("blue"));
         Run::new("Hi", &common(Protocol::Responses)).whole();
     });
 }
@@ -230,17 +185,11 @@ fn a_schema_is_kept_to() {
             .response_format(ResponseFormat::json_schema("person", schema));
         let response = Run::new(prompt, &config).whole();
         let person: Value = serde_json::from_str(&response.content).unwrap();
-        assert!(
-            person["name"].is_string() && person["age"].is_i64(),
-            "{person}"
-        );
+        assert!(person["name"].is_string() && person["age"].is_i64(), "{person}");
 
         // Any JSON is asked for, but this llama.cpp does not see to it.
-        Run::new(
-            prompt,
-            &llama(Protocol::ChatCompletions).response_format(ResponseFormat::Json),
-        )
-        .whole();
+        Run::new(prompt, &llama(Protocol::ChatCompletions).response_format(ResponseFormat::Json))
+            .whole();
     });
 }
 
@@ -255,11 +204,8 @@ fn tools_are_accepted_with_their_history() {
         );
         // What a larger model said: this one calls no tools.
         let mut asked = Message::assistant("");
-        asked.tool_calls = vec![kerb_stream::ToolCall::new(
-            "call-a",
-            "get_weather",
-            r#"{"city": "Paris"}"#,
-        )];
+        asked.tool_calls =
+            vec![kerb_stream::ToolCall::new("call-a", "get_weather", r#"{"city": "Paris"}"#)];
         let history = [
             Message::user("What is the weather in Paris?"),
             asked,
@@ -306,10 +252,7 @@ fn an_answer_is_cancelled_in_its_middle() {
             drop(dropped);
             let started = Instant::now();
             assert!(!Run::new("Hi", &llama(protocol)).whole().content.is_empty());
-            assert!(
-                started.elapsed() < Duration::from_secs(30),
-                "the server went on writing"
-            );
+            assert!(started.elapsed() < Duration::from_secs(30), "the server went on writing");
         }
     });
 }
@@ -322,10 +265,7 @@ fn several_threads_ask_at_once() {
             let ask = |_| scope.spawn(|| Run::new("Hi", &llama(Protocol::ChatCompletions)).whole());
             let answers: Vec<_> = (0..6).map(ask).collect();
             for answer in answers {
-                assert_eq!(
-                    answer.join().unwrap().finish_reason,
-                    Some(FinishReason::Stop)
-                );
+                assert_eq!(answer.join().unwrap().finish_reason, Some(FinishReason::Stop));
             }
         });
     });

@@ -53,11 +53,7 @@ impl Run {
                 Err(failure) => error = Some(Error::of(&failure).expect("our own error").clone()),
             }
         }
-        Self {
-            chunks,
-            response: stream.response().clone(),
-            error,
-        }
+        Self { chunks, response: stream.response().clone(), error }
     }
 
     /// The response of a run that must have ended well.
@@ -72,9 +68,7 @@ impl Run {
     /// The error of a run that must have failed.
     #[track_caller]
     fn error(&self) -> &Error {
-        self.error
-            .as_ref()
-            .unwrap_or_else(|| panic!("it ended well: {:?}", self.response))
+        self.error.as_ref().unwrap_or_else(|| panic!("it ended well: {:?}", self.response))
     }
 }
 

@@ -104,15 +104,7 @@ fn what_goes_wrong_is_said() {
                 false,
                 "HTTPS",
             ),
-            (
-                "+0 TLS to a plain port",
-                behind("https", 0),
-                COUNT.0,
-                Network,
-                None,
-                false,
-                "TLS",
-            ),
+            ("+0 TLS to a plain port", behind("https", 0), COUNT.0, Network, None, false, "TLS"),
             (
                 "+3 another name",
                 behind("https", 3),
@@ -122,15 +114,7 @@ fn what_goes_wrong_is_said() {
                 false,
                 "certificate … 127.0.0.1",
             ),
-            (
-                "+4 self-signed",
-                behind("https", 4),
-                COUNT.0,
-                Network,
-                None,
-                false,
-                "certificate",
-            ),
+            ("+4 self-signed", behind("https", 4), COUNT.0, Network, None, false, "certificate"),
             (
                 "+5 expired",
                 behind("https", 5),
@@ -206,10 +190,7 @@ fn what_goes_wrong_is_said() {
         ] {
             let run = Run::new(prompt, &config);
             let Some(error) = &run.error else {
-                wrong.push(format!(
-                    "{what}: it ended well with {:?}",
-                    run.response.content
-                ));
+                wrong.push(format!("{what}: it ended well with {:?}", run.response.content));
                 continue;
             };
             let seen = (error.kind(), error.status(), error.is_retryable());
@@ -236,10 +217,7 @@ fn a_gateways_limit_is_waited_for() {
         let error = run.error();
         assert_eq!(error.kind(), ErrorKind::RateLimited, "{error:?}");
         assert_eq!(error.retry_after(), Some(Duration::from_secs(2)));
-        assert!(
-            error.to_string().contains("429 Too Many Requests"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("429 Too Many Requests"), "{error}");
         let started = Instant::now();
         let response = Run::new(COUNT.0, &config.clone().max_retries(2)).whole();
         assert_eq!((response.content.as_str(), response.retries), (COUNT.1, 1));
@@ -247,11 +225,7 @@ fn a_gateways_limit_is_waited_for() {
         let impatient = config.max_retries(2).max_retry_wait(Duration::from_secs(1));
         let started = Instant::now();
         let run = Run::new(COUNT.0, &impatient);
-        assert_eq!(
-            run.error().kind(),
-            ErrorKind::RateLimited,
-            "at once, not after the wait"
-        );
+        assert_eq!(run.error().kind(), ErrorKind::RateLimited, "at once, not after the wait");
         assert!(started.elapsed() < Duration::from_secs(1));
     });
 }
@@ -264,19 +238,11 @@ fn slow_bytes_are_life_but_silence_is_not() {
         let patient = behind("http", 11).idle_timeout(Duration::from_millis(2500));
         let started = Instant::now();
         Run::new(COUNT.0, &patient).whole();
-        assert!(
-            started.elapsed() > Duration::from_millis(1500),
-            "{:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() > Duration::from_millis(1500), "{:?}", started.elapsed());
         let hasty = behind("http", 11).idle_timeout(Duration::from_millis(300));
         let run = Run::new("Say hello.", &hasty);
         assert_eq!(run.error().kind(), ErrorKind::Timeout, "{:?}", run.error());
-        assert!(
-            run.error().to_string().contains("idle_timeout"),
-            "{}",
-            run.error()
-        );
+        assert!(run.error().to_string().contains("idle_timeout"), "{}", run.error());
     });
 }
 
@@ -285,15 +251,8 @@ fn slow_bytes_are_life_but_silence_is_not() {
 fn a_stream_over_tls_comes_as_it_is_written() {
     watchdog(LIMIT, || {
         for offset in [1, 2] {
-            for protocol in [
-                Protocol::ChatCompletions,
-                Protocol::Responses,
-                Protocol::Messages,
-            ] {
-                let run = Run::new(
-                    "please be slow",
-                    &behind("https", offset).protocol(protocol),
-                );
+            for protocol in [Protocol::ChatCompletions, Protocol::Responses, Protocol::Messages] {
+                let run = Run::new("please be slow", &behind("https", offset).protocol(protocol));
                 let response = run.whole();
                 let first = response.time_to_first_text.unwrap();
                 assert!(
@@ -316,10 +275,7 @@ fn a_gateway_that_gives_up_while_the_model_reads_is_no_empty_answer() {
         // llama.cpp sends the head at once where it has a slot free.
         let seen = (error.kind(), error.status());
         let cut = (ErrorKind::Incomplete, None);
-        assert!(
-            seen == cut || seen == (ErrorKind::Server, Some(504)),
-            "{error:?}"
-        );
+        assert!(seen == cut || seen == (ErrorKind::Server, Some(504)), "{error:?}");
         assert!(error.is_retryable(), "{error:?}");
         assert!(run.chunks.is_empty());
     });

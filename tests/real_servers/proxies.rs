@@ -53,41 +53,18 @@ fn a_proxy_that_refuses_is_named_and_its_password_is_not() {
         let mut wrong = Vec::new();
         for (proxy, retryable, says) in [
             (url("http", "", "KERB_STREAM_TINYPROXY_AUTH"), false, "407"),
-            (
-                url("http", "user:hunter2@", "KERB_STREAM_TINYPROXY_AUTH"),
-                false,
-                login,
-            ),
-            (
-                url("socks5", "", "KERB_STREAM_MICROSOCKS_AUTH"),
-                false,
-                login,
-            ),
-            (
-                url("socks5", "user:hunter2@", "KERB_STREAM_MICROSOCKS_AUTH"),
-                false,
-                login,
-            ),
-            (
-                Proxy::Url("http://127.0.0.1:1".into()),
-                true,
-                "proxy 127.0.0.1:1 refused",
-            ),
-            (
-                Proxy::Url("socks5://127.0.0.1:1".into()),
-                true,
-                "proxy 127.0.0.1:1 refused",
-            ),
+            (url("http", "user:hunter2@", "KERB_STREAM_TINYPROXY_AUTH"), false, login),
+            (url("socks5", "", "KERB_STREAM_MICROSOCKS_AUTH"), false, login),
+            (url("socks5", "user:hunter2@", "KERB_STREAM_MICROSOCKS_AUTH"), false, login),
+            (Proxy::Url("http://127.0.0.1:1".into()), true, "proxy 127.0.0.1:1 refused"),
+            (Proxy::Url("socks5://127.0.0.1:1".into()), true, "proxy 127.0.0.1:1 refused"),
         ] {
             for target in targets() {
                 let target = target.proxy(proxy.clone());
                 let run = Run::new(COUNT.0, &target);
                 let error = run.error();
                 let shown = chain(error);
-                assert!(
-                    !format!("{shown} {error:?} {target:?}").contains("hunter2"),
-                    "{shown}"
-                );
+                assert!(!format!("{shown} {error:?} {target:?}").contains("hunter2"), "{shown}");
                 let seen = (error.kind(), error.is_retryable());
                 if seen != (ErrorKind::Network, retryable) || !shown.contains(says) {
                     wrong.push(format!("{target:?}: {seen:?} {shown}"));
@@ -103,17 +80,13 @@ fn a_proxy_that_refuses_is_named_and_its_password_is_not() {
 fn a_server_that_the_proxy_cannot_reach_is_an_error() {
     watchdog(LIMIT, || {
         let nobody = config("http://127.0.0.1:1/v1");
-        for proxy in [
-            url("http", "", "KERB_STREAM_TINYPROXY"),
-            url("socks5", "", "KERB_STREAM_MICROSOCKS"),
-        ] {
+        for proxy in
+            [url("http", "", "KERB_STREAM_TINYPROXY"), url("socks5", "", "KERB_STREAM_MICROSOCKS")]
+        {
             let run = Run::new(COUNT.0, &nobody.clone().proxy(proxy));
             assert_eq!(run.error().kind(), ErrorKind::Network, "{:?}", run.error());
             let shown = chain(run.error());
-            assert!(
-                shown.contains("proxy") && shown.contains("127.0.0.1:1"),
-                "{shown}"
-            );
+            assert!(shown.contains("proxy") && shown.contains("127.0.0.1:1"), "{shown}");
         }
     });
 }
@@ -122,19 +95,11 @@ fn a_server_that_the_proxy_cannot_reach_is_an_error() {
 #[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
 fn this_machine_is_not_reached_through_the_environments_proxy() {
     watchdog(LIMIT, || {
-        let names = [
-            "http_proxy",
-            "https_proxy",
-            "all_proxy",
-            "ALL_PROXY",
-            "HTTPS_PROXY",
-        ];
+        let names = ["http_proxy", "https_proxy", "all_proxy", "ALL_PROXY", "HTTPS_PROXY"];
         let dead = Environment::from_iter(names.map(|name| (name, "http://127.0.0.1:1")));
         for target in targets() {
             assert_eq!(
-                Run::new(COUNT.0, &target.environment(dead.clone()))
-                    .whole()
-                    .content,
+                Run::new(COUNT.0, &target.environment(dead.clone())).whole().content,
                 COUNT.1
             );
         }

@@ -32,12 +32,7 @@ pub(crate) fn decode(protocol: Protocol, bytes: &[u8], sizes: &[usize]) -> Seen 
         .max_event_bytes(MAX_EVENT)
         .max_response_bytes(MAX_RESPONSE)
         .max_tool_calls(MAX_CALLS);
-    let reader = InPieces {
-        bytes: bytes.to_vec(),
-        at: 0,
-        sizes: sizes.to_vec(),
-        reads: 0,
-    };
+    let reader = InPieces { bytes: bytes.to_vec(), at: 0, sizes: sizes.to_vec(), reads: 0 };
     let mut stream = GenerationStream::from_reader(config, reader);
     let mut chunks: Vec<StreamChunk> = Vec::new();
     let mut error = None;
@@ -48,10 +43,7 @@ pub(crate) fn decode(protocol: Protocol, bytes: &[u8], sizes: &[usize]) -> Seen 
             Err(failure) => {
                 assert!(Error::of(&failure).is_some());
                 let text = format!("{failure:#}");
-                assert!(
-                    !text.chars().any(char::is_control) && text.len() < 4000,
-                    "{text:?}"
-                );
+                assert!(!text.chars().any(char::is_control) && text.len() < 4000, "{text:?}");
                 error = Some(without_time(&text));
             }
         }
@@ -71,11 +63,7 @@ pub(crate) fn decode(protocol: Protocol, bytes: &[u8], sizes: &[usize]) -> Seen 
     let text: String = chunks.iter().map(|chunk| chunk.content.as_str()).collect();
     // A chunk that is too much is folded, and not handed out.
     assert!(response.content.starts_with(&text) && (error.is_some() || response.content == text));
-    Seen {
-        chunks,
-        error,
-        response,
-    }
+    Seen { chunks, error, response }
 }
 
 /// How long it took is another thing each time.
@@ -122,10 +110,7 @@ pub(crate) fn seeds(protocol: Protocol) -> Vec<String> {
             + &shape.ending(),
         shape.start() + &shape.text("a") + &shape.event("error", &error),
         shape.unstreamed().to_string(),
-        format!(
-            "\u{feff}: ping\n\nretry: 1\nid: 2\n{}error: {error}\n\n",
-            shape.text("x")
-        ),
+        format!("\u{feff}: ping\n\nretry: 1\nid: 2\n{}error: {error}\n\n", shape.text("x")),
     ]
 }
 

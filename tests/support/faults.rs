@@ -77,10 +77,7 @@ fn whole(id: &'static str, fault: &'static str, text: &'static str) -> Case {
 }
 
 fn fails(id: &'static str, fault: &'static str, kind: ErrorKind, says: &'static str) -> Case {
-    Case {
-        error: Some((kind, says)),
-        ..whole(id, fault, "")
-    }
+    Case { error: Some((kind, says)), ..whole(id, fault, "") }
 }
 
 impl Case {
@@ -105,10 +102,7 @@ impl Case {
     }
 
     fn also(self, what: &'static str, check: fn(&Seen) -> bool) -> Self {
-        Self {
-            also: Some((what, check)),
-            ..self
-        }
+        Self { also: Some((what, check)), ..self }
     }
 
     fn takes(self, at_least: u64, at_most: u64) -> Self {
@@ -121,14 +115,8 @@ impl Case {
 
     /// The value of one of the [options](Self::options).
     pub(crate) fn option(&self, name: &str) -> Option<&'static str> {
-        let pairs = self
-            .options
-            .split(',')
-            .filter_map(|pair| pair.split_once('='));
-        pairs
-            .filter(|(known, _)| *known == name)
-            .map(|(_, value)| value)
-            .next()
+        let pairs = self.options.split(',').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(known, _)| *known == name).map(|(_, value)| value).next()
     }
 
     /// The path before that of the protocol, as the fault server takes it.
@@ -161,20 +149,10 @@ impl Case {
                 differences.push(what);
             }
         };
-        check(
-            seen.text == self.text,
-            format!("text {:?}, not {:?}", seen.text, self.text),
-        );
+        check(seen.text == self.text, format!("text {:?}, not {:?}", seen.text, self.text));
         let folded = &seen.response.content;
-        check(
-            *folded == seen.text,
-            format!("the response has the text {folded:?}"),
-        );
-        let told = seen
-            .error
-            .as_ref()
-            .map(|error| format!("{error:#}"))
-            .unwrap_or_default();
+        check(*folded == seen.text, format!("the response has the text {folded:?}"));
+        let told = seen.error.as_ref().map(|error| format!("{error:#}")).unwrap_or_default();
         let kind = seen.error().map(Error::kind);
         match self.error {
             None => check(seen.error.is_none(), format!("it fails: {kind:?} {told}")),
@@ -184,28 +162,13 @@ impl Case {
             ),
         }
         let debug = format!("{:?} {:?}", seen.error, seen.response);
-        check(
-            !told.contains(KEY) && !debug.contains(KEY),
-            format!("the key is shown: {told}"),
-        );
-        check(
-            !told.chars().any(char::is_control),
-            format!("control characters: {told:?}"),
-        );
-        check(
-            told.len() < 2000,
-            format!("a message of {} bytes", told.len()),
-        );
-        check(
-            requests == self.requests,
-            format!("{requests} requests, not {}", self.requests),
-        );
+        check(!told.contains(KEY) && !debug.contains(KEY), format!("the key is shown: {told}"));
+        check(!told.chars().any(char::is_control), format!("control characters: {told:?}"));
+        check(told.len() < 2000, format!("a message of {} bytes", told.len()));
+        check(requests == self.requests, format!("{requests} requests, not {}", self.requests));
         check(
             seen.time >= self.at_least && seen.time <= self.at_most,
-            format!(
-                "it took {:?}, not {:?} to {:?}",
-                seen.time, self.at_least, self.at_most
-            ),
+            format!("it took {:?}, not {:?} to {:?}", seen.time, self.at_least, self.at_most),
         );
         if let Some((what, holds)) = self.also {
             check(holds(seen), format!("not so: {what}"));
@@ -231,11 +194,7 @@ impl Case {
         let few = 1 < self.protocols.len() && self.protocols.len() < Protocol::ALL.len();
         let alone = self.protocols.len() == 1 && self.protocols != OPENAI;
         if few || alone {
-            let names: Vec<_> = self
-                .protocols
-                .iter()
-                .map(|protocol| protocol.name())
-                .collect();
+            let names: Vec<_> = self.protocols.iter().map(|protocol| protocol.name()).collect();
             write!(row, " ({})", names.join(", ")).unwrap();
         }
         if self.requests > 1 {
@@ -265,12 +224,7 @@ pub(crate) fn see(config: GenerationConfig, prompt: &str, mut shown: impl FnMut(
         }
     }
     assert!(stream.next().is_none());
-    Seen {
-        text,
-        error,
-        response: stream.response().clone(),
-        time: started.elapsed(),
-    }
+    Seen { text, error, response: stream.response().clone(), time: started.elapsed() }
 }
 
 /// The table as it stands in the documentation.
@@ -282,11 +236,8 @@ pub(crate) fn table() -> String {
          it says otherwise, the server sees one request.\n",
     );
     for (part, cases) in parts() {
-        write!(
-            table,
-            "\n## {part}\n\n| | What happens | What a caller sees |\n|---|---|---|\n"
-        )
-        .unwrap();
+        write!(table, "\n## {part}\n\n| | What happens | What a caller sees |\n|---|---|---|\n")
+            .unwrap();
         for case in cases {
             table += &case.row();
         }

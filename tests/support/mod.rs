@@ -2,12 +2,7 @@
 
 #![allow(dead_code, unused_imports)] // each test file uses another part of it
 #![allow(clippy::type_complexity)] // a table is read more easily than its type
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::panic;
 use std::sync::mpsc::{RecvTimeoutError, channel};

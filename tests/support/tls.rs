@@ -42,11 +42,7 @@ impl TlsServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (config, authority) = config(shows);
-        let name = format!(
-            "kerb-stream-test-{}-{}.pem",
-            std::process::id(),
-            address.port()
-        );
+        let name = format!("kerb-stream-test-{}-{}.pem", std::process::id(), address.port());
         let ca_file = std::env::temp_dir().join(name);
         std::fs::write(&ca_file, authority).unwrap();
         let serve = Arc::new(serve);
@@ -77,17 +73,11 @@ impl Drop for TlsServer {
 fn config(shows: Shows) -> (Arc<ServerConfig>, String) {
     let mut issuer = CertificateParams::new(Vec::new()).unwrap();
     // Else it has the name of every certificate that does not say whose it is.
-    issuer
-        .distinguished_name
-        .push(DnType::CommonName, "The authority of the tests");
+    issuer.distinguished_name.push(DnType::CommonName, "The authority of the tests");
     issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
 
-    let name = if shows == Shows::OtherHost {
-        "other.test"
-    } else {
-        "127.0.0.1"
-    };
+    let name = if shows == Shows::OtherHost { "other.test" } else { "127.0.0.1" };
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     if shows == Shows::Expired {
         params.not_before = date_time_ymd(2019, 1, 1);
@@ -117,14 +107,8 @@ pub(crate) fn read_request(stream: &mut impl Read) -> io::Result<()> {
     loop {
         let text = String::from_utf8_lossy(&request).to_ascii_lowercase();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length:"));
-            if body.len()
-                >= length
-                    .and_then(|length| length.trim().parse().ok())
-                    .unwrap_or(0)
-            {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+            if body.len() >= length.and_then(|length| length.trim().parse().ok()).unwrap_or(0) {
                 return Ok(());
             }
         }
