@@ -1,4 +1,5 @@
-//! Decodes a recorded stream, from a file or from standard input: as text, or a chunk a line as JSON.
+//! Decodes a recorded stream, from a file or from standard input: as text, or a chunk a line as
+//! JSON.
 //!
 //! ```text
 //! cargo run --example replay -- --json recording.sse
@@ -41,7 +42,8 @@ fn run() -> anyhow::Result<()> {
     for chunk in &mut stream {
         let chunk = chunk?;
         if json {
-            // For programs to read, so exactly as it is, but in escapes where it could drive a terminal.
+            // For programs to read, so exactly as it is, but in escapes where it could drive a
+            // terminal.
             for c in serde_json::to_string(&chunk)?.chars() {
                 match c {
                     c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c))?,

@@ -1,5 +1,5 @@
-//! A loop of model and tools: the model asks for a tool, the program runs it and tells the result, until
-//! the model has its answer.
+//! A loop of model and tools: the model asks for a tool, the program runs it and tells the result,
+//! until the model has its answer.
 
 mod common;
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 /// Ends a stream from another thread, even while its `next` waits there.
 ///
-/// The stream's last item is then [`Error::Cancelled`](crate::Error::Cancelled); what had arrived stays
-/// in [`GenerationStream::response`](crate::GenerationStream::response). No other stream is touched, and
-/// cancelling one that has ended does nothing. A handle that was used before the first `next` keeps the
-/// request from being sent.
+/// The stream's last item is then [`Error::Cancelled`](crate::Error::Cancelled); what had arrived
+/// stays in [`GenerationStream::response`](crate::GenerationStream::response). No other stream is
+/// touched, and cancelling one that has ended does nothing. A handle that was used before the first
+/// `next` keeps the request from being sent.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -29,9 +29,10 @@ use std::time::{Duration, Instant};
 /// }
 /// ```
 ///
-/// Waiting for an answer or a retry ends within milliseconds, and so do a TLS handshake and a proxy's.
-/// A name look-up or a TCP connection that has begun cannot be interrupted; the stream then ends when
-/// they do, which [`connect_timeout`](crate::GenerationConfig#structfield.connect_timeout) bounds.
+/// Waiting for an answer or a retry ends within milliseconds, and so do a TLS handshake and a
+/// proxy's. A name look-up or a TCP connection that has begun cannot be interrupted; the stream
+/// then ends when they do, which
+/// [`connect_timeout`](crate::GenerationConfig#structfield.connect_timeout) bounds.
 #[derive(Clone)]
 pub struct CancelHandle(Arc<Shared>);
 
@@ -50,14 +51,14 @@ struct State {
 
 /// What a stream waits on, for [`CancelHandle::cancel`] to wake it.
 pub(crate) trait Interrupt: Send + Sync {
-    /// Makes everything that waits return at once, now and from now on. Called at most once, and under
-    /// the handle's lock: it must neither wait nor use the handle.
+    /// Makes everything that waits return at once, now and from now on. Called at most once, and
+    /// under the handle's lock: it must neither wait nor use the handle.
     fn interrupt(&self);
 }
 
 impl CancelHandle {
-    /// Ends the stream. It returns at once, whatever the stream is doing, and can be called any number
-    /// of times.
+    /// Ends the stream. It returns at once, whatever the stream is doing, and can be called any
+    /// number of times.
     pub fn cancel(&self) {
         let mut state = self.state();
         self.0.is_cancelled.store(true, Ordering::Release);

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// One piece of an answer: an event with text, reasoning, a tool call, a finish reason or usage.
 ///
-/// Events that carry none of these (pings, a bare role) give no chunk, so the first chunk is the first
-/// thing a person can use. One chunk can carry several of them at once.
+/// Events that carry none of these (pings, a bare role) give no chunk, so the first chunk is the
+/// first thing a person can use. One chunk can carry several of them at once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StreamChunk {

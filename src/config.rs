@@ -23,36 +23,39 @@ use crate::provider::{LlmProvider, Protocol};
 /// let stream = generate_stream("Hello", "ollama::llama3.2");
 /// ```
 ///
-/// An option that is not set is not sent. One that is set either reaches the provider or is an error
-/// that names it. The fields can also be read from a file: the type is [`Deserialize`], durations are
-/// in seconds, and a misspelt field is an error.
+/// An option that is not set is not sent. One that is set either reaches the provider or is an
+/// error that names it. The fields can also be read from a file: the type is [`Deserialize`],
+/// durations are in seconds, and a misspelt field is an error.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GenerationConfig {
     /// The model, as its provider names it, or `"provider::model"`.
     pub model: String,
-    /// Who serves the model. Defaults to what the model's name or [`base_url`](Self::base_url) implies.
+    /// Who serves the model. Defaults to what the model's name or [`base_url`](Self::base_url)
+    /// implies.
     pub provider: Option<LlmProvider>,
     /// The wire protocol, for an endpoint that speaks several. Defaults to the provider's own.
     pub protocol: Option<Protocol>,
     /// The API key. Defaults to the provider's environment variables.
     pub api_key: Option<String>,
-    /// Where the API lives, up to and including its version: `http://localhost:8080/v1`. Defaults to
-    /// the provider's variable, else its public address. On its own it means [`LlmProvider::Local`].
+    /// Where the API lives, up to and including its version: `http://localhost:8080/v1`. Defaults
+    /// to the provider's variable, else its public address. On its own it means
+    /// [`LlmProvider::Local`].
     pub base_url: Option<String>,
-    /// The path below the base URL, for a gateway with paths of its own; `{model}` stands for the model.
-    /// Defaults to the protocol's.
+    /// The path below the base URL, for a gateway with paths of its own; `{model}` stands for the
+    /// model. Defaults to the protocol's.
     pub path: Option<String>,
-    /// Headers to send as well. One that the crate sets itself is replaced. A value whose header's name
-    /// sounds like a key (`…auth…`, `…api-key…`, `…token…`, `…secret…`) is guarded like one.
+    /// Headers to send as well. One that the crate sets itself is replaced. A value whose header's
+    /// name sounds like a key (`…auth…`, `…api-key…`, `…token…`, `…secret…`) is guarded like one.
     #[serde(deserialize_with = "headers")]
     pub headers: Vec<(String, String)>,
-    /// Fields to merge into the request's body, for whatever is not modelled here. Objects are merged
-    /// field by field; anything else is replaced.
+    /// Fields to merge into the request's body, for whatever is not modelled here. Objects are
+    /// merged field by field; anything else is replaced.
     pub extra: Map<String, Value>,
 
-    /// How freely to choose among likely tokens: 0 for the likeliest, up to 1 or 2, as the provider has it.
+    /// How freely to choose among likely tokens: 0 for the likeliest, up to 1 or 2, as the provider
+    /// has it.
     pub temperature: Option<f64>,
     /// Choose among the likeliest tokens that together have this probability, from 0 to 1.
     pub top_p: Option<f64>,
@@ -112,9 +115,11 @@ pub struct GenerationConfig {
 
     /// The proxy. Defaults to [`Proxy::Environment`].
     pub proxy: Proxy,
-    /// A file of PEM certificates to trust instead of the built-in roots. Defaults to `SSL_CERT_FILE`.
+    /// A file of PEM certificates to trust instead of the built-in roots. Defaults to
+    /// `SSL_CERT_FILE`.
     pub ca_file: Option<PathBuf>,
-    /// A file with the client's PEM certificates and its private key, for servers that ask for them.
+    /// A file with the client's PEM certificates and its private key, for servers that ask for
+    /// them.
     pub client_certificate: Option<PathBuf>,
     /// Allow a key to travel over plain HTTP to another machine. Defaults to false.
     pub allow_plain_http: bool,
@@ -431,14 +436,15 @@ pub enum ToolChoice {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Proxy {
-    /// As the environment says, read as curl reads it: `https_proxy` or `http_proxy`, else `all_proxy`,
-    /// but for what `no_proxy` lists; in capitals, too, except `HTTP_PROXY`, which a CGI program gets
-    /// from its client. This machine itself is never reached through a proxy.
+    /// As the environment says, read as curl reads it: `https_proxy` or `http_proxy`, else
+    /// `all_proxy`, but for what `no_proxy` lists; in capitals, too, except `HTTP_PROXY`, which a
+    /// CGI program gets from its client. This machine itself is never reached through a proxy.
     #[default]
     Environment,
     /// None, whatever the environment says.
     Direct,
-    /// This one: `http://`, `https://`, `socks4://` or `socks5://`, with user and password if need be.
+    /// This one: `http://`, `https://`, `socks4://` or `socks5://`, with user and password if need
+    /// be.
     Url(String),
 }
 

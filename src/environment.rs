@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 /// Where variables such as `OPENAI_API_KEY` are read: the process's environment, or a fixed set.
 ///
-/// A program that must not depend on its surroundings, or a test that must not spend money, gives its
-/// own:
+/// A program that must not depend on its surroundings, or a test that must not spend money, gives
+/// its own:
 ///
 /// ```
 /// use kerb_stream::{Environment, GenerationConfig};

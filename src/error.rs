@@ -10,8 +10,9 @@ use crate::response::GenerationResponse;
 
 /// Why a stream ended other than well.
 ///
-/// Streams yield [`anyhow::Result`]; the error inside is always this one, and [`Error::of`] finds it
-/// through any context that was added on the way. What to do next depends on the [`kind`](Self::kind):
+/// Streams yield [`anyhow::Result`]; the error inside is always this one, and [`Error::of`] finds
+/// it through any context that was added on the way. What to do next depends on the
+/// [`kind`](Self::kind):
 ///
 /// ```no_run
 /// use kerb_stream::{Error, ErrorKind, generate};
@@ -85,12 +86,12 @@ impl Error {
         matches!(self, Self::Timeout(_))
     }
 
-    /// Whether the same request could succeed later: the provider is overloaded, out of order or limits
-    /// the rate, or the connection failed.
+    /// Whether the same request could succeed later: the provider is overloaded, out of order or
+    /// limits the rate, or the connection failed.
     ///
     /// The crate has tried again by itself before the first chunk
-    /// ([`GenerationConfig::max_retries`](crate::GenerationConfig::max_retries)). After it, a retry asks
-    /// for a new answer and pays for it.
+    /// ([`GenerationConfig::max_retries`](crate::GenerationConfig::max_retries)). After it, a retry
+    /// asks for a new answer and pays for it.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Api(api) => matches!(
@@ -216,7 +217,8 @@ pub struct ApiError {
     pub kind: ErrorKind,
     /// The HTTP status; `None` for an error inside the stream.
     pub status: Option<u16>,
-    /// The provider's message, on one line, without control characters and without the caller's key.
+    /// The provider's message, on one line, without control characters and without the caller's
+    /// key.
     pub message: String,
     /// The provider's code, such as `invalid_api_key`; a number is given as its digits.
     pub code: Option<String>,
@@ -283,7 +285,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// `message` says what happened and what to do next; where the provider is known, it goes first.
+    /// `message` says what happened and what to do next; where the provider is known, it goes
+    /// first.
     pub(crate) fn new(
         provider: impl Into<Option<LlmProvider>>,
         message: impl Into<String>,

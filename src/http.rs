@@ -1,8 +1,8 @@
 //! One request and its answer: the only room, with `transport`, that names ureq.
 //!
-//! [`send`] makes one attempt. Statuses are data, redirects are not followed, and every failure becomes
-//! one clear line. What comes back is a [`Body`] to read, whose connection serves the next request if it
-//! is read to its end.
+//! [`send`] makes one attempt. Statuses are data, redirects are not followed, and every failure
+//! becomes one clear line. What comes back is a [`Body`] to read, whose connection serves the next
+//! request if it is read to its end.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,7 +33,8 @@ use warm::{Connection, Settings};
 /// What is read of the body of an error, and how long at most.
 const ERROR_BODY: u64 = 64 << 10;
 const ERROR_TIME: Duration = Duration::from_secs(5);
-/// What is read after the end marker, and how long at most, to keep the connection for the next request.
+/// What is read after the end marker, and how long at most, to keep the connection for the next
+/// request.
 const REST: usize = 16 << 10;
 const REST_TIME: Duration = Duration::from_millis(100);
 /// The most that is kept of a header that says something about the answer.
@@ -90,8 +91,9 @@ pub(crate) struct Answer {
 
 /// Sends a request and waits for the head of the answer.
 ///
-/// It is one attempt. Only a connection of an earlier request that turns out to have been closed by the
-/// server is replaced by a new one, which is not a retry: nothing was received, so nothing was handed out.
+/// It is one attempt. Only a connection of an earlier request that turns out to have been closed by
+/// the server is replaced by a new one, which is not a retry: nothing was received, so nothing was
+/// handed out.
 pub(crate) fn send(
     request: &Request,
     provider: LlmProvider,
@@ -220,8 +222,8 @@ impl Origin {
     }
 }
 
-/// Whether a host, without brackets, is this machine. Names below `localhost` are not: whose they are
-/// may be up to a name server.
+/// Whether a host, without brackets, is this machine. Names below `localhost` are not: whose they
+/// are may be up to a name server.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_end_matches('.');
     match host.parse::<IpAddr>() {
@@ -338,8 +340,8 @@ fn encoding(headers: &HeaderMap) -> Option<HeaderValue> {
     values.find(is_plain).cloned()
 }
 
-/// The origin of a redirect's target; `None` if that is on the same server. The rest of the URL is not
-/// shown: it may hold what the request held.
+/// The origin of a redirect's target; `None` if that is on the same server. The rest of the URL is
+/// not shown: it may hold what the request held.
 fn redirect_target(location: &HeaderValue, secrets: &[String]) -> Option<String> {
     let location = location.to_str().ok()?;
     let uri = location.strip_prefix("//").map(|rest| format!("https://{rest}"));
@@ -391,8 +393,8 @@ impl Body {
         read
     }
 
-    /// From now on, reading ends at `deadline` at the latest: after a finish reason, little is to come.
-    /// `None` takes it back.
+    /// From now on, reading ends at `deadline` at the latest: after a finish reason, little is to
+    /// come. `None` takes it back.
     pub(crate) fn tail(&mut self, deadline: Option<Instant>) {
         self.phase(|connection| match deadline {
             Some(_) => connection.line.until(deadline),
@@ -400,8 +402,8 @@ impl Body {
         });
     }
 
-    /// After the end marker, reads on as far as it costs next to nothing, so that the connection can be
-    /// used again. A server that lingers is not waited for.
+    /// After the end marker, reads on as far as it costs next to nothing, so that the connection
+    /// can be used again. A server that lingers is not waited for.
     pub(crate) fn finish(mut self) {
         self.phase(|connection| connection.line.until(after(REST_TIME)));
         let Source::Link(_) = &self.source else {

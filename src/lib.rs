@@ -12,11 +12,11 @@
 //! # Overview
 //!
 //! [`generate_stream`] asks a model and gives its answer piece by piece while it is written;
-//! [`generate()`] waits for the whole. Both take whatever reads as a [`Prompt`] (text, a [`Message`], a
-//! conversation) and whatever reads as a [`GenerationConfig`] (a [`ModelName`], any model's name, or a
-//! configuration). [`GenerationStream`] is an iterator of [`StreamChunk`]s, folds them into a
-//! [`GenerationResponse`] as they pass, and can be cancelled from another thread ([`CancelHandle`]).
-//! Every failure is an [`Error`].
+//! [`generate()`] waits for the whole. Both take whatever reads as a [`Prompt`] (text, a
+//! [`Message`], a conversation) and whatever reads as a [`GenerationConfig`] (a [`ModelName`], any
+//! model's name, or a configuration). [`GenerationStream`] is an iterator of [`StreamChunk`]s,
+//! folds them into a [`GenerationResponse`] as they pass, and can be cancelled from another thread
+//! ([`CancelHandle`]). Every failure is an [`Error`].
 //!
 //! What a call does, in the order of the source files:
 //!
@@ -29,20 +29,20 @@
 //! # Features and non-features
 //!
 //! - **Every provider, one meaning.** OpenAI, Anthropic, Google, Mistral, Cohere, eight compatible
-//!   vendors, and the servers people run themselves. [`guide::providers`] says what each option, finish
-//!   reason and number means with each.
-//! - **Whole or cut.** An answer that is cut short on its way ends with [`Error::Incomplete`], never like
-//!   a short answer.
+//!   vendors, and the servers people run themselves. [`guide::providers`] says what each option,
+//!   finish reason and number means with each.
+//! - **Whole or cut.** An answer that is cut short on its way ends with [`Error::Incomplete`],
+//!   never like a short answer.
 //! - **Options reach the wire** or are an error that names them.
-//! - **Nothing hangs, leaks or grows without limit.** Each phase has a time limit, each thing that a
-//!   server can grow a size limit, keys go to their own provider only and are never shown.
+//! - **Nothing hangs, leaks or grows without limit.** Each phase has a time limit, each thing that
+//!   a server can grow a size limit, keys go to their own provider only and are never shown.
 //!   [`guide::faults`] lists what you see when servers and networks misbehave.
-//! - **Light.** No async runtime, no thread (but for the look-up of a name, which could not be limited
-//!   otherwise), one heap allocation for each piece of text.
-//!   [`guide::performance`] has the measurements.
+//! - **Light.** No async runtime, no thread (but for the look-up of a name, which could not be
+//!   limited otherwise), one heap allocation for each piece of text. [`guide::performance`] has the
+//!   measurements.
 //!
-//! It does not reconnect in the middle of an answer, since that would ask and pay again; it does not
-//! follow redirects; and it does nothing but chat: no embeddings, no files, no second choice.
+//! It does not reconnect in the middle of an answer, since that would ask and pay again; it does
+//! not follow redirects; and it does nothing but chat: no embeddings, no files, no second choice.
 //!
 //! # Usage
 //!
@@ -108,14 +108,15 @@
 //!
 //! # Logging
 //!
-//! The crate logs through [`log`](https://docs.rs/log): retries at info, connections at debug, never a
-//! key. Below it, ureq logs every byte at trace, keys included: see [`guide::logging`].
+//! The crate logs through [`log`](https://docs.rs/log): retries at info, connections at debug,
+//! never a key. Below it, ureq logs every byte at trace, keys included: see [`guide::logging`].
 //!
 //! # Crate features
 //!
-//! - `rustls` (default): TLS, and so every hosted provider. Without it there is plain HTTP to servers on
-//!   this machine, and https is an error that says so.
-//! - `platform-verifier`: trusts what the operating system trusts, instead of Mozilla's roots compiled in.
+//! - `rustls` (default): TLS, and so every hosted provider. Without it there is plain HTTP to
+//!   servers on this machine, and https is an error that says so.
+//! - `platform-verifier`: trusts what the operating system trusts, instead of Mozilla's roots
+//!   compiled in.
 
 mod cancel;
 mod chunk;
@@ -151,9 +152,10 @@ pub use terminal::{TerminalSafe, terminal_safe};
 
 /// Asks a model, and gives its answer piece by piece while it is written.
 ///
-/// `prompt` is text, a [`Message`], or a collection of messages; `config` is a [`ModelName`], any model's
-/// name (`"gpt-4o-mini"`, `"ollama::llama3.2"`), or a [`GenerationConfig`]. Nothing is sent before the
-/// first `next`, and nothing can fail before it: every error is an item, and the last one.
+/// `prompt` is text, a [`Message`], or a collection of messages; `config` is a [`ModelName`], any
+/// model's name (`"gpt-4o-mini"`, `"ollama::llama3.2"`), or a [`GenerationConfig`]. Nothing is sent
+/// before the first `next`, and nothing can fail before it: every error is an item, and the last
+/// one.
 ///
 /// ```no_run
 /// use kerb_stream::generate_stream;
@@ -182,7 +184,8 @@ pub fn generate_stream(
 /// ```
 ///
 /// # Errors
-/// Whatever ends the stream other than well; see [`Error`]. [`Error::partial`] has what had arrived.
+/// Whatever ends the stream other than well; see [`Error`]. [`Error::partial`] has what had
+/// arrived.
 pub fn generate(
     prompt: impl Into<Prompt>,
     config: impl Into<GenerationConfig>,

@@ -85,7 +85,8 @@ impl Message {
     /// What the model said.
     ///
     /// To continue a conversation, prefer `Message::from(response)`: next to the text it carries
-    /// the tool calls, and what some providers demand to see again (signed thoughts, reasoning items).
+    /// the tool calls, and what some providers demand to see again (signed thoughts, reasoning
+    /// items).
     pub fn assistant(content: impl Into<String>) -> Self {
         Self::new(MessageRole::Assistant, content)
     }
@@ -227,8 +228,9 @@ pub struct ToolCall {
     pub id: String,
     /// The tool to call.
     pub name: String,
-    /// The arguments as the model wrote them: JSON text, usually an object. Empty where it wrote none,
-    /// and cut short where the answer was ([`FinishReason::Length`](crate::FinishReason::Length)).
+    /// The arguments as the model wrote them: JSON text, usually an object. Empty where it wrote
+    /// none, and cut short where the answer was
+    /// ([`FinishReason::Length`](crate::FinishReason::Length)).
     pub arguments: String,
     /// The answer was cut before the first of the arguments: that there are none says nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -7,7 +7,8 @@ use crate::provider::LlmProvider;
 /// A well-known model and who serves it.
 ///
 /// The set is open: any `&str` or `String` names a model too, and nothing here is checked against a
-/// list, since models come and go within weeks. The constants are those of kerb that name a model, and newer ones.
+/// list, since models come and go within weeks. The constants are those of kerb that name a model,
+/// and newer ones.
 ///
 /// ```
 /// use kerb_stream::{GenerationConfig, ModelName};

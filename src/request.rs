@@ -11,10 +11,11 @@ use crate::http;
 use crate::message::{Message, MessageRole, Prompt};
 use crate::provider::{Ask, LlmProvider, Protocol};
 
-/// A request as it would be sent: see [`GenerationStream::request`](crate::GenerationStream::request).
+/// A request as it would be sent: see
+/// [`GenerationStream::request`](crate::GenerationStream::request).
 ///
-/// `Debug` and `Display` print it: keys and the caller's own header values are hidden, the prompt and the
-/// `extra` fields are not.
+/// `Debug` and `Display` print it: keys and the caller's own header values are hidden, the prompt
+/// and the `extra` fields are not.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Request {
@@ -53,8 +54,8 @@ const HIDDEN: &str = "(hidden)";
 const CREDENTIALS: [&str; 6] =
     ["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
 
-/// Whether a header carries a key, as far as its name tells: gateways have names of their own, such as
-/// `cf-aig-authorization` and `x-portkey-api-key`.
+/// Whether a header carries a key, as far as its name tells: gateways have names of their own, such
+/// as `cf-aig-authorization` and `x-portkey-api-key`.
 fn sounds_secret(name: &str) -> bool {
     let sounds = ["auth", "api-key", "apikey", "token", "secret", "password"];
     CREDENTIALS.contains(&name) || sounds.iter().any(|s| name.contains(s))

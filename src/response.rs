@@ -22,8 +22,8 @@ pub struct GenerationResponse {
     pub content: String,
     /// What the model thought before it answered, where the provider shows it.
     pub reasoning: String,
-    /// The tools that the model asks to be called, in order. After [`FinishReason::Length`] the last
-    /// one's arguments may be cut.
+    /// The tools that the model asks to be called, in order. After [`FinishReason::Length`] the
+    /// last one's arguments may be cut.
     pub tool_calls: Vec<ToolCall>,
     /// Why the model stopped; `None` where the provider ended the answer without saying.
     pub finish_reason: Option<FinishReason>,

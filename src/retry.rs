@@ -11,10 +11,12 @@ use crate::error::{Error, ErrorKind};
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// How long to wait before the next try; `None` if there is to be none. `retries` is how many there were.
+/// How long to wait before the next try; `None` if there is to be none. `retries` is how many there
+/// were.
 ///
-/// It is for a request of which no chunk has been handed out. What cannot get better is not tried again,
-/// and neither is what ran out of time: the provider may still be at work on it, and be paid for it.
+/// It is for a request of which no chunk has been handed out. What cannot get better is not tried
+/// again, and neither is what ran out of time: the provider may still be at work on it, and be paid
+/// for it.
 pub(crate) fn again(error: &Error, retries: u32, config: &GenerationConfig) -> Option<Duration> {
     if retries >= config.max_retries || !is_worth_it(error) {
         return None;
@@ -53,8 +55,9 @@ fn is_worth_it(error: &Error) -> bool {
 
 /// The wait that an answer's headers ask for.
 ///
-/// `retry-after-ms` is OpenAI's and more exact than [`Retry-After`](https://httpwg.org/specs/rfc9110.html#field.retry-after),
-/// which is a number of seconds or a date. The date is read against the answer's own, since clocks differ.
+/// `retry-after-ms` is OpenAI's and more exact than
+/// [`Retry-After`](https://httpwg.org/specs/rfc9110.html#field.retry-after), which is a number of
+/// seconds or a date. The date is read against the answer's own, since clocks differ.
 pub(crate) fn asked<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<Duration> {
     if let Some(wait) = header("retry-after-ms").and_then(|text| number(text, 1e-3)) {
         return Some(wait);

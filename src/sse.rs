@@ -2,8 +2,8 @@
 //!
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>
 //!
-//! Two fields of the algorithm have no use here: `id` and `retry` are for clients that reconnect, and
-//! a client that reconnected would send, and pay for, the prompt again.
+//! Two fields of the algorithm have no use here: `id` and `retry` are for clients that reconnect,
+//! and a client that reconnected would send, and pay for, the prompt again.
 
 use memchr::{memchr, memchr2};
 
@@ -31,8 +31,8 @@ pub(crate) struct TooLarge;
 
 /// Reads events out of bytes that come in any pieces.
 ///
-/// All bytes live in one buffer, and an event is borrowed from it: the data of its first `data` line
-/// where it lies, that of further lines moved down behind it.
+/// All bytes live in one buffer, and an event is borrowed from it: the data of its first `data`
+/// line where it lies, that of further lines moved down behind it.
 ///
 /// ```text
 ///        data.start   data.end    line      scan        filled
@@ -149,8 +149,8 @@ impl Parser {
         }
     }
 
-    /// At the end of the bytes: the event that only lacks its line ends. Whether it is whole or torn
-    /// nobody can tell here; the algorithm would throw it away.
+    /// At the end of the bytes: the event that only lacks its line ends. Whether it is whole or
+    /// torn nobody can tell here; the algorithm would throw it away.
     pub(crate) fn finish(&mut self) -> Result<Option<Frame<'_>>, TooLarge> {
         if self.line < self.filled && self.state != State::Comment {
             let line = self.line..self.filled;
@@ -267,8 +267,8 @@ impl Parser {
     }
 
     /// Moves what is still needed to the front once the room behind it is used up, and doubles the
-    /// buffer once half of it is still needed: each byte is moved a bounded number of times, however
-    /// small the reads are.
+    /// buffer once half of it is still needed: each byte is moved a bounded number of times,
+    /// however small the reads are.
     fn make_room(&mut self) {
         if !self.has_data {
             self.data = self.line..self.line;
@@ -307,8 +307,8 @@ enum Read {
 mod tests {
     use super::*;
 
-    /// What a parser says of `input` in reads of the given sizes, over and over: each frame with the
-    /// number of bytes that had been read when it came out, and then what is left at the end.
+    /// What a parser says of `input` in reads of the given sizes, over and over: each frame with
+    /// the number of bytes that had been read when it came out, and then what is left at the end.
     fn read(input: &[u8], sizes: &[usize], limit: usize) -> Result<Reading, TooLarge> {
         let mut parser = Parser::new(limit);
         let mut reading = Reading::default();

@@ -1,4 +1,5 @@
-//! The iterator that joins the rooms: request → body → events → chunks, and whether the answer is whole.
+//! The iterator that joins the rooms: request → body → events → chunks, and whether the answer is
+//! whole.
 
 use std::fmt;
 use std::io::Read;
@@ -25,9 +26,9 @@ const TAIL: Duration = Duration::from_secs(10);
 
 /// An answer as it is written: an iterator over its [chunks](StreamChunk).
 ///
-/// It is lazy: nothing is sent before the first `next`, and dropping it closes the connection, which
-/// makes most servers stop writing. Every failure is an item, a missing key included, and the last
-/// one: after an `Err` there is only `None`.
+/// It is lazy: nothing is sent before the first `next`, and dropping it closes the connection,
+/// which makes most servers stop writing. Every failure is an item, a missing key included, and the
+/// last one: after an `Err` there is only `None`.
 ///
 /// The iteration ends without an error only if the answer is whole, that is, if the model gave a
 /// finish reason or the provider's end marker came. A stream that is cut ends with
@@ -60,9 +61,9 @@ impl GenerationStream {
     /// body.
     ///
     /// `config` says which protocol to read, directly or through its provider or model, and which
-    /// limits on sizes to keep. How long a read may wait is the reader's own affair: of the time limits
-    /// only `stall_timeout` holds, and it and [`cancel_handle`](Self::cancel_handle) take effect between
-    /// two reads.
+    /// limits on sizes to keep. How long a read may wait is the reader's own affair: of the time
+    /// limits only `stall_timeout` holds, and it and [`cancel_handle`](Self::cancel_handle) take
+    /// effect between two reads.
     ///
     /// ```
     /// use kerb_stream::{GenerationConfig, GenerationStream, Protocol};
@@ -104,8 +105,8 @@ impl<F> GenerationStream<F> {
         &self.inner.response
     }
 
-    /// A handle that ends this stream from another thread, also while `next` waits in this one (but not
-    /// within a read of [`from_reader`](GenerationStream::from_reader)'s reader).
+    /// A handle that ends this stream from another thread, also while `next` waits in this one (but
+    /// not within a read of [`from_reader`](GenerationStream::from_reader)'s reader).
     pub fn cancel_handle(&self) -> CancelHandle {
         self.inner.cancel.clone()
     }
@@ -139,8 +140,8 @@ impl<F: FnMut(&StreamChunk)> GenerationStream<F> {
     /// Reads what is still to come, and gives the whole answer.
     ///
     /// # Errors
-    /// When the stream fails, or has failed before: a part of an answer is never passed off as a whole.
-    /// [`Error::partial`] has what arrived.
+    /// When the stream fails, or has failed before: a part of an answer is never passed off as a
+    /// whole. [`Error::partial`] has what arrived.
     pub fn into_response(mut self) -> anyhow::Result<GenerationResponse> {
         for _ in &mut self {}
         match self.inner.state {
@@ -381,7 +382,8 @@ struct Answer {
     body: Body,
     parser: Parser,
     events: Events,
-    /// What was found once the body had ended: an event without its line ends, or JSON that is no stream.
+    /// What was found once the body had ended: an event without its line ends, or JSON that is no
+    /// stream.
     queue: std::vec::IntoIter<String>,
     at_end: bool,
     /// How the body began, if it was no event stream.
@@ -430,8 +432,8 @@ impl Answer {
                 Err(TooLarge) => Err(self.too_large(config)),
             };
             match read {
-                // A failure after the finish reason does not destroy a whole answer. The provider's own
-                // word that it failed is none of these.
+                // A failure after the finish reason does not destroy a whole answer. The provider's
+                // own word that it failed is none of these.
                 Err(error) if self.in_tail => {
                     log::debug!("after the finish reason: {error}");
                     self.events.ended = true;
@@ -489,8 +491,8 @@ impl Answer {
         }
     }
 
-    /// Pings keep a stream alive, but not for ever. The clock is only looked at when a read brought no
-    /// chunk.
+    /// Pings keep a stream alive, but not for ever. The clock is only looked at when a read brought
+    /// no chunk.
     fn check_progress(&mut self, config: &GenerationConfig) -> Result<(), Error> {
         self.reads += 1;
         if self.reads == 1 {
@@ -513,8 +515,8 @@ impl Answer {
         Err(Error::Timeout(Failure::new(self.events.provider, message)))
     }
 
-    /// At the end of the body: an event that lacks only its line ends counts if it is whole. Lines that
-    /// belong to no event may be an error, or the whole of an answer that was not streamed.
+    /// At the end of the body: an event that lacks only its line ends counts if it is whole. Lines
+    /// that belong to no event may be an error, or the whole of an answer that was not streamed.
     fn look_at_rest(&mut self, config: &GenerationConfig) -> Result<(), Error> {
         let mut queue = Vec::new();
         match self.parser.finish() {

@@ -42,7 +42,8 @@ fn is_unsafe(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The [control picture](https://www.unicode.org/charts/PDF/U2400.pdf) of a character, where it has one.
+/// The [control picture](https://www.unicode.org/charts/PDF/U2400.pdf) of a character, where it has
+/// one.
 fn visible(c: char) -> char {
     match c {
         '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(c),

@@ -27,8 +27,8 @@ use ureq::{Agent, Error, Proxy, Timeout};
 
 use crate::cancel::Interrupt;
 
-/// The most that may come before the head of an answer is whole: twice what a head may have, for the
-/// interim answers that may precede it.
+/// The most that may come before the head of an answer is whole: twice what a head may have, for
+/// the interim answers that may precede it.
 pub(crate) const MAX_PREAMBLE: usize = 64 << 10;
 
 /// An agent whose connections `line` governs. `tls` comes last in the chain.
@@ -55,8 +55,8 @@ pub(crate) struct Limits {
 pub(crate) enum Phase {
     /// Name look-up, connection, the proxy's and the TLS handshake, all under one deadline.
     Connect(Option<Instant>),
-    /// The request is written and the head of the answer read, under one deadline, since every byte of a
-    /// dripping head would restart a limit on reads.
+    /// The request is written and the head of the answer read, under one deadline, since every byte
+    /// of a dripping head would restart a limit on reads.
     Head(Option<Instant>),
     /// The body is read. The limit is the same for every read, so that it is set only once.
     #[default]
@@ -65,8 +65,8 @@ pub(crate) enum Phase {
     Until(Option<Instant>),
 }
 
-/// What the transport knows and decides about the connections of one agent, which serves one stream at a
-/// time.
+/// What the transport knows and decides about the connections of one agent, which serves one stream
+/// at a time.
 #[derive(Default)]
 pub(crate) struct Line(Mutex<State>);
 
@@ -108,8 +108,8 @@ impl Line {
         self.state().phase
     }
 
-    /// Whether the request went to a connection of an earlier one and nothing came back: then the server
-    /// had most likely closed it meanwhile.
+    /// Whether the request went to a connection of an earlier one and nothing came back: then the
+    /// server had most likely closed it meanwhile.
     pub(crate) fn is_stale(&self) -> bool {
         let state = self.state();
         !state.fresh && state.received == 0
@@ -196,7 +196,8 @@ pub(crate) fn after(time: Duration) -> Option<Instant> {
 /// What the transport adds to ureq's errors, inside [`Error::Other`].
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The connection ended in the middle of a body. ureq would take some of these for the body's end.
+    /// The connection ended in the middle of a body. ureq would take some of these for the body's
+    /// end.
     Broken(io::Error),
     /// No connection, or none through the proxy.
     Connect { proxy: bool, source: Error },
@@ -356,8 +357,8 @@ struct LineTransport {
     inner: Box<dyn Transport>,
     /// Whether what comes is the answer, and not what a proxy passes on.
     outermost: bool,
-    /// The beginning of the request. ureq writes head and body one after the other; in one piece the
-    /// server wakes up once.
+    /// The beginning of the request. ureq writes head and body one after the other; in one piece
+    /// the server wakes up once.
     held: Vec<u8>,
     /// Whether a request begins, of which little has been written yet.
     holds: bool,
@@ -433,9 +434,9 @@ impl Transport for LineTransport {
     }
 }
 
-/// Lets an answer be read that came before the request was written: a server that refuses a large body
-/// answers, closes, and so makes the rest of the writing fail. It stands below TLS, which would try the
-/// failed write again before it reads.
+/// Lets an answer be read that came before the request was written: a server that refuses a large
+/// body answers, closes, and so makes the rest of the writing fail. It stands below TLS, which
+/// would try the failed write again before it reads.
 #[derive(Debug)]
 struct Rescue {
     inner: Box<dyn Transport>,
@@ -503,8 +504,8 @@ pub(crate) fn is_disconnect(error: &io::Error) -> bool {
     )
 }
 
-/// Looks nothing up. ureq asks before it knows whether it needs a connection; [`LineConnector`] asks
-/// [`Names`] when it does.
+/// Looks nothing up. ureq asks before it knows whether it needs a connection; [`LineConnector`]
+/// asks [`Names`] when it does.
 #[derive(Debug)]
 struct Later;
 

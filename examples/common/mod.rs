@@ -98,7 +98,8 @@ pub(crate) fn exit(result: anyhow::Result<()>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Standard output, which ends its last line when an answer is cut: what follows starts on a new one.
+/// Standard output, which ends its last line when an answer is cut: what follows starts on a new
+/// one.
 #[derive(Debug)]
 pub(crate) struct Stdout {
     within_line: bool,

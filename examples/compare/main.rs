@@ -1,4 +1,5 @@
-//! Asks the same twice, with `generate` and with `generate_stream`, and draws when the text was there.
+//! Asks the same twice, with `generate` and with `generate_stream`, and draws when the text was
+//! there.
 //!
 //! ```text
 //! cargo run --example compare -- --svg timeline.svg

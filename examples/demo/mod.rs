@@ -1,5 +1,5 @@
-//! A stand-in for a model: a small server on this machine that speaks OpenAI's protocol, over real TCP
-//! and real HTTP, at the pace of a model. What it says is canned.
+//! A stand-in for a model: a small server on this machine that speaks OpenAI's protocol, over real
+//! TCP and real HTTP, at the pace of a model. What it says is canned.
 
 #![allow(dead_code)] // each program uses another part of it
 #![allow(clippy::indexing_slicing)] // what a JSON value lacks is `null`, and no panic
@@ -227,8 +227,8 @@ fn content(message: &Value) -> String {
     message["content"].as_str().map_or(text, str::to_owned)
 }
 
-/// Cuts a text the way models do: words with the space before them, long ones in two, punctuation on
-/// its own.
+/// Cuts a text the way models do: words with the space before them, long ones in two, punctuation
+/// on its own.
 fn pieces(text: &str) -> Vec<String> {
     let mut pieces: Vec<String> = Vec::new();
     for c in text.chars() {

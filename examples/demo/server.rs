@@ -22,8 +22,8 @@ struct Log {
 }
 
 impl Server {
-    /// Calls `serve` with each connection, in a thread of its own, and closes the connection when it
-    /// returns. An error is taken to mean that the client went away.
+    /// Calls `serve` with each connection, in a thread of its own, and closes the connection when
+    /// it returns. An error is taken to mean that the client went away.
     pub(crate) fn start(
         serve: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
     ) -> io::Result<Self> {

@@ -12,8 +12,8 @@ use crate::provider::LlmProvider;
 
 /// The URL of the proxy for a request to `origin`; `None` to go directly.
 ///
-/// A proxy that the configuration names is used for everything. One from the environment is never used
-/// for this machine itself: a local model would be out of its reach.
+/// A proxy that the configuration names is used for everything. One from the environment is never
+/// used for this machine itself: a local model would be out of its reach.
 pub(super) fn choose(
     origin: &Origin,
     provider: LlmProvider,
@@ -43,7 +43,8 @@ pub(super) fn choose(
 
 /// The proxy that the environment names for `origin`, and the variable that names it.
 fn from_environment(origin: &Origin, environment: &Environment) -> Option<(String, &'static str)> {
-    // `HTTP_PROXY` is not read: in a CGI program, it holds what the client sent as its header `Proxy`.
+    // `HTTP_PROXY` is not read: in a CGI program, it holds what the client sent as its header
+    // `Proxy`.
     let names: &[&'static str] = if origin.secure {
         &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
     } else {
@@ -55,8 +56,8 @@ fn from_environment(origin: &Origin, environment: &Environment) -> Option<(Strin
     (!direct).then_some(found)
 }
 
-/// Whether `NO_PROXY` names the origin: by `*`, its address, a network that holds it, its name or a name
-/// that it ends in, each with or without a port.
+/// Whether `NO_PROXY` names the origin: by `*`, its address, a network that holds it, its name or a
+/// name that it ends in, each with or without a port.
 fn is_exception(origin: &Origin, exceptions: &str) -> bool {
     let host = origin.bare_host().trim_end_matches('.').to_ascii_lowercase();
     let address: Option<IpAddr> = host.parse().ok();

@@ -7,8 +7,8 @@ const PART: usize = 8;
 
 /// Replaces the secrets, and parts of them of 8 characters or more, by `[redacted]`.
 ///
-/// A secret that is shorter is a stand-in such as `none`; it is replaced where it stands as a word of
-/// its own.
+/// A secret that is shorter is a stand-in such as `none`; it is replaced where it stands as a word
+/// of its own.
 pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
     let bytes = text.as_bytes();
     let mut hidden = vec![false; bytes.len()];
@@ -65,7 +65,8 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     }
     forms.push(secret.replace('/', "\\/").into_bytes());
     for tail in [b"+/", b"-_"] {
-        // What stands before it decides where its bits fall; only the digits that are all its own count.
+        // What stands before it decides where its bits fall; only the digits that are all its own
+        // count.
         for (before, foreign) in [(0, 0), (1, 2), (2, 3)] {
             let digits = base64(before, secret.as_bytes(), tail);
             forms.push(digits.into_iter().skip(foreign).collect());
@@ -121,7 +122,8 @@ mod tests {
             ("K%2FY%2B01234567%3F%3E%3E89ab", "[redacted]"),
             ("K%2fY%2b01234567%3f%3e%3e89ab", "[redacted]"),
             (r"K\/Y+01234567?>>89ab", "[redacted]"),
-            // Base64 of the key, `:key`, `u:key` and, for URLs, of the key; the last digits are not the key's alone.
+            // Base64 of the key, `:key`, `u:key` and, for URLs, of the key; the last digits are not
+            // the key's alone.
             ("Sy9ZKzAxMjM0NTY3Pz4+ODlhYg==", "[redacted]Yg=="),
             ("OksvWSswMTIzNDU2Nz8+Pjg5YWI=", "Ok[redacted]YWI="),
             ("dTpLL1krMDEyMzQ1Njc/Pj44OWFi", "dTp[redacted]"),

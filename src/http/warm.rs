@@ -1,7 +1,7 @@
 //! Connections that wait for the next request.
 //!
-//! A running stream has an agent of its own, so that cancelling it touches no other. One that was read to
-//! its end leaves its agent, and with it the connection, in a list for the whole process.
+//! A running stream has an agent of its own, so that cancelling it touches no other. One that was
+//! read to its end leaves its agent, and with it the connection, in a list for the whole process.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -21,8 +21,8 @@ use crate::transport::{self, Limits, Line};
 const KEPT: usize = 8;
 /// How long one may have waited. Servers close theirs after a minute or more, as a rule.
 const MAX_AGE: Duration = Duration::from_secs(55);
-/// What the buffers of a socket, and with TLS those of the session, hold. The head of an answer has to fit
-/// into the first, and each line of a request's head into the second.
+/// What the buffers of a socket, and with TLS those of the session, hold. The head of an answer has
+/// to fit into the first, and each line of a request's head into the second.
 const INPUT: usize = 24 << 10;
 const OUTPUT: usize = 8 << 10;
 
@@ -123,7 +123,8 @@ pub(super) fn take(settings: &Settings) -> Option<Connection> {
     found
 }
 
-/// Keeps a connection whose answer was read to its end, unless the server or somebody has closed it.
+/// Keeps a connection whose answer was read to its end, unless the server or somebody has closed
+/// it.
 pub(super) fn give(connection: Connection) {
     if !connection.line.is_open() {
         return;

@@ -164,7 +164,8 @@ wire! {
     struct Choice {
         index: Raw<'a>,
         delta: Option<Delta<'a>>,
-        /// The whole message, from servers that do not stream; Perplexity sends it beside each delta.
+        /// The whole message, from servers that do not stream; Perplexity sends it beside each
+        /// delta.
         message: Delta<'a>,
         finish_reason: Raw<'a>,
     }
@@ -218,8 +219,8 @@ impl Indexed for Choice<'_> {
     }
 }
 
-/// Remembers the reasoning that has to be sent back along with the calls that it has led to: DeepSeek,
-/// Moonshot and llama.cpp want their `reasoning_content`, OpenRouter and Vercel their
+/// Remembers the reasoning that has to be sent back along with the calls that it has led to:
+/// DeepSeek, Moonshot and llama.cpp want their `reasoning_content`, OpenRouter and Vercel their
 /// `reasoning_details`. Without a call nobody wants it back, and DeepSeek used to refuse it.
 #[derive(Default)]
 struct ChatCompletions {

@@ -70,9 +70,9 @@ pub(super) fn effort(ask: Ask<'_>, reasoning: Reasoning) -> Result<&'static str,
     })
 }
 
-/// Adds to a conversation in which the roles take turns: parts of the same role are joined, and a turn
-/// without parts is left out. Anthropic and Gemini refuse it, and want the results of parallel calls in
-/// one turn.
+/// Adds to a conversation in which the roles take turns: parts of the same role are joined, and a
+/// turn without parts is left out. Anthropic and Gemini refuse it, and want the results of parallel
+/// calls in one turn.
 pub(super) fn add_turn<'r>(
     turns: &mut Vec<(&'r str, Vec<Value>)>,
     role: &'r str,

@@ -15,7 +15,8 @@ const WORD: usize = 256;
 /// The most of a message that an error shows.
 const SHOWN: usize = 1000;
 
-/// Reads an error from the body of an answer with a `status`, or from an event of a stream without one.
+/// Reads an error from the body of an answer with a `status`, or from an event of a stream without
+/// one.
 pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) -> ApiError {
     let json: Value = serde_json::from_str(body.trim()).unwrap_or_default();
     let first = if let Value::Array(list) = &json { list.first() } else { Some(&json) };
@@ -92,7 +93,8 @@ fn is_told(error: &Value) -> bool {
     }
 }
 
-/// What kind of error a provider means. Types and codes say more than a status, which gateways change.
+/// What kind of error a provider means. Types and codes say more than a status, which gateways
+/// change.
 fn kind(status: Option<u16>, words: &[Option<&str>], message: &str) -> ErrorKind {
     // A number as the code of an error inside a stream is the status it would have had.
     let number = words.iter().flatten().find_map(|word| word.parse().ok());

@@ -129,7 +129,8 @@ fn image(image: &Image) -> Value {
     json!({"fileData": object([("mimeType", media_type), ("fileUri", Some(json!(url)))])})
 }
 
-/// Vertex does not fetch a picture without its type; Google's own tools guess it from the name, too.
+/// Vertex does not fetch a picture without its type; Google's own tools guess it from the name,
+/// too.
 fn media_type(url: &str) -> Option<&'static str> {
     let path = url.split(['?', '#']).next()?;
     match path.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
@@ -291,8 +292,8 @@ impl GenerateContent {
             }
             out.text(text);
         }
-        // Gemini wants to see again, in its place, what it signed, and what is neither text nor a call:
-        // the code that it ran, its pictures.
+        // Gemini wants to see again, in its place, what it signed, and what is neither text nor a
+        // call: the code that it ran, its pictures.
         let is_answer = call.is_some() || is_text;
         if is_answer && signature.is_some() {
             out.extra(signature.parse(), signature.json().len());
@@ -304,8 +305,9 @@ impl GenerateContent {
         }
     }
 
-    /// A call comes whole, and one without arguments has none. Vertex can be asked for pieces of it: a
-    /// name, the values of the arguments one by one, and at the end a call with nothing in it.
+    /// A call comes whole, and one without arguments has none. Vertex can be asked for pieces of
+    /// it: a name, the values of the arguments one by one, and at the end a call with nothing in
+    /// it.
     fn decode_call(&mut self, json: Raw<'_>, out: &mut Output) {
         let Call { id, name, args, partial_args, will_continue } = json.parse();
         if args.is_some() {
@@ -333,8 +335,8 @@ impl GenerateContent {
     }
 }
 
-/// Puts arguments that come one by one, each with its path, together as JSON text. The model writes them
-/// in the order of that text, so that what has to be closed and opened follows from two paths.
+/// Puts arguments that come one by one, each with its path, together as JSON text. The model writes
+/// them in the order of that text, so that what has to be closed and opened follows from two paths.
 #[derive(Default)]
 struct Arguments {
     /// The way to the latest value.

@@ -1,5 +1,5 @@
-//! Anthropic Messages (<https://platform.claude.com/docs/en/api/messages>), which llama.cpp, vLLM and
-//! OpenRouter speak too.
+//! Anthropic Messages (<https://platform.claude.com/docs/en/api/messages>), which llama.cpp, vLLM
+//! and OpenRouter speak too.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,7 +23,8 @@ pub(super) const WIRE: Wire = Wire {
     decoder: || Box::<Messages>::default(),
 };
 
-/// Every request has to say how much may be written, thoughts included. This much every Claude since
+/// Every request has to say how much may be written, thoughts included. This much every Claude
+/// since
 /// 3.5 can write; an answer that needs more ends with `Length`.
 const MAX_TOKENS: u32 = 8192;
 
@@ -56,8 +57,8 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
     if let Some(&reasoning) = options.typed("reasoning", &config.reasoning) {
         // Since Claude Opus 4.7 thoughts are left out unless one asks for them.
         let mut thinking = json!({ "type": "adaptive", "display": "summarized" });
-        // Claude 4.6 and later decide for themselves how much to think, and are told an effort. Earlier
-        // ones want a budget, and the latest no longer accept one.
+        // Claude 4.6 and later decide for themselves how much to think, and are told an effort.
+        // Earlier ones want a budget, and the latest no longer accept one.
         let effort = match reasoning {
             Reasoning::Off | Reasoning::Budget(0) => {
                 thinking = json!({ "type": "disabled" });
@@ -258,8 +259,9 @@ struct Messages {
     /// The blocks that are being written.
     open: Vec<Open>,
     counted: Counted,
-    /// There are counts that wait for something to be told with: those of `message_start` come before
-    /// the model has said a word, and an answer that fails then can still be asked for again.
+    /// There are counts that wait for something to be told with: those of `message_start` come
+    /// before the model has said a word, and an answer that fails then can still be asked for
+    /// again.
     untold: bool,
 }
 
@@ -272,9 +274,9 @@ struct Open {
 enum Kind {
     /// A call for the caller. Its input is whole already where code at the provider made the call.
     Call { whole: bool },
-    /// A thought, a tool of the provider's own and its result, or something newer. It goes back as it
-    /// came, together with the fields that grew by deltas: JSON strings without their quotes, so that
-    /// characters that were cut in two grow together.
+    /// A thought, a tool of the provider's own and its result, or something newer. It goes back as
+    /// it came, together with the fields that grew by deltas: JSON strings without their quotes, so
+    /// that characters that were cut in two grow together.
     Kept { block: Map<String, Value>, grown: BTreeMap<&'static str, String> },
 }
 

@@ -1,8 +1,8 @@
 //! Who answers: the table of providers, and the seam behind which each wire protocol lives.
 //!
-//! A compatible vendor is one row of [`vendors!`]. A protocol is one file, which turns an [`Ask`] into
-//! a request's body and events into an [`Output`], and one line of [`protocols!`]. The files are pure:
-//! they know nothing of URLs, statuses, retries, environment or completeness.
+//! A compatible vendor is one row of [`vendors!`]. A protocol is one file, which turns an [`Ask`]
+//! into a request's body and events into an [`Output`], and one line of [`protocols!`]. The files
+//! are pure: they know nothing of URLs, statuses, retries, environment or completeness.
 
 use std::fmt;
 use std::str::FromStr;
@@ -34,8 +34,8 @@ macro_rules! protocols {
 
         /// The wire protocols: how a request is written and an answer is read.
         ///
-        /// Each provider has its own. Set [`GenerationConfig::protocol`] for an endpoint that speaks
-        /// several, such as OpenAI's or llama.cpp's.
+        /// Each provider has its own. Set [`GenerationConfig::protocol`] for an endpoint that
+        /// speaks several, such as OpenAI's or llama.cpp's.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
@@ -58,15 +58,15 @@ macro_rules! protocols {
 }
 
 protocols! {
-    /// [OpenAI Chat Completions](https://platform.openai.com/docs/api-reference/chat): OpenAI, Mistral,
-    /// and nearly every server that people run themselves.
+    /// [OpenAI Chat Completions](https://platform.openai.com/docs/api-reference/chat): OpenAI,
+    /// Mistral, and nearly every server that people run themselves.
     ChatCompletions = chat_completions, "chat_completions";
-    /// [OpenAI Responses](https://platform.openai.com/docs/api-reference/responses): OpenAI, and servers
-    /// that follow it, such as llama.cpp, LM Studio and xAI. Asked not to store anything: what a model
-    /// has to see again of its own answer travels in the [`Message`].
+    /// [OpenAI Responses](https://platform.openai.com/docs/api-reference/responses): OpenAI, and
+    /// servers that follow it, such as llama.cpp, LM Studio and xAI. Asked not to store anything:
+    /// what a model has to see again of its own answer travels in the [`Message`].
     Responses = responses, "responses";
-    /// [Anthropic Messages](https://platform.claude.com/docs/en/api/messages): Anthropic; llama.cpp,
-    /// vLLM and OpenRouter speak it too.
+    /// [Anthropic Messages](https://platform.claude.com/docs/en/api/messages): Anthropic;
+    /// llama.cpp, vLLM and OpenRouter speak it too.
     Messages = messages, "messages";
     /// [Google Gemini's `generateContent`](https://ai.google.dev/api/generate-content).
     GenerateContent = generate_content, "generate_content";
@@ -124,8 +124,8 @@ vendors! {
         model_prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"],
         dialect: Dialect::OPENAI,
     }
-    /// [Anthropic](https://platform.claude.com/docs), at `ANTHROPIC_BASE_URL` if that is set. The token
-    /// in `ANTHROPIC_AUTH_TOKEN` is used where there is no `ANTHROPIC_API_KEY`.
+    /// [Anthropic](https://platform.claude.com/docs), at `ANTHROPIC_BASE_URL` if that is set. The
+    /// token in `ANTHROPIC_AUTH_TOKEN` is used where there is no `ANTHROPIC_API_KEY`.
     Anthropic {
         name: "anthropic",
         base_url: "https://api.anthropic.com/v1",
@@ -135,8 +135,8 @@ vendors! {
         model_prefixes: &["claude-"],
         protocol: Protocol::Messages,
     }
-    /// [Google Gemini](https://ai.google.dev/gemini-api/docs), at `GOOGLE_GEMINI_BASE_URL` if that is
-    /// set.
+    /// [Google Gemini](https://ai.google.dev/gemini-api/docs), at `GOOGLE_GEMINI_BASE_URL` if that
+    /// is set.
     Google {
         name: "google",
         base_url: "https://generativelanguage.googleapis.com/v1beta",
@@ -243,8 +243,8 @@ vendors! {
         base_url: "http://localhost:8000/v1",
         key_required: false,
     }
-    /// Any server at a [`base_url`](GenerationConfig::base_url) that you name. It gets no key from the
-    /// environment.
+    /// Any server at a [`base_url`](GenerationConfig::base_url) that you name. It gets no key from
+    /// the environment.
     Local {
         name: "local",
         key_required: false,
@@ -252,7 +252,8 @@ vendors! {
 }
 
 impl LlmProvider {
-    /// The provider's name in lower case: what [`FromStr`] reads and `"provider::model"` begins with.
+    /// The provider's name in lower case: what [`FromStr`] reads and `"provider::model"` begins
+    /// with.
     pub fn name(self) -> &'static str {
         self.vendor().name
     }
@@ -316,8 +317,8 @@ pub(crate) struct Vendor {
     pub(crate) base_url_variable: Option<(&'static str, ReadUrl)>,
     /// In the order of the vendor's own SDK.
     pub(crate) key_variables: &'static [&'static str],
-    /// Those of them that hold a token, which goes as `Authorization: Bearer` whatever the protocol's
-    /// own header is.
+    /// Those of them that hold a token, which goes as `Authorization: Bearer` whatever the
+    /// protocol's own header is.
     pub(crate) bearer_variables: &'static [&'static str],
     /// Whether a request without a key is hopeless.
     pub(crate) key_required: bool,
@@ -444,11 +445,11 @@ pub(crate) struct Wire {
 
 /// Reads the events of one answer.
 pub(crate) trait Decoder: Send {
-    /// Reads one event into `out`. What it does not know it passes over; an error is JSON that cannot be
-    /// read at all.
+    /// Reads one event into `out`. What it does not know it passes over; an error is JSON that
+    /// cannot be read at all.
     ///
-    /// An event that does nothing but add one text does the same if it comes again at once, with whatever
-    /// text: [`Repeat`] relies on it.
+    /// An event that does nothing but add one text does the same if it comes again at once, with
+    /// whatever text: [`Repeat`] relies on it.
     fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()>;
 }
 
@@ -519,7 +520,8 @@ mod tests {
         assert_eq!(with_version("http://host/v1", "v1beta"), "http://host/v1/v1beta");
     }
 
-    /// The tables of `docs/providers.md` that say what the code does; `KERB_STREAM_WRITE=1` writes them.
+    /// The tables of `docs/providers.md` that say what the code does; `KERB_STREAM_WRITE=1` writes
+    /// them.
     #[test]
     fn the_tables_in_the_docs_are_true() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers.md");

@@ -1,4 +1,5 @@
-//! What decoders write into: one chunk at a time, and what has to be remembered from event to event.
+//! What decoders write into: one chunk at a time, and what has to be remembered from event to
+//! event.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -13,8 +14,8 @@ use crate::message::{Part, Replay};
 
 /// The piece of an answer that an event brings.
 ///
-/// It joins what providers tear apart (halves of a character) and tells apart what they mix up (tool
-/// calls), in one place for every protocol.
+/// It joins what providers tear apart (halves of a character) and tells apart what they mix up
+/// (tool calls), in one place for every protocol.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     pub(crate) chunk: StreamChunk,
@@ -111,9 +112,9 @@ impl Output {
 
     /// Adds a piece of a tool call, or a whole one.
     ///
-    /// Providers leave out ids or indices, repeat index 0, or tell the id late: the id decides, then the
-    /// index, and without either it is the latest call. `arguments` is a string with JSON in it, or the
-    /// JSON itself.
+    /// Providers leave out ids or indices, repeat index 0, or tell the id late: the id decides,
+    /// then the index, and without either it is the latest call. `arguments` is a string with JSON
+    /// in it, or the JSON itself.
     pub(crate) fn tool_call(
         &mut self,
         index: Raw<'_>,
@@ -266,8 +267,9 @@ impl Output {
     }
 }
 
-/// Appends a JSON string to `text`. JSON may escape a character beyond the basic plane as two halves,
-/// and some servers put them into two events: a half at the end waits in `half` for the other.
+/// Appends a JSON string to `text`. JSON may escape a character beyond the basic plane as two
+/// halves, and some servers put them into two events: a half at the end waits in `half` for the
+/// other.
 fn append(string: Raw<'_>, half: &mut Option<u16>, text: &mut String) {
     let Some(literal) = string.literal().filter(|literal| !literal.is_empty()) else {
         return;
@@ -285,7 +287,8 @@ fn append(string: Raw<'_>, half: &mut Option<u16>, text: &mut String) {
     text.extend(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
 }
 
-/// Appends without a copy more than it takes, and without room for more: a chunk has one text, as a rule.
+/// Appends without a copy more than it takes, and without room for more: a chunk has one text, as a
+/// rule.
 fn join(text: &mut String, more: Cow<'_, str>) {
     if text.is_empty() {
         *text = more.into_owned();

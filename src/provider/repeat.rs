@@ -1,8 +1,8 @@
 //! Events that differ from the one before them only in their text, as nearly all of an answer's do.
 //!
 //! Reading the JSON is most of what an event costs. Here an event is compared with the latest one
-//! instead, and only the text is read as JSON. It knows no protocol: it asks the [`Output`] what the
-//! decoder made of the latest event, and leaves everything that is not plain to the decoder.
+//! instead, and only the text is read as JSON. It knows no protocol: it asks the [`Output`] what
+//! the decoder made of the latest event, and leaves everything that is not plain to the decoder.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -13,8 +13,9 @@ use super::wire::Raw;
 use super::{Decoder, Output};
 use crate::sse::Event;
 
-/// Fields that change from event to event and that no decoder reads, so that their values may differ
-/// too: OpenAI's, in both of its protocols. The quotes make them keys: in a string they would be escaped.
+/// Fields that change from event to event and that no decoder reads, so that their values may
+/// differ too: OpenAI's, in both of its protocols. The quotes make them keys: in a string they
+/// would be escaped.
 static PASSED_OVER: LazyLock<[Finder<'_>; 2]> =
     LazyLock::new(|| ["\"sequence_number\":", "\"obfuscation\":"].map(Finder::new));
 
@@ -55,8 +56,8 @@ impl Repeat {
         Ok(())
     }
 
-    /// The event's text, if nothing else in it is new. What stands in a hole is one JSON value, so the
-    /// event is well-formed because the latest one was.
+    /// The event's text, if nothing else in it is new. What stands in a hole is one JSON value, so
+    /// the event is well-formed because the latest one was.
     fn text<'a>(&self, event: &Event<'a>) -> Option<Raw<'a>> {
         let (mut rest, mut known, mut text) = (event.data, 0, None);
         for hole in &self.holes {
@@ -68,8 +69,8 @@ impl Repeat {
             }
             (rest, known) = (behind, hole.place.end);
         }
-        // Byte by byte, since glibc's `memcmp` takes 0.15 µs for two empty strings on processors with
-        // AVX-512: it loads nothing from the address 1, and that faults. Most names are empty.
+        // Byte by byte, since glibc's `memcmp` takes 0.15 µs for two empty strings on processors
+        // with AVX-512: it loads nothing from the address 1, and that faults. Most names are empty.
         let same_name = event.name.bytes().eq(self.name.bytes());
         text.filter(|_| same_name && rest == self.data.get(known..).unwrap_or_default())
     }
@@ -112,8 +113,8 @@ mod tests {
     use crate::provider::Protocol;
     use crate::sse::{Frame, Parser};
 
-    /// Text events of each protocol as they are sent; `TEXT` stands for the text, `N` for what changes
-    /// with each event.
+    /// Text events of each protocol as they are sent; `TEXT` stands for the text, `N` for what
+    /// changes with each event.
     const TEXTS: &[(Protocol, &str, &str)] = &[
         (
             Protocol::ChatCompletions,

@@ -1,10 +1,10 @@
 //! OpenAI Responses: OpenAI's newer protocol, and the servers that follow it.
 //! (<https://platform.openai.com/docs/api-reference/responses>)
 //!
-//! Nothing is stored at the provider: `store` is false, so that the conversation lives in its messages
-//! and nowhere else. What a model must see again of its own answer is kept in the assistant message:
-//! reasoning (encrypted by OpenAI, in the clear from open models), calls of built-in tools, and whether
-//! a text was a commentary or the answer.
+//! Nothing is stored at the provider: `store` is false, so that the conversation lives in its
+//! messages and nowhere else. What a model must see again of its own answer is kept in the
+//! assistant message: reasoning (encrypted by OpenAI, in the clear from open models), calls of
+//! built-in tools, and whether a text was a commentary or the answer.
 //!
 //! The raw finish reason is `completed` or, of an answer that is incomplete, the reason for that.
 
@@ -52,8 +52,8 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
     if let Some(&how) = options.typed("reasoning", &config.reasoning) {
         body.insert("reasoning".into(), reasoning(ask, how)?);
         if how != Reasoning::Off {
-            // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked. Models
-            // that do not reason refuse to be, so it is asked only along with reasoning.
+            // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked.
+            // Models that do not reason refuse to be, so it is asked only along with reasoning.
             include.push("reasoning.encrypted_content");
         }
     }
@@ -110,8 +110,8 @@ fn input(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
     Ok(items)
 }
 
-/// llama.cpp knows a message only by its `type`, and takes an assistant's text without an id only as a
-/// plain string.
+/// llama.cpp knows a message only by its `type`, and takes an assistant's text without an id only
+/// as a plain string.
 fn said(role: MessageRole, content: Value) -> Value {
     json!({"type": "message", "role": role.name(), "content": content})
 }
@@ -125,8 +125,8 @@ fn image(image: &Image) -> Value {
     json!({"type": "input_image", "image_url": image.to_url(), "detail": "auto"})
 }
 
-/// A part of what the assistant said and did. Ids of messages and calls are left out: they refer to a
-/// store that holds nothing.
+/// A part of what the assistant said and did. Ids of messages and calls are left out: they refer to
+/// a store that holds nothing.
 fn assistant(part: Said<'_>) -> Option<Value> {
     Some(match part {
         Said::Text("", _) | Said::Opaque(Value::Null) => return None,
@@ -255,7 +255,8 @@ impl Decoder for Responses {
         if is_told(data.response.error) {
             out.fail(data.response.error.json());
         } else if event.name == "error" || kind == "error" || is_told(data.error) {
-            // Flat as documented, nested as OpenAI sends it, or with a type of its own from llama.cpp.
+            // Flat as documented, nested as OpenAI sends it, or with a type of its own from
+            // llama.cpp.
             out.fail(event.data);
         }
         match kind {
@@ -351,7 +352,8 @@ impl Responses {
         }
     }
 
-    /// The end of the answer. vLLM calls one that is cut short `completed` too, and tells only the status.
+    /// The end of the answer. vLLM calls one that is cut short `completed` too, and tells only the
+    /// status.
     fn end(&self, kind: &str, response: &Response<'_>, out: &mut Output) {
         if let Some(usage) = response.usage.usage() {
             out.usage(usage);
@@ -376,8 +378,8 @@ impl Responses {
         out.ended = true;
     }
 
-    /// Takes out what is known of an item: found by its index or, at llama.cpp, which tells none, by its
-    /// id or that of the call. An event that names nothing is about the latest item.
+    /// Takes out what is known of an item: found by its index or, at llama.cpp, which tells none,
+    /// by its id or that of the call. An event that names nothing is about the latest item.
     fn take(&mut self, index: Raw<'_>, ids: [Raw<'_>; 2]) -> Open {
         self.told = true;
         self.thought = None;
@@ -421,8 +423,8 @@ impl Item<'_> {
         self.kind.is_some() && !self.is_call() && !self.is("message")
     }
 
-    /// Whether it means something by itself. Reasoning may be no more than a reference into a store, and
-    /// there we keep nothing.
+    /// Whether it means something by itself. Reasoning may be no more than a reference into a
+    /// store, and there we keep nothing.
     fn is_whole(&self) -> bool {
         !self.is("reasoning")
             || self.encrypted_content.str().is_some()

@@ -112,9 +112,9 @@ macro_rules! nothing_else {
 }
 pub(crate) use nothing_else;
 
-/// Declares the objects of a protocol, each with the fields that matter (and the JSON name where Rust
-/// has another). Unknown fields are passed over, of a repeated one the last counts, and something that
-/// is no object has no fields.
+/// Declares the objects of a protocol, each with the fields that matter (and the JSON name where
+/// Rust has another). Unknown fields are passed over, of a repeated one the last counts, and
+/// something that is no object has no fields.
 macro_rules! wire {
     ($(
         $(#[$doc:meta])*
