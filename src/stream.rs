@@ -408,7 +408,11 @@ impl Answer {
             if !self.events.output.chunk.is_void() {
                 return Ok(Some(self.hand_out(response)));
             }
-            if let Some(failure) = self.events.failure.take() {
+            if let Some(mut failure) = self.events.failure.take() {
+                if let Error::Api(api) = &mut failure {
+                    // What the provider's support asks for stands in the head of the answer.
+                    api.request_id = api.request_id.take().or_else(|| response.request_id.clone());
+                }
                 return Err(failure);
             }
             if self.events.ended {

@@ -1,12 +1,17 @@
 //! An answer is whole if a finish reason or the end marker came; otherwise its last item is an error,
 //! after the chunks that arrived.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod support;
 
 use std::io::{self, Cursor, Read};
 use std::time::Duration;
 
-use kerb_stream::{Error, ErrorKind, GenerationConfig, GenerationStream, Protocol};
+use kerb_stream::{
+    Environment, Error, ErrorKind, GenerationConfig, GenerationStream, Protocol, generate,
+};
+use support::{Server, watchdog};
 
 fn config() -> GenerationConfig {
     GenerationConfig::default().protocol(Protocol::ChatCompletions)
@@ -186,6 +191,24 @@ fn arguments_that_were_cut_are_never_none() {
     assert_eq!(parsed(call("", "\"length\"")), None);
     assert_eq!(parsed(call("{\\\"a", "\"length\"")), None);
     assert_eq!(parsed(call("", "null")), None, "the stream was cut");
+}
+
+#[test]
+fn an_error_inside_the_stream_has_the_request_id_of_its_answer() {
+    let server = Server::start(|connection| {
+        if connection.request()?.is_some() {
+            let error = event(r#"{"error":{"message":"No.","type":"invalid_request_error"}}"#);
+            let head = "HTTP/1.1 200 OK\r\nx-request-id: req_7\r\nconnection: close\r\n\r\n";
+            connection.write(format!("{head}{error}").as_bytes())?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let config =
+        GenerationConfig::new("m").base_url(server.url()).environment(Environment::empty());
+    let error = watchdog(Duration::from_secs(20), || generate("Hi", config)).unwrap_err();
+    let Some(Error::Api(error)) = Error::of(&error) else { panic!("{error:#}") };
+    assert_eq!((error.request_id.as_deref(), error.status), (Some("req_7"), None));
 }
 
 #[test]
