@@ -108,7 +108,7 @@
 //!
 //! # Logging
 //!
-//! The crate logs through [`log`](https://docs.rs/log): retries at info, connections at debug,
+//! The crate logs through the crate `log`: retries at info, connections at debug,
 //! never a key. Below it, ureq logs every byte at trace, keys included: see [`guide::logging`].
 //!
 //! # Crate features
