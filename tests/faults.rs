@@ -492,11 +492,12 @@ impl Act<'_> {
                     // The client took what came before it asked for an answer.
                     return Ok(false);
                 }
-                self.good("")?;
-                self.connection.write(
+                // In one piece: one that comes after the next request is written cannot be told from
+                // its answer.
+                return self.good_before(
+                    EVENTS,
                     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{\"evil\":\"reply\"}",
-                )?;
-                return Ok(true);
+                );
             }
             "F63" => {
                 self.connection.write(format!("HTTP/1.1 200 OK\r\n{EVENTS}connection: close\r\n\r\n"))?;
@@ -909,13 +910,18 @@ impl Act<'_> {
     }
 
     fn good_as(&mut self, headers: &str) -> io::Result<bool> {
+        self.good_before(headers, "")
+    }
+
+    fn good_before(&mut self, headers: &str, next: &str) -> io::Result<bool> {
         self.connection.write(format!("HTTP/1.1 200 OK\r\n{headers}{CHUNKED}\r\n"))?;
         let body = self.shape.whole(&["Hel", "lo ", "wörld", " 😀"]);
         for event in body.split_inclusive("\n\n") {
             self.chunk(event)?;
         }
         self.answered.fetch_add(1, Ordering::SeqCst);
-        self.end()
+        self.connection.write(format!("0\r\n\r\n{next}"))?;
+        Ok(true)
     }
 
     fn answer(&mut self, status: u16, body: &str, headers: &str) -> io::Result<bool> {

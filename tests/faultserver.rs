@@ -44,6 +44,8 @@ const OTHERWISE: &[(&str, &str, Otherwise)] = &[
     ("F53", "", Otherwise::OnlyKind),
     // Gemini has no end marker: what may follow the finish reason is waited for.
     ("F74", "generate_content", Otherwise::Takes(12)),
+    // Its second answer comes for itself, and so perhaps after the next request, whose it then seems.
+    ("F61", "", Otherwise::Not),
     // It puts text into each of its hundred thousand events.
     ("F116", "", Otherwise::Not),
 ];
