@@ -40,6 +40,8 @@ const AT_ONCE: usize = 48;
 
 #[test]
 fn every_fault_is_what_the_table_says() {
+    // Each case has a server of its own, more of them than a shell allows descriptors.
+    let _ = rlimit::increase_nofile_limit(8192);
     let only = std::env::var("KERB_STREAM_FAULT").ok();
     let acts: Vec<(Case, Protocol)> = cases()
         .into_iter()
