@@ -3,7 +3,7 @@
 //! ```no_run
 //! use kerb_stream::{ModelName, generate_stream};
 //!
-//! for chunk in generate_stream("Explain async/await in two sentences.", ModelName::GPT_4O_MINI) {
+//! for chunk in generate_stream("Why is the sky blue?", ModelName::GPT_4O_MINI) {
 //!     print!("{}", chunk?.content);
 //! }
 //! # Ok::<(), anyhow::Error>(())
@@ -22,8 +22,8 @@
 //!
 //! ```text
 //! message ─┐
-//!          ├─ request ── http ──▶ bytes ── sse ──▶ events ── provider ──▶ chunks ── stream ──▶ you
-//! config ──┘                                                                └─ callback, response
+//!          ├─ request ─ http ─▶ bytes ─ sse ─▶ events ─ provider ─▶ chunks ─ stream ─▶ you
+//! config ──┘                                                                 └─ callback, response
 //! ```
 //!
 //! # Features and non-features
@@ -53,7 +53,7 @@
 //!
 //! use kerb_stream::{GenerationConfig, Message, generate_stream};
 //!
-//! let prompt = [Message::system("Answer in one sentence."), Message::user("Why is the sky blue?")];
+//! let prompt = [Message::system("Be brief."), Message::user("Why is the sky blue?")];
 //! let config = GenerationConfig::new("mistral-small-latest").temperature(0.3);
 //!
 //! let mut stream = generate_stream(&prompt, config);
