@@ -168,7 +168,7 @@ impl Route {
             |name: &str| config.headers.iter().any(|(n, _)| n.trim().eq_ignore_ascii_case(name));
         let http::Request { url, headers, body, .. } = self.request;
         let headers = headers.into_iter().map(|(name, value)| {
-            let secret = given(&name) || CREDENTIALS.contains(&name.as_str());
+            let secret = given(&name) || sounds_secret(&name);
             (name, if secret { HIDDEN.to_owned() } else { value })
         });
         let own_query = self.protocol.wire().path.split_once('?').map_or("", |(_, query)| query);

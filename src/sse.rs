@@ -416,6 +416,10 @@ mod tests {
             assert_eq!(read(&b"data: x\n".repeat(60), cut, 100).unwrap_err(), TooLarge);
             assert_eq!(read(&[b'x'; 101], cut, 100).unwrap_err(), TooLarge);
         }
+        let long = [&b":"[..], &[b'.'; 200], b"\ndata: a\n\n"].concat();
+        for cut in CUTS {
+            assert_eq!(read(&long, cut, 100).unwrap().frames.len(), 1, "{cut:?}");
+        }
         let endless = [&b":"[..], &[b'.'; 1 << 20], b"\ndata: a\n\n"].concat();
         let reading = read(&endless, &[1000], 100).unwrap();
         assert_eq!((reading.frames.len(), reading.capacity), (1, FIRST_SIZE));

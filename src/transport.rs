@@ -376,8 +376,8 @@ impl LineTransport {
         while !rest.is_empty() {
             let room = self.inner.buffers().output();
             let (piece, behind) = rest.split_at(rest.len().min(room.len()));
-            for (to, from) in room.iter_mut().zip(piece) {
-                *to = *from;
+            if let Some(room) = room.get_mut(..piece.len()) {
+                room.copy_from_slice(piece);
             }
             rest = behind;
             self.inner.transmit_output(piece.len(), timeout)?;

@@ -311,13 +311,14 @@ fn in_chat_an_interrupt_stops_the_answer_and_not_the_program() {
 #[test]
 fn replay_prints_a_chunk_a_line_as_json() {
     let stop = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
-    let recording = format!("data: {}\n\ndata: {stop}\n\ndata: [DONE]\n\n", text("Hé"));
+    let recording = format!("data: {}\n\ndata: {stop}\n\ndata: [DONE]\n\n", text("Hé\u{9b}2J"));
     let ended =
         run(example("replay").args(["--json", "--protocol", "chat_completions", "-"]), &recording);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let chunks: Vec<serde_json::Value> =
         ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(chunks[0]["content"], "Hé");
+    assert_eq!(chunks[0]["content"], "Hé\u{9b}2J");
+    assert!(!ended.stdout.contains('\u{9b}'), "what drives a terminal is escaped");
     assert_eq!(chunks[1]["finish_reason"], "stop");
     assert_eq!(chunks.len(), 2);
 

@@ -6,6 +6,7 @@
 mod support;
 
 use std::io::{self, Cursor, Read};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use kerb_stream::{
@@ -226,6 +227,34 @@ fn what_is_no_stream_is_told_apart() {
         assert_eq!((texts.len(), kind), (0, ErrorKind::Decode), "{body}");
         assert!(message.contains(says), "{body}: {message}");
         assert!(!message.contains('\n'));
+    }
+}
+
+#[test]
+fn a_recording_needs_a_provider_or_a_protocol() {
+    for nobodys in ["llama3.2", "nobody::m", ""] {
+        let (_, end) = read(nobodys.into(), Cursor::new(text("Hi") + &event(STOP)));
+        assert_eq!(end.unwrap_err().0, ErrorKind::Config, "{nobodys}");
+    }
+    assert_eq!(read("ollama::m".into(), Cursor::new(text("Hi") + &event(STOP))).1, Ok(()));
+}
+
+#[test]
+fn a_small_request_leaves_in_one_piece() {
+    for _ in 0..10 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut piece = [0; 65536];
+            let size = socket.read(&mut piece).unwrap();
+            String::from_utf8_lossy(&piece[..size]).into_owned()
+        });
+        let config = GenerationConfig::new("m").base_url(url).environment(Environment::empty());
+        let asked = watchdog(Duration::from_secs(20), || generate("Hi", config.max_retries(0)));
+        assert!(asked.is_err());
+        let piece = server.join().unwrap();
+        assert!(piece.contains("\r\n\r\n{") && piece.ends_with('}'), "{piece}");
     }
 }
 

@@ -468,6 +468,10 @@ mod tests {
 
         assert!(refusal(new().top_k(1), OpenAi).contains("openai: the option `top_k`"));
         assert!(refusal(new().logprobs(1), Mistral).contains("mistral: the option `logprobs`"));
+        let both = refusal(new().top_k(1).logprobs(1), Mistral);
+        assert!(both.contains("the options `logprobs`, `top_k` cannot be sent"), "{both}");
+        let over = refusal(new().top_k(1).protocol(Protocol::ChatCompletions), OpenAi);
+        assert!(over.contains("over the protocol chat_completions"), "{over}");
         assert!(refusal(new().reasoning(Reasoning::Budget(9)), Local).contains("`reasoning`"));
     }
 

@@ -70,6 +70,16 @@ pub(super) fn effort(ask: Ask<'_>, reasoning: Reasoning) -> Result<&'static str,
     })
 }
 
+/// The most parts of an answer that are written at the same time, which is more than any answer has.
+pub(super) const MAX_OPEN: usize = 1024;
+
+/// Makes room among the parts that have begun and are not done: the oldest is forgotten.
+pub(super) fn make_room<T>(open: &mut Vec<T>) {
+    if open.len() >= MAX_OPEN {
+        open.remove(0);
+    }
+}
+
 /// Adds to a conversation in which the roles take turns: parts of the same role are joined, and a
 /// turn without parts is left out. Anthropic and Gemini refuse it, and want the results of parallel
 /// calls in one turn.

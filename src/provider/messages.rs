@@ -251,9 +251,6 @@ wire! {
     struct Details { thinking_tokens: Raw<'a> }
 }
 
-/// The most blocks that are written at the same time, which is more than any answer has.
-const MAX_OPEN: usize = 1024;
-
 #[derive(Default)]
 struct Messages {
     /// The blocks that are being written.
@@ -369,9 +366,7 @@ impl Messages {
                 }
             }
         };
-        if self.open.len() >= MAX_OPEN {
-            self.open.remove(0);
-        }
+        common::make_room(&mut self.open);
         self.open.push(Open { index: index.u64(), kind });
     }
 
@@ -933,6 +928,17 @@ mod tests {
                 {"type": "compaction", "content": "Sum", "encrypted_content": "e"},
             ]}])
         );
+    }
+
+    #[test]
+    fn only_so_many_unfinished_blocks_are_remembered() {
+        let (mut decoder, mut out) = (Messages::default(), Output::new(9));
+        let start =
+            r#"{"type": "content_block_start", "content_block": {"type": "tool_use", "id": "c"}}"#;
+        for _ in 0..2 * common::MAX_OPEN {
+            decoder.decode(&Event { name: "", data: start }, &mut out).unwrap();
+        }
+        assert_eq!(decoder.open.len(), common::MAX_OPEN);
     }
 
     #[test]

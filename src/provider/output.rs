@@ -97,6 +97,7 @@ impl Output {
 
     /// The text that follows is a part for itself.
     pub(crate) fn new_text(&mut self) {
+        self.did = Did::Other;
         self.parts.push(Part::Text { bytes: 0, extra: None });
     }
 

@@ -217,9 +217,6 @@ wire! {
     struct Text { text: Raw<'a>, refusal: Raw<'a> }
 }
 
-/// The most items that are remembered as unfinished, which is more than any answer has.
-const MAX_OPEN: usize = 1024;
-
 #[derive(Debug, Default)]
 struct Responses {
     /// The items that have begun and are not done, the latest last.
@@ -395,9 +392,7 @@ impl Responses {
         if let Some(at) = found {
             return Open { latest: found == last, ..self.open.remove(at) };
         }
-        if self.open.len() >= MAX_OPEN {
-            self.open.remove(0);
-        }
+        common::make_room(&mut self.open);
         Open {
             index,
             id: id.to_owned(),
@@ -897,7 +892,7 @@ mod tests {
             let data = added(index, json!({"type": "message"})).to_string();
             decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
         }
-        assert_eq!(decoder.open.len(), MAX_OPEN);
+        assert_eq!(decoder.open.len(), common::MAX_OPEN);
     }
 
     #[test]
