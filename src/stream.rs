@@ -15,7 +15,7 @@ use crate::config::GenerationConfig;
 use crate::error::{Error, Failure};
 use crate::http::{self, Body};
 use crate::message::Prompt;
-use crate::provider::{self, Decoder, LlmProvider, Output, Protocol, Repeat};
+use crate::provider::{self, Decoder, LlmProvider, Output, Protocol};
 use crate::request::{self, Request, Route};
 use crate::response::GenerationResponse;
 use crate::retry;
@@ -311,7 +311,6 @@ impl Inner {
             provider,
             protocol,
             decoder: (protocol.wire().decoder)(),
-            repeat: Repeat::default(),
             output: Output::new(config.max_tool_calls),
             raw: config.raw,
             secrets: route.as_ref().map(|route| route.request.secrets.clone()).unwrap_or_default(),
@@ -596,7 +595,6 @@ struct Events {
     provider: LlmProvider,
     protocol: Protocol,
     decoder: Box<dyn Decoder>,
-    repeat: Repeat,
     output: Output,
     /// Whether to keep each event's data.
     raw: bool,
@@ -624,7 +622,7 @@ impl Events {
             }
         };
         self.count += 1;
-        self.repeat.decode(&mut *self.decoder, &event, &mut self.output).map_err(|error| {
+        self.decoder.decode(&event, &mut self.output).map_err(|error| {
             let message =
                 format!("event {} cannot be read: {}", self.count, self.excerpt(event.data));
             Error::Decode(Failure::new(self.provider, message).caused_by(error))

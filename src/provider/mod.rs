@@ -19,14 +19,12 @@ mod common;
 mod failure;
 mod options;
 mod output;
-mod repeat;
 mod wire;
 
 use chat_completions::Dialect;
 pub(crate) use failure::{api_error, one_line, truncated};
 pub(crate) use options::Options;
 pub(crate) use output::Output;
-pub(crate) use repeat::Repeat;
 
 macro_rules! protocols {
     ($($(#[$doc:meta])* $protocol:ident = $file:ident, $name:literal;)+) => {
@@ -447,9 +445,6 @@ pub(crate) struct Wire {
 pub(crate) trait Decoder: Send {
     /// Reads one event into `out`. What it does not know it passes over; an error is JSON that
     /// cannot be read at all.
-    ///
-    /// An event that does nothing but add one text does the same if it comes again at once, with
-    /// whatever text: [`Repeat`] relies on it.
     fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()>;
 }
 

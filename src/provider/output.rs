@@ -2,7 +2,6 @@
 //! event.
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -34,17 +33,6 @@ pub(crate) struct Output {
     opaque_bytes: usize,
     /// The first half of a character whose second half is still to come.
     halves: Halves,
-    did: Did,
-}
-
-/// What was done since [`Output::begin`].
-#[derive(Debug, Default)]
-enum Did {
-    #[default]
-    Nothing,
-    /// One text was added: where the string stands in memory.
-    Text(Range<usize>),
-    Other,
 }
 
 /// How a provider names a call, as far as it is known.
@@ -68,28 +56,11 @@ impl Output {
         Self { max_tool_calls, ..Self::default() }
     }
 
-    /// Notes from here on what an event does.
-    pub(crate) fn begin(&mut self) {
-        self.did = Did::Nothing;
-    }
-
-    /// Where in memory the string stands that was added to the text, if nothing else was done.
-    pub(crate) fn only_text(&self) -> Option<Range<usize>> {
-        match &self.did {
-            Did::Text(place) => Some(place.clone()),
-            Did::Nothing | Did::Other => None,
-        }
-    }
-
     /// Adds a JSON string to the text; anything else is no text.
     pub(crate) fn text(&mut self, text: Raw<'_>) {
         if text.literal().is_none_or(str::is_empty) {
             return;
         }
-        self.did = match &self.did {
-            Did::Nothing => Did::Text(text.place()),
-            Did::Text(_) | Did::Other => Did::Other,
-        };
         let before = self.chunk.content.len();
         append(text, &mut self.halves.text, &mut self.chunk.content);
         self.said(self.chunk.content.len() - before);
@@ -97,16 +68,12 @@ impl Output {
 
     /// The text that follows is a part for itself.
     pub(crate) fn new_text(&mut self) {
-        self.did = Did::Other;
         self.parts.push(Part::Text { bytes: 0, extra: None });
     }
 
     /// Adds a JSON string to the reasoning; returns what that added.
     pub(crate) fn reasoning(&mut self, text: Raw<'_>) -> &str {
         let before = self.chunk.reasoning.len();
-        if text.literal().is_some_and(|text| !text.is_empty()) {
-            self.did = Did::Other;
-        }
         append(text, &mut self.halves.reasoning, &mut self.chunk.reasoning);
         self.chunk.reasoning.get(before..).unwrap_or_default()
     }
@@ -123,7 +90,6 @@ impl Output {
         name: Raw<'_>,
         arguments: Raw<'_>,
     ) {
-        self.did = Did::Other;
         let (id, name) = (id.str(), name.str());
         let wire_index = index.u64();
         let same_id = |call: &Call| call.id.is_some() && call.id.as_deref() == id.as_deref();
@@ -168,7 +134,6 @@ impl Output {
     /// A part of the answer that is neither text nor a call, and that the provider demands back.
     /// Returns its place, for [`replace`](Self::replace).
     pub(crate) fn opaque(&mut self, part: Value, bytes: usize) -> usize {
-        self.did = Did::Other;
         self.opaque_bytes += bytes;
         self.parts.push(Part::Opaque(part));
         self.parts.len() - 1
@@ -176,7 +141,6 @@ impl Output {
 
     /// The same part as it is now known: it keeps its place, whatever came after it.
     pub(crate) fn replace(&mut self, place: usize, part: Value, bytes: usize) {
-        self.did = Did::Other;
         if let Some(Part::Opaque(known)) = self.parts.get_mut(place) {
             *known = part;
             self.opaque_bytes += bytes;
@@ -185,13 +149,11 @@ impl Output {
 
     /// Counts what a decoder gathers for [`opaque`](Self::opaque) before it is whole.
     pub(crate) fn hold(&mut self, bytes: usize) {
-        self.did = Did::Other;
         self.opaque_bytes += bytes;
     }
 
     /// What the provider attaches to the latest text or call, and demands back with it.
     pub(crate) fn extra(&mut self, value: Value, bytes: usize) {
-        self.did = Did::Other;
         self.opaque_bytes += bytes;
         match self.parts.last_mut() {
             Some(Part::Text { extra, .. } | Part::Call { extra }) => *extra = Some(value),
@@ -201,7 +163,6 @@ impl Output {
 
     /// The model stopped. A plain stop after tool calls means that it waits for their results.
     pub(crate) fn finish(&mut self, reason: FinishReason, word: &str) {
-        self.did = Did::Other;
         let waits = reason == FinishReason::Stop && !self.calls.is_empty();
         self.chunk.finish_reason = Some(if waits { FinishReason::ToolCalls } else { reason });
         self.chunk.raw_finish_reason = Some(word.to_owned());
@@ -218,13 +179,11 @@ impl Output {
     pub(crate) fn usage(&mut self, mut usage: Usage) {
         let sum = usage.prompt_tokens.saturating_add(usage.completion_tokens);
         usage.total_tokens = usage.total_tokens.max(sum);
-        self.did = Did::Other;
         self.chunk.usage = Some(usage);
     }
 
     /// The provider says that it failed: the error as it told it.
     pub(crate) fn fail(&mut self, error: impl Into<String>) {
-        self.did = Did::Other;
         self.failure = Some(error.into());
     }
 

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -39,12 +38,6 @@ impl<'a> Raw<'a> {
             rest = behind.trim_start().strip_prefix(',').unwrap_or_default();
             Some(value)
         })
-    }
-
-    /// Where the value stands in memory.
-    pub(crate) fn place(self) -> Range<usize> {
-        let start = self.0.as_ptr() as usize;
-        start..start + self.0.len()
     }
 
     /// What stands between the quotes of a string, escapes and all.
