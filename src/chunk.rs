@@ -45,13 +45,14 @@ impl StreamChunk {
         self.content.len() + self.reasoning.len() + calls
     }
 
+    /// Whether there is a piece of the answer in it: text, reasoning or a tool call.
+    pub(crate) fn has_piece(&self) -> bool {
+        !(self.content.is_empty() && self.reasoning.is_empty() && self.tool_calls.is_empty())
+    }
+
     /// Whether there is nothing in it that a caller could use.
     pub(crate) fn is_void(&self) -> bool {
-        self.content.is_empty()
-            && self.reasoning.is_empty()
-            && self.tool_calls.is_empty()
-            && self.finish_reason.is_none()
-            && self.usage.is_none()
+        !self.has_piece() && self.finish_reason.is_none() && self.usage.is_none()
     }
 }
 

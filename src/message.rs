@@ -137,6 +137,10 @@ impl Message {
                     text = rest;
                     Said::Text(said, extra.as_ref())
                 }
+                Part::Gap { bytes } => {
+                    text = text.split_at_checked(*bytes)?.1;
+                    continue;
+                }
                 Part::Call { extra } => Said::Call(calls.next()?, extra.as_ref()),
             });
         }
@@ -293,6 +297,8 @@ pub(crate) enum Part {
     Call { extra: Option<Value> },
     /// Something that is neither, word for word.
     Opaque(Value),
+    /// The next so many bytes of the text set two messages apart for a reader; they are not sent.
+    Gap { bytes: usize },
 }
 
 /// One part of a turn as a protocol has to send it: see [`Message::turn`].

@@ -60,8 +60,7 @@ impl GenerationResponse {
     /// Adds a chunk.
     pub(crate) fn fold(&mut self, chunk: &StreamChunk) {
         self.chunk_count += usize::from(!chunk.is_void());
-        if !(chunk.content.is_empty() && chunk.reasoning.is_empty() && chunk.tool_calls.is_empty())
-        {
+        if chunk.has_piece() {
             // What comes after a finish reason shows that it was none.
             self.finish_reason = None;
             self.raw_finish_reason = None;
@@ -72,12 +71,17 @@ impl GenerationResponse {
         for delta in &chunk.tool_calls {
             self.call(delta);
         }
+        self.note(chunk);
+        if chunk.finish_reason == Some(FinishReason::Length) {
+            self.cut();
+        }
+    }
+
+    /// Takes over what a chunk tells about the answer, without the piece of it.
+    pub(crate) fn note(&mut self, chunk: &StreamChunk) {
         if chunk.finish_reason.is_some() {
             self.finish_reason = chunk.finish_reason;
             self.raw_finish_reason.clone_from(&chunk.raw_finish_reason);
-        }
-        if chunk.finish_reason == Some(FinishReason::Length) {
-            self.cut();
         }
         if self.model.is_none() {
             self.model.clone_from(&chunk.model);

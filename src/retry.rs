@@ -36,7 +36,8 @@ pub(crate) fn again(error: &Error, retries: u32, config: &GenerationConfig) -> O
 
 fn is_worth_it(error: &Error) -> bool {
     let Error::Api(api) = error else {
-        return matches!(error, Error::Network(_)) && error.is_retryable();
+        let may_pass = matches!(error, Error::Network(_) | Error::Incomplete(_));
+        return may_pass && error.is_retryable();
     };
     let is_known = match api.status {
         Some(status) => matches!(status, 408 | 409 | 429 | 500..600),
@@ -163,7 +164,7 @@ mod tests {
             (Error::Network(failure()), true),
             (Error::Network(failure().permanent()), false),
             (Error::Timeout(failure()), false),
-            (Error::Incomplete(failure()), false),
+            (Error::Incomplete(failure()), true),
             (Error::Decode(failure()), false),
             (Error::Config(failure()), false),
             (Error::Cancelled(failure()), false),

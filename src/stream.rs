@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::cancel::CancelHandle;
-use crate::chunk::StreamChunk;
+use crate::chunk::{FinishReason, StreamChunk};
 use crate::config::GenerationConfig;
 use crate::error::{Error, Failure};
 use crate::http::{self, Body};
@@ -23,6 +23,11 @@ use crate::sse::{Event, Frame, Parser, TooLarge};
 
 /// How long to wait for what follows a finish reason, which is usage at most.
 const TAIL: Duration = Duration::from_secs(10);
+/// How long to wait for what follows a failure, and how much of it to read.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+const AFTER_FAILURE_BYTES: usize = 64 << 10;
+/// How much of what cannot be read a message shows.
+const EXCERPT: usize = 200;
 
 /// An answer as it is written: an iterator over its [chunks](StreamChunk).
 ///
@@ -63,12 +68,13 @@ impl GenerationStream {
     /// `config` says which protocol to read, directly or through its provider or model, and which
     /// limits on sizes to keep. How long a read may wait is the reader's own affair: of the time
     /// limits only `stall_timeout` holds, and it and [`cancel_handle`](Self::cancel_handle) take
-    /// effect between two reads.
+    /// effect between two reads. After an error of the provider's the rest is read, too, for the
+    /// usage that it may tell.
     ///
     /// ```
     /// use kerb_stream::{GenerationConfig, GenerationStream, Protocol};
     ///
-    /// let recording = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi!\"}}]}\n\ndata: [DONE]\n\n";
+    /// let recording = r#"data: {"choices":[{"delta":{"content":"Hi!"},"finish_reason":"stop"}]}"#;
     /// let config = GenerationConfig::default().protocol(Protocol::ChatCompletions);
     /// let response = GenerationStream::from_reader(config, recording.as_bytes()).into_response()?;
     /// assert_eq!(response.content, "Hi!");
@@ -144,10 +150,12 @@ impl<F: FnMut(&StreamChunk)> GenerationStream<F> {
     /// whole. [`Error::partial`] has what arrived.
     pub fn into_response(mut self) -> anyhow::Result<GenerationResponse> {
         for _ in &mut self {}
-        match self.inner.state {
-            State::Ended(Some(error)) => Err(error.with_partial(self.inner.response).into()),
-            _ => Ok(self.inner.response),
-        }
+        let error = match self.inner.state {
+            State::Ended(None) => return Ok(self.inner.response),
+            State::Ended(Some(error)) => error,
+            _ => panicked(self.inner.response.provider),
+        };
+        Err(error.with_partial(self.inner.response).into())
     }
 }
 
@@ -161,6 +169,7 @@ impl<F: FnMut(&StreamChunk)> Iterator for GenerationStream<F> {
         {
             callback(chunk);
         }
+        self.inner.is_running = false;
         item.map(|item| item.map_err(Into::into))
     }
 }
@@ -183,9 +192,13 @@ struct Inner {
     response: GenerationResponse,
     started: Option<Instant>,
     state: State,
+    /// A `next` has begun and not ended: it still runs, or has panicked.
+    is_running: bool,
 }
 
 enum State {
+    /// What stands here while the state is taken out.
+    Empty,
     Asked(Prompt),
     Given(Body),
     /// To be sent, again if it was sent before.
@@ -202,10 +215,16 @@ impl Inner {
             response: GenerationResponse::default(),
             started: None,
             state,
+            is_running: false,
         }
     }
 
     fn next(&mut self) -> Option<Result<StreamChunk, Error>> {
+        if std::mem::replace(&mut self.is_running, true) {
+            // A logger, a callback or a reader has panicked, and the caller has caught it. What is
+            // left can no longer be told from the whole.
+            self.end(Some(panicked(self.response.provider)));
+        }
         if let State::Ended(_) = self.state {
             return None;
         }
@@ -255,6 +274,7 @@ impl Inner {
                     answer.next(&mut self.response, &self.config, &self.cancel)
                 }
                 State::Ended(_) => return Ok(None),
+                State::Empty => return Err(panicked(self.response.provider)),
                 State::Asked(_) | State::Given(_) | State::Sending(_) => match self.open() {
                     Ok(()) => continue,
                     Err(error) => Err(error),
@@ -271,7 +291,7 @@ impl Inner {
     fn open(&mut self) -> Result<(), Error> {
         let config = &self.config;
         let (body, provider, protocol, route) =
-            match std::mem::replace(&mut self.state, State::Ended(None)) {
+            match std::mem::replace(&mut self.state, State::Empty) {
                 State::Asked(prompt) => {
                     self.state = State::Sending(Route::new(&prompt, config)?);
                     return Ok(());
@@ -311,12 +331,13 @@ impl Inner {
             provider,
             protocol,
             decoder: (protocol.wire().decoder)(),
-            output: Output::new(config.max_tool_calls),
+            output: Output::new(config.max_tool_calls, config.max_response_bytes),
             raw: config.raw,
             secrets: route.as_ref().map(|route| route.request.secrets.clone()).unwrap_or_default(),
             count: 0,
+            beginning: None,
             failure: None,
-            ended: false,
+            ended: None,
         };
         self.state = State::Reading(Box::new(Answer {
             route,
@@ -327,6 +348,7 @@ impl Inner {
             at_end: false,
             no_stream: None,
             in_tail: false,
+            taken_back: None,
             reads: 0,
             reading_since: None,
             opened: Instant::now(),
@@ -339,30 +361,28 @@ impl Inner {
         if self.response.chunk_count > 0 {
             return Err(error);
         }
-        let route = match std::mem::replace(&mut self.state, State::Ended(None)) {
+        let route = match std::mem::replace(&mut self.state, State::Empty) {
             State::Sending(route) => route,
             State::Reading(answer) => match answer.route {
                 Some(route) => route,
                 None => return Err(error),
             },
-            State::Asked(_) | State::Given(_) | State::Ended(_) => return Err(error),
+            _ => return Err(error),
         };
-        // That the answer is cut only says that the connection broke.
-        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
-        let cause = cause.filter(|_| matches!(error, Error::Incomplete(_))).unwrap_or(&error);
-        let Some(wait) = retry::again(cause, self.response.retries, &self.config) else {
+        let Some(wait) = retry::again(&error, self.response.retries, &self.config) else {
             return Err(error);
         };
         log::info!("{error}; trying again in {:.1} s", wait.as_secs_f64());
-        self.response.retries += 1;
-        let partial = std::mem::take(&mut self.response);
+        self.state = State::Sending(route);
+        if self.cancel.wait(wait) {
+            return Err(self.cancelled());
+        }
         self.response = GenerationResponse {
-            provider: partial.provider,
-            retries: partial.retries,
+            provider: self.response.provider,
+            retries: self.response.retries + 1,
             ..GenerationResponse::default()
         };
-        self.state = State::Sending(route);
-        if self.cancel.wait(wait) { Err(self.cancelled()) } else { Ok(()) }
+        Ok(())
     }
 
     fn cancelled(&self) -> Error {
@@ -372,6 +392,11 @@ impl Inner {
 
 fn cancelled(provider: Option<LlmProvider>) -> Error {
     Error::Cancelled(Failure::new(provider, "the caller cancelled the answer"))
+}
+
+fn panicked(provider: Option<LlmProvider>) -> Error {
+    let message = "a panic interrupted the stream; what arrived before it may lack a piece";
+    Error::Incomplete(Failure::new(provider, message))
 }
 
 /// An answer while it is read.
@@ -385,14 +410,35 @@ struct Answer {
     /// stream.
     queue: std::vec::IntoIter<String>,
     at_end: bool,
-    /// How the body began, if it was no event stream.
-    no_stream: Option<String>,
-    /// A finish reason has come, and has not been taken back.
+    /// What the body was, if it was no event stream.
+    no_stream: Option<NoStream>,
+    /// The answer is settled, and nothing but usage is to come.
     in_tail: bool,
-    /// How often the body was read since the latest chunk, and since when.
+    /// A finish reason that a later piece has taken back, with the provider's word for it.
+    taken_back: Option<(FinishReason, String)>,
+    /// How often the body was read since the latest progress, and since when.
     reads: usize,
     reading_since: Option<Instant>,
     opened: Instant,
+}
+
+/// A body that is no event stream.
+struct NoStream {
+    /// How it begins, for a message.
+    beginning: String,
+    /// It is one JSON object, whose end is that of the answer.
+    is_object: bool,
+}
+
+/// Where an answer ends.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// At `[DONE]`, which only Chat Completions promises, but relays of other protocols send too.
+    Done,
+    /// At the protocol's own last event.
+    Protocol,
+    /// At a place where the model had stopped, or that of a whole document.
+    Settled,
 }
 
 impl Answer {
@@ -402,30 +448,46 @@ impl Answer {
         config: &GenerationConfig,
         cancel: &CancelHandle,
     ) -> Result<Option<StreamChunk>, Error> {
+        let item = self.advance(response, config, cancel);
+        if item.is_err() {
+            // What was told about the answer without a piece of it counts, too.
+            response.note(&self.events.output.take());
+        }
+        item
+    }
+
+    fn advance(
+        &mut self,
+        response: &mut GenerationResponse,
+        config: &GenerationConfig,
+        cancel: &CancelHandle,
+    ) -> Result<Option<StreamChunk>, Error> {
         loop {
             self.check_size(response, config)?;
-            if !self.events.output.chunk.is_void() {
+            if std::mem::take(&mut self.events.output.progress) {
+                self.reads = 0;
+            }
+            if self.has_chunk(response) {
                 return Ok(Some(self.hand_out(response)));
             }
-            if let Some(mut failure) = self.events.failure.take() {
-                if let Error::Api(api) = &mut failure {
-                    // What the provider's support asks for stands in the head of the answer.
-                    api.request_id = api.request_id.take().or_else(|| response.request_id.clone());
-                }
-                return Err(failure);
+            if let Some(failure) = self.events.failure.take() {
+                return Err(self.failed(failure, response));
             }
-            if self.events.ended {
+            if let Some(end) = self.events.ended {
                 self.events.output.flush();
-                if self.events.output.chunk.is_void() {
-                    return Ok(None);
+                if self.events.output.chunk.has_piece() {
+                    continue;
                 }
-                continue;
+                self.check_whole(end, response)?;
+                let is_void = self.events.output.chunk.is_void();
+                return Ok((!is_void).then(|| self.hand_out(response)));
             }
+            self.watch_tail(response);
             let read = match self.parser.next() {
                 Ok(Some(frame)) => self.events.read(frame),
                 Ok(None) => match self.queue.next() {
                     Some(data) => self.events.read(Frame::Event(Event { name: "", data: &data })),
-                    None if self.at_end => self.judge(response),
+                    None if self.at_end => self.end(response),
                     // A reader that was given cannot be interrupted, but need not be asked again.
                     None if cancel.is_cancelled() => {
                         return Err(cancelled(self.events.provider.into()));
@@ -435,11 +497,11 @@ impl Answer {
                 Err(TooLarge) => Err(self.too_large(config)),
             };
             match read {
-                // A failure after the finish reason does not destroy a whole answer. The provider's
-                // own word that it failed is none of these.
-                Err(error) if self.in_tail => {
+                // A failure after the end does not destroy a whole answer. The provider's own word
+                // that it failed is none of these, and neither is a limit of the caller's.
+                Err(error) if self.in_tail && !matches!(error, Error::Limit(_)) => {
                     log::debug!("after the finish reason: {error}");
-                    self.events.ended = true;
+                    self.events.ended = Some(End::Settled);
                 }
                 read => read?,
             }
@@ -454,7 +516,8 @@ impl Answer {
     ) -> Result<(), Error> {
         let output = &self.events.output;
         let limit = config.max_response_bytes;
-        if response.bytes + output.chunk.bytes() + output.opaque_bytes() <= limit {
+        let bytes = response.bytes + output.chunk.bytes();
+        if bytes.saturating_add(output.opaque_bytes()) <= limit {
             return Ok(());
         }
         let message =
@@ -462,16 +525,136 @@ impl Answer {
         Err(Error::Limit(Failure::new(self.events.provider, message)))
     }
 
+    /// Whether there is a chunk to hand out. As long as nothing was handed out, the request can be
+    /// sent again: so usage alone waits for a piece of the answer, and what comes with a failure
+    /// goes with it.
+    fn has_chunk(&self, response: &GenerationResponse) -> bool {
+        let chunk = &self.events.output.chunk;
+        chunk.has_piece()
+            || (!chunk.is_void() && response.chunk_count > 0)
+            || (chunk.finish_reason.is_some() && self.events.failure.is_none())
+            || chunk.raw.is_some()
+    }
+
     fn hand_out(&mut self, response: &mut GenerationResponse) -> StreamChunk {
         let chunk = self.events.output.take();
+        let reason = response.finish_reason.zip(response.raw_finish_reason.clone());
         response.fold(&chunk);
-        let in_tail = response.finish_reason.is_some();
+        if response.finish_reason.is_none() && reason.is_some() {
+            self.taken_back = reason;
+        }
+        chunk
+    }
+
+    /// Whether the model has stopped for good, as far as anybody can tell without an end marker. A
+    /// plain stop before anything was said is none: Gemini sends one and goes on, and so do servers
+    /// that end the reasoning with it.
+    fn is_settled(&self, response: &GenerationResponse) -> bool {
+        let so_far = self.events.output.so_far;
+        match response.finish_reason {
+            None => false,
+            Some(FinishReason::Stop | FinishReason::ToolCalls) => {
+                so_far.anything && !so_far.at_work
+            }
+            Some(_) => true,
+        }
+    }
+
+    /// Bounds the time of what follows the end of an answer, unless more of it may come: a tool of
+    /// the provider's own makes that possible.
+    fn watch_tail(&mut self, response: &GenerationResponse) {
+        let in_tail = self.is_settled(response) && !self.events.output.so_far.own_tools;
         if in_tail != self.in_tail {
             self.in_tail = in_tail;
             self.body.tail(in_tail.then(|| Instant::now() + TAIL));
         }
-        self.reads = 0;
-        chunk
+    }
+
+    /// Is the answer whole that ends here?
+    fn check_whole(&mut self, end: End, response: &GenerationResponse) -> Result<(), Error> {
+        let output = &mut self.events.output;
+        let incomplete =
+            |message: String| Err(Error::Incomplete(Failure::new(self.events.provider, message)));
+        if output.has_gap {
+            return incomplete("the answer lacks a piece: its end tells more than came".into());
+        }
+        if output.has_nameless_call() {
+            return incomplete("the answer has a tool call whose name never came".into());
+        }
+        if response.finish_reason.is_some() || end == End::Settled {
+            return Ok(());
+        }
+        if let Some((reason, word)) = self.taken_back.take() {
+            output.finish(reason, &word);
+            return Ok(());
+        }
+        if !(output.so_far.anything || output.so_far.reasoning) {
+            return Err(self.nothing_said());
+        }
+        let usage = response.usage.or(output.chunk.usage);
+        let vendor = self.events.provider.vendor();
+        if end == End::Protocol
+            || (output.so_far.anything && (usage.is_some() || vendor.ends_without_reason))
+        {
+            return Ok(());
+        }
+        incomplete(
+            "the answer was interrupted: its end marker came without a finish reason and usage"
+                .into(),
+        )
+    }
+
+    /// The stream has ended well, and nothing was said in it.
+    fn nothing_said(&self) -> Error {
+        let Events { provider, protocol, count, beginning, output, .. } = &self.events;
+        let begins = self.events.excerpt(beginning.as_deref().unwrap_or_default());
+        match (count, output.understood) {
+            (0, _) => Error::Incomplete(Failure::new(
+                *provider,
+                "the stream is empty: its end marker is all there is",
+            )),
+            (_, true) => Error::Incomplete(Failure::new(
+                *provider,
+                format!(
+                    "the stream is empty: there is no text and no call in it. It begins: {begins}"
+                ),
+            )),
+            (_, false) => Error::Decode(Failure::new(
+                *provider,
+                format!(
+                    "none of the {count} events could be understood; is the protocol {protocol}? \
+                     The stream begins: {begins}"
+                ),
+            )),
+        }
+    }
+
+    /// The provider says that it failed. What it says behind that is read, too, as far as it comes
+    /// at once: the usage, and how the answer ended.
+    fn failed(&mut self, mut failure: Error, response: &GenerationResponse) -> Error {
+        if let Error::Api(api) = &mut failure {
+            // What the provider's support asks for stands in the head of the answer.
+            api.request_id = api.request_id.take().or_else(|| response.request_id.clone());
+        }
+        self.body.tail(Some(Instant::now() + AFTER_FAILURE));
+        let mut left = AFTER_FAILURE_BYTES;
+        while self.events.ended.is_none() && left > 0 {
+            let read = match self.parser.next() {
+                Ok(Some(frame)) => self.events.read(frame).ok(),
+                Ok(None) => match self.parser.fill(|buffer| self.body.read(buffer)) {
+                    Ok(bytes @ 1..) => {
+                        left = left.saturating_sub(bytes);
+                        Some(())
+                    }
+                    _ => None,
+                },
+                Err(TooLarge) => None,
+            };
+            if read.is_none() {
+                break;
+            }
+        }
+        failure
     }
 
     fn read_body(
@@ -505,7 +688,9 @@ impl Answer {
         let waited = self.reading_since.get_or_insert_with(Instant::now).elapsed();
         if self.in_tail {
             // The answer is whole, whatever follows. A reader that was given keeps no deadline.
-            self.events.ended |= waited > config.stall_timeout.min(TAIL);
+            if waited > config.stall_timeout.min(TAIL) {
+                self.events.ended = Some(End::Settled);
+            }
             return Ok(());
         }
         if waited <= config.stall_timeout {
@@ -543,31 +728,33 @@ impl Answer {
         // A stream that was cut in its first line may end within a field's name.
         let is_field = ["data", "event", "id", "retry"].iter().any(|name| name.starts_with(stray));
         if self.events.count == 0 && !is_field {
-            self.no_stream = Some(self.events.excerpt(stray));
+            let beginning = self.events.excerpt(stray);
+            self.no_stream = Some(NoStream { beginning, is_object: stray.starts_with('{') });
         }
         self.queue = queue.into_iter();
         Ok(())
     }
 
-    /// The body has ended, and everything in it was read. Is the answer whole?
-    fn judge(&mut self, response: &GenerationResponse) -> Result<(), Error> {
-        if response.finish_reason.is_some() {
-            self.events.ended = true;
+    /// The body has ended, and everything in it was read.
+    fn end(&mut self, response: &GenerationResponse) -> Result<(), Error> {
+        let Events { provider, output, .. } = &self.events;
+        let says =
+            response.finish_reason.is_some() || output.so_far.anything || output.so_far.reasoning;
+        let is_document = self.no_stream.as_ref().is_some_and(|body| body.is_object);
+        if self.is_settled(response) || (is_document && says) {
+            self.events.ended = Some(End::Settled);
             return Ok(());
         }
-        let provider = self.events.provider;
-        Err(match &self.no_stream {
-            Some(beginning) => {
-                let advice = if self.route.is_some() { "; check the base URL" } else { "" };
-                let message =
-                    format!("the answer is no event stream{advice}. It begins: {beginning}");
-                Error::Decode(Failure::new(provider, message))
-            }
-            None => {
-                let message = format!("the stream ended {}", self.so_far(response));
-                Error::Incomplete(Failure::new(provider, message))
-            }
-        })
+        if let Some(NoStream { beginning, .. }) = &self.no_stream {
+            let advice = if self.route.is_some() { "; check the base URL" } else { "" };
+            let message = format!("the answer is no event stream{advice}. It begins: {beginning}");
+            return Err(Error::Decode(Failure::new(*provider, message)));
+        }
+        if self.events.count > 0 && !output.understood {
+            return Err(self.nothing_said());
+        }
+        let message = format!("the stream ended {}", self.so_far(response));
+        Err(Error::Incomplete(Failure::new(*provider, message)))
     }
 
     /// How far the answer had come: enough to recognise a proxy's time limit.
@@ -602,10 +789,12 @@ struct Events {
     secrets: Vec<String>,
     /// How many events were decoded.
     count: usize,
+    /// How the stream begins, for a message; kept as long as nothing in it is understood.
+    beginning: Option<String>,
     /// The provider's word that it failed, to follow the chunk that came with it.
     failure: Option<Error>,
-    /// The end marker has come, or the answer was found to be whole without it.
-    ended: bool,
+    /// Where the answer has ended.
+    ended: Option<End>,
 }
 
 impl Events {
@@ -614,10 +803,14 @@ impl Events {
             // Nearly all; the rest is looked at more closely.
             Frame::Event(event) if event.data.starts_with('{') => event,
             Frame::Event(event) if event.data.trim().is_empty() => return Ok(()),
-            Frame::Event(event) if is_end_marker(event.data) => return self.end(),
+            Frame::Event(event) if is_end_marker(event.data) => {
+                self.ended = Some(End::Done);
+                return Ok(());
+            }
             Frame::Event(event) => event,
             Frame::Error(error) => {
                 self.fail(error);
+                self.ended = Some(End::Done);
                 return Ok(());
             }
         };
@@ -627,6 +820,9 @@ impl Events {
                 format!("event {} cannot be read: {}", self.count, self.excerpt(event.data));
             Error::Decode(Failure::new(self.provider, message).caused_by(error))
         })?;
+        if self.count == 1 && !self.output.chunk.has_piece() {
+            self.beginning = Some(provider::truncated(event.data, EXCERPT).to_owned());
+        }
         if self.raw && !self.output.chunk.is_void() {
             self.output.chunk.raw = Some(event.data.to_owned());
         }
@@ -637,18 +833,9 @@ impl Events {
             let message = "the answer has too many tool calls; raise `max_tool_calls`";
             return Err(Error::Limit(Failure::new(self.provider, message)));
         }
-        self.ended |= self.output.ended;
-        Ok(())
-    }
-
-    /// `[DONE]`, which only Chat Completions promises, but relays of other protocols send too. vLLM
-    /// sends nothing but it when it fails before the first token.
-    fn end(&mut self) -> Result<(), Error> {
-        if self.count == 0 {
-            let message = "the stream is empty: its end marker is all there is";
-            return Err(Error::Incomplete(Failure::new(self.provider, message)));
+        if self.output.ended {
+            self.ended = Some(End::Protocol);
         }
-        self.ended = true;
         Ok(())
     }
 
@@ -659,7 +846,7 @@ impl Events {
 
     /// The beginning of what cannot be read, for a message.
     fn excerpt(&self, data: &str) -> String {
-        let beginning = provider::one_line(provider::truncated(data, 200));
+        let beginning = provider::one_line(provider::truncated(data, EXCERPT));
         format!("{:?}", http::scrub(&beginning, &self.secrets))
     }
 }

@@ -75,7 +75,8 @@ fn a_replayed_pipe_is_not_held_back_either() {
             write!(stdin, "data: {}\n\n", text(piece)).unwrap();
             assert_eq!(take(&mut stdout, piece.len()), piece);
         }
-        stdin.write_all(b"data: [DONE]\n\n").unwrap();
+        let stop = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+        write!(stdin, "data: {stop}\n\ndata: [DONE]\n\n").unwrap();
         drop(stdin);
         assert!(process.wait().unwrap().success());
     });

@@ -10,8 +10,10 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use kerb_stream::{
-    Environment, Error, ErrorKind, GenerationConfig, GenerationStream, Protocol, generate,
+    Environment, Error, ErrorKind, FinishReason, GenerationConfig, GenerationStream, Protocol,
+    StreamChunk, generate, generate_stream,
 };
+use support::shapes::Shape;
 use support::{Server, watchdog};
 
 fn config() -> GenerationConfig {
@@ -55,8 +57,31 @@ fn event(data: &str) -> String {
     format!("data: {data}\n\n")
 }
 
+/// What comes of a body in a protocol: the text, the reasoning, the finish reason, and the error.
+fn told(
+    protocol: Protocol,
+    body: &str,
+) -> (String, String, Option<FinishReason>, Option<ErrorKind>) {
+    let config = GenerationConfig::default().protocol(protocol);
+    let mut stream = GenerationStream::from_reader(config, Cursor::new(body.to_owned()));
+    let last = stream.by_ref().last();
+    let error = last.and_then(Result::err).map(|error| Error::of(&error).unwrap().kind());
+    let response = stream.response();
+    (response.content.clone(), response.reasoning.clone(), response.finish_reason, error)
+}
+
 fn text(text: &str) -> String {
     event(&format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#))
+}
+
+fn reasoning(text: &str) -> String {
+    event(&format!(r#"{{"choices":[{{"delta":{{"reasoning":"{text}"}}}}]}}"#))
+}
+
+fn call(index: u64, id: &str, name: &str, arguments: &str) -> String {
+    let function = format!(r#"{{"name":"{name}","arguments":"{arguments}"}}"#);
+    let call = format!(r#"{{"index":{index},"id":"{id}","function":{function}}}"#);
+    event(&format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{call}]}}}}]}}"#))
 }
 
 const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
@@ -69,15 +94,16 @@ fn a_finish_reason_or_the_end_marker_makes_it_whole() {
     for (whole, chunks) in [
         (format!("{hi}{stop}{done}"), 2),
         (format!("{hi}{stop}"), 2),
-        (format!("{hi}{done}"), 1),
+        // The end marker alone is enough after usage: Snowflake.
+        (format!("{hi}{}{done}", event(USAGE)), 2),
         (format!("{}{hi}{stop}{}{done}", event(ROLE), event(USAGE)), 3),
         // What follows the end marker is nobody's.
-        (format!("{hi}{done}data: {{broken\n\n{hi}"), 1),
+        (format!("{hi}{stop}{done}data: {{broken\n\n{hi}"), 2),
         // The last event may lack its line ends.
-        (format!("{hi}data: [DONE]"), 1),
-        (format!("{hi}data: [DONE] \n"), 1),
+        (format!("{hi}{}data: [DONE]", event(USAGE)), 2),
+        (format!("{hi}{}data: [DONE] \n", event(USAGE)), 2),
         (format!("{hi}data: {STOP}"), 2),
-        (format!("{hi}data:  [DONE]  \n\n"), 1),
+        (format!("{hi}{}data:  [DONE]  \n\n", event(USAGE)), 2),
         // Broken pieces after the finish reason destroy nothing.
         (format!("{hi}{stop}data: {{\"choices\""), 2),
         (format!("{hi}{stop}data: {{broken\n\n{hi}"), 2),
@@ -97,6 +123,12 @@ fn anything_else_is_cut_after_the_chunks_that_arrived() {
         (format!("{hi}{}", event(ROLE)), "Hi", "2 events"),
         (event(ROLE), "", "before the answer did"),
         (event("[DONE]"), "", "the stream is empty"),
+        (event(ROLE) + &event("[DONE]"), "", "the stream is empty"),
+        (event(ROLE) + &event(USAGE) + &event("[DONE]"), "", "the stream is empty"),
+        // llama-cpp-python ends so when another request interrupts the answer.
+        (format!("{hi}{}", event("[DONE]")), "Hi", "was interrupted"),
+        (reasoning("Hm") + &event(USAGE) + &event("[DONE]"), "", "was interrupted"),
+        (call(0, "c", "", "{}") + &event(STOP), "", "whose name never came"),
         (": ping\n\n: ping\n\n".to_owned(), "", "without a single event"),
         (String::new(), "", "without a single event"),
         (format!("{hi}{}{hi}", event(STOP)), "HiHi", "without a finish reason"),
@@ -105,6 +137,229 @@ fn anything_else_is_cut_after_the_chunks_that_arrived() {
         let (kind, message) = end.unwrap_err();
         assert_eq!((texts.concat().as_str(), kind), (arrived, ErrorKind::Incomplete), "{cut}");
         assert!(message.contains(says), "{cut}: {message}");
+    }
+}
+
+#[test]
+fn ollama_ends_without_a_reason() {
+    let ollama = GenerationConfig::new("ollama::m");
+    let body = text("Hi") + &event("[DONE]");
+    assert_eq!(read(ollama, Cursor::new(body)), (vec!["Hi".into()], Ok(())));
+}
+
+/// A plain stop is the end only of what was said before it, unless an end marker follows.
+#[test]
+fn a_stop_before_anything_is_said_is_not_the_end() {
+    use Protocol::{ChatCompletions, GenerateContent, Messages};
+    let done = event("[DONE]");
+    let gemini = |parts: &str, reason: &str| {
+        let reason = if reason.is_empty() {
+            String::new()
+        } else {
+            format!(r#","finishReason":"{reason}""#)
+        };
+        event(&format!(r#"{{"candidates":[{{"content":{{"parts":[{parts}]}}{reason}}}]}}"#))
+    };
+    let thought = r#"{"text":"Hm","thought":true}"#;
+    let code = r#"{"executableCode":{"code":"1"}}"#;
+    let result = r#"{"codeExecutionResult":{"output":"1"}}"#;
+    let hi = r#"{"text":"Hi"}"#;
+    let messages = |more: &str| {
+        format!("{}{}{more}", Shape(Messages).start(), Shape(Messages).reasoning("Hm"))
+            + &event(r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#)
+    };
+    for (protocol, body, text, reason, whole) in [
+        (GenerateContent, gemini("", "STOP"), "", "Stop", false),
+        (GenerateContent, gemini(thought, "STOP"), "", "Stop", false),
+        (GenerateContent, gemini(hi, "STOP"), "Hi", "Stop", true),
+        (
+            GenerateContent,
+            gemini("", "STOP") + &gemini(hi, "") + &gemini("", "STOP"),
+            "Hi",
+            "Stop",
+            true,
+        ),
+        (GenerateContent, gemini("", "MAX_TOKENS"), "", "Length", true),
+        (GenerateContent, gemini("", "SAFETY"), "", "ContentFilter", true),
+        (GenerateContent, gemini(r#"{"inlineData":{"data":"x"}}"#, "STOP"), "", "Stop", true),
+        (GenerateContent, gemini(&format!("{hi},{code}"), "STOP"), "Hi", "Stop", false),
+        (
+            GenerateContent,
+            gemini(hi, "") + &gemini(r#"{"toolCall":{"id":"1"}}"#, "STOP"),
+            "Hi",
+            "Stop",
+            false,
+        ),
+        (GenerateContent, gemini(&format!("{code},{result}"), "STOP"), "", "Stop", false),
+        (GenerateContent, gemini(&format!("{code},{result},{hi}"), "STOP"), "Hi", "Stop", true),
+        (ChatCompletions, event(STOP), "", "Stop", false),
+        (ChatCompletions, event(STOP) + &done, "", "Stop", true),
+        (ChatCompletions, reasoning("Hm") + &event(STOP), "", "Stop", false),
+        (ChatCompletions, reasoning("Hm") + &event(STOP) + &done, "", "Stop", true),
+        (Messages, messages(""), "", "Stop", false),
+        (Messages, messages("") + &event(r#"{"type":"message_stop"}"#), "", "Stop", true),
+    ] {
+        let (content, _, finish, error) = told(protocol, &body);
+        let finish = format!("{:?}", finish.unwrap());
+        assert_eq!((&*content, &*finish), (text, reason), "{body}");
+        assert_eq!(error, (!whole).then_some(ErrorKind::Incomplete), "{body}");
+    }
+}
+
+/// Baseten says `stop` at the end of the reasoning, and then the answer.
+#[test]
+fn a_reason_that_was_taken_back_comes_again_at_the_end_marker() {
+    let body = reasoning("Hm") + &event(STOP) + &text("Hi");
+    assert_eq!(told(Protocol::ChatCompletions, &body).3, Some(ErrorKind::Incomplete));
+    let body = body + &event("[DONE]");
+    let stream = GenerationStream::from_reader(config(), Cursor::new(body));
+    let chunks: Vec<StreamChunk> = stream.map(Result::unwrap).collect();
+    let reasons: Vec<_> = chunks.iter().map(|chunk| chunk.finish_reason).collect();
+    assert_eq!(reasons, [None, Some(FinishReason::Stop), None, Some(FinishReason::Stop)]);
+    assert_eq!(chunks[3].raw_finish_reason.as_deref(), Some("stop"));
+}
+
+/// Silence after such a stop is silence, and no end: for as long as the caller waits.
+#[test]
+fn silence_is_the_end_only_of_an_answer_that_is_settled() {
+    let impatient = |protocol| {
+        GenerationConfig::default().protocol(protocol).stall_timeout(Duration::from_millis(20))
+    };
+    let code = r#"{"executableCode":{"code":"1"}}"#;
+    let stop = |parts: &str| {
+        event(&format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{parts}]}},"finishReason":"STOP"}}]}}"#
+        ))
+    };
+    let hi = r#"{"text":"Hi"}"#;
+    for (protocol, body, whole) in [
+        (Protocol::ChatCompletions, text("Hi") + &event(STOP), true),
+        (Protocol::ChatCompletions, event(STOP), false),
+        (Protocol::ChatCompletions, reasoning("Hm") + &event(STOP), false),
+        (Protocol::GenerateContent, stop(hi), true),
+        (Protocol::GenerateContent, stop(""), false),
+        (Protocol::GenerateContent, stop(&format!("{hi},{code}")), false),
+        // A tool of Google's own was at work: more rounds may follow.
+        (Protocol::GenerateContent, stop(&format!("{code},{hi}")), false),
+    ] {
+        let (_, end) = read(impatient(protocol), Cursor::new(body.clone()).chain(Pings));
+        let kind = end.err().map(|(kind, _)| kind);
+        assert_eq!(kind, (!whole).then_some(ErrorKind::Timeout), "{body}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_not_an_empty_answer() {
+    let cloudflare = event(r#"{"response":"Hi","p":"abc"}"#) + &event("[DONE]");
+    let (texts, end) = outcome(&cloudflare);
+    let (kind, message) = end.unwrap_err();
+    assert_eq!((texts.len(), kind), (0, ErrorKind::Decode));
+    assert!(message.contains(r#"{\"response\":\"Hi\""#), "{message}");
+    for &spoken in Protocol::ALL {
+        let body = Shape(spoken).whole(&["Hello", " world"]);
+        for &read in Protocol::ALL {
+            let (text, _, _, error) = told(read, &body);
+            let expected = if spoken == read { "Hello world" } else { "" };
+            assert_eq!(text, expected, "{spoken} as {read}");
+            assert_eq!(error, (spoken != read).then_some(ErrorKind::Decode), "{spoken} as {read}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_is_passed_after_the_finish_reason_comes_through() {
+    let calls: String = (1..4).map(|n| call(n, &format!("c{n}"), "f", "{}")).collect();
+    let body = call(0, "c0", "f", "{}") + &event(STOP) + &calls + &event(STOP) + &event("[DONE]");
+    let (_, end) = read(config().max_tool_calls(2), Cursor::new(body));
+    assert_eq!(end.unwrap_err().0, ErrorKind::Limit);
+    let late = text("Hi") + &event(STOP) + &format!("data: {}", "x".repeat(2000));
+    let (_, end) = read(config().max_event_bytes(1000), Cursor::new(late));
+    assert_eq!(end.unwrap_err().0, ErrorKind::Limit);
+}
+
+/// As long as nothing was handed out, a clean end is retried like a broken connection.
+#[test]
+fn an_answer_that_ends_before_it_begins_is_asked_for_again() {
+    for &protocol in Protocol::ALL {
+        let shape = Shape(protocol);
+        let empty = [String::new(), shape.start(), format!("{}{}", shape.start(), event("[DONE]"))];
+        let usage = event(ROLE) + &event(USAGE) + &event("[DONE]");
+        let failing = event(
+            r#"{"choices":[{"delta":{"content":""},"finish_reason":"network_error"}],"usage":{"prompt_tokens":5}}"#,
+        ) + &event("[DONE]");
+        let chat = protocol == Protocol::ChatCompletions;
+        for first in empty.into_iter().chain(chat.then_some([usage, failing]).into_iter().flatten())
+        {
+            let (whole, shown) = (shape.whole(&["Hi"]), first.clone());
+            let count = std::sync::atomic::AtomicUsize::new(0);
+            let server = Server::start(move |connection| {
+                while connection.request()?.is_some() {
+                    let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    let body = if number == 0 { &first } else { &whole };
+                    let length = body.len();
+                    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
+                    connection.write(format!("{head}content-length: {length}\r\n\r\n{body}"))?;
+                }
+                Ok(())
+            })
+            .unwrap();
+            let config = GenerationConfig::new("m")
+                .protocol(protocol)
+                .base_url(server.url())
+                .environment(Environment::empty());
+            let response = watchdog(Duration::from_secs(20), || generate("Hi", config)).unwrap();
+            assert_eq!((&*response.content, response.retries), ("Hi", 1), "{protocol}: {shown}");
+        }
+    }
+}
+
+/// A retry counts once its request is sent: not while the stream still waits for it.
+#[test]
+fn a_retry_that_was_not_sent_is_not_counted() {
+    let server = Server::start(|connection| {
+        connection.request()?;
+        connection.write("HTTP/1.1 503 No\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n")
+    })
+    .unwrap();
+    let config =
+        GenerationConfig::new("m").base_url(server.url()).environment(Environment::empty());
+    let mut stream = generate_stream("Hi", config);
+    let cancel = stream.cancel_handle();
+    let canceller = std::thread::spawn(move || {
+        while server.connections() == 0 {
+            std::thread::yield_now();
+        }
+        cancel.cancel();
+    });
+    let (kind, retries) = watchdog(Duration::from_secs(20), move || {
+        let error = stream.next().unwrap().unwrap_err();
+        (Error::of(&error).unwrap().kind(), stream.response().retries)
+    });
+    assert_eq!((kind, retries), (ErrorKind::Cancelled, 0));
+    canceller.join().unwrap();
+}
+
+/// What a provider tells beside or behind its error counts, although no chunk brings it.
+#[test]
+fn a_failure_keeps_the_model_the_usage_and_the_reason() {
+    let created = event(r#"{"type":"response.created","response":{"model":"m-1"}}"#);
+    let error = event(r#"{"type":"error","code":"server_error","message":"Sorry."}"#);
+    let failed = event(
+        r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error",
+            "message":"Sorry."},"usage":{"input_tokens":5,"output_tokens":2}}}"#
+            .replace('\n', " ")
+            .as_str(),
+    );
+    for body in [format!("{created}{failed}"), format!("{created}{error}{failed}")] {
+        let config = GenerationConfig::default().protocol(Protocol::Responses);
+        let mut stream = GenerationStream::from_reader(config, Cursor::new(body));
+        let failure = stream.next().unwrap().unwrap_err();
+        assert!(failure.to_string().contains("Sorry"), "{failure}");
+        let response = stream.response();
+        assert_eq!(response.model.as_deref(), Some("m-1"));
+        assert_eq!(response.usage.unwrap().total_tokens, 7);
+        assert_eq!(response.finish_reason, Some(FinishReason::Other));
+        assert_eq!(response.raw_finish_reason.as_deref(), Some("failed"));
     }
 }
 
@@ -265,6 +520,49 @@ fn an_answer_that_was_not_streamed_is_one_chunk() {
     assert_eq!(outcome(body), (vec!["Hi".into()], Ok(())));
     let list = format!("[{},\n{STOP}]", r#"{"choices":[{"delta":{"content":"Hi"}}]}"#);
     assert_eq!(outcome(&list), (vec!["Hi".into(), String::new()], Ok(())));
+    // The end of the document is that of the answer.
+    let unsaid = body.replace("\"stop\"", "null");
+    assert_eq!(outcome(&unsaid), (vec!["Hi".into()], Ok(())));
+
+    for (protocol, body) in [
+        (
+            Protocol::Messages,
+            r#"{"type":"message","model":"m","content":[{"type":"thinking","thinking":"Hm","signature":"s"},
+                {"type":"text","text":"Hi"}],"stop_reason":"REASON","usage":{"input_tokens":1,"output_tokens":2}}"#,
+        ),
+        (
+            Protocol::Responses,
+            r#"{"object":"response","status":"completed","model":"m","error":null,"output":[
+                {"type":"reasoning","summary":[{"text":"Hm"}]},
+                {"type":"message","content":[{"type":"output_text","text":"Hi"}]}],
+                "usage":{"input_tokens":1,"output_tokens":2}}"#,
+        ),
+        (
+            Protocol::CohereChat,
+            r#"{"id":"c","finish_reason":"REASON","message":{"role":"assistant","content":[
+                {"type":"thinking","thinking":"Hm"},{"type":"text","text":"Hi"}]},
+                "usage":{"tokens":{"input_tokens":1,"output_tokens":2}}}"#,
+        ),
+        (
+            Protocol::GenerateContent,
+            r#"{"candidates":[{"content":{"parts":[{"text":"Hm","thought":true},{"text":"Hi"}]},
+                "finishReason":"REASON"}],"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2}}"#,
+        ),
+    ] {
+        for reason in ["STOP", "null"] {
+            let word = match protocol {
+                Protocol::Messages => "end_turn",
+                Protocol::CohereChat => "COMPLETE",
+                _ => "STOP",
+            };
+            let quoted = if reason == "null" { reason.to_owned() } else { format!("{word:?}") };
+            let body = body.replace("\"REASON\"", &quoted);
+            let (text, reasoning, finish, error) = told(protocol, &body);
+            assert_eq!((&*text, &*reasoning, error), ("Hi", "Hm", None), "{protocol}: {body}");
+            let unsaid = reason == "null" && protocol != Protocol::Responses;
+            assert_eq!(finish, (!unsaid).then_some(FinishReason::Stop), "{protocol}");
+        }
+    }
 }
 
 #[test]

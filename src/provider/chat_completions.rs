@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
 use super::wire::{First, Indexed, Raw, wire};
-use super::{Ask, Decoder, Output, Protocol, Wire};
+use super::{Ask, Decoder, Output, Protocol, SoFar, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{ResponseFormat, ToolChoice};
 use crate::error::Error;
@@ -160,14 +160,25 @@ wire! {
         usage: Raw<'a>,
         x_groq: Groq<'a>,
         error: Raw<'a>,
+        /// An error of vLLM and DashScope lies flat.
+        code: Raw<'a>,
+        message: Raw<'a>,
+        base_resp: BaseResponse<'a>,
     }
     struct Choice {
         index: Raw<'a>,
         delta: Option<Delta<'a>>,
         /// The whole message, from servers that do not stream; Perplexity sends it beside each
-        /// delta.
-        message: Delta<'a>,
+        /// delta, MiniMax at the end.
+        message: Option<Delta<'a>>,
+        /// The form of text completions.
+        text: Raw<'a>,
         finish_reason: Raw<'a>,
+        /// What the model behind OpenRouter said.
+        native_finish_reason: Raw<'a>,
+        /// Moonshot tells it here.
+        usage: Raw<'a>,
+        error: Raw<'a>,
     }
     struct Delta {
         content: Raw<'a>,
@@ -176,12 +187,19 @@ wire! {
         reasoning_content: Raw<'a>,
         reasoning_details: Raw<'a>,
         tool_calls: Raw<'a>,
+        /// What there was before `tool_calls`, and some servers still send.
+        function_call: Function<'a>,
+        audio: Audio<'a>,
     }
+    struct Audio { transcript: Raw<'a> }
     /// A part of a content that is a list: Mistral's way to tell thinking from text.
     struct Part {
-        kind = "type": Raw<'a>,
         text: Raw<'a>,
         thinking: Raw<'a>,
+    }
+    struct Detail {
+        text: Raw<'a>,
+        summary: Raw<'a>,
     }
     struct Call {
         index: Raw<'a>,
@@ -196,6 +214,7 @@ wire! {
         usage: Raw<'a>,
         error: Raw<'a>,
     }
+    struct BaseResponse { status_code: Raw<'a> }
     struct Tokens {
         prompt_tokens: Raw<'a>,
         completion_tokens: Raw<'a>,
@@ -206,6 +225,9 @@ wire! {
         prompt_cache_hit_tokens: Raw<'a>,
         /// Mistral's.
         num_cached_tokens: Raw<'a>,
+        /// Together and Moonshot tell them at the top.
+        cached_tokens: Raw<'a>,
+        reasoning_tokens: Raw<'a>,
     }
     struct TokenDetails {
         cached_tokens: Raw<'a>,
@@ -231,24 +253,36 @@ struct ChatCompletions {
 
 impl Decoder for ChatCompletions {
     fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
-        let Chunk { model, choices: First(choice), usage, x_groq, error } =
-            serde_json::from_str(event.data)?;
-        out.model(model);
-        self.decode_delta(&choice.delta.unwrap_or(choice.message), out);
+        let chunk: Chunk<'_> = serde_json::from_str(event.data)?;
+        let choice = chunk.choices.one;
+        out.understood |= chunk.choices.is_list;
+        out.model(chunk.model);
+        match &choice.delta {
+            Some(delta) => self.decode_delta(delta, out),
+            None => _ = out.text(choice.text),
+        }
+        if let Some(message) = &choice.message {
+            self.decode_message(message, out);
+        }
         if let Some(word) = choice.finish_reason.str() {
-            self.keep(out);
-            out.finish(finish_reason(&word), &word);
-            // OpenRouter, Mistral and DeepSeek end a failed answer so.
-            if matches!(&*word, "error" | "insufficient_system_resource") {
-                out.fail(format!("the model stopped with {word:?}"));
-            }
+            self.finish(&word, choice.native_finish_reason, out);
         }
         // An empty object stands for no usage: MiniMax.
-        if let Some(usage) = [usage, x_groq.usage].iter().find_map(|usage| tokens(*usage)) {
+        let usage = [chunk.usage, choice.usage, chunk.x_groq.usage];
+        if let Some(usage) = usage.iter().find_map(|usage| tokens(*usage)) {
             out.usage(usage);
         }
         // Looked at last, so that what came with it is not lost; `""` and `{}` are no errors.
-        if [error, x_groq.error].iter().any(|error| !matches!(error.json(), "" | "\"\"" | "{}")) {
+        let errors = [chunk.error, chunk.x_groq.error, choice.error];
+        let is_flat = !chunk.choices.is_list
+            && chunk.message.is_text()
+            && chunk.code.is_some()
+            && !matches!(chunk.code.u64(), Some(0 | 200));
+        if errors.iter().any(|error| !matches!(error.json(), "" | "\"\"" | "{}"))
+            || chunk.base_resp.status_code.u64().is_some_and(|code| code != 0)
+            || is_flat
+            || event.name == "error"
+        {
             out.fail(event.data);
         }
         Ok(())
@@ -257,38 +291,98 @@ impl Decoder for ChatCompletions {
 
 impl ChatCompletions {
     fn decode_delta(&mut self, delta: &Delta<'_>, out: &mut Output) {
-        // Some gateways send the same reasoning under both names.
-        if delta.reasoning_content.str().is_some() {
-            self.content.push_str(out.reasoning(delta.reasoning_content));
-        } else {
+        // Some gateways send the same reasoning under two names or all three.
+        if delta.reasoning_content.is_text() {
+            let piece = out.reasoning(delta.reasoning_content);
+            self.content.push_str(piece);
+            let bytes = piece.len();
+            out.hold(bytes);
+        } else if delta.reasoning.is_text() {
             out.reasoning(delta.reasoning);
-        }
-        for piece in delta.reasoning_details.parse::<Vec<Raw<'_>>>() {
-            self.detail(piece, out);
-        }
-        if delta.content.json().starts_with('[') {
-            for part in delta.content.parse::<Vec<Part<'_>>>() {
-                out.text(part.text);
-                for thought in part.thinking.parse::<Vec<Part<'_>>>() {
-                    out.reasoning(thought.text);
-                }
-            }
         } else {
-            out.text(delta.content);
+            for detail in delta.reasoning_details.elements() {
+                let Detail { text, summary } = detail.parse();
+                out.reasoning(if text.is_text() { text } else { summary });
+            }
         }
+        for detail in delta.reasoning_details.elements() {
+            self.detail(detail, out);
+        }
+        self.decode_content(delta.content, out);
         // A refusal comes in place of the text, and is what the user is to read.
         out.text(delta.refusal);
-        let calls: Vec<Call<'_>> = delta.tool_calls.parse();
-        self.has_calls |= !calls.is_empty();
-        for call in calls {
-            out.tool_call(call.index, call.id, call.function.name, call.function.arguments);
+        out.text(delta.audio.transcript);
+        for call in delta.tool_calls.elements() {
+            let Call { index, id, function } = call.parse();
+            out.tool_call(index, id, function.name, function.arguments);
+            self.has_calls = true;
+        }
+        let Function { name, arguments } = delta.function_call;
+        if (name.is_some() || arguments.is_some()) && !delta.tool_calls.is_some() {
+            out.tool_call(Raw::ZERO, Raw::default(), name, arguments);
+            self.has_calls = true;
+        }
+    }
+
+    /// The whole of the message, as far as no delta has told it.
+    fn decode_message(&mut self, message: &Delta<'_>, out: &mut Output) {
+        let unless = |told: bool, field| if told { Raw::default() } else { field };
+        let SoFar { text, reasoning, .. } = out.so_far;
+        self.decode_delta(
+            &Delta {
+                content: unless(text, message.content),
+                refusal: unless(text, message.refusal),
+                audio: Audio { transcript: unless(text, message.audio.transcript) },
+                reasoning: unless(reasoning, message.reasoning),
+                reasoning_content: unless(reasoning, message.reasoning_content),
+                reasoning_details: unless(reasoning, message.reasoning_details),
+                tool_calls: unless(self.has_calls, message.tool_calls),
+                function_call: Function {
+                    name: unless(self.has_calls, message.function_call.name),
+                    arguments: unless(self.has_calls, message.function_call.arguments),
+                },
+            },
+            out,
+        );
+    }
+
+    fn decode_content(&self, content: Raw<'_>, out: &mut Output) {
+        match content.json().as_bytes().first() {
+            Some(b'[') => {
+                for part in content.elements() {
+                    let Part { text, thinking } = part.parse();
+                    out.text(text);
+                    for thought in thinking.elements() {
+                        out.reasoning(thought.parse::<Part<'_>>().text);
+                    }
+                }
+            }
+            // The JSON that was asked for, told as JSON: Cloudflare.
+            Some(b'{') => out.plain_text(content.json()),
+            _ => _ = out.text(content),
+        }
+    }
+
+    fn finish(&mut self, word: &str, native: Raw<'_>, out: &mut Output) {
+        self.keep(out);
+        let native = native.str().unwrap_or_default();
+        let reason = match finish_reason(word) {
+            // OpenRouter says so of a call that the limit has cut.
+            FinishReason::ToolCalls if finish_reason(&native) == FinishReason::Length => {
+                FinishReason::Length
+            }
+            reason => reason,
+        };
+        out.finish(reason, word);
+        if is_failure(word) || (is_failure(&native) && !out.so_far.anything) {
+            let word = if is_failure(word) { word } else { &*native };
+            out.fail(&format!("the model stopped with {word:?}"));
         }
     }
 
     /// Texts and summaries come in pieces, which share type and index; anything else is whole.
     fn detail(&mut self, json: Raw<'_>, out: &mut Output) {
-        out.hold(json.json().len());
-        let piece: Map<String, Value> = json.parse();
+        let Value::Object(piece) = out.keep(json) else { return };
         let is_text = matches!(
             piece.get("type").and_then(Value::as_str),
             Some("reasoning.text" | "reasoning.summary")
@@ -318,7 +412,7 @@ impl ChatCompletions {
     fn keep(&mut self, out: &mut Output) {
         let content = std::mem::take(&mut self.content);
         let details = std::mem::take(&mut self.details);
-        let (mut fields, bytes) = (Map::new(), content.len());
+        let mut fields = Map::new();
         if !content.is_empty() {
             fields.insert("reasoning_content".into(), content.into());
         }
@@ -326,41 +420,61 @@ impl ChatCompletions {
             fields.insert("reasoning_details".into(), details.into());
         }
         if self.has_calls && !fields.is_empty() {
-            out.opaque(fields.into(), bytes);
+            out.opaque(fields.into());
         }
     }
 }
 
 fn finish_reason(word: &str) -> FinishReason {
     match word {
-        "stop" => FinishReason::Stop,
-        // Relays pass on Anthropic's `max_tokens`; `model_length` is Mistral's full context.
-        "length" | "max_tokens" | "model_length" => FinishReason::Length,
+        // `eos` is Together's and Hugging Face's.
+        "stop" | "eos" => FinishReason::Stop,
+        // Relays pass on the words of Anthropic, Google and OpenAI's Responses; `model_length` is
+        // Mistral's full context, `model_context_window_exceeded` Z.ai's.
+        "length"
+        | "max_tokens"
+        | "MAX_TOKENS"
+        | "max_output_tokens"
+        | "model_length"
+        | "model_context_window_exceeded" => FinishReason::Length,
         "tool_calls" | "function_call" => FinishReason::ToolCalls,
-        "content_filter" => FinishReason::ContentFilter,
+        // The latter is Z.ai's.
+        "content_filter" | "sensitive" => FinishReason::ContentFilter,
         _ => FinishReason::Other,
     }
 }
 
+/// Whether an answer that failed ends so: at OpenRouter and Mistral, at DeepSeek, at Z.ai.
+fn is_failure(word: &str) -> bool {
+    matches!(word, "error" | "insufficient_system_resource" | "network_error")
+}
+
 fn tokens(usage: Raw<'_>) -> Option<Usage> {
-    let Tokens {
-        prompt_tokens,
-        completion_tokens,
-        total_tokens,
-        prompt_tokens_details,
-        completion_tokens_details,
-        prompt_cache_hit_tokens,
-        num_cached_tokens,
-    } = usage.parse();
-    let counts = [prompt_tokens.u64(), completion_tokens.u64(), total_tokens.u64()];
+    if !usage.is_some() {
+        return None;
+    }
+    let tokens: Tokens<'_> = usage.parse();
+    let counts =
+        [tokens.prompt_tokens.u64(), tokens.completion_tokens.u64(), tokens.total_tokens.u64()];
     let [prompt, completion, total] = counts.map(Option::unwrap_or_default);
-    let cached = [prompt_tokens_details.cached_tokens, prompt_cache_hit_tokens, num_cached_tokens];
+    let cached = [
+        tokens.prompt_tokens_details.cached_tokens,
+        tokens.prompt_cache_hit_tokens,
+        tokens.num_cached_tokens,
+        tokens.cached_tokens,
+    ];
+    let reasoning = [tokens.completion_tokens_details.reasoning_tokens, tokens.reasoning_tokens];
+    let reasoning = reasoning.iter().find_map(|count| count.u64());
+    // xAI counts reasoning apart from the rest of what was written, and its total shows it.
+    let thought = reasoning.unwrap_or_default();
+    let is_apart =
+        prompt.checked_add(completion).and_then(|sum| sum.checked_add(thought)) == Some(total);
     counts.iter().any(Option::is_some).then(|| Usage {
         prompt_tokens: prompt,
-        completion_tokens: completion,
+        completion_tokens: if is_apart { total - prompt } else { completion },
         total_tokens: total,
         cached_tokens: cached.iter().find_map(|count| count.u64()),
-        reasoning_tokens: completion_tokens_details.reasoning_tokens.u64(),
+        reasoning_tokens: reasoning,
     })
 }
 
@@ -369,7 +483,8 @@ mod tests {
     use super::*;
     use crate::config::{GenerationConfig, Reasoning, Tool};
     use crate::message::{Image, ToolCall};
-    use crate::provider::LlmProvider;
+    use crate::provider::{LlmProvider, testing};
+    use crate::response::GenerationResponse;
 
     fn said(messages: &[Message], config: &GenerationConfig, provider: LlmProvider) -> Value {
         Value::Object(body(Ask { provider, model: "m", messages, config }).unwrap())
@@ -506,7 +621,7 @@ mod tests {
     }
 
     fn decode(events: &[&str]) -> Output {
-        let (mut decoder, mut out) = (ChatCompletions::default(), Output::new(9));
+        let (mut decoder, mut out) = (ChatCompletions::default(), Output::new(9, 9999));
         for data in events {
             decoder.decode(&Event { name: "", data }, &mut out).unwrap();
         }
@@ -563,6 +678,34 @@ mod tests {
                 "whole| [stop]",
             ),
             (r#"{"choices":[{"delta":{"content":"a"},"message":{"content":"sofar a"}}]}"#, "a|"),
+            // Perplexity's whole answers have an empty delta beside the message.
+            (r#"{"choices":[{"delta":{"content":""},"message":{"content":"whole"}}]}"#, "whole|"),
+            (r#"{"choices":[{"text":"a","index":0,"finish_reason":"stop"}]}"#, "a| [stop]"),
+            (r#"{"choices":[{"delta":{"content":"a"},"text":"b"}]}"#, "a|"),
+            (r#"{"choices":[{"delta":{"content":{"a":[1, 2]}}}]}"#, "{\"a\":[1, 2]}|"),
+            (
+                r#"{"choices":[{"delta":{"audio":{"id":"x","transcript":"Sure","data":"AA"}}}]}"#,
+                "Sure|",
+            ),
+            (
+                r#"{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.text","text":"a"},
+                    {"type":"reasoning.summary","summary":"b"}]}}]}"#,
+                "|ab",
+            ),
+            (
+                r#"{"choices":[{"delta":{"reasoning":"a","reasoning_details":[{"text":"a"}]}}]}"#,
+                "|a",
+            ),
+            // Half of a character takes nothing else with it.
+            (r#"{"choices":[{"delta":{"reasoning_content":"I think \ud83d"}}]}"#, "|I think "),
+            (
+                r#"{"choices":[{"delta":{"reasoning_details":[{"text":"I think \ud83d"}]}}]}"#,
+                "|I think ",
+            ),
+            (
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"go\ud83d","arguments":"{}"}}]}}]}"#,
+                "| go\u{fffd}({})",
+            ),
             (r#"{"choices":[{"delta":{"content":"first","content":"second"}}]}"#, "second|"),
             ("null", "|"),
             ("[]", "|"),
@@ -571,7 +714,7 @@ mod tests {
         }
         assert!(
             ChatCompletions::default()
-                .decode(&Event { name: "", data: "{\"choices\":" }, &mut Output::new(9))
+                .decode(&Event { name: "", data: "{\"choices\":" }, &mut Output::new(9, 9999))
                 .is_err()
         );
     }
@@ -586,8 +729,7 @@ mod tests {
         let stop = r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#.to_owned();
         let again = |events: &[String]| {
             let events: Vec<_> = events.iter().map(String::as_str).collect();
-            let (response, _) =
-                crate::provider::testing::decoded(Protocol::ChatCompletions, &events);
+            let (response, _) = folded(&events);
             message(&Message::from(response))
         };
         let assistant = |fields: Value| {
@@ -631,6 +773,86 @@ mod tests {
         );
     }
 
+    /// Text, reasoning, calls and usage of a whole stream, and whether it failed.
+    fn folded(events: &[&str]) -> (GenerationResponse, Option<String>) {
+        testing::decoded(Protocol::ChatCompletions, events)
+    }
+
+    #[test]
+    fn a_whole_at_the_end_is_told_only_as_far_as_no_delta_has_told_it() {
+        let call = r#"{"id":"c","function":{"name":"go","arguments":"{}"}}"#;
+        let thought = r#"{"choices":[{"delta":{"reasoning_content":"Hm"}}]}"#;
+        let text = r#"{"choices":[{"delta":{"content":"Hi"}}]}"#;
+        let calls = format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{call}]}}}}]}}"#);
+        let whole = format!(
+            r#"{{"model":"m","choices":[{{"finish_reason":"stop","message":{{"content":"Hi",
+                "reasoning_content":"Hm","tool_calls":[{call}]}}}}],"usage":{{"total_tokens":3}}}}"#
+        );
+        for deltas in [&[thought, text, &calls][..], &[thought, text], &[thought], &[text], &[]] {
+            let events: Vec<_> = deltas.iter().copied().chain([&*whole]).collect();
+            let (response, failure) = folded(&events);
+            assert_eq!((&*response.content, &*response.reasoning), ("Hi", "Hm"), "{deltas:?}");
+            assert_eq!(response.tool_calls, [ToolCall::new("c", "go", "{}")], "{deltas:?}");
+            assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
+            assert!(response.usage.is_some() && response.model.is_some() && failure.is_none());
+        }
+    }
+
+    #[test]
+    fn a_function_call_of_old_is_a_call() {
+        let delta =
+            |call: &str| format!(r#"{{"choices":[{{"delta":{{"function_call":{call}}}}}]}}"#);
+        let first = delta(r#"{"name":"go","arguments":""}"#);
+        let (response, _) = folded(&[
+            &first,
+            &delta(r#"{"name":"go","arguments":"{\"x\":"}"#),
+            &delta(r#"{"arguments":"1}"}"#),
+            r#"{"choices":[{"delta":{},"finish_reason":"function_call"}]}"#,
+        ]);
+        let [call] = &*response.tool_calls else { panic!("{response:?}") };
+        assert_eq!((&*call.name, &*call.arguments), ("go", r#"{"x":1}"#));
+        assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
+        let both = r#"{"choices":[{"delta":{"function_call":{"name":"go","arguments":"{}"},
+            "tool_calls":[{"id":"c","function":{"name":"go","arguments":"{}"}}]}}]}"#;
+        assert_eq!(folded(&[both]).0.tool_calls.len(), 1);
+    }
+
+    #[test]
+    fn how_answers_end_at_each_vendor() {
+        use FinishReason::{ContentFilter, Length, Other, Stop, ToolCalls};
+        for (words, reason, fails) in [
+            (r#""finish_reason":"stop""#, Stop, false),
+            (r#""finish_reason":"eos""#, Stop, false),
+            (r#""finish_reason":"length""#, Length, false),
+            (r#""finish_reason":"model_context_window_exceeded""#, Length, false),
+            (r#""finish_reason":"sensitive""#, ContentFilter, false),
+            (r#""finish_reason":"network_error""#, Other, true),
+            (r#""finish_reason":"error""#, Other, true),
+            (
+                r#""finish_reason":"tool_calls","native_finish_reason":"max_output_tokens""#,
+                Length,
+                false,
+            ),
+            (
+                r#""finish_reason":"tool_calls","native_finish_reason":"completed""#,
+                ToolCalls,
+                false,
+            ),
+            (r#""finish_reason":"stop","native_finish_reason":"network_error""#, Stop, true),
+        ] {
+            let event = format!(r#"{{"choices":[{{"delta":{{}},{words}}}]}}"#);
+            let (response, failure) = folded(&[&event]);
+            assert_eq!(
+                (response.finish_reason, failure.is_some()),
+                (Some(reason), fails),
+                "{words}"
+            );
+        }
+        // What was said stays said.
+        let said = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop","native_finish_reason":"error"}]}"#;
+        assert_eq!(folded(&[said]).1, None);
+    }
+
     #[test]
     fn usage_wherever_it_comes() {
         let counts = |event: &str| {
@@ -660,19 +882,49 @@ mod tests {
             counts(r#"{"usage":{"prompt_tokens":9,"prompt_cache_hit_tokens":4}}"#),
             Some((9, 0, 9, Some(4)))
         );
+        assert_eq!(
+            counts(r#"{"choices":[{"delta":{},"usage":{"prompt_tokens":9,"cached_tokens":4}}]}"#),
+            Some((9, 0, 9, Some(4)))
+        );
+        let reasoned = |usage: &str| {
+            let usage = decode(&[&format!(r#"{{"usage":{{{usage}}}}}"#)]).chunk.usage.unwrap();
+            (usage.completion_tokens, usage.total_tokens, usage.reasoning_tokens)
+        };
+        // xAI counts reasoning apart; elsewhere it is a part of what was written.
+        let details = r#""completion_tokens_details":{"reasoning_tokens":5}"#;
+        let counts = r#""prompt_tokens":3,"completion_tokens":7,"total_tokens""#;
+        assert_eq!(reasoned(&format!("{counts}:15,{details}")), (12, 15, Some(5)));
+        assert_eq!(reasoned(&format!("{counts}:10,{details}")), (7, 10, Some(5)));
+        assert_eq!(reasoned(&format!(r#"{counts}:10,"reasoning_tokens":5"#)), (7, 10, Some(5)));
     }
 
     #[test]
     fn an_error_in_any_shape() {
         let failure = |event: &str| decode(&[event]).failure;
-        for none in [r#"{"error":null}"#, r#"{"error":""}"#, r#"{"error":{}}"#, "{}"] {
+        for none in [
+            r#"{"error":null}"#,
+            r#"{"error":""}"#,
+            r#"{"error":{}}"#,
+            "{}",
+            r#"{"code":0,"message":"ok"}"#,
+            r#"{"code":"x","message":"no","choices":[]}"#,
+            r#"{"base_resp":{"status_code":0,"status_msg":""}}"#,
+        ] {
             assert_eq!(failure(none), None, "{none}");
         }
+        let mut out = Output::new(9, 9999);
+        let named = Event { name: "error", data: r#"{"reason":"no"}"# };
+        ChatCompletions::default().decode(&named, &mut out).unwrap();
+        assert!(out.failure.is_some());
         for told in [
             r#"{"error":"no"}"#,
             r#"{"error":{"message":"no","code":500}}"#,
             r#"{"error":{"message":"no"},"choices":[]}"#,
             r#"{"choices":[{"delta":{},"finish_reason":"error"}],"error":{"code":"x","message":"no"}}"#,
+            r#"{"choices":[{"delta":{},"error":{"code":502,"message":"no"}}]}"#,
+            r#"{"request_id":"r","code":"Throttling","message":"no"}"#,
+            r#"{"object":"error","message":"no","type":"BadRequestError","param":null,"code":400}"#,
+            r#"{"choices":null,"base_resp":{"status_code":1008,"status_msg":"no"}}"#,
         ] {
             assert_eq!(failure(told).as_deref(), Some(told));
         }

@@ -158,6 +158,12 @@ wire! {
         output_tokens: Raw<'a>,
         reasoning_tokens: Raw<'a>,
     }
+    /// The message of an answer that was not streamed: lists where a stream has their elements.
+    struct Whole {
+        content: Raw<'a>,
+        tool_plan: Raw<'a>,
+        tool_calls: Raw<'a>,
+    }
 }
 
 /// Remembers what was thought, since Cohere wants to see it again.
@@ -172,12 +178,9 @@ impl Decoder for CohereChat {
         let Frame { kind, index, delta, error, message } = serde_json::from_str(event.data)?;
         let kind = kind.str();
         match kind.as_deref().unwrap_or(event.name) {
-            "content-start" | "content-delta" => {
-                out.text(delta.message.content.text);
-                self.thinking.push_str(out.reasoning(delta.message.content.thinking));
-            }
+            "content-start" | "content-delta" => self.content(&delta.message.content, out),
             "content-end" => self.keep(out),
-            "tool-plan-delta" => self.tool_plan.push_str(out.reasoning(delta.message.tool_plan)),
+            "tool-plan-delta" => self.plan(delta.message.tool_plan, out),
             "tool-call-start" | "tool-call-delta" => {
                 let Call { id, function } = delta.message.tool_calls;
                 out.tool_call(index, id, function.name, function.arguments);
@@ -186,27 +189,60 @@ impl Decoder for CohereChat {
                 self.keep(out);
                 end(&delta, out);
             }
-            // The form that its errors have elsewhere, and gateways' form. An answer that was not
-            // streamed has a message, too, which is an object.
-            _ if error.is_some() || message.literal().is_some() => out.fail(event.data),
-            _ => {}
+            "message-start" | "tool-call-end" | "citation-start" | "citation-end" => {}
+            // The form that its errors have elsewhere, and gateways' form.
+            _ if error.is_some() || message.is_text() => out.fail(event.data),
+            "" if message.is_some() => {
+                self.whole(&message.parse(), out);
+                // The reason and the usage stand beside the message, as in a stream's last event.
+                end(&serde_json::from_str(event.data)?, out);
+            }
+            _ => return Ok(()),
         }
+        out.understood = true;
         Ok(())
     }
 }
 
 impl CohereChat {
+    fn content(&mut self, content: &Content<'_>, out: &mut Output) {
+        out.text(content.text);
+        let piece = out.reasoning(content.thinking);
+        self.thinking.push_str(piece);
+        let bytes = piece.len();
+        out.hold(bytes);
+    }
+
+    fn plan(&mut self, plan: Raw<'_>, out: &mut Output) {
+        let piece = out.reasoning(plan);
+        self.tool_plan.push_str(piece);
+        let bytes = piece.len();
+        out.hold(bytes);
+    }
+
+    /// The whole of a message that was not streamed.
+    fn whole(&mut self, message: &Whole<'_>, out: &mut Output) {
+        self.plan(message.tool_plan, out);
+        for part in message.content.elements() {
+            self.content(&part.parse(), out);
+            self.keep(out);
+        }
+        self.keep(out);
+        for call in message.tool_calls.elements() {
+            let Call { id, function } = call.parse();
+            out.tool_call(Raw::default(), id, function.name, function.arguments);
+        }
+    }
+
     /// Keeps what is complete of the thoughts.
     fn keep(&mut self, out: &mut Output) {
         let thinking = std::mem::take(&mut self.thinking);
         if !thinking.is_empty() {
-            let bytes = thinking.len();
-            out.opaque(json!({"type": "thinking", "thinking": thinking}), bytes);
+            out.opaque(json!({"type": "thinking", "thinking": thinking}));
         }
         let tool_plan = std::mem::take(&mut self.tool_plan);
         if !tool_plan.is_empty() {
-            let bytes = tool_plan.len();
-            out.opaque(json!({"tool_plan": tool_plan}), bytes);
+            out.opaque(json!({"tool_plan": tool_plan}));
         }
     }
 }
@@ -223,7 +259,7 @@ fn end(delta: &Delta<'_>, out: &mut Output) {
     let told = delta.error.str();
     if told.is_some() || matches!(&*word, "ERROR" | "TIMEOUT") {
         let message = told.unwrap_or_else(|| "the answer has failed".into());
-        out.fail(json!({"message": message, "code": word}).to_string());
+        out.fail(&json!({"message": message, "code": word}).to_string());
     }
 }
 
@@ -447,7 +483,7 @@ mod tests {
             (r#"{"error": "Odd."}"#, None, Some("Odd.")),
         ] {
             let event = format!(r#"{{"type": "message-end", "delta": {delta}}}"#);
-            let mut output = Output::new(9);
+            let mut output = Output::new(9, 9999);
             CohereChat::default().decode(&Event { name: "", data: &event }, &mut output).unwrap();
             assert!(output.ended);
             assert_eq!(output.chunk.finish_reason, reason, "{delta}");
@@ -462,7 +498,7 @@ mod tests {
     #[test]
     fn an_event_may_be_named_outside_its_data_and_an_error_may_have_no_name() {
         let data = r#"{"delta": {"message": {"content": {"text": "Hi"}}}}"#;
-        let mut output = Output::new(9);
+        let mut output = Output::new(9, 9999);
         CohereChat::default().decode(&Event { name: "content-delta", data }, &mut output).unwrap();
         assert_eq!(output.take().content, "Hi");
         for error in [r#"{"message": "Odd."}"#, r#"{"error": {"message": "Odd."}}"#] {

@@ -204,6 +204,12 @@ wire! {
         thought: Raw<'a>,
         signature = "thoughtSignature": Raw<'a>,
         call = "functionCall": Raw<'a>,
+        picture = "inlineData": Raw<'a>,
+        /// Gemini's own tools, and what they found.
+        code = "executableCode": Raw<'a>,
+        code_result = "codeExecutionResult": Raw<'a>,
+        own_call = "toolCall": Raw<'a>,
+        own_response = "toolResponse": Raw<'a>,
     }
     struct Call {
         id: Raw<'a>,
@@ -247,18 +253,20 @@ struct GenerateContent {
 
 impl Decoder for GenerateContent {
     fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
-        let Answer { candidates: First(candidate), feedback, model, usage, error } =
+        let Answer { candidates, feedback, model, usage, error } =
             serde_json::from_str(event.data)?;
+        let First { one: candidate, is_list } = candidates;
+        out.understood |= is_list;
         out.model(model);
         for part in candidate.content.parts.elements() {
-            self.decode_part(part, out);
+            self.decode_part(part, out)?;
         }
         if let Some(word) = candidate.finish_reason.str() {
             out.finish(finish_reason(&word), &word);
             if is_failure(&word) {
                 let message = candidate.finish_message.str();
                 let message = message.unwrap_or_else(|| "the model's answer is broken".into());
-                out.fail(json!({"error": {"status": word, "message": message}}).to_string());
+                out.fail(&json!({"error": {"status": word, "message": message}}).to_string());
             }
         } else if let Some(word) = feedback.block_reason.str() {
             // Of a prompt that is blocked there is no candidate.
@@ -275,14 +283,13 @@ impl Decoder for GenerateContent {
 }
 
 impl GenerateContent {
-    fn decode_part(&mut self, json: Raw<'_>, out: &mut Output) {
-        let Part { text, thought, signature, call } = json.parse();
-        let thought = thought.json() == "true";
-        // By its literal: half a character is text, too.
-        let says = text.literal().is_some_and(|text| !text.is_empty());
-        let is_text = says && !(call.is_some() || thought);
+    fn decode_part(&mut self, json: Raw<'_>, out: &mut Output) -> serde_json::Result<()> {
+        let part: Part<'_> = json.parse();
+        let Part { text, signature, call, .. } = part;
+        let thought = part.thought.json() == "true";
+        let is_text = text.is_text() && !(call.is_some() || thought);
         if call.is_some() {
-            self.decode_call(call, out);
+            self.decode_call(call, out)?;
         } else if thought {
             out.reasoning(text);
         } else {
@@ -295,24 +302,33 @@ impl GenerateContent {
         // Gemini wants to see again, in its place, what it signed, and what is neither text nor a
         // call: the code that it ran, its pictures.
         let is_answer = call.is_some() || is_text;
+        let own = [part.code, part.code_result, part.own_call, part.own_response];
+        if own.iter().any(|field| field.is_some()) {
+            out.own_tool();
+        } else if part.picture.is_some() {
+            out.picture();
+        }
         if is_answer && signature.is_some() {
-            out.extra(signature.parse(), signature.json().len());
+            let signature = out.keep(signature);
+            out.extra(signature);
         } else if !is_answer && (signature.is_some() || !(thought || text.is_some())) {
-            let part: Map<String, Value> = json.parse();
-            if !part.is_empty() {
-                out.opaque(part.into(), json.json().len());
+            match out.keep(json) {
+                Value::Object(part) if !part.is_empty() => drop(out.opaque(part.into())),
+                _ => {}
             }
         }
+        Ok(())
     }
 
     /// A call comes whole, and one without arguments has none. Vertex can be asked for pieces of
     /// it: a name, the values of the arguments one by one, and at the end a call with nothing in
     /// it.
-    fn decode_call(&mut self, json: Raw<'_>, out: &mut Output) {
+    fn decode_call(&mut self, json: Raw<'_>, out: &mut Output) -> serde_json::Result<()> {
         let Call { id, name, args, partial_args, will_continue } = json.parse();
         if args.is_some() {
             self.arguments = None;
-            return out.tool_call(Raw::default(), id, name, args);
+            out.tool_call(Raw::default(), id, name, args);
+            return Ok(());
         }
         let mut text = String::new();
         if name.is_some() {
@@ -320,9 +336,9 @@ impl GenerateContent {
             text.push('{');
             self.arguments = Some(Arguments::default());
         }
-        let Some(arguments) = &mut self.arguments else { return };
-        for argument in partial_args.parse::<Vec<PartialArg<'_>>>() {
-            arguments.write(&argument, &mut text);
+        let Some(arguments) = &mut self.arguments else { return Ok(()) };
+        for argument in partial_args.elements() {
+            arguments.write(&argument.parse(), &mut text)?;
         }
         if will_continue.json() != "true" {
             arguments.go_to(Vec::new(), &mut text);
@@ -332,6 +348,7 @@ impl GenerateContent {
         let text = Value::from(text).to_string();
         let text = serde_json::from_str(&text).unwrap_or_default();
         out.tool_call(Raw::default(), id, name, text);
+        Ok(())
     }
 }
 
@@ -353,8 +370,8 @@ enum Step {
 }
 
 impl Arguments {
-    fn write(&mut self, argument: &PartialArg<'_>, text: &mut String) {
-        let path = steps(&argument.path.str().unwrap_or_default());
+    fn write(&mut self, argument: &PartialArg<'_>, text: &mut String) -> serde_json::Result<()> {
+        let path = steps(&argument.path.str().unwrap_or_default())?;
         let grows = self.in_string && path == self.path;
         let value = [argument.string, argument.number, argument.boolean];
         let value = value.into_iter().find(|value| value.is_some());
@@ -370,6 +387,7 @@ impl Arguments {
             // `nullValue` has no value, or one that says so.
             text.push_str(value.map_or("null", Raw::json));
         }
+        Ok(())
     }
 
     /// Closes what the way to the next value leaves, and opens what it enters.
@@ -411,11 +429,17 @@ impl Step {
     }
 }
 
+/// As deep as serde_json reads, so that a server cannot make much out of a short text.
+const MAX_DEPTH: usize = 128;
+
 /// The steps of a path such as `$.a.b[0]` or `$['a b']`: RFC 9535, as far as it names one place.
-fn steps(path: &str) -> Vec<Step> {
+fn steps(path: &str) -> serde_json::Result<Vec<Step>> {
     let mut steps = Vec::new();
     let mut rest = path.trim_start_matches('$');
     while !rest.is_empty() {
+        if steps.len() == MAX_DEPTH {
+            return Err(serde::de::Error::custom("the path of an argument is too deep"));
+        }
         let step;
         (step, rest) = if let Some(inside) = rest.strip_prefix('[') {
             let end =
@@ -435,7 +459,7 @@ fn steps(path: &str) -> Vec<Step> {
         };
         steps.push(step);
     }
-    steps
+    Ok(steps)
 }
 
 fn finish_reason(word: &str) -> FinishReason {

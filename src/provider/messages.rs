@@ -256,10 +256,6 @@ struct Messages {
     /// The blocks that are being written.
     open: Vec<Open>,
     counted: Counted,
-    /// There are counts that wait for something to be told with: those of `message_start` come
-    /// before the model has said a word, and an answer that fails then can still be asked for
-    /// again.
-    untold: bool,
 }
 
 /// A block that is not plain text.
@@ -302,15 +298,11 @@ impl Decoder for Messages {
             return Ok(());
         }
         match &*kind {
-            "message_start" => {
-                out.model(frame.message.model);
-                // After a call by code at the provider, this event has the whole message.
-                for block in frame.message.content.elements() {
-                    self.start(Raw::default(), block, out);
-                    self.close_all(out);
-                }
-                self.untold = self.counted.count(&frame.message.usage);
-                stop(frame.message.stop_reason, out);
+            "message_start" => self.whole(&frame.message, out),
+            // An answer that was not streamed.
+            "message" => {
+                self.whole(&serde_json::from_str(event.data)?, out);
+                out.ended = true;
             }
             "content_block_start" => self.start(frame.index, frame.content_block, out),
             "content_block_delta" => self.delta(frame.index, &frame.delta, out),
@@ -319,46 +311,63 @@ impl Decoder for Messages {
                 if frame.delta.stop_reason.is_some() {
                     self.close_all(out);
                 }
-                if self.counted.count(&frame.usage) {
-                    out.usage(self.counted.usage());
-                }
+                self.count(&frame.usage, out);
                 stop(frame.delta.stop_reason, out);
             }
             "message_stop" => {
                 self.close_all(out);
                 out.ended = true;
             }
-            _ => {}
+            "ping" => {}
+            _ => return Ok(()),
         }
-        if self.untold && (out.ended || !out.chunk.is_void()) {
-            self.untold = false;
-            out.usage(self.counted.usage());
-        }
+        out.understood = true;
         Ok(())
     }
 }
 
 impl Messages {
+    /// A message as far as it is known: as a rule nothing but its model and usage, but all of it
+    /// after a call by code at the provider, or if the answer was not streamed.
+    fn whole(&mut self, message: &Start<'_>, out: &mut Output) {
+        out.model(message.model);
+        for block in message.content.elements() {
+            self.start(Raw::default(), block, out);
+            self.close_all(out);
+        }
+        self.count(&message.usage, out);
+        stop(message.stop_reason, out);
+    }
+
+    fn count(&mut self, counts: &Counts<'_>, out: &mut Output) {
+        if self.counted.count(counts) {
+            out.usage(self.counted.usage());
+        }
+    }
+
     fn start(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut Output) {
         let block: Block<'_> = json.parse();
         let kind = match block.kind.str().as_deref() {
-            Some("text") => return out.text(block.text),
+            Some("text") => {
+                out.text(block.text);
+                return;
+            }
             Some("tool_use") => {
                 let whole = !is_void(block.input);
                 let input = if whole { block.input } else { Raw::default() };
                 out.tool_call(index, block.id, block.name, input);
-                let caller: Value = block.caller.parse();
+                let caller = out.keep(block.caller);
                 if caller.is_object() && !is(&caller, "direct") {
-                    out.extra(caller, block.caller.json().len());
+                    out.extra(caller);
                 }
                 Kind::Call { whole }
             }
             _ => {
                 out.reasoning(block.thinking);
-                out.hold(json.json().len());
                 let thinking = block.thinking.literal().unwrap_or_default();
+                let Value::Object(block) = out.keep(json) else { return };
                 Kind::Kept {
-                    block: json.parse(),
+                    block,
                     grown: [("thinking", thinking.to_owned())]
                         .into_iter()
                         .filter(|(_, start)| !start.is_empty())
@@ -372,7 +381,9 @@ impl Messages {
 
     fn delta(&mut self, index: Raw<'_>, delta: &Delta<'_>, out: &mut Output) {
         match delta.kind.str().as_deref() {
-            Some("text_delta") => out.text(delta.text),
+            Some("text_delta") => {
+                out.text(delta.text);
+            }
             Some("thinking_delta") => {
                 out.reasoning(delta.thinking);
                 self.grow(index, "thinking", delta.thinking, out);
@@ -462,7 +473,7 @@ fn keep(open: Open, out: &mut Output) {
     if let Kind::Kept { block, grown } = open.kind
         && let Some(block) = grown_up(block, grown)
     {
-        out.opaque(block, 0);
+        out.opaque(block);
     }
 }
 
@@ -681,7 +692,7 @@ mod tests {
     /// What events decode to: the answer, and what they left in the output.
     fn decode(events: &[&str]) -> (GenerationResponse, Output) {
         let mut decoder = Messages::default();
-        let mut out = Output::new(9);
+        let mut out = Output::new(9, 9999);
         let mut response = GenerationResponse::default();
         for data in events {
             // A name before the data, where the test is about it.
@@ -799,28 +810,6 @@ mod tests {
     }
 
     #[test]
-    fn the_first_chunk_is_the_first_thing_to_use() {
-        let start = r#"{"type": "message_start", "message": {"model": "c", "usage": {"input_tokens": 5, "output_tokens": 1}}}"#;
-        let (mut decoder, mut out) = (Messages::default(), Output::new(9));
-        let mut chunk = |data| {
-            decoder.decode(&Event { name: "", data }, &mut out).unwrap();
-            out.take()
-        };
-        assert!(chunk(start).is_void() && chunk(TEXT).is_void());
-        let first = chunk(HI);
-        assert_eq!(
-            (&*first.content, first.usage.map(|usage| usage.prompt_tokens)),
-            ("Hi", Some(5))
-        );
-        assert_eq!(chunk(HI).usage, None);
-
-        let failed =
-            r#"{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}"#;
-        let (response, out) = decode(&[start, failed]);
-        assert!(out.failure.is_some() && response.chunk_count == 0);
-    }
-
-    #[test]
     fn calls_come_in_pieces_or_whole_and_tools_of_the_provider_are_none() {
         let start = |index: usize, block: &str| {
             format!(
@@ -932,7 +921,7 @@ mod tests {
 
     #[test]
     fn only_so_many_unfinished_blocks_are_remembered() {
-        let (mut decoder, mut out) = (Messages::default(), Output::new(9));
+        let (mut decoder, mut out) = (Messages::default(), Output::new(9, 9999));
         let start =
             r#"{"type": "content_block_start", "content_block": {"type": "tool_use", "id": "c"}}"#;
         for _ in 0..2 * common::MAX_OPEN {

@@ -19,12 +19,14 @@ mod common;
 mod failure;
 mod options;
 mod output;
+mod told;
 mod wire;
 
 use chat_completions::Dialect;
 pub(crate) use failure::{api_error, one_line, truncated};
 pub(crate) use options::Options;
 pub(crate) use output::Output;
+use output::SoFar;
 
 macro_rules! protocols {
     ($($(#[$doc:meta])* $protocol:ident = $file:ident, $name:literal;)+) => {
@@ -234,6 +236,8 @@ vendors! {
         base_url: "http://localhost:11434/v1",
         base_url_variable: Some(("OLLAMA_HOST", ollama_host)),
         key_required: false,
+        // https://github.com/pydantic/pydantic-ai/issues/2996
+        ends_without_reason: true,
     }
     /// [vLLM](https://docs.vllm.ai) on this machine.
     Vllm {
@@ -323,6 +327,9 @@ pub(crate) struct Vendor {
     /// How the names of its models begin.
     pub(crate) model_prefixes: &'static [&'static str],
     pub(crate) protocol: Protocol,
+    /// Its whole answers may end with `[DONE]` alone, without a finish reason and usage. Elsewhere
+    /// an answer that was interrupted ends so.
+    pub(crate) ends_without_reason: bool,
     /// How its Chat Completions differ from the common form.
     pub(crate) dialect: Dialect,
 }
@@ -340,6 +347,7 @@ const COMPATIBLE: Vendor = Vendor {
     key_required: true,
     model_prefixes: &[],
     protocol: Protocol::ChatCompletions,
+    ends_without_reason: false,
     dialect: Dialect::COMMON,
 };
 
@@ -477,7 +485,7 @@ mod testing {
         protocol: Protocol,
         events: &[&str],
     ) -> (GenerationResponse, Option<String>) {
-        let (mut decoder, mut output) = ((protocol.wire().decoder)(), Output::new(9));
+        let (mut decoder, mut output) = ((protocol.wire().decoder)(), Output::new(9, 9999));
         let mut response = GenerationResponse::default();
         for data in events {
             decoder.decode(&Event { name: "", data }, &mut output).unwrap();

@@ -4,10 +4,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::wire::Raw;
-use super::{LlmProvider, Protocol};
+use super::told::Told;
+use super::wire::{Raw, unescape};
+use super::{LlmProvider, Protocol, truncated};
 use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
 use crate::message::{Part, Replay};
 
@@ -24,22 +26,50 @@ pub(crate) struct Output {
     pub(crate) failure: Option<String>,
     /// There are more tool calls than the limit.
     pub(crate) too_many_calls: bool,
+    /// An event had the form of the protocol, whatever it brought.
+    pub(crate) understood: bool,
+    /// What was told again as a whole has a piece that never came.
+    pub(crate) has_gap: bool,
+    /// Something came that a caller reads, or a tool of the provider's own was at work. The stream
+    /// takes this back whenever it has seen it.
+    pub(crate) progress: bool,
+    /// What has come since the beginning of the answer.
+    pub(crate) so_far: SoFar,
     max_tool_calls: usize,
+    /// The most that [`opaque_bytes`](Self::opaque_bytes) may become.
+    max_opaque_bytes: usize,
     model: Option<Arc<str>>,
+    usage: Option<Usage>,
     calls: Vec<Call>,
     /// The order of the whole answer, with what the provider will want to see again.
     parts: Vec<Part>,
-    /// The size of that beyond text and calls.
+    /// About how much memory that takes beyond text and calls.
     opaque_bytes: usize,
     /// The first half of a character whose second half is still to come.
     halves: Halves,
 }
 
-/// How a provider names a call, as far as it is known.
-#[derive(Debug)]
+/// What has come since the beginning of an answer.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct SoFar {
+    pub(crate) text: bool,
+    pub(crate) reasoning: bool,
+    /// Text, a call of the caller's tools, or a picture.
+    pub(crate) anything: bool,
+    /// A tool of the provider's own was at work.
+    pub(crate) own_tools: bool,
+    /// One still is, as far as the stream tells: nothing has come since.
+    pub(crate) at_work: bool,
+}
+
+/// What is known of a tool call.
+#[derive(Debug, Default)]
 struct Call {
     id: Option<String>,
     index: Option<u64>,
+    /// Empty as long as it has not been told.
+    name: String,
+    arguments: Told,
 }
 
 /// The halves that wait, for each kind of text.
@@ -51,110 +81,251 @@ struct Halves {
 }
 
 impl Output {
-    /// An output that takes up to so many tool calls.
-    pub(crate) fn new(max_tool_calls: usize) -> Self {
-        Self { max_tool_calls, ..Self::default() }
+    /// An output that takes up to so many tool calls, and so many bytes that only the provider
+    /// reads again.
+    pub(crate) fn new(max_tool_calls: usize, max_opaque_bytes: usize) -> Self {
+        Self { max_tool_calls, max_opaque_bytes, ..Self::default() }
     }
 
-    /// Adds a JSON string to the text; anything else is no text.
-    pub(crate) fn text(&mut self, text: Raw<'_>) {
-        if text.literal().is_none_or(str::is_empty) {
-            return;
-        }
+    /// Adds a JSON string to the text, and returns what that added; anything else is no text.
+    pub(crate) fn text(&mut self, text: Raw<'_>) -> &str {
         let before = self.chunk.content.len();
         append(text, &mut self.halves.text, &mut self.chunk.content);
-        self.said(self.chunk.content.len() - before);
+        if text.is_text() {
+            self.said(before);
+        }
+        self.chunk.content.get(before..).unwrap_or_default()
+    }
+
+    /// Adds text that is no JSON string.
+    pub(crate) fn plain_text(&mut self, text: &str) {
+        self.halves.text = None;
+        let before = self.chunk.content.len();
+        self.chunk.content.push_str(text);
+        self.said(before);
     }
 
     /// The text that follows is a part for itself.
     pub(crate) fn new_text(&mut self) {
+        self.hold(size_of::<Part>());
         self.parts.push(Part::Text { bytes: 0, extra: None });
+    }
+
+    /// The text that follows is another message: a blank line sets it apart for those who read, and
+    /// does not go back to the provider.
+    pub(crate) fn new_message(&mut self) {
+        self.chunk.content.push_str("\n\n");
+        self.parts.push(Part::Gap { bytes: 2 });
     }
 
     /// Adds a JSON string to the reasoning; returns what that added.
     pub(crate) fn reasoning(&mut self, text: Raw<'_>) -> &str {
         let before = self.chunk.reasoning.len();
         append(text, &mut self.halves.reasoning, &mut self.chunk.reasoning);
+        if text.is_text() {
+            self.so_far.reasoning = true;
+            self.progress = true;
+        }
         self.chunk.reasoning.get(before..).unwrap_or_default()
     }
 
-    /// Adds a piece of a tool call, or a whole one.
-    ///
-    /// Providers leave out ids or indices, repeat index 0, or tell the id late: the id decides,
-    /// then the index, and without either it is the latest call. `arguments` is a string with JSON
-    /// in it, or the JSON itself.
+    /// Adds a piece of a tool call, or a whole one; `arguments` is a string with JSON in it, or the
+    /// JSON itself. Returns which call it is, if there is room for it.
     pub(crate) fn tool_call(
         &mut self,
         index: Raw<'_>,
         id: Raw<'_>,
         name: Raw<'_>,
         arguments: Raw<'_>,
-    ) {
-        let (id, name) = (id.str(), name.str());
-        let wire_index = index.u64();
-        let same_id = |call: &Call| call.id.is_some() && call.id.as_deref() == id.as_deref();
-        let same_index = |call: &Call| call.index.is_some() && call.index == wire_index;
-        let found = match &id {
-            Some(_) => self.calls.iter().rposition(same_id).or_else(|| {
-                self.calls.iter().rposition(|call| same_index(call) && call.id.is_none())
-            }),
-            None if wire_index.is_some() => self.calls.iter().rposition(same_index),
-            None if name.is_some() => None,
-            None => self.calls.len().checked_sub(1),
-        };
-        let new = found.is_none();
-        let index = found.unwrap_or(self.calls.len());
-        if new {
+    ) -> Option<usize> {
+        let index = index.u64();
+        let found = self.find_call(index, id, name, arguments);
+        let at = found.unwrap_or(self.calls.len());
+        if found.is_none() {
             if self.calls.len() >= self.max_tool_calls {
                 self.too_many_calls = true;
-                return;
+                return None;
             }
-            self.calls.push(Call { id: None, index: wire_index });
+            self.calls.push(Call { index, ..Call::default() });
             self.parts.push(Part::Call { extra: None });
             self.halves.arguments = None;
+            self.call_delta(ToolCallDelta { index: at, ..ToolCallDelta::default() });
         }
-        let mut delta = ToolCallDelta { index, ..ToolCallDelta::default() };
-        if let Some(call) = self.calls.get_mut(index)
-            && call.id.is_none()
-            && let Some(id) = id
-        {
-            call.id = Some(id.clone().into_owned());
-            delta.id = Some(id.into_owned());
-        }
-        delta.name = name.map(Cow::into_owned);
+        let half = self.halves.arguments;
+        let mut piece = String::new();
         match arguments.literal() {
-            Some(_) => append(arguments, &mut self.halves.arguments, &mut delta.arguments),
-            None => delta.arguments.push_str(arguments.json()),
+            Some(_) => append(arguments, &mut self.halves.arguments, &mut piece),
+            None => piece.push_str(arguments.json()),
         }
-        if new || delta.name.is_some() || delta.id.is_some() || !delta.arguments.is_empty() {
-            self.chunk.tool_calls.push(delta);
+        let call = self.calls.get(at)?;
+        let moved = id.is_some() && name.is_some() && index.is_some() && index != call.index;
+        if call.is_told_again(&piece, moved) {
+            self.halves.arguments = half;
+        } else {
+            self.extend_call(at, id, name, piece);
+        }
+        Some(at)
+    }
+
+    /// Adds a piece of the arguments of a call.
+    pub(crate) fn call_piece(&mut self, at: usize, arguments: Raw<'_>) {
+        let mut piece = String::new();
+        append(arguments, &mut self.halves.arguments, &mut piece);
+        self.extend_call(at, Raw::default(), Raw::default(), piece);
+    }
+
+    /// Compares a call that is told again as a whole with what has come of it, and adds what is
+    /// missing at its end.
+    pub(crate) fn whole_call(&mut self, at: usize, id: Raw<'_>, name: Raw<'_>, whole: Raw<'_>) {
+        let whole = match whole.literal() {
+            Some(_) => whole.str().unwrap_or_default(),
+            None => Cow::Borrowed(whole.json()),
+        };
+        match self.calls.get(at).map(|call| call.arguments.rest(&whole)) {
+            Some(Some(rest)) => self.extend_call(at, id, name, rest.to_owned()),
+            Some(None) => self.has_gap = true,
+            None => {}
+        }
+    }
+
+    /// The call with an id.
+    pub(crate) fn call_with_id(&self, id: Raw<'_>) -> Option<usize> {
+        let id = id.str()?;
+        self.position(|call| call.id.as_deref() == Some(&*id))
+    }
+
+    /// How many calls there are.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether the name of a call never came: it is no call.
+    pub(crate) fn has_nameless_call(&self) -> bool {
+        self.calls.iter().any(|call| call.name.is_empty())
+    }
+
+    /// The call that a piece belongs to; `None` if it begins one.
+    ///
+    /// Providers leave out ids or indices, repeat index 0, tell the id late, or give each piece an
+    /// id of its own. So a known id decides, then the index, and without either it is the latest
+    /// call. A call begins with its name: a new id alone does not begin one, unless it comes
+    /// without arguments at an index of its own, as the announcement of one.
+    fn find_call(
+        &self,
+        index: Option<u64>,
+        id: Raw<'_>,
+        name: Raw<'_>,
+        arguments: Raw<'_>,
+    ) -> Option<usize> {
+        let known_id = self.call_with_id(id);
+        let at_index = index.and_then(|_| self.position(|call| call.index == index));
+        let is_announced = index.is_some() && matches!(arguments.json(), "" | "\"\"");
+        let found = match (id.is_text(), name.is_text()) {
+            _ if known_id.is_some() => known_id,
+            (true, true) => at_index.filter(|&at| {
+                let call = self.calls.get(at);
+                call.is_some_and(|call| call.id.is_none() || call.name.is_empty())
+            }),
+            (true, false) if is_announced => at_index,
+            (false, true) => at_index,
+            (_, false) => at_index.or(self.calls.len().checked_sub(1)),
+        };
+        // A name is whole before its arguments begin: another one then is that of another call.
+        let name = name.str().unwrap_or_default();
+        found.filter(|&at| {
+            let is_other = |call: &Call| {
+                !(name.is_empty() || call.name.is_empty() || call.arguments.is_empty())
+                    && name != call.name
+            };
+            !self.calls.get(at).is_some_and(is_other)
+        })
+    }
+
+    /// Adds what a piece tells of a call.
+    fn extend_call(&mut self, at: usize, id: Raw<'_>, name: Raw<'_>, arguments: String) {
+        let Some(call) = self.calls.get_mut(at) else { return };
+        call.arguments.add(&arguments);
+        let id = id.str().filter(|_| call.id.is_none()).map(Cow::into_owned);
+        if id.is_some() {
+            call.id.clone_from(&id);
+        }
+        let name = name.str().and_then(|name| call.add_name(&name));
+        if id.is_some() || name.is_some() || !arguments.is_empty() {
+            self.call_delta(ToolCallDelta { index: at, id, name, arguments });
+        }
+    }
+
+    fn position(&self, is: impl Fn(&Call) -> bool) -> Option<usize> {
+        self.calls.iter().rposition(is)
+    }
+
+    /// Adds a piece of a call to the chunk. Pieces of one call in a row are one: a server could
+    /// else make many of them out of a small event.
+    fn call_delta(&mut self, delta: ToolCallDelta) {
+        self.progress = true;
+        self.understood = true;
+        self.so_far.anything = true;
+        self.so_far.at_work = false;
+        match self.chunk.tool_calls.last_mut() {
+            Some(last) if last.index == delta.index => {
+                last.id = delta.id.or(last.id.take());
+                last.name = delta.name.or(last.name.take());
+                last.arguments.push_str(&delta.arguments);
+            }
+            _ => self.chunk.tool_calls.push(delta),
         }
     }
 
     /// A part of the answer that is neither text nor a call, and that the provider demands back.
     /// Returns its place, for [`replace`](Self::replace).
-    pub(crate) fn opaque(&mut self, part: Value, bytes: usize) -> usize {
-        self.opaque_bytes += bytes;
-        self.parts.push(Part::Opaque(part));
-        self.parts.len() - 1
+    pub(crate) fn opaque(&mut self, part: Value) -> usize {
+        self.hold(size_of::<Part>());
+        if !self.is_full() {
+            self.parts.push(Part::Opaque(part));
+        }
+        self.parts.len().saturating_sub(1)
     }
 
     /// The same part as it is now known: it keeps its place, whatever came after it.
-    pub(crate) fn replace(&mut self, place: usize, part: Value, bytes: usize) {
+    pub(crate) fn replace(&mut self, place: usize, part: Value) {
         if let Some(Part::Opaque(known)) = self.parts.get_mut(place) {
             *known = part;
-            self.opaque_bytes += bytes;
         }
+    }
+
+    /// JSON that is kept for the provider, as a value. What it costs is counted first: beyond the
+    /// limit it is `null`, and the stream ends.
+    pub(crate) fn keep(&mut self, json: Raw<'_>) -> Value {
+        self.hold(json.cost());
+        if self.is_full() { Value::Null } else { json.value() }
     }
 
     /// Counts what a decoder gathers for [`opaque`](Self::opaque) before it is whole.
     pub(crate) fn hold(&mut self, bytes: usize) {
-        self.opaque_bytes += bytes;
+        self.opaque_bytes = self.opaque_bytes.saturating_add(bytes);
+        self.progress |= bytes > 0;
+    }
+
+    /// Whether more is kept for the provider than the limit allows.
+    pub(crate) fn is_full(&self) -> bool {
+        self.opaque_bytes > self.max_opaque_bytes
+    }
+
+    /// A tool of the provider's own is at work: the answer goes on after it.
+    pub(crate) fn own_tool(&mut self) {
+        self.so_far.own_tools = true;
+        self.so_far.at_work = true;
+        self.progress = true;
+    }
+
+    /// A part that a person can use and that is no text, such as a picture.
+    pub(crate) fn picture(&mut self) {
+        self.so_far.anything = true;
+        self.so_far.at_work = false;
     }
 
     /// What the provider attaches to the latest text or call, and demands back with it.
-    pub(crate) fn extra(&mut self, value: Value, bytes: usize) {
-        self.opaque_bytes += bytes;
+    pub(crate) fn extra(&mut self, value: Value) {
         match self.parts.last_mut() {
             Some(Part::Text { extra, .. } | Part::Call { extra }) => *extra = Some(value),
             _ => self.parts.push(Part::Text { bytes: 0, extra: Some(value) }),
@@ -166,6 +337,7 @@ impl Output {
         let waits = reason == FinishReason::Stop && !self.calls.is_empty();
         self.chunk.finish_reason = Some(if waits { FinishReason::ToolCalls } else { reason });
         self.chunk.raw_finish_reason = Some(word.to_owned());
+        self.understood = true;
     }
 
     /// The model that answers; the first name that is not empty counts.
@@ -175,16 +347,32 @@ impl Output {
         }
     }
 
-    /// Tokens used so far. The total is the provider's own where it counts more than the two parts.
+    /// Tokens used so far. A later 0 does not replace the tokens read or written that are known, and
+    /// neither does what it says of their parts: some servers tell each number once, and 0 for it
+    /// elsewhere. The total is the provider's own where it counts more than the two.
     pub(crate) fn usage(&mut self, mut usage: Usage) {
+        let known = self.usage.unwrap_or_default();
+        if usage.prompt_tokens == 0 {
+            usage.prompt_tokens = known.prompt_tokens;
+            usage.cached_tokens = known.cached_tokens.or(usage.cached_tokens);
+        }
+        if usage.completion_tokens == 0 {
+            usage.completion_tokens = known.completion_tokens;
+            usage.reasoning_tokens = known.reasoning_tokens.or(usage.reasoning_tokens);
+        }
+        usage.cached_tokens = usage.cached_tokens.or(known.cached_tokens);
+        usage.reasoning_tokens = usage.reasoning_tokens.or(known.reasoning_tokens);
         let sum = usage.prompt_tokens.saturating_add(usage.completion_tokens);
         usage.total_tokens = usage.total_tokens.max(sum);
+        self.usage = Some(usage);
         self.chunk.usage = Some(usage);
+        self.understood = true;
     }
 
-    /// The provider says that it failed: the error as it told it.
-    pub(crate) fn fail(&mut self, error: impl Into<String>) {
-        self.failure = Some(error.into());
+    /// The provider says that it failed: the error as it told it, as far as anybody reads it.
+    pub(crate) fn fail(&mut self, error: &str) {
+        self.failure = Some(truncated(error, MAX_FAILURE).to_owned());
+        self.understood = true;
     }
 
     /// Takes the chunk out, so that the next event finds an empty one.
@@ -198,12 +386,11 @@ impl Output {
             self.chunk.reasoning.push(char::REPLACEMENT_CHARACTER);
         }
         if self.halves.text.take().is_some() {
-            self.chunk.content.push(char::REPLACEMENT_CHARACTER);
-            self.said(char::REPLACEMENT_CHARACTER.len_utf8());
+            self.plain_text("\u{fffd}");
         }
     }
 
-    /// How much is kept for the provider.
+    /// About how much memory is kept for the provider.
     pub(crate) fn opaque_bytes(&self) -> usize {
         self.opaque_bytes
     }
@@ -217,8 +404,14 @@ impl Output {
         (!parts.iter().all(plain)).then_some(Replay { provider, protocol, parts })
     }
 
-    /// Notes that so many bytes of text came; text with something attached is a part for itself.
-    fn said(&mut self, more: usize) {
+    /// Notes that text came behind so many bytes of the chunk's; text with something attached is a
+    /// part for itself.
+    fn said(&mut self, before: usize) {
+        self.progress = true;
+        self.so_far.text = true;
+        self.so_far.anything = true;
+        self.so_far.at_work = false;
+        let more = self.chunk.content.len() - before;
         match self.parts.last_mut() {
             _ if more == 0 => {}
             Some(Part::Text { bytes, extra: None }) => *bytes += more,
@@ -227,58 +420,50 @@ impl Output {
     }
 }
 
-/// Appends a JSON string to `text`. JSON may escape a character beyond the basic plane as two
-/// halves, and some servers put them into two events: a half at the end waits in `half` for the
-/// other.
+/// The most that is kept of a failure inside a stream: as much as of the body of an error.
+const MAX_FAILURE: usize = 64 << 10;
+
+impl Call {
+    /// Whether a piece tells the arguments again as a whole: the same ones or, where the call
+    /// `moved` to another index, any. Arguments that are whole cannot go on with a whole.
+    fn is_told_again(&self, piece: &str, moved: bool) -> bool {
+        let same = || Told::of(piece) == self.arguments;
+        !self.arguments.is_empty()
+            && piece.starts_with('{')
+            && (moved || same())
+            && serde_json::from_str::<IgnoredAny>(piece).is_ok()
+    }
+
+    /// Adds a piece of the name; returns the name as it is then known, if that is news. Some
+    /// servers repeat the name in every piece, others tear it apart.
+    fn add_name(&mut self, piece: &str) -> Option<String> {
+        if piece == self.name {
+            return None;
+        }
+        if piece.starts_with(&self.name) {
+            piece.clone_into(&mut self.name);
+        } else {
+            self.name.push_str(piece);
+        }
+        Some(self.name.clone())
+    }
+}
+
+/// Appends a JSON string to `text`; a half of a character at its end waits in `half` for the other.
 fn append(string: Raw<'_>, half: &mut Option<u16>, text: &mut String) {
     let Some(literal) = string.literal().filter(|literal| !literal.is_empty()) else {
         return;
     };
-    if half.is_none() {
-        if memchr::memchr(b'\\', literal.as_bytes()).is_none() {
-            return join(text, Cow::Borrowed(literal));
-        }
-        if let Ok(unescaped) = serde_json::from_str(string.json()) {
-            return join(text, Cow::Owned(unescaped));
-        }
-    }
-    let mut units: Vec<u16> = half.take().into_iter().chain(utf16(literal)).collect();
-    *half = units.pop_if(|last| (0xd800..0xdc00).contains(last));
-    text.extend(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
-}
-
-/// Appends without a copy more than it takes, and without room for more: a chunk has one text, as a
-/// rule.
-fn join(text: &mut String, more: Cow<'_, str>) {
+    let is_plain = half.is_none() && memchr::memchr(b'\\', literal.as_bytes()).is_none();
+    // A chunk has one text, as a rule: it gets as much room as that takes, and no more.
     if text.is_empty() {
-        *text = more.into_owned();
+        text.reserve_exact(literal.len());
+    }
+    if is_plain {
+        text.push_str(literal);
     } else {
-        text.push_str(&more);
+        *half = unescape(literal, half.take(), text);
     }
-}
-
-/// The UTF-16 code units of a JSON string literal that is known to be well-formed.
-fn utf16(literal: &str) -> Vec<u16> {
-    let mut units = Vec::with_capacity(literal.len());
-    let mut chars = literal.chars();
-    while let Some(c) = chars.next() {
-        let c = match (c, if c == '\\' { chars.next() } else { None }) {
-            (_, Some('u')) => {
-                let digits: String = chars.by_ref().take(4).collect();
-                units.push(u16::from_str_radix(&digits, 16).unwrap_or(0xfffd));
-                continue;
-            }
-            (_, Some('b')) => '\u{8}',
-            (_, Some('f')) => '\u{c}',
-            (_, Some('n')) => '\n',
-            (_, Some('r')) => '\r',
-            (_, Some('t')) => '\t',
-            (_, Some(itself)) => itself,
-            (c, None) => c,
-        };
-        units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
-    }
-    units
 }
 
 #[cfg(test)]
@@ -290,7 +475,7 @@ mod tests {
     }
 
     fn texts(pieces: &[&str]) -> Vec<String> {
-        let mut output = Output::default();
+        let mut output = Output::new(9, 9999);
         let mut texts: Vec<_> = pieces
             .iter()
             .map(|piece| {
@@ -314,27 +499,112 @@ mod tests {
         assert_eq!(texts(&["null", "42", "[]"]), ["", "", "", ""]);
     }
 
-    fn calls(pieces: &[(&str, &str, &str, &str)]) -> Vec<(usize, String)> {
-        let mut output = Output { max_tool_calls: 9, ..Output::default() };
-        for (index, id, name, arguments) in pieces {
-            output.tool_call(raw(index), raw(id), raw(name), raw(arguments));
+    /// What comes out of pieces of calls: index, name and arguments, piece by piece.
+    fn calls(pieces: &[[&str; 4]]) -> Vec<String> {
+        let mut output = Output::new(9, 9999);
+        let mut told = Vec::new();
+        for piece in pieces {
+            let [index, id, name, arguments] = piece.map(raw);
+            output.tool_call(index, id, name, arguments);
+            for delta in output.take().tool_calls {
+                let name = delta.name.unwrap_or_default();
+                told.push(format!("{}{name}({})", delta.index, delta.arguments));
+            }
         }
-        output.chunk.tool_calls.into_iter().map(|d| (d.index, d.arguments)).collect()
+        told
     }
+
+    const NONE: &str = "null";
+    const A: &str = "\"a\"";
+    const B: &str = "\"b\"";
+    const LOOK: &str = "\"look\"";
+    const OBJECT: &str = r#""{\"x\":1}""#;
 
     #[test]
     fn calls_are_told_apart_by_id_then_index_then_order() {
-        let indices = |pieces: &[_]| calls(pieces).into_iter().map(|(i, _)| i).collect::<Vec<_>>();
-        let (a, b, n) = ("\"a\"", "\"b\"", "\"look\"");
-        assert_eq!(indices(&[("0", a, n, "null"), ("0", "null", "null", "\"x\"")]), [0, 0]);
-        assert_eq!(indices(&[("0", a, n, "null"), ("0", "\"\"", "null", "\"x\"")]), [0, 0]);
-        assert_eq!(indices(&[("0", a, n, "null"), ("0", b, n, "null")]), [0, 1]);
-        assert_eq!(indices(&[("0", "null", n, "null"), ("0", a, "null", "null")]), [0, 0]);
-        assert_eq!(indices(&[("null", a, n, "null"), ("null", "null", "null", "\"x\"")]), [0, 0]);
-        assert_eq!(indices(&[("null", "null", n, "{}"), ("null", "null", n, "{}")]), [0, 1]);
-        assert_eq!(indices(&[("4000000000", a, n, "{}"), ("7", b, n, "{}")]), [0, 1]);
-        let mixed = [("1", b, n, "\"1\""), ("0", a, n, "\"2\""), ("1", "null", "null", "\"3\"")];
-        assert_eq!(indices(&mixed), [0, 1, 0]);
-        assert_eq!(calls(&[("0", a, n, r#"{"x": 1}"#)]), [(0, r#"{"x": 1}"#.to_owned())]);
+        for (pieces, told) in [
+            (&[["0", A, LOOK, NONE], ["0", NONE, NONE, "\"x\""]][..], &["0look()", "0(x)"][..]),
+            (&[["0", A, LOOK, NONE], ["0", "\"\"", NONE, "\"x\""]], &["0look()", "0(x)"]),
+            (&[["0", A, LOOK, NONE], ["0", B, LOOK, NONE]], &["0look()", "1look()"]),
+            (&[["0", NONE, LOOK, NONE], ["0", A, NONE, NONE]], &["0look()", "0()"]),
+            (&[[NONE, A, LOOK, NONE], [NONE, NONE, NONE, "\"x\""]], &["0look()", "0(x)"]),
+            (&[[NONE, NONE, LOOK, "{}"], [NONE, NONE, LOOK, "{}"]], &["0look({})", "1look({})"]),
+            (&[["4000000000", A, LOOK, "{}"], ["7", B, LOOK, "{}"]], &["0look({})", "1look({})"]),
+            (
+                &[["1", B, LOOK, "\"1\""], ["0", A, LOOK, "\"2\""], ["1", NONE, NONE, "\"3\""]],
+                &["0look(1)", "1look(2)", "0(3)"],
+            ),
+            (&[["0", A, LOOK, r#"{"x": 1}"#]], &[r#"0look({"x": 1})"#]),
+            // A new id without a name continues a call: at its index, or the latest.
+            (&[["0", A, LOOK, NONE], ["0", B, "\"\"", "\"x\""]], &["0look()", "0(x)"]),
+            (&[[NONE, A, LOOK, NONE], [NONE, B, NONE, "\"x\""]], &["0look()", "0(x)"]),
+            (&[["0", A, LOOK, NONE], ["7", B, NONE, "\"x\""]], &["0look()", "0(x)"]),
+            (&[["0", A, LOOK, NONE], ["7", NONE, NONE, "\"x\""]], &["0look()", "0(x)"]),
+            // Unless it announces one, whose name comes later.
+            (
+                &[["0", A, LOOK, NONE], ["1", B, NONE, NONE], ["1", NONE, "\"go\"", "\"x\""]],
+                &["0look()", "1()", "1go(x)"],
+            ),
+            // A call that is told again as a whole.
+            (&[["0", A, LOOK, OBJECT], ["0", A, LOOK, OBJECT]], &[r#"0look({"x":1})"#]),
+            (&[["0", A, LOOK, OBJECT], ["1", A, LOOK, r#"{"x": 1}"#]], &[r#"0look({"x":1})"#]),
+            (
+                &[["0", A, LOOK, "\"{\""], ["0", NONE, NONE, "\"}\""], ["1", A, LOOK, "{}"]],
+                &["0look({)", "0(})"],
+            ),
+            (&[["0", A, LOOK, NONE], ["1", A, LOOK, "{}"]], &["0look()", "0({})"]),
+            (&[["0", A, LOOK, "\"1\""], ["0", A, LOOK, "\"1\""]], &["0look(1)", "0(1)"]),
+            // Another name after the arguments is that of another call.
+            (&[["0", NONE, LOOK, "{}"], ["0", NONE, "\"go\"", "{}"]], &["0look({})", "1go({})"]),
+        ] {
+            assert_eq!(calls(pieces), told, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_comes_in_pieces_or_again_and_again() {
+        let pieces = [
+            ["0", A, "\"get_wea\"", NONE],
+            ["0", NONE, "\"ther\"", "\"x\""],
+            ["0", NONE, "\"get_weather\"", "\"y\""],
+        ];
+        assert_eq!(calls(&pieces), ["0get_wea()", "0get_weather(x)", "0(y)"]);
+        let longer = [["0", A, "\"get\"", NONE], ["0", A, "\"get_weather\"", NONE]];
+        assert_eq!(calls(&longer), ["0get()", "0get_weather()"]);
+        assert!(calls(&[["0", A, LOOK, NONE], ["0", A, LOOK, NONE]]).len() == 1, "no news");
+        let mut output = Output::new(9, 9999);
+        output.tool_call(Raw::ZERO, raw(A), Raw::default(), Raw::default());
+        assert!(output.has_nameless_call());
+        output.tool_call(Raw::ZERO, Raw::default(), raw(LOOK), Raw::default());
+        assert!(!output.has_nameless_call());
+    }
+
+    #[test]
+    fn pieces_of_one_call_in_an_event_are_one() {
+        let mut output = Output::new(9, 9999);
+        for piece in ["\"1\"", "\"2\"", "\"3\""] {
+            output.tool_call(Raw::ZERO, raw(A), raw(LOOK), raw(piece));
+        }
+        let [delta] = &*output.take().tool_calls else { panic!() };
+        assert_eq!((delta.name.as_deref(), &*delta.arguments), (Some("look"), "123"));
+    }
+
+    #[test]
+    fn no_tokens_at_all_are_no_news_after_a_number() {
+        let mut output = Output::new(9, 9999);
+        let mut told = |prompt, completion, cached| {
+            output.usage(Usage {
+                prompt_tokens: prompt,
+                completion_tokens: completion,
+                cached_tokens: cached,
+                ..Usage::default()
+            });
+            let usage = output.take().usage.unwrap();
+            (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, usage.cached_tokens)
+        };
+        assert_eq!(told(21, 0, Some(4)), (21, 0, 21, Some(4)));
+        assert_eq!(told(0, 3, None), (21, 3, 24, Some(4)));
+        assert_eq!(told(22, 5, Some(0)), (22, 5, 27, Some(0)));
+        assert_eq!(told(23, 6, None), (23, 6, 29, Some(0)));
     }
 }

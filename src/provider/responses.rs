@@ -11,6 +11,7 @@
 use serde_json::{Map, Value, json};
 
 use super::common;
+use super::told::Told;
 use super::wire::{Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
@@ -194,7 +195,9 @@ wire! {
     /// What an event says.
     struct Data {
         kind = "type": Raw<'a>, delta: Raw<'a>, output_index: Raw<'a>, item_id: Raw<'a>, item: Raw<'a>,
-        response: Response<'a>, error: Raw<'a>,
+        content_index: Raw<'a>, response: Response<'a>, error: Raw<'a>, object: Raw<'a>,
+        /// What the end of a part tells again.
+        text: Raw<'a>, refusal: Raw<'a>, arguments: Raw<'a>, input: Raw<'a>,
     }
     struct Response {
         model: Raw<'a>, status: Raw<'a>, incomplete_details: Details<'a>, error: Raw<'a>,
@@ -223,6 +226,8 @@ struct Responses {
     open: Vec<Open>,
     /// Whether any item was told before the end.
     told: bool,
+    /// The text of all messages.
+    text: Told,
     /// The place of reasoning that has led to nothing yet.
     thought: Option<usize>,
 }
@@ -235,10 +240,16 @@ struct Open {
     call_id: String,
     /// Its place among the parts of the answer, if it is an opaque one.
     place: Option<usize>,
-    /// The call's name was told.
-    named: bool,
-    /// Some of its text, reasoning or arguments were told.
+    /// Which call of the answer it is, once it was announced as one.
+    call: Option<usize>,
+    /// The text of a message.
+    text: Told,
+    /// Some of its text or reasoning was told.
     said: bool,
+    /// Its text has several parts.
+    several: bool,
+    /// Arguments came that belong to no call that was announced.
+    lost: bool,
     /// No other item was told of since.
     latest: bool,
 }
@@ -248,6 +259,7 @@ impl Decoder for Responses {
         let data: Data<'_> = serde_json::from_str(event.data)?;
         let kind = data.kind.str();
         let kind = kind.as_deref().unwrap_or(event.name);
+        out.understood |= kind.starts_with("response.");
         out.model(data.response.model);
         if is_told(data.response.error) {
             out.fail(data.response.error.json());
@@ -258,56 +270,103 @@ impl Decoder for Responses {
         }
         match kind {
             "response.output_text.delta" | "response.refusal.delta" => {
-                self.delta(&data);
-                out.text(data.delta);
+                self.with_item(&data, |this, open| {
+                    open.several |= data.content_index.u64().is_some_and(|index| index > 0);
+                    this.begin_text(open, data.delta.is_text(), out);
+                    let piece = out.text(data.delta);
+                    open.text.add(piece);
+                    this.text.add(piece);
+                });
+            }
+            "response.output_text.done" | "response.refusal.done" => {
+                let whole = Text { text: data.text, refusal: data.refusal }.any();
+                let whole = whole.str().unwrap_or_default();
+                self.with_item(&data, |this, open| {
+                    let is_first = data.content_index.u64().is_none_or(|index| index == 0);
+                    if is_first && !open.several {
+                        this.whole_text(open, &whole, out);
+                    }
+                });
             }
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                self.delta(&data);
-                out.reasoning(data.delta);
+                self.with_item(&data, |_, open| {
+                    open.said = true;
+                    out.reasoning(data.delta);
+                });
             }
             "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
-                let call_id = self.delta(&data);
-                out.tool_call(data.output_index, raw(call_id), Raw::default(), data.delta);
+                self.with_item(&data, |_, open| match open.call {
+                    Some(at) => out.call_piece(at, data.delta),
+                    None => open.lost = true,
+                });
+            }
+            "response.function_call_arguments.done" | "response.custom_tool_call_input.done" => {
+                let whole = if data.input.is_some() { data.input } else { data.arguments };
+                self.with_item(&data, |_, open| match open.call {
+                    Some(at) => out.whole_call(at, Raw::default(), Raw::default(), whole),
+                    None => open.lost = true,
+                });
             }
             "response.output_item.added" => self.added(data.output_index, data.item, out),
             "response.output_item.done" => self.done(data.output_index, data.item, out),
             "response.completed" | "response.incomplete" | "response.failed" => {
-                if !self.told {
-                    // Everything there is came at once. Otherwise it is known, and may be left out:
-                    // ChatGPT's endpoint for Codex sends an empty `output`.
-                    for item in data.response.output.elements() {
-                        self.done(Raw::default(), item, out);
-                    }
-                }
-                self.end(kind, &data.response, out);
-                if kind == "response.failed" && out.failure.is_none() {
-                    out.fail(event.data);
-                }
+                self.end(kind, &data.response, event, out);
             }
-            _ => {}
+            // An answer that was not streamed.
+            "" if data.object.str().as_deref() == Some("response") => {
+                let response: Response<'_> = serde_json::from_str(event.data)?;
+                out.model(response.model);
+                let kind = format!("response.{}", response.status.str().unwrap_or_default());
+                self.end(&kind, &response, event, out);
+            }
+            // OpenAI's own tools at work.
+            _ => out.progress |= kind.starts_with("response.") && kind.contains("_call"),
         }
         Ok(())
     }
 }
 
 impl Responses {
-    /// Notes that a piece of an item was told; returns the id of the call, if it is one.
-    fn delta(&mut self, data: &Data<'_>) -> &str {
+    /// Lets `tell` note that a piece of an item was told.
+    fn with_item(&mut self, data: &Data<'_>, tell: impl FnOnce(&mut Self, &mut Open)) {
         let mut open = self.take(data.output_index, [data.item_id, Raw::default()]);
-        open.said = true;
+        tell(self, &mut open);
         self.open.push(open);
-        self.open.last().map_or("", |open| &open.call_id)
+    }
+
+    /// Sets a message apart from the one before it.
+    fn begin_text(&self, open: &mut Open, is_text: bool, out: &mut Output) {
+        if is_text && !open.said {
+            open.said = true;
+            if out.so_far.text {
+                out.new_message();
+            }
+        }
+    }
+
+    /// Compares a text that is told again as a whole with what came in deltas, and adds what is
+    /// missing at its end.
+    fn whole_text(&mut self, open: &mut Open, whole: &str, out: &mut Output) {
+        match open.text.rest(whole) {
+            Some("") => {}
+            Some(rest) => {
+                self.begin_text(open, true, out);
+                out.plain_text(rest);
+                open.text.add(rest);
+                self.text.add(rest);
+            }
+            None => out.has_gap = true,
+        }
     }
 
     fn added(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut Output) {
         let item: Item<'_> = json.parse();
         let mut open = self.take(index, [item.id, item.call_id]);
         if item.is_call() {
-            open.named = item.name.is_some();
-            out.tool_call(index, item.call_id, item.name, Raw::default());
+            open.call = out.tool_call(index, item.call_id, item.name, Raw::default());
         } else if item.is_opaque() {
             // Keeps its place, since llama.cpp says only at the end that an item is done.
-            open.place = Some(out.opaque(Value::Null, json.json().len()));
+            open.place = Some(out.opaque(Value::Null));
         }
         self.open.push(open);
     }
@@ -315,43 +374,48 @@ impl Responses {
     /// An item as a whole. What was told in deltas is not told again.
     fn done(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut Output) {
         let item: Item<'_> = json.parse();
-        let open = self.take(index, [item.id, item.call_id]);
+        let mut open = self.take(index, [item.id, item.call_id]);
         if item.is_call() {
-            let unless = |told: bool, field| if told { Raw::default() } else { field };
-            let arguments = if item.is("custom_tool_call") { item.input } else { item.arguments };
             // LM Studio tells the arguments only here.
-            let arguments = unless(open.said, arguments);
-            out.tool_call(index, item.call_id, unless(open.named, item.name), arguments);
-        } else if !open.said {
-            let content: Vec<Text<'_>> = item.content.parse();
-            if item.is("message") {
-                content.iter().for_each(|part| out.text(part.any()));
-            } else if item.is("reasoning") {
-                let summary: Vec<Text<'_>> = item.summary.parse();
-                for part in if content.is_empty() { summary } else { content } {
-                    out.reasoning(part.text);
-                }
+            match open.call {
+                Some(at) => out.whole_call(at, item.call_id, item.name, item.arguments()),
+                None => drop(out.tool_call(index, item.call_id, item.name, item.arguments())),
+            }
+        } else if item.is("message") {
+            self.whole_text(&mut open, &item.whole_text(), out);
+        } else if item.is("reasoning") && !open.said {
+            let parts =
+                if item.content.elements().next().is_some() { item.content } else { item.summary };
+            for part in parts.elements() {
+                out.reasoning(part.parse::<Text<'_>>().text);
             }
         }
         if item.is_opaque() {
-            let bytes = json.json().len();
-            let place = open.place.unwrap_or_else(|| out.opaque(Value::Null, 0));
+            let place = open.place.unwrap_or_else(|| out.opaque(Value::Null));
             if item.is_whole() {
-                out.replace(place, json.parse(), bytes);
+                let whole = out.keep(json);
+                out.replace(place, whole);
             }
             self.thought = item.is("reasoning").then_some(place);
         } else if open.latest {
             let extra = item.extra();
             if !extra.is_empty() {
-                let bytes = extra.values().map(|value| value.to_string().len()).sum();
-                out.extra(extra.into(), bytes);
+                out.extra(extra.into());
             }
         }
     }
 
     /// The end of the answer. vLLM calls one that is cut short `completed` too, and tells only the
     /// status.
-    fn end(&self, kind: &str, response: &Response<'_>, out: &mut Output) {
+    fn end(&mut self, kind: &str, response: &Response<'_>, event: &Event<'_>, out: &mut Output) {
+        if self.told {
+            self.compare(response, out);
+        } else {
+            // Everything there is comes at once.
+            for item in response.output.elements() {
+                self.done(Raw::default(), item, out);
+            }
+        }
         if let Some(usage) = response.usage.usage() {
             out.usage(usage);
         }
@@ -367,12 +431,42 @@ impl Responses {
             out.finish(finish, word);
             if let Some(place) = self.thought {
                 // OpenAI refuses to hear reasoning again without what it has led to.
-                out.replace(place, Value::Null, 0);
+                out.replace(place, Value::Null);
             }
         } else if kind == "response.completed" {
             out.finish(FinishReason::Stop, "completed");
+        } else if kind == "response.failed" {
+            out.finish(FinishReason::Other, "failed");
+            if out.failure.is_none() {
+                out.fail(event.data);
+            }
         }
         out.ended = true;
+    }
+
+    /// Compares what the end tells again with what has come: a relay may have lost deltas on the
+    /// way. Some endpoints tell nothing again, such as ChatGPT's for Codex.
+    fn compare(&mut self, response: &Response<'_>, out: &mut Output) {
+        let (mut text, mut calls) = (String::new(), 0);
+        for json in response.output.elements() {
+            let item: Item<'_> = json.parse();
+            if item.is("message") {
+                text += &item.whole_text();
+            } else if item.is_call() {
+                let nth = Some(calls).filter(|&nth| nth < out.calls());
+                match out.call_with_id(item.call_id).or(nth) {
+                    Some(at) => out.whole_call(at, item.call_id, item.name, item.arguments()),
+                    None => self.done(Raw::default(), json, out),
+                }
+                calls += 1;
+            }
+        }
+        match self.text.rest(&text) {
+            Some("") => {}
+            Some(rest) => out.plain_text(rest),
+            None => out.has_gap = true,
+        }
+        out.has_gap |= calls == 0 && self.open.iter().any(|open| open.lost);
     }
 
     /// Takes out what is known of an item: found by its index or, at llama.cpp, which tells none,
@@ -426,6 +520,21 @@ impl Item<'_> {
             || self.content.elements().next().is_some()
     }
 
+    /// What a call is made with.
+    fn arguments(&self) -> Raw<'_> {
+        if self.is("custom_tool_call") { self.input } else { self.arguments }
+    }
+
+    /// All the text of a message.
+    fn whole_text(&self) -> String {
+        let mut whole = String::new();
+        for part in self.content.elements() {
+            let text = part.parse::<Text<'_>>().any();
+            whole.push_str(&text.str().unwrap_or_default());
+        }
+        whole
+    }
+
     /// What has to be sent back along with a text or a call.
     fn extra(&self) -> Map<String, Value> {
         let mut extra = Map::new();
@@ -466,11 +575,6 @@ fn is_told(error: Raw<'_>) -> bool {
     !matches!(error.json(), "" | "{}" | "\"\"" | "false")
 }
 
-/// JSON that was kept, as it came.
-fn raw(json: &str) -> Raw<'_> {
-    serde_json::from_str(json).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -491,7 +595,7 @@ mod tests {
 
     /// Decodes events and folds them, as the stream does.
     fn read(events: &[Value]) -> (GenerationResponse, Output) {
-        let mut out = Output::new(9);
+        let mut out = Output::new(9, 99_999);
         let mut response = GenerationResponse::default();
         let mut decoder = (WIRE.decoder)();
         for event in events {
@@ -836,6 +940,112 @@ mod tests {
         }
     }
 
+    /// A relay may lose deltas on the way, and tell the whole behind them.
+    #[test]
+    fn what_the_end_tells_again_fills_what_is_missing_or_shows_that_it_is() {
+        let message = |text: &str| json!({"type": "message", "id": "m", "content": [{"type": "output_text", "text": text}]});
+        let part = |text: &str| json!({"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": text});
+        let completed = |output: Value| json!({"type": "response.completed", "response": {"status": "completed", "output": output}});
+        for (told, whole, content, gap) in [
+            (&["Hel", "lo"][..], "Hello", "Hello", false),
+            (&["Hel"], "Hello", "Hello", false),
+            (&[], "Hello", "Hello", false),
+            (&["Hel"], "", "Hel", false),
+            // Servers trim.
+            (&["Hello", "\n"], "Hello", "Hello\n", false),
+            (&["He", "o"], "Hello", "Heo", true),
+            (&["llo"], "Hello", "llo", true),
+            (&["é"], "日本", "é", true),
+        ] {
+            let deltas: Vec<_> = told.iter().map(|piece| text(0, piece)).collect();
+            for last in [
+                vec![part(whole), ended("completed")],
+                vec![done(0, message(whole)), ended("completed")],
+                vec![part(whole), done(0, message(whole)), completed(json!([message(whole)]))],
+                vec![completed(json!([message(whole)]))],
+            ] {
+                let events: Vec<_> = deltas.iter().cloned().chain(last).collect();
+                let (response, out) = read(&events);
+                assert_eq!((&*response.content, out.has_gap), (content, gap), "{events:?}");
+            }
+        }
+
+        let call = |arguments: &str| json!({"type": "function_call", "call_id": "c", "name": "look", "arguments": arguments});
+        let piece = |delta: &str| json!({"type": "response.function_call_arguments.delta", "output_index": 0, "delta": delta});
+        let end = |arguments: &str| json!({"type": "response.function_call_arguments.done", "output_index": 0, "arguments": arguments});
+        for (told, content, gap) in [
+            (&["{\"a\"", ":1}"][..], "{\"a\":1}", false),
+            (&["{\"a\""], "{\"a\":1}", false),
+            (&[], "{\"a\":1}", false),
+            (&["{", ":1}"], "{:1}", true),
+        ] {
+            let whole = "{\"a\":1}";
+            for last in [
+                vec![end(whole), ended("completed")],
+                vec![done(0, call(whole)), ended("completed")],
+                vec![end(whole), done(0, call(whole)), completed(json!([call(whole)]))],
+                vec![completed(json!([call(whole)]))],
+            ] {
+                let deltas = told.iter().map(|delta| piece(delta));
+                let first = added(0, call(""));
+                let events: Vec<_> = [first].into_iter().chain(deltas).chain(last).collect();
+                let (response, out) = read(&events);
+                assert_eq!(
+                    response.tool_calls,
+                    [ToolCall::new("c", "look", content)],
+                    "{events:?}"
+                );
+                assert_eq!(out.has_gap, gap, "{events:?}");
+            }
+        }
+        // The announcement of the second was lost: its arguments are not the first one's.
+        let events = [
+            added(0, call("")),
+            piece("{}"),
+            with(piece("{\"b\""), Some(&json!({"output_index": 1}))),
+        ];
+        let second = with(call("{\"b\":2}"), Some(&json!({"call_id": "d"})));
+        let told_again =
+            [events.to_vec(), vec![done(1, second.clone()), ended("completed")]].concat();
+        let (response, out) = read(&told_again);
+        let calls = [ToolCall::new("c", "look", "{}"), ToolCall::new("d", "look", "{\"b\":2}")];
+        assert_eq!((&*response.tool_calls, out.has_gap), (&calls[..], false));
+        let at_the_end = [events.to_vec(), vec![completed(json!([call("{}"), second]))]].concat();
+        assert_eq!(read(&at_the_end).0.tool_calls, calls);
+        let never = [events.to_vec(), vec![ended("completed")]].concat();
+        assert!(read(&never).1.has_gap);
+    }
+
+    #[test]
+    fn two_messages_are_set_apart_for_a_reader_and_go_back_as_they_were() {
+        let message = |id: &str, text: &str, phase: &str| json!({"type": "message", "id": id, "phase": phase, "content": [{"text": text}]});
+        let (first, second) =
+            (message("a", "Wait.", "commentary"), message("b", "Done.", "final_answer"));
+        let streamed = [
+            added(0, json!({"type": "message", "id": "a"})),
+            text(0, "Wa"),
+            text(0, "it."),
+            done(0, first.clone()),
+            added(1, json!({"type": "message", "id": "b"})),
+            text(1, "Done."),
+            done(1, second.clone()),
+            ended("completed"),
+        ];
+        let whole = [
+            json!({"type": "response.completed", "response": {"status": "completed", "output": [first, second]}}),
+        ];
+        for events in [&streamed[..], &whole] {
+            let (response, out) = read(events);
+            assert_eq!((&*response.content, out.has_gap), ("Wait.\n\nDone.", false));
+            let said = |text: &str, phase: &str| json!({"type": "message", "role": "assistant", "content": text, "phase": phase});
+            let expected = json!([said("Wait.", "commentary"), said("Done.", "final_answer")]);
+            assert_eq!(items(&[response.into()]), expected);
+        }
+        // Parts of one message are not.
+        let second_part = with(text(0, "b"), Some(&json!({"content_index": 1})));
+        assert_eq!(read(&[text(0, "a"), second_part, ended("completed")]).0.content, "ab");
+    }
+
     #[test]
     fn items_that_come_mixed_up_are_told_apart() {
         let thought = json!({
@@ -887,7 +1097,7 @@ mod tests {
 
     #[test]
     fn only_so_many_unfinished_items_are_remembered() {
-        let (mut decoder, mut out) = (Responses::default(), Output::new(9));
+        let (mut decoder, mut out) = (Responses::default(), Output::new(9, 99_999));
         for index in 0..2000 {
             let data = added(index, json!({"type": "message"})).to_string();
             decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
@@ -932,7 +1142,7 @@ mod tests {
         assert_eq!((response.usage, response.chunk_count), (Some(usage), 2));
 
         let named = Event { name: "response.output_text.delta", data: r#"{"delta": "Yes"}"# };
-        let mut out = Output::default();
+        let mut out = Output::new(9, 99_999);
         (WIRE.decoder)().decode(&named, &mut out).unwrap();
         assert_eq!(out.take().content, "Yes");
         assert!((WIRE.decoder)().decode(&Event { name: "", data: "{" }, &mut out).is_err());
@@ -1029,7 +1239,7 @@ mod tests {
 
         // llama.cpp names the event, and the type is the error's.
         let data = r#"{"code": 500, "message": "Sorry.", "type": "server_error"}"#;
-        let mut out = Output::default();
+        let mut out = Output::new(9, 99_999);
         (WIRE.decoder)().decode(&Event { name: "error", data }, &mut out).unwrap();
         assert_eq!(out.failure.as_deref(), Some(data));
     }

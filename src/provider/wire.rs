@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::value::RawValue;
 
 /// A field whose type nobody can rely on: the JSON text of its value, read when it is asked for.
@@ -13,6 +15,9 @@ use serde_json::value::RawValue;
 pub(crate) struct Raw<'a>(&'a str);
 
 impl<'a> Raw<'a> {
+    /// The number 0, for an index that a server leaves out.
+    pub(crate) const ZERO: Self = Self("0");
+
     /// The value's JSON text; empty where there is none.
     pub(crate) fn json(self) -> &'a str {
         self.0
@@ -45,13 +50,24 @@ impl<'a> Raw<'a> {
         self.0.strip_prefix('"')?.strip_suffix('"')
     }
 
-    /// A string that is not empty.
+    /// Whether it is a string with something in it. It need not be valid Unicode: half of a
+    /// character is text, too.
+    pub(crate) fn is_text(self) -> bool {
+        self.0.len() > 2 && self.0.starts_with('"')
+    }
+
+    /// A string that is not empty. For text that comes in pieces there is
+    /// [`Output`](super::Output), which joins halves of characters; here they become U+FFFD.
     pub(crate) fn str(self) -> Option<Cow<'a, str>> {
         let literal = self.literal().filter(|literal| !literal.is_empty())?;
         if memchr::memchr(b'\\', literal.as_bytes()).is_none() {
             return Some(Cow::Borrowed(literal));
         }
-        serde_json::from_str(self.0).ok().map(Cow::Owned)
+        let mut text = String::with_capacity(literal.len());
+        if unescape(literal, None, &mut text).is_some() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+        Some(Cow::Owned(text))
     }
 
     /// A number that counts something: as it is, as a string, rounded, or held within its bounds.
@@ -71,6 +87,108 @@ impl<'a> Raw<'a> {
         }
         serde_json::from_str(self.0).unwrap_or_default()
     }
+
+    /// The value as it is kept. serde_json refuses strings with half of a character in them; they
+    /// are kept with U+FFFD in its place.
+    pub(crate) fn value<T: DeserializeOwned + Default>(self) -> T {
+        if self.0.is_empty() {
+            return T::default();
+        }
+        let whole = serde_json::from_str(self.0);
+        whole.or_else(|_| serde_json::from_str(&without_halves(self.0))).unwrap_or_default()
+    }
+
+    /// About how much memory [`value`](Self::value) takes, without taking it: a number costs 32
+    /// bytes beside its digits, and the node of an object some 640.
+    pub(crate) fn cost(self) -> usize {
+        let (mut cost, mut in_string, mut escaped) = (self.0.len(), false, false);
+        for byte in self.0.bytes() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = in_string,
+                b'"' => in_string = !in_string,
+                b',' if !in_string => cost += 128,
+                b'[' if !in_string => cost += 128,
+                b'{' if !in_string => cost += 640,
+                _ => {}
+            }
+        }
+        cost
+    }
+}
+
+/// Appends the characters of a JSON string literal that is known to be well-formed.
+///
+/// JSON may escape a character beyond the basic plane as two halves, and some servers put them into
+/// two events: `half` is the first one, from the event before, and what is returned waits for the
+/// next. Halves that find no other become U+FFFD.
+pub(crate) fn unescape(literal: &str, mut half: Option<u16>, text: &mut String) -> Option<u16> {
+    let mut rest = literal;
+    while !rest.is_empty() {
+        let (plain, escape) = rest.split_once('\\').unwrap_or((rest, ""));
+        if !plain.is_empty() && half.take().is_some() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+        text.push_str(plain);
+        let mut chars = escape.chars();
+        let unit = match chars.next() {
+            None => return half,
+            Some('u') => {
+                let digits = chars.as_str().get(..4).unwrap_or_default();
+                chars = chars.as_str().get(4..).unwrap_or_default().chars();
+                u16::from_str_radix(digits, 16).unwrap_or(0xfffd)
+            }
+            Some('b') => 0x8,
+            Some('f') => 0xc,
+            Some('n') => 0xa,
+            Some('r') => 0xd,
+            Some('t') => 0x9,
+            Some(itself) => itself as u16, // a quote, a slash or a backslash
+        };
+        rest = chars.as_str();
+        match (half.take(), unit) {
+            (Some(first), 0xdc00..0xe000) => {
+                text.extend(char::decode_utf16([first, unit]).flatten());
+            }
+            (waiting, _) => {
+                text.extend(waiting.map(|_| char::REPLACEMENT_CHARACTER));
+                match unit {
+                    0xd800..0xdc00 => half = Some(unit),
+                    _ => text.push(char::from_u32(unit.into()).unwrap_or('\u{fffd}')),
+                }
+            }
+        }
+    }
+    half
+}
+
+/// JSON whose strings have U+FFFD in place of halves of characters.
+fn without_halves(json: &str) -> String {
+    let mut whole = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some((before, escape)) = rest.split_once("\\") {
+        whole.push_str(before);
+        let unit = |text: &str| u16::from_str_radix(text.strip_prefix('u')?.get(..4)?, 16).ok();
+        let length = match unit(escape) {
+            Some(0xd800..0xdc00)
+                if let Some(second) = escape.get(5..).and_then(|text| text.strip_prefix('\\'))
+                    && matches!(unit(second), Some(0xdc00..0xe000)) =>
+            {
+                11
+            }
+            Some(0xd800..0xe000) => {
+                whole.push_str("\\ufffd");
+                rest = escape.get(5..).unwrap_or_default();
+                continue;
+            }
+            _ => escape.chars().next().map_or(0, char::len_utf8),
+        };
+        let (escaped, behind) = escape.split_at_checked(length).unwrap_or((escape, ""));
+        whole.push('\\');
+        whole.push_str(escaped);
+        rest = behind;
+    }
+    whole + rest
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
@@ -203,37 +321,41 @@ pub(crate) trait Indexed {
 
 /// From a list of alternatives the one with index 0, or without an index.
 #[derive(Debug, Default)]
-pub(crate) struct First<T>(pub(crate) T);
+pub(crate) struct First<T> {
+    pub(crate) one: T,
+    /// Whether there was a list, be it an empty one.
+    pub(crate) is_list: bool,
+}
 
 impl<'de, T: Deserialize<'de> + Default + Indexed> Deserialize<'de> for First<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Alternatives<T>(PhantomData<T>);
 
         impl<'de, T: Deserialize<'de> + Default + Indexed> Visitor<'de> for Alternatives<T> {
-            type Value = T;
+            type Value = First<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("JSON")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<T, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<First<T>, A::Error> {
                 let mut first = None;
                 while let Some(one) = list.next_element::<T>()? {
                     if first.is_none() && one.index().u64().unwrap_or(0) == 0 {
                         first = Some(one);
                     }
                 }
-                Ok(first.unwrap_or_default())
+                Ok(First { one: first.unwrap_or_default(), is_list: true })
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<T, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<First<T>, A::Error> {
                 while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(T::default())
+                Ok(First::default())
             }
 
             nothing_else!();
         }
-        deserializer.deserialize_any(Alternatives(PhantomData)).map(Self)
+        deserializer.deserialize_any(Alternatives(PhantomData))
     }
 }
 
@@ -269,7 +391,7 @@ mod tests {
             assert!(!read(other).kind.is_some());
             let json = format!(r#"{{"inner": {other}, "items": {other}, "type": 1}}"#);
             let read = read(&json);
-            assert!(!read.inner.text.is_some() && !read.items.0.word.is_some());
+            assert!(!read.inner.text.is_some() && !read.items.one.word.is_some());
             assert_eq!(read.kind.json(), "1");
         }
         assert!(serde_json::from_str::<Outer<'_>>("{} {}").is_err());
@@ -280,9 +402,9 @@ mod tests {
     fn the_first_alternative_is_number_zero() {
         let json =
             r#"{"items": [{"index": 1, "word": "b"}, {"index": "0", "word": "a"}, {"word": "c"}]}"#;
-        assert_eq!(read(json).items.0.word.str().unwrap(), "a");
-        assert_eq!(read(r#"{"items": {"word": "x"}}"#).items.0.word, Raw::default());
-        assert_eq!(read(r#"{"items": [{"word": "x"}]}"#).items.0.word.str().unwrap(), "x");
+        assert_eq!(read(json).items.one.word.str().unwrap(), "a");
+        assert_eq!(read(r#"{"items": {"word": "x"}}"#).items.one.word, Raw::default());
+        assert_eq!(read(r#"{"items": [{"word": "x"}]}"#).items.one.word.str().unwrap(), "x");
     }
 
     #[test]
@@ -317,6 +439,41 @@ mod tests {
         ] {
             assert_eq!(Raw(json).u64(), number, "{json}");
         }
+    }
+
+    #[test]
+    fn halves_of_characters_lose_nothing_else() {
+        for (literal, text, waits) in [
+            (r"plain", "plain", false),
+            (r#"\"\\\/\b\f\n\r\t\u00e9"#, "\"\\/\u{8}\u{c}\n\r\té", false),
+            (r"a\ud83d\ude00b", "a😀b", false),
+            (r"a\ud83d", "a", true),
+            (r"\ud83d\ud83d\ude00", "\u{fffd}😀", false),
+            (r"\ud83dx", "\u{fffd}x", false),
+            (r"\ude00x", "\u{fffd}x", false),
+            (r"\ud83d\n", "\u{fffd}\n", false),
+        ] {
+            let mut unescaped = String::new();
+            let half = unescape(literal, None, &mut unescaped);
+            assert_eq!((unescaped.as_str(), half.is_some()), (text, waits), "{literal}");
+        }
+        for (json, value) in [
+            (r#"{"a":"I \ud83d"}"#, "I \u{fffd}"),
+            (r#"{"a":"\ud83d\ude00 \\ud83d \ude00"}"#, "😀 \\ud83d \u{fffd}"),
+            (r#"{"a":"\ud83d\ud83d\ude00"}"#, "\u{fffd}😀"),
+        ] {
+            let kept: serde_json::Value = Raw(json).value();
+            assert_eq!(kept["a"], value, "{json}");
+        }
+        assert_eq!(Raw(r#""a\ud83d""#).str().unwrap(), "a\u{fffd}");
+        assert_eq!(Raw(r#""\ud83d""#).str().unwrap(), "\u{fffd}");
+    }
+
+    #[test]
+    fn the_cost_of_a_value_is_more_than_its_text() {
+        assert_eq!(Raw(r#""[[,,{{\"[""#).cost(), 11);
+        assert!(Raw("[0,0,0,0]").cost() > 9 + 3 * 64);
+        assert!(Raw(r#"{"a":{"b":1}}"#).cost() > 2 * 600);
     }
 
     #[test]

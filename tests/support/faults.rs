@@ -321,11 +321,10 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 whole("F25", "Interim answers (100, 103) before the answer", HELLO),
                 fails("F26", "Interim answers without end", Decode, "the head of the answer").with("max=99999999"),
                 fails("F27", "204 No Content", Decode, "204: this is no stream"),
-                fails("F28", "200 and an empty body", Incomplete, "without a single event"),
+                fails("F28", "200 and an empty body", Incomplete, "without a single event").requests(3),
                 fails("F29", "101 Switching Protocols", Decode, "101: this is no stream"),
                 whole("F30", "HTTP/1.0, whose body ends with the connection", "Hello"),
-                whole("F31", "The whole answer at once, as JSON", "Hello world").on(&[ChatCompletions, GenerateContent]),
-                fails("F31", "The whole answer at once, as JSON", Decode, "no event stream; check the base URL. It begins").on(&[Messages, Responses, CohereChat]),
+                whole("F31", "The whole answer at once, as JSON", "Hello world"),
                 fails("F32", "An error as JSON with status 200", InvalidRequest, "model is not available").on(TYPED),
                 fails("F32", "The same in Cohere's words, which do not say whose fault it is", Server, "model is not available").on(&[CohereChat]).set(twice).requests(2),
                 fails("F33", "A web page with status 200, such as a hotel's", Decode, "no event stream; check the base URL. It begins: \"<!doctype html>"),
@@ -487,7 +486,8 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 whole("F127", "[DONE] and more, after the finish reason", TWO).with("v=tail").on(OPENAI),
                 whole("F128", "A finish reason and no end marker", TWO)
                     .also("its finish reason is `Stop`", |seen| seen.response.finish_reason == Some(FinishReason::Stop)),
-                whole("F129", "An end marker and no finish reason", TWO).on(MARKED)
+                fails("F129", "An end marker, no finish reason and no usage: interrupted", Incomplete, "without a finish reason and usage").after(TWO).on(OPENAI),
+                whole("F129", "An end event without a finish reason", TWO).on(&[Messages])
                     .also("its finish reason is `None`", |seen| seen.response.finish_reason.is_none()),
                 whole("F130", "NUL, escaped", "a\0b end"),
                 fails("F130", "NUL, raw, which JSON forbids", Decode, "cannot be read").with("v=raw"),
@@ -515,7 +515,7 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 fails("F145", "Two JSON values in one event", Decode, "event"),
                 fails("F146", "JSON lines in place of events", Decode, "is no event stream").on(OPENAI),
                 whole("F147", "Data over several lines, without blanks", "Hello"),
-                fails("F148", "[DONE] is all there is", Incomplete, "its end marker is all there is").on(OPENAI),
+                fails("F148", "[DONE] is all there is", Incomplete, "its end marker is all there is").on(OPENAI).requests(3),
             ],
         ),
         (
