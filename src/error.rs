@@ -228,7 +228,8 @@ pub struct ApiError {
     pub request_id: Option<String>,
     /// How long the provider asks to wait.
     pub retry_after: Option<Duration>,
-    /// The answer's body as it came, up to 4 KiB, without the caller's key.
+    /// The response's body as it came, up to 64 KiB, or the event's data, without the caller's key.
+    /// What has no field here stands in it, such as Groq's `failed_generation`.
     pub body: String,
     /// Whether the provider advises another try.
     pub(crate) should_retry: Option<bool>,

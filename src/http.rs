@@ -15,7 +15,7 @@ use ureq::http::{Response, Uri};
 
 use crate::cancel::CancelHandle;
 use crate::config::{GenerationConfig, without_secrets};
-use crate::error::{Error, ErrorKind, Failure};
+use crate::error::{Error, Failure};
 use crate::provider::{LlmProvider, api_error, one_line, truncated};
 use crate::retry;
 use crate::transport::{Limits, after};
@@ -311,10 +311,7 @@ impl Context {
                     },
                 };
             }
-            100..300 => {
-                error.kind = ErrorKind::Decode;
-                error.message = "this is no stream; check the base URL".to_owned();
-            }
+            100..300 => error.message = "this is no stream; check the base URL".to_owned(),
             _ if text.is_empty() => {
                 if let Some(encoding) = encoding {
                     error.message = format!("the error is encoded ({encoding})");

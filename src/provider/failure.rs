@@ -1,40 +1,65 @@
 //! Errors as providers tell them: the message, type and code in every shape that was seen, and what
 //! kind of error that makes.
 
+use std::io::Read;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::LlmProvider;
 use crate::error::{ApiError, ErrorKind};
+use crate::sse::{Event, Frame, Parser};
 
-/// The most of an answer's body that an error keeps.
-const KEPT: usize = 4096;
+/// The most of a body that an error keeps. Groq puts what the model wrote in vain
+/// (`failed_generation`) in there, which is of use only as a whole.
+const KEPT: usize = 64 << 10;
 /// The most of a type, a code or an id.
 const WORD: usize = 256;
 /// The most of a message that an error shows.
 const SHOWN: usize = 1000;
 
-/// Reads an error from the body of an answer with a `status`, or from an event of a stream without
+/// Reads an error from the body of a response with a `status`, or from an event of a stream without
 /// one.
 pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) -> ApiError {
-    let json: Value = serde_json::from_str(body.trim()).unwrap_or_default();
+    let json: Value =
+        serde_json::from_str(body.trim()).ok().or_else(|| in_events(body)).unwrap_or_default();
     let first = if let Value::Array(list) = &json { list.first() } else { Some(&json) };
     let outer = first.unwrap_or(&Value::Null);
-    let inner = ["/response/error", "/error", "/errors/0", "/message/detail/0", "/detail/0"]
-        .iter()
-        .find_map(|path| outer.pointer(path).filter(|error| is_told(error)))
-        .unwrap_or(outer);
+    let inner = [
+        "/response/error",
+        "/error",
+        "/choices/0/error",
+        "/x_groq/error",
+        "/errors/0",
+        "/base_resp",
+        "/message/detail/0",
+        "/detail/0",
+    ];
+    let inner = inner.iter().find_map(|path| outer.pointer(path).filter(|error| is_told(error)));
+    let inner = inner.unwrap_or(outer);
 
-    let message =
-        ["/message", "/msg", "/detail", "/message/detail/0/msg", "/error_description", "/title"]
-            .iter()
-            .find_map(|path| [inner, outer].iter().find_map(|at| at.pointer(path)?.as_str()))
-            .or(inner.as_str())
-            .map_or_else(|| plain(body), str::to_owned);
+    let message = [
+        "/message",
+        "/msg",
+        "/status_msg",
+        "/detail",
+        "/message/detail/0/msg",
+        "/error_description",
+        "/title",
+    ];
+    let text = |at: &Value, path: &str| Some(at.pointer(path)?.as_str()?.to_owned());
+    let message = message
+        .iter()
+        .flat_map(|path| [text(inner, path), text(outer, path)])
+        .flatten()
+        .find(|message| !message.is_empty())
+        .or_else(|| inner.as_str().map(str::to_owned))
+        .unwrap_or_else(|| plain(body));
+    // OpenRouter quotes whoever it asked. Xiaomi names no parameter there, but says what is wrong.
     let upstream = inner.pointer("/metadata/raw").and_then(Value::as_str);
-    let message = match upstream {
-        Some(upstream) if !message.contains(upstream) => format!("{message}: {upstream}"),
+    let param = inner.get("param").and_then(Value::as_str).filter(|param| param.contains(' '));
+    let message = match upstream.or(param) {
+        Some(more) if !message.contains(more) => format!("{message}: {more}"),
         _ => message,
     };
     let field = |name: &str| {
@@ -49,7 +74,9 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         .or_else(|| field("error_type"))
         .or_else(|| field("status").filter(|s| s.parse::<u64>().is_err()))
         .or_else(|| type_of(outer));
-    let code = field("code");
+    // MiniMax says at status 200 that it failed.
+    let minimax = inner.get("status_msg").and_then(|_| field("status_code"));
+    let code = minimax.clone().or_else(|| field("code"));
     let reason = inner
         .pointer("/details")
         .and_then(Value::as_array)
@@ -63,10 +90,23 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
 
     let message = one_line(&message);
-    let words = [error_type.as_deref(), code.as_deref(), reason];
+    // The same number means another thing at each vendor. Mistral's have an `object` beside them.
+    let numbered = match (&minimax, &code) {
+        (Some(code), _) => Some(format!("MiniMax {code}")),
+        (None, Some(code)) if code.len() == 4 && outer.get("object").is_none() => {
+            Some(format!("Z.ai {code}"))
+        }
+        _ => None,
+    };
+    let words = [error_type.as_deref(), code.as_deref(), reason, numbered.as_deref()];
+    // The error of a stream, whose status is 200, may tell the status that it would have had.
+    let told = ["code", "status_code", "http_code", "status"];
+    let told = told.iter().filter_map(|name| field(name)?.parse().ok());
+    let told = || told.into_iter().find(|status| (300..600).contains(status));
+    let judged = status.filter(|&status| status != 200).or_else(told);
     ApiError {
         provider,
-        kind: kind(status, &words, &message),
+        kind: kind(judged, &words, &message),
         status,
         message,
         code: code.as_deref().map(word),
@@ -79,91 +119,268 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     }
 }
 
+/// The error in a body that is an event stream though its status is none of one.
+fn in_events(body: &str) -> Option<Value> {
+    let json = |frame: Frame<'_>| {
+        let (Frame::Event(Event { data, .. }) | Frame::Error(data)) = frame;
+        serde_json::from_str(data).ok().filter(Value::is_object)
+    };
+    let mut parser = Parser::new(body.len());
+    let mut rest = body.as_bytes();
+    while let Ok(1..) = parser.fill(|buffer| rest.read(buffer)) {
+        while let Ok(Some(frame)) = parser.next() {
+            if let Some(error) = json(frame) {
+                return Some(error);
+            }
+        }
+    }
+    json(parser.finish().ok()??)
+}
+
 /// A type, a code or an id as it may stand in a message, whatever the server puts there.
 fn word(text: &str) -> String {
     one_line(truncated(text, WORD))
 }
 
-/// Whether a field that is called `error` holds one.
+/// Whether a field in which errors come holds one. MiniMax says with a 0 that there is none.
 fn is_told(error: &Value) -> bool {
     match error {
         Value::String(text) => !text.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
+        Value::Object(fields) => {
+            !fields.is_empty() && fields.get("status_code").and_then(Value::as_u64) != Some(0)
+        }
         _ => false,
     }
 }
 
-/// What kind of error a provider means. Types and codes say more than a status, which gateways
-/// change.
-fn kind(status: Option<u16>, words: &[Option<&str>], message: &str) -> ErrorKind {
-    // A number as the code of an error inside a stream is the status it would have had.
-    let number = words.iter().flatten().find_map(|word| word.parse().ok());
-    let status = status.filter(|&status| status != 200).or(number);
-    let told = |known: &[&str]| words.iter().flatten().any(|word| known.contains(word));
-    let message = message.to_ascii_lowercase();
-    let says = |known: &[&str]| known.iter().any(|phrase| message.contains(phrase));
+/// A row of the table below: an error is of this kind if one of its words, its status or its
+/// message says so.
+struct Row {
+    kind: ErrorKind,
+    /// Types and codes. A star stands for anything. A number has its vendor before it.
+    words: &'static [&'static str],
+    status: fn(u16) -> bool,
+    /// Parts of messages in lower case, where a vendor has no better way to say it.
+    phrases: &'static [&'static str],
+}
 
-    if status == Some(402)
-        || told(&[
+/// The first row that fits decides; an error that no row fits is the server's. Gateways change the
+/// status and vendors share it for several kinds, so the kinds that are told in words come before
+/// those that a status tells well enough.
+///
+/// The numbers are from <https://docs.z.ai/api-reference/api-code> and
+/// <https://platform.minimax.io/docs/api-reference/errorcode>.
+const KINDS: &[Row] = &[
+    // No API talks so, whatever the body says: the request has gone to a wrong address.
+    Row {
+        kind: ErrorKind::Decode,
+        words: &[],
+        status: |status| matches!(status, 100..300),
+        phrases: &[],
+    },
+    Row {
+        kind: ErrorKind::InvalidRequest,
+        words: &[],
+        status: |status| matches!(status, 300..400 | 600..),
+        phrases: &[],
+    },
+    Row {
+        kind: ErrorKind::Quota,
+        words: &[
             "insufficient_quota",
+            "insufficient_balance_error",
             "credit_balance_exhausted",
             "billing_error",
             "billing_hard_limit_reached",
-        ])
-        || says(&["credit balance is too low", "exceeded your current quota"])
-    {
-        ErrorKind::Quota
-    } else if matches!(status, Some(401 | 403))
-        || told(&["authentication_error", "permission_error", "invalid_api_key", "API_KEY_INVALID"])
-        || told(&["PERMISSION_DENIED", "UNAUTHENTICATED"])
-    {
-        ErrorKind::Auth
-    } else if told(&["context_length_exceeded", "exceed_context_size_error"])
-        || says(&["prompt is too long", "input token count", "input tokens exceed"])
-        || says(&["context window", "context size", "context length", "too many tokens"])
-    {
-        ErrorKind::ContextLength
-    } else if status == Some(429)
-        || told(&[
+            "Arrearage",
+            "AllocationQuota*",
+            "MiniMax 1008",
+            // The limits of a plan, which last for hours.
+            "MiniMax 2056",
+            "Z.ai 1113",
+            "Z.ai 1304",
+            "Z.ai 1308",
+            "Z.ai 1309",
+            "Z.ai 1310",
+        ],
+        status: |status| matches!(status, 402),
+        phrases: &[
+            "credit balance is too low",
+            "exceeded your current quota",
+            "free allocated quota exceeded",
+            "insufficient balance",
+            "余额不足",
+            "used all available credits",
+            "any credits or licenses",
+            "run out of credits",
+        ],
+    },
+    Row {
+        kind: ErrorKind::Auth,
+        words: &[
+            "authentication_error",
+            "permission_error",
+            "invalid_api_key",
+            "API_KEY_INVALID",
+            "PERMISSION_DENIED",
+            "UNAUTHENTICATED",
+            "InvalidApiKey",
+            "MiniMax 1004",
+            "MiniMax 2049",
+            "Z.ai 1000",
+            "Z.ai 1001",
+            "Z.ai 1002",
+            "Z.ai 1003",
+            "Z.ai 1004",
+            "Z.ai 1110",
+            "Z.ai 1111",
+            "Z.ai 1112",
+            "Z.ai 1121",
+            "Z.ai 1220",
+            "Z.ai 1311",
+        ],
+        status: |status| matches!(status, 401 | 403),
+        phrases: &["incorrect api key"],
+    },
+    Row {
+        kind: ErrorKind::ContextLength,
+        words: &[
+            "context_length_exceeded",
+            "exceed_context_size_error",
+            "TOO_MANY_TOKENS",
+            "Z.ai 1261",
+        ],
+        status: |_| false,
+        phrases: &[
+            "prompt is too long",
+            "input token count",
+            "input tokens exceed",
+            "context window",
+            "context size",
+            "context length",
+            // Without the colon, Cerebras means the tokens of a minute.
+            "too many tokens:",
+            "range of input length",
+        ],
+    },
+    // Too large for this account or this server: it is so the next time, too, even if it is told as
+    // a limit of a rate.
+    Row {
+        kind: ErrorKind::InvalidRequest,
+        words: &["request_too_large"],
+        status: |status| matches!(status, 413),
+        phrases: &[],
+    },
+    Row {
+        kind: ErrorKind::RateLimited,
+        words: &[
             "rate_limit_error",
             "rate_limit_exceeded",
+            "rate_limited",
             "RESOURCE_EXHAUSTED",
             "too_many_requests",
-        ])
-    {
-        ErrorKind::RateLimited
-    } else if matches!(status, Some(503 | 529))
-        || told(&[
+            "limit_requests",
+            "Throttling*",
+            "MiniMax 1002",
+            "MiniMax 1039",
+            "MiniMax 1041",
+            "MiniMax 2045",
+            "Z.ai 1302",
+            "Z.ai 1303",
+            "Z.ai 1305",
+        ],
+        status: |status| matches!(status, 429),
+        phrases: &[],
+    },
+    Row {
+        kind: ErrorKind::Overloaded,
+        words: &[
             "overloaded_error",
+            "overloaded",
             "UNAVAILABLE",
             "server_is_overloaded",
             "slow_down",
-            "overloaded",
-        ])
-    {
-        ErrorKind::Overloaded
-    } else if status == Some(404)
-        || told(&["not_found_error", "NOT_FOUND", "model_not_found", "invalid_model"])
-    {
-        ErrorKind::NotFound
-    } else if matches!(status, Some(408 | 409)) {
-        // A lock or a queue at the provider ran out of time: later may work.
-        ErrorKind::Server
-    } else if matches!(status, Some(300..500 | 600..))
-        || told(&[
+            "Z.ai 1312",
+        ],
+        status: |status| matches!(status, 503 | 529),
+        phrases: &[],
+    },
+    Row {
+        kind: ErrorKind::NotFound,
+        words: &[
+            "not_found_error",
+            "resource_not_found_error",
+            "NOT_FOUND",
+            "model_not_found",
+            "model_not_available",
+            "invalid_model",
+            "ModelNotFound",
+            "Z.ai 1211",
+            "Z.ai 1221",
+            "Z.ai 1222",
+        ],
+        status: |status| matches!(status, 404),
+        // OpenRouter, DeepSeek, xAI, Z.ai and Xiaomi say 400.
+        phrases: &[
+            "is not a valid model id",
+            "model not exist",
+            "not supported model",
+            "supported api model names are",
+            "model not found:",
+            "modelcode: does not exist",
+        ],
+    },
+    // A lock or a queue at the provider ran out of time: later may work.
+    Row {
+        kind: ErrorKind::Server,
+        words: &[],
+        status: |status| matches!(status, 408 | 409),
+        phrases: &[],
+    },
+    Row {
+        kind: ErrorKind::InvalidRequest,
+        words: &[
             "invalid_request_error",
+            "invalid_parameter_error",
+            "bad_request_error",
             "INVALID_ARGUMENT",
             "FAILED_PRECONDITION",
+            "InvalidParameter*",
             "invalid_prompt",
             "bio_policy",
             "data_residency_mismatch",
-        ])
-        // OpenAI's dozen reasons not to look at a picture, such as `invalid_base64_image`.
-        || words.iter().flatten().any(|word| word.contains("image"))
-    {
-        ErrorKind::InvalidRequest
-    } else {
-        ErrorKind::Server
+            "DataInspectionFailed",
+            // OpenAI's dozen reasons not to look at a picture, such as `invalid_base64_image`.
+            "*image*",
+            "MiniMax 1026",
+            "MiniMax 1027",
+            "MiniMax 1042",
+            "MiniMax 2013",
+            "Z.ai 121*",
+            "Z.ai 130*",
+        ],
+        status: |status| matches!(status, 400..500),
+        phrases: &[],
+    },
+];
+
+/// What kind of error a provider means.
+fn kind(status: Option<u16>, words: &[Option<&str>], message: &str) -> ErrorKind {
+    let message = message.to_ascii_lowercase();
+    let fits = |row: &&Row| {
+        row.words.iter().any(|known| words.iter().flatten().any(|word| is_word(known, word)))
+            || status.is_some_and(row.status)
+            || row.phrases.iter().any(|phrase| message.contains(phrase))
+    };
+    KINDS.iter().find(fits).map_or(ErrorKind::Server, |row| row.kind)
+}
+
+/// Whether a word is one that the table knows.
+fn is_word(known: &str, word: &str) -> bool {
+    match (known.strip_prefix('*'), known.strip_suffix('*')) {
+        (Some(_), _) => word.contains(known.trim_matches('*')),
+        (None, Some(beginning)) => word.starts_with(beginning),
+        (None, None) => word == known,
     }
 }
 
@@ -188,4 +405,339 @@ pub(crate) fn one_line(text: &str) -> String {
 pub(crate) fn truncated(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     text.get(..end.unwrap_or_default()).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(status: impl Into<Option<u16>>, body: &str) -> ApiError {
+        api_error(LlmProvider::Local, status.into(), body)
+    }
+
+    /// The bodies are in the words of the vendors' documentation and of public reports.
+    #[test]
+    fn every_vendors_words_have_their_kind() {
+        use ErrorKind::*;
+        for (vendor, status, body, kind) in [
+            ("OpenAI", 429, r#"{"error":{"code":"insufficient_quota","message":"x"}}"#, Quota),
+            (
+                "OpenAI",
+                429,
+                r#"{"error":{"type":"tokens","code":"rate_limit_exceeded"}}"#,
+                RateLimited,
+            ),
+            ("OpenAI", 400, r#"{"error":{"code":"model_not_found"}}"#, NotFound),
+            ("OpenAI", 400, r#"{"error":{"code":"invalid_image_url"}}"#, InvalidRequest),
+            ("OpenAI", 200, r#"{"error":{"code":"invalid_image_url"}}"#, InvalidRequest),
+            ("OpenAI", 503, r#"{"error":{"code":"slow_down"}}"#, Overloaded),
+            ("Anthropic", 413, r#"{"error":{"type":"request_too_large"}}"#, InvalidRequest),
+            ("Anthropic", 200, r#"{"error":{"type":"request_too_large"}}"#, InvalidRequest),
+            ("Anthropic", 200, r#"{"error":{"type":"overloaded_error"}}"#, Overloaded),
+            ("Anthropic", 400, r#"{"error":{"message":"Your credit balance is too low"}}"#, Quota),
+            (
+                "Gemini",
+                413,
+                r#"{"error":{"code":413,"status":"RESOURCE_EXHAUSTED"}}"#,
+                InvalidRequest,
+            ),
+            (
+                "Gemini",
+                200,
+                r#"{"error":{"code":413,"status":"RESOURCE_EXHAUSTED"}}"#,
+                InvalidRequest,
+            ),
+            ("Gemini", 429, r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}"#, RateLimited),
+            ("Gemini", 400, r#"{"error":{"details":[{"reason":"API_KEY_INVALID"}]}}"#, Auth),
+            (
+                "Groq",
+                413,
+                r#"{"error":{"type":"tokens","code":"rate_limit_exceeded"}}"#,
+                InvalidRequest,
+            ),
+            (
+                "Cerebras",
+                429,
+                r#"{"message":"Tokens per minute limit exceeded - too many tokens processed."}"#,
+                RateLimited,
+            ),
+            ("Cerebras", 200, r#"{"error":{"message":"x"},"status_code":429}"#, RateLimited),
+            (
+                "Cohere",
+                400,
+                r#"{"message":"too many tokens: size limit exceeded by 25836 tokens."}"#,
+                ContextLength,
+            ),
+            (
+                "Mistral",
+                429,
+                r#"{"object":"error","type":"rate_limited","code":"1300"}"#,
+                RateLimited,
+            ),
+            (
+                "Mistral",
+                200,
+                r#"{"object":"error","type":"rate_limited","code":"1300"}"#,
+                RateLimited,
+            ),
+            (
+                "Mistral",
+                400,
+                r#"{"object":"error","type":"invalid_model","code":"1500"}"#,
+                NotFound,
+            ),
+            ("Mistral", 500, r#"{"object":"error","type":"x","code":"1113"}"#, Server),
+            ("Moonshot", 200, r#"{"error":{"type":"resource_not_found_error"}}"#, NotFound),
+            ("Together", 400, r#"{"error":{"code":"model_not_available"}}"#, NotFound),
+            (
+                "OpenRouter",
+                400,
+                r#"{"error":{"message":"x/y is not a valid model ID","code":400}}"#,
+                NotFound,
+            ),
+            (
+                "OpenRouter",
+                200,
+                r#"{"error":{"message":"x/y is not a valid model ID","code":400}}"#,
+                NotFound,
+            ),
+            ("OpenRouter", 200, r#"{"error":{"message":"x","code":502}}"#, Server),
+            (
+                "OpenRouter",
+                200,
+                r#"{"choices":[{"error":{"message":"x","code":429}}]}"#,
+                RateLimited,
+            ),
+            (
+                "DeepSeek",
+                400,
+                r#"{"error":{"message":"Model Not Exist","code":"invalid_request_error"}}"#,
+                NotFound,
+            ),
+            (
+                "DeepSeek",
+                400,
+                r#"{"error":{"message":"The supported API model names are a or b, but you passed c."}}"#,
+                NotFound,
+            ),
+            (
+                "xAI",
+                400,
+                r#"{"code":"Client specified an invalid argument","error":"Incorrect API key provided: na***ys."}"#,
+                Auth,
+            ),
+            (
+                "xAI",
+                400,
+                r#"{"code":"Client specified an invalid argument","error":"Model not found: grok-0"}"#,
+                NotFound,
+            ),
+            (
+                "xAI",
+                400,
+                r#"{"code":"Client specified an invalid argument","error":"Argument not supported"}"#,
+                InvalidRequest,
+            ),
+            (
+                "xAI",
+                403,
+                r#"{"code":"permission-denied","error":"Your team x has either used all available credits or reached its monthly spending limit."}"#,
+                Quota,
+            ),
+            (
+                "xAI",
+                403,
+                r#"{"error":"Your newly created team doesn't have any credits or licenses yet."}"#,
+                Quota,
+            ),
+            ("Z.ai", 401, r#"{"error":{"code":"1002","message":"x"}}"#, Auth),
+            ("Z.ai", 200, r#"{"error":{"code":"1002","message":"x"}}"#, Auth),
+            ("Z.ai", 429, r#"{"error":{"code":"1112","message":"x"}}"#, Auth),
+            ("Z.ai", 429, r#"{"error":{"code":"1113","message":"x"}}"#, Quota),
+            ("Z.ai", 200, r#"{"error":{"code":"1113","message":"x"}}"#, Quota),
+            (
+                "Z.ai",
+                429,
+                r#"{"type":"error","error":{"type":"rate_limit_error","code":"1113"}}"#,
+                Quota,
+            ),
+            (
+                "Z.ai",
+                429,
+                r#"{"error":{"message":"Insufficient balance or no resource package."}}"#,
+                Quota,
+            ),
+            ("Z.ai", 400, r#"{"error":{"code":"1211","message":"Unknown Model."}}"#, NotFound),
+            (
+                "Z.ai",
+                400,
+                r#"{"error":{"code":"1214","message":"modelCode: does not exist"}}"#,
+                NotFound,
+            ),
+            ("Z.ai", 400, r#"{"error":{"code":"1214","message":"x"}}"#, InvalidRequest),
+            ("Z.ai", 200, r#"{"error":{"code":"1214","message":"x"}}"#, InvalidRequest),
+            ("Z.ai", 200, r#"{"error":{"code":"1234","message":"Network error."}}"#, Server),
+            ("Z.ai", 400, r#"{"error":{"code":"1261","message":"x"}}"#, ContextLength),
+            ("Z.ai", 200, r#"{"error":{"code":"1301","message":"x"}}"#, InvalidRequest),
+            ("Z.ai", 429, r#"{"error":{"code":"1302","message":"x"}}"#, RateLimited),
+            ("Z.ai", 200, r#"{"error":{"code":"1302","message":"x"}}"#, RateLimited),
+            ("Z.ai", 200, r#"{"error":{"code":"1303","message":"x"}}"#, RateLimited),
+            ("Z.ai", 200, r#"{"error":{"code":"1305","message":"x"}}"#, RateLimited),
+            ("Z.ai", 429, r#"{"error":{"code":"1308","message":"x"}}"#, Quota),
+            ("Z.ai", 200, r#"{"error":{"code":"1312","message":"x"}}"#, Overloaded),
+            (
+                "DashScope",
+                200,
+                r#"{"request_id":"r","code":"Throttling.AllocationQuota","message":"Allocated quota exceeded, raise it."}"#,
+                RateLimited,
+            ),
+            (
+                "DashScope",
+                200,
+                r#"{"request_id":"r","code":"Throttling","message":"x"}"#,
+                RateLimited,
+            ),
+            (
+                "DashScope",
+                429,
+                r#"{"code":"Throttling.AllocationQuota","message":"Free allocated quota exceeded."}"#,
+                Quota,
+            ),
+            ("DashScope", 403, r#"{"error":{"type":"AllocationQuota.FreeTierOnly"}}"#, Quota),
+            ("DashScope", 400, r#"{"code":"Arrearage","message":"x"}"#, Quota),
+            ("DashScope", 200, r#"{"code":"InvalidApiKey","message":"x"}"#, Auth),
+            ("DashScope", 200, r#"{"code":"ModelNotFound","message":"x"}"#, NotFound),
+            ("DashScope", 200, r#"{"code":"DataInspectionFailed","message":"x"}"#, InvalidRequest),
+            (
+                "DashScope",
+                400,
+                r#"{"code":"InvalidParameter","message":"Range of input length should be [1, 9]"}"#,
+                ContextLength,
+            ),
+            ("MiniMax", 200, r#"{"base_resp":{"status_code":1000,"status_msg":"x"}}"#, Server),
+            ("MiniMax", 200, r#"{"base_resp":{"status_code":1002,"status_msg":"x"}}"#, RateLimited),
+            ("MiniMax", 200, r#"{"base_resp":{"status_code":1004,"status_msg":"x"}}"#, Auth),
+            ("MiniMax", 200, r#"{"base_resp":{"status_code":1008,"status_msg":"x"}}"#, Quota),
+            (
+                "MiniMax",
+                200,
+                r#"{"base_resp":{"status_code":1027,"status_msg":"x"}}"#,
+                InvalidRequest,
+            ),
+            ("MiniMax", 200, r#"{"base_resp":{"status_code":1039,"status_msg":"x"}}"#, RateLimited),
+            (
+                "MiniMax",
+                200,
+                r#"{"base_resp":{"status_code":2013,"status_msg":"x"}}"#,
+                InvalidRequest,
+            ),
+            ("MiniMax", 200, r#"{"base_resp":{"status_code":2049,"status_msg":"x"}}"#, Auth),
+            ("MiniMax", 200, r#"{"base_resp":{"status_code":2056,"status_msg":"x"}}"#, Quota),
+            (
+                "MiniMax",
+                500,
+                r#"{"error":{"type":"api_error","message":"insufficient balance (1008)"}}"#,
+                Quota,
+            ),
+            (
+                "MiniMax",
+                429,
+                r#"{"error":{"type":"insufficient_balance_error","http_code":"429"}}"#,
+                Quota,
+            ),
+            ("a code that is no status", 200, r#"{"error":{"code":700,"message":"x"}}"#, Server),
+            ("a code that is no status", 200, r#"{"error":{"code":5007,"message":"x"}}"#, Server),
+            ("a code that is no status", 200, r#"{"error":{"code":5,"message":"x"}}"#, Server),
+            (
+                "Xiaomi",
+                400,
+                r#"{"error":{"message":"Param Incorrect","param":"Not supported model x"}}"#,
+                NotFound,
+            ),
+            ("nobody", 204, "", Decode),
+            ("nobody", 600, "", InvalidRequest),
+        ] {
+            let status = (status != 200).then_some(status);
+            assert_eq!(told(status, body).kind, kind, "{vendor}, {status:?}: {body}");
+        }
+    }
+
+    #[test]
+    fn every_form_gives_its_message_code_type_and_id() {
+        for (body, message, code, kind, id) in [
+            (
+                r#"{"id":"","choices":null,"usage":{"total_tokens":0},"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}"#,
+                "insufficient balance",
+                "1008",
+                "",
+                "",
+            ),
+            (
+                r#"{"message":"told beside","base_resp":{"status_code":0,"status_msg":""}}"#,
+                "told beside",
+                "",
+                "",
+                "",
+            ),
+            (
+                r#"{"request_id":"r-1","code":"Throttling.AllocationQuota","message":"Raise it."}"#,
+                "Raise it.",
+                "Throttling.AllocationQuota",
+                "",
+                "r-1",
+            ),
+            (
+                r#"{"id":"gen","choices":[{"index":0,"finish_reason":"error","error":{"code":502,"message":"Gone"}}]}"#,
+                "Gone",
+                "502",
+                "",
+                "",
+            ),
+            (r#"{"choices":[],"x_groq":{"error":"over capacity"}}"#, "over capacity", "", "", ""),
+            (r#"{"code":"permission-denied","error":"No."}"#, "No.", "permission-denied", "", ""),
+            (
+                "event: error\r\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\r\ndata: \"message\":\"Busy\"},\"request_id\":\"r\"}\r\n\r\n",
+                "Busy",
+                "",
+                "overloaded_error",
+                "r",
+            ),
+            (
+                "id:1\nevent:error\n:HTTP_STATUS/429\ndata:{\"request_id\":\"r-1\",\"code\":\"Throttling.AllocationQuota\",\"message\":\"Raise it.\"}\n",
+                "Raise it.",
+                "Throttling.AllocationQuota",
+                "",
+                "r-1",
+            ),
+            (": ping\n\ndata: {\"error\":{\"message\":\"cut\"}}", "cut", "", "", ""),
+            (
+                "error: {\"code\":500,\"message\":\"old llama.cpp\"}\n",
+                "old llama.cpp",
+                "500",
+                "",
+                "",
+            ),
+            ("event: error\ndata: no JSON\n\n", "event: error data: no JSON", "", "", ""),
+        ] {
+            let error = told(500, body);
+            let seen = [&error.code, &error.error_type, &error.request_id];
+            let seen = seen.map(|field| field.as_deref().unwrap_or_default());
+            assert_eq!((&*error.message, seen), (message, [code, kind, id]), "{body}");
+            assert_eq!(error.body, body);
+        }
+    }
+
+    /// A program that wants to mend or to show what the model wrote in vain finds it whole.
+    #[test]
+    fn groqs_failed_generation_is_in_the_body() {
+        let written = "[\n  {\"name\": \"add\"}\n]".repeat(500);
+        let body = serde_json::json!({"error": {
+            "message": "Failed to call a function.", "type": "invalid_request_error",
+            "code": "tool_use_failed", "failed_generation": written,
+        }});
+        let error = told(400, &body.to_string());
+        let kept: Value = serde_json::from_str(&error.body).unwrap();
+        assert_eq!(kept["error"]["failed_generation"], *written);
+        assert_eq!(error.message, "Failed to call a function.");
+    }
 }
