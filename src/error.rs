@@ -87,17 +87,21 @@ impl Error {
     }
 
     /// Whether the same request could succeed later: the provider is overloaded, out of order or
-    /// limits the rate, or the connection failed.
+    /// limits the rate, or the connection failed. A provider that says itself that another try is
+    /// of no use (`x-should-retry: false`) is believed.
     ///
     /// The crate has tried again by itself before the first chunk
     /// ([`GenerationConfig::max_retries`](crate::GenerationConfig::max_retries)). After it, a retry
     /// asks for a new answer and pays for it.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Api(api) => matches!(
-                api.kind,
-                ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::Server
-            ),
+            Self::Api(api) => {
+                let may_pass = matches!(
+                    api.kind,
+                    ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::Server
+                );
+                may_pass && api.should_retry.unwrap_or(true)
+            }
             Self::Incomplete(_) | Self::Timeout(_) => true,
             Self::Network(failure) => !failure.permanent,
             Self::Cancelled(_) | Self::Config(_) | Self::Decode(_) | Self::Limit(_) => false,
@@ -231,7 +235,7 @@ pub struct ApiError {
     /// The response's body as it came, up to 64 KiB, or the event's data, without the caller's key.
     /// What has no field here stands in it, such as Groq's `failed_generation`.
     pub body: String,
-    /// Whether the provider advises another try.
+    /// Whether the provider advises another try. It can forbid one, but not make one of use.
     pub(crate) should_retry: Option<bool>,
     pub(crate) partial: Option<Arc<GenerationResponse>>,
 }

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::GenerationConfig;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// The first wait; each further one is twice as long, up to the last.
 const FIRST: Duration = Duration::from_millis(500);
@@ -35,23 +35,8 @@ pub(crate) fn again(error: &Error, retries: u32, config: &GenerationConfig) -> O
 }
 
 fn is_worth_it(error: &Error) -> bool {
-    let Error::Api(api) = error else {
-        let may_pass = matches!(error, Error::Network(_) | Error::Incomplete(_));
-        return may_pass && error.is_retryable();
-    };
-    let is_known = match api.status {
-        Some(status) => matches!(status, 408 | 409 | 429 | 500..600),
-        // The first event of a stream was an error; its kind decides.
-        None => true,
-    };
-    let may_pass =
-        matches!(api.kind, ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::Server);
-    // A server's advice counts only where a retry makes sense at all.
-    is_known
-        && match api.should_retry.filter(|_| api.status.is_some()) {
-            Some(advice) => advice && api.kind != ErrorKind::Quota,
-            None => may_pass,
-        }
+    let may_pass = matches!(error, Error::Api(_) | Error::Network(_) | Error::Incomplete(_));
+    may_pass && error.is_retryable()
 }
 
 /// The wait that an answer's headers ask for.
@@ -172,6 +157,45 @@ mod tests {
             assert_eq!(again(&error, 0, &config).is_some(), expected, "{error:?}");
             assert_eq!(again(&error, 2, &config), None);
         }
+    }
+
+    /// A caller who asks whether to try again hears what the crate would do itself.
+    #[test]
+    fn what_is_retryable_is_what_is_tried_again() {
+        let config = GenerationConfig::new("m");
+        let words = [
+            "",
+            "api_error",
+            "authentication_error",
+            "context_length_exceeded",
+            "insufficient_quota",
+            "invalid_request_error",
+            "not_found_error",
+            "overloaded_error",
+            "rate_limit_exceeded",
+            "RESOURCE_EXHAUSTED",
+            "Throttling.RateQuota",
+        ];
+        let statuses = (100..1000).filter(|status| *status != 200).map(Some).chain([None]);
+        let mut retried = 0;
+        for status in statuses {
+            for word in words {
+                for advice in [None, Some(false), Some(true)] {
+                    let body = format!(r#"{{"error":{{"code":"{word}"}}}}"#);
+                    let mut error = api_error(LlmProvider::OpenAi, status, &body);
+                    error.should_retry = advice;
+                    let error = Error::Api(Box::new(error));
+                    let is_retried = again(&error, 0, &config).is_some();
+                    assert_eq!(error.is_retryable(), is_retried, "{error:?}");
+                    if word.is_empty() && advice.is_none() {
+                        let expected = matches!(status, Some(408 | 409 | 429 | 500..600) | None);
+                        assert_eq!(is_retried, expected, "{error:?}");
+                    }
+                    retried += u32::from(is_retried);
+                }
+            }
+        }
+        assert!(retried > 0);
     }
 
     #[test]
