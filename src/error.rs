@@ -1,5 +1,6 @@
 //! What can go wrong: [`Error`], which tells what happened, with whom, and what to do next.
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -237,6 +238,8 @@ pub struct ApiError {
     pub body: String,
     /// Whether the provider advises another try. It can forbid one, but not make one of use.
     pub(crate) should_retry: Option<bool>,
+    /// The headers about rate limits, on their way to the response.
+    pub(crate) rate_limit: BTreeMap<String, String>,
     pub(crate) partial: Option<Arc<GenerationResponse>>,
 }
 

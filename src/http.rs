@@ -263,6 +263,15 @@ impl Context {
             truncated(&one_line(&scrub(&text, &request.secrets)), KEPT).to_owned()
         };
         let request_id = REQUEST_IDS.iter().find_map(|name| head.headers.get(*name)).map(clean);
+        // A server may put the key into a name, too, which is in lower case.
+        let lower: Vec<_> = request.secrets.iter().map(|key| key.to_ascii_lowercase()).collect();
+        let is_limit = |name: &str| name.contains("ratelimit") && scrub(name, &lower) == name;
+        let rate_limit = head
+            .headers
+            .iter()
+            .filter(|(name, _)| is_limit(name.as_str()))
+            .map(|(name, value)| (name.as_str().to_owned(), clean(value)))
+            .collect();
         let encoding = encoding(&head.headers).map(|value| clean(&value));
         let status = head.status.as_u16();
         let mut body = Body::new(Source::Link(Box::new(Link {
@@ -280,12 +289,6 @@ impl Context {
                 return Err(Error::Decode(Failure::new(self.provider, message)));
             }
             body.phase(|connection| connection.line.body());
-            let rate_limit = head
-                .headers
-                .iter()
-                .filter(|(name, _)| name.as_str().contains("ratelimit"))
-                .map(|(name, value)| (name.as_str().to_owned(), clean(value)))
-                .collect();
             return Ok(Answer { request_id, rate_limit, body });
         }
 
@@ -323,6 +326,7 @@ impl Context {
         error.retry_after = retry::asked(text).or(error.retry_after);
         error.should_retry = text("x-should-retry").and_then(|text| text.trim().parse().ok());
         error.request_id = request_id.or(error.request_id);
+        error.rate_limit = rate_limit;
         Err(Error::Api(Box::new(error)))
     }
 }

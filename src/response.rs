@@ -38,7 +38,8 @@ pub struct GenerationResponse {
     pub usage: Option<Usage>,
     /// What the provider's support asks for when something went wrong.
     pub request_id: Option<String>,
-    /// The answer's headers about rate limits, as they came, by their names in lower case.
+    /// The last response's headers about rate limits, also if it was an error, as they came, by
+    /// their names in lower case.
     pub rate_limit: BTreeMap<String, String>,
     /// How often the request was tried again.
     pub retries: u32,

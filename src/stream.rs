@@ -305,9 +305,13 @@ impl Inner {
                             self.response.rate_limit = answer.rate_limit;
                             (answer.body, provider, protocol, Some(route))
                         }
-                        Err(error) => {
+                        Err(mut error) => {
                             self.state = State::Sending(route);
                             self.response.provider = Some(provider);
+                            if let Error::Api(api) = &mut error {
+                                self.response.request_id.clone_from(&api.request_id);
+                                self.response.rate_limit = std::mem::take(&mut api.rate_limit);
+                            }
                             return Err(error);
                         }
                     }
@@ -380,6 +384,8 @@ impl Inner {
         self.response = GenerationResponse {
             provider: self.response.provider,
             retries: self.response.retries + 1,
+            // As long as no other response has come.
+            rate_limit: std::mem::take(&mut self.response.rate_limit),
             ..GenerationResponse::default()
         };
         Ok(())

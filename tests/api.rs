@@ -2,17 +2,21 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::iter::FusedIterator;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kerb_stream::{
     ApiError, CancelHandle, Environment, Error, ErrorKind, FinishReason, GenerationConfig,
     GenerationResponse, GenerationStream, Message, ModelName, Prompt, Protocol, StreamChunk, Usage,
     generate, generate_stream,
 };
+use support::Server;
 
 const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n\
                      data: {\"choices\":[{\"delta\":{\"content\":\" you\"}}]}\n\n\
-                     data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+                     data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
 
 fn hello() -> GenerationStream {
     let config = GenerationConfig::default().protocol(Protocol::ChatCompletions);
@@ -146,4 +150,53 @@ fn chunks_and_responses_serialise() {
     assert_eq!(response.get("finish_reason").unwrap(), "stop");
     let usage: Usage = serde_json::from_str(r#"{"prompt_tokens": 3}"#).unwrap();
     assert_eq!(usage.prompt_tokens, 3);
+}
+
+/// A program that goes slower as its limit comes near needs it most after a 429.
+#[test]
+fn what_the_head_of_the_last_response_says_is_in_the_response() {
+    const LIMITED: &str = "HTTP/1.1 429 X\r\nretry-after-ms: 1\r\nx-request-id: r-NUMBER\r\n\
+                           x-ratelimit-remaining-requests: NUMBER\r\ncontent-length: 0\r\n\r\n";
+    const GOOD: &str = "HTTP/1.1 200 X\r\nx-request-id: good\r\nx-ratelimit-reset-tokens: 6ms\r\n\
+                        connection: close\r\n\r\ndata: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    for (responses, limit, id) in [
+        (&[LIMITED][..], Some(("x-ratelimit-remaining-requests", "0")), Some("r-0")),
+        (&[LIMITED, LIMITED], Some(("x-ratelimit-remaining-requests", "1")), Some("r-1")),
+        (&[LIMITED, GOOD], Some(("x-ratelimit-reset-tokens", "6ms")), Some("good")),
+        // The second request has no response.
+        (&[LIMITED, ""], Some(("x-ratelimit-remaining-requests", "0")), None),
+        (&[""], None, None),
+    ] {
+        let count = AtomicUsize::new(0);
+        let server = Server::start(move |connection| {
+            while connection.request()?.is_some() {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                match responses.get(number) {
+                    None | Some(&"") => break,
+                    Some(response) => {
+                        connection.write(response.replace("NUMBER", &number.to_string()))?;
+                    }
+                }
+            }
+            Ok(())
+        });
+        let config = GenerationConfig::new("m")
+            .base_url(server.unwrap().url())
+            .max_retries(responses.len() as u32 - 1)
+            .environment(Environment::empty());
+        let mut stream = generate_stream("Hi", config);
+        let is_whole = stream.all(|item| item.is_ok());
+        let seen = stream.response().clone();
+        let limits: Vec<_> =
+            seen.rate_limit.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(limits, Vec::from_iter(limit), "{responses:?}");
+        assert_eq!(seen.request_id.as_deref(), id, "{responses:?}");
+        match stream.into_response() {
+            Ok(_) => assert!(is_whole),
+            Err(error) => {
+                let partial = Error::of(&error).unwrap().partial().unwrap();
+                assert_eq!(partial.rate_limit, seen.rate_limit);
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Errors as providers tell them: the message, type and code in every shape that was seen, and what
 //! kind of error that makes.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::Duration;
 
@@ -115,6 +116,7 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         retry_after,
         body: truncated(body, KEPT).to_owned(),
         should_retry: None,
+        rate_limit: BTreeMap::new(),
         partial: None,
     }
 }
