@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Ask;
+use crate::config::GenerationConfig;
 use crate::error::Error;
 
 /// The options that the caller has set. A protocol takes out each one that it can say;
@@ -14,24 +15,68 @@ pub(crate) struct Options<'a> {
 
 impl<'a> Options<'a> {
     pub(super) fn new(ask: Ask<'a>) -> Self {
-        let config = ask.config;
+        // All of them by name: an option that is added does not compile before it has a place here.
+        let GenerationConfig {
+            temperature,
+            top_p,
+            top_k,
+            max_tokens,
+            stop,
+            frequency_penalty,
+            presence_penalty,
+            seed,
+            response_format,
+            logprobs,
+            reasoning,
+            tools,
+            tool_choice,
+            parallel_tool_calls,
+            // Whom to ask, and where.
+            model: _,
+            provider: _,
+            protocol: _,
+            api_key: _,
+            base_url: _,
+            path: _,
+            headers: _,
+            environment: _,
+            // The caller's own fields, which are merged into the body last.
+            extra: _,
+            // What to keep, and how much of it.
+            raw: _,
+            max_event_bytes: _,
+            max_response_bytes: _,
+            max_tool_calls: _,
+            // How long to wait, and how often.
+            max_retries: _,
+            max_retry_wait: _,
+            connect_timeout: _,
+            first_byte_timeout: _,
+            idle_timeout: _,
+            stall_timeout: _,
+            // The way to the server.
+            proxy: _,
+            ca_file: _,
+            client_certificate: _,
+            allow_plain_http: _,
+        } = ask.config;
         let here = |set: bool| set.then_some(Value::Null);
         let set = [
-            ("temperature", config.temperature.map(Value::from)),
-            ("top_p", config.top_p.map(Value::from)),
-            ("top_k", config.top_k.map(Value::from)),
-            ("max_tokens", config.max_tokens.map(Value::from)),
-            ("stop", (!config.stop.is_empty()).then(|| json!(config.stop))),
-            ("frequency_penalty", config.frequency_penalty.map(Value::from)),
-            ("presence_penalty", config.presence_penalty.map(Value::from)),
-            ("seed", config.seed.map(Value::from)),
-            ("logprobs", config.logprobs.map(Value::from)),
-            ("parallel_tool_calls", config.parallel_tool_calls.map(Value::from)),
+            ("temperature", temperature.map(Value::from)),
+            ("top_p", top_p.map(Value::from)),
+            ("top_k", top_k.map(Value::from)),
+            ("max_tokens", max_tokens.map(Value::from)),
+            ("stop", (!stop.is_empty()).then(|| json!(stop))),
+            ("frequency_penalty", frequency_penalty.map(Value::from)),
+            ("presence_penalty", presence_penalty.map(Value::from)),
+            ("seed", seed.map(Value::from)),
+            ("logprobs", logprobs.map(Value::from)),
+            ("parallel_tool_calls", parallel_tool_calls.map(Value::from)),
             // These have types of their own, which every protocol spells in its own way.
-            ("response_format", here(config.response_format.is_some())),
-            ("reasoning", here(config.reasoning.is_some())),
-            ("tools", here(!config.tools.is_empty())),
-            ("tool_choice", here(config.tool_choice.is_some())),
+            ("response_format", here(response_format.is_some())),
+            ("reasoning", here(reasoning.is_some())),
+            ("tools", here(!tools.is_empty())),
+            ("tool_choice", here(tool_choice.is_some())),
         ];
         let set = set.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         Self { ask, set }
