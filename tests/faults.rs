@@ -50,6 +50,7 @@ fn every_fault_is_what_the_table_says() {
         .flat_map(|case| case.protocols.iter().map(move |&protocol| (case.clone(), protocol)))
         .collect();
     let count = acts.len();
+    assert!(count > 0, "there is no fault {only:?}");
     let acts = Arc::new(Mutex::new(acts.into_iter()));
     let (report, reports) = mpsc::channel();
     for _ in 0..AT_ONCE {
@@ -71,8 +72,10 @@ fn every_fault_is_what_the_table_says() {
         });
     }
     drop(report);
+    let reports: Vec<_> = reports.iter().collect();
+    assert_eq!(reports.len(), count, "a case is reported once");
     let failures: BTreeMap<_, _> =
-        reports.iter().take(count).filter(|(_, differences)| !differences.is_empty()).collect();
+        reports.into_iter().filter(|(_, differences)| !differences.is_empty()).collect();
     assert!(failures.is_empty(), "{} of {count}: {failures:#?}", failures.len());
 }
 

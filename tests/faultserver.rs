@@ -60,6 +60,15 @@ enum Otherwise {
     Not,
 }
 
+impl Otherwise {
+    fn of(case: &Case, protocol: Protocol) -> Option<Self> {
+        let fits = |(id, on, _): &&(&str, &str, Self)| {
+            *id == case.id && (on.is_empty() || *on == protocol.name())
+        };
+        OTHERWISE.iter().find(fits).map(|(_, _, otherwise)| *otherwise)
+    }
+}
+
 #[test]
 #[ignore = "needs python3, openssl and $KERB_STREAM_SHARED/faults"]
 fn every_fault_is_what_the_table_says() {
@@ -73,8 +82,16 @@ fn every_fault_is_what_the_table_says() {
         .filter(|case| !matches!((case.id, case.options), ("F02", _) | ("F50", "v=short")))
         .flat_map(|case| case.protocols.iter().map(move |&protocol| (case.clone(), protocol)))
         .filter(|(_, protocol)| !matches!(protocol, Protocol::Responses | Protocol::CohereChat))
+        .filter(|(case, protocol)| !matches!(Otherwise::of(case, *protocol), Some(Otherwise::Not)))
         .collect();
     let count = acts.len();
+    assert!(count > 0, "there is no fault {only:?}");
+    for (id, on, _) in OTHERWISE {
+        let is_known = |case: &Case| {
+            case.id == *id && case.protocols.iter().any(|p| on.is_empty() || p.name() == *on)
+        };
+        assert!(cases().iter().any(is_known), "nothing is otherwise with {id} {on}");
+    }
     let acts = Arc::new(Mutex::new(acts.into_iter().enumerate()));
     let (report, reports) = mpsc::channel();
     for _ in 0..AT_ONCE {
@@ -94,9 +111,12 @@ fn every_fault_is_what_the_table_says() {
             }
         });
     }
-    let failures: BTreeMap<_, _> =
-        reports.iter().take(count).filter(|(_, differences)| !differences.is_empty()).collect();
+    drop(report);
+    let reports: Vec<_> = reports.iter().collect();
     server.stop();
+    assert_eq!(reports.len(), count, "a case is reported once");
+    let failures: BTreeMap<_, _> =
+        reports.into_iter().filter(|(_, differences)| !differences.is_empty()).collect();
     println!("{count} faults");
     assert!(failures.is_empty(), "{} of {count}: {failures:#?}", failures.len());
 }
@@ -186,11 +206,7 @@ impl FaultServer {
             ("main", None) => self.requests(&format!("k=case{number}/")),
             _ => case.requests,
         };
-        let otherwise = OTHERWISE
-            .iter()
-            .find(|(id, on, _)| *id == case.id && (on.is_empty() || *on == protocol.name()));
-        match otherwise.map(|(_, _, otherwise)| *otherwise) {
-            Some(Otherwise::Not) => return Vec::new(),
+        match Otherwise::of(&case, protocol) {
             Some(Otherwise::Kind(kind, number)) => {
                 case.error = Some((kind, ""));
                 case.requests = number;
@@ -203,7 +219,7 @@ impl FaultServer {
                 seen.text.clear();
                 seen.response.content.clear();
             }
-            None => {}
+            Some(Otherwise::Not) | None => {}
         }
         // Its words are its own.
         case.error = case.error.map(|(kind, _)| (kind, ""));

@@ -223,12 +223,17 @@ fn a_stream_without_end_takes_no_more_memory() {
         for unit in
             [": ping\n\n", "data: {\"choices\":[]}\n\n", "event: ping\n\n", ":xxxxxxxxxxxxxxx"]
         {
-            let reader = Endless { unit: unit.as_bytes(), left: 1 << 20 };
+            let read = |left| {
+                let reader = Endless { unit: unit.as_bytes(), left };
+                let error = GenerationStream::from_reader(config("http://127.0.0.1:1/v1"), reader)
+                    .into_response()
+                    .unwrap_err();
+                assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Incomplete);
+            };
+            // What is loaded once, and once only.
+            read(64 << 10);
             let before = resident();
-            let error = GenerationStream::from_reader(config("http://127.0.0.1:1/v1"), reader)
-                .into_response()
-                .unwrap_err();
-            assert_eq!(Error::of(&error).unwrap().kind(), ErrorKind::Incomplete);
+            read(8 << 20);
             let more = resident().saturating_sub(before);
             assert!(more < 1 << 20, "{more} bytes of {unit:?}");
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kerb_stream::{
     Environment, Error, ErrorKind, FinishReason, GenerationConfig, GenerationResponse,
-    GenerationStream, Protocol, Proxy, generate_stream,
+    GenerationStream, Protocol, Proxy, generate_stream, terminal_safe,
 };
 
 use Protocol::{ChatCompletions, CohereChat, GenerateContent, Messages, Responses};
@@ -492,7 +492,11 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 whole("F130", "NUL, escaped", "a\0b end"),
                 fails("F130", "NUL, raw, which JSON forbids", Decode, "cannot be read").with("v=raw"),
                 whole("F131", "Control characters in the text", "\u{1b}[31mred\u{1b}]0;pwned\u{7}\u{202e}\u{8}\u{8} end")
-                    .also("as they came: `terminal_safe` is for terminals", |_| true),
+                    .also("as they came, and `terminal_safe` makes them visible", |seen| {
+                        let safe = terminal_safe(&seen.text).to_string();
+                        !safe.contains(|c: char| c.is_control() || c == '\u{202e}')
+                            && safe.contains('␛') && safe.ends_with(" end")
+                    }),
                 whole("F132", "Every byte in a packet of its own", "é€😀👨\u{200d}👩\u{200d}👧\u{200d}👦 e\u{301}"),
                 whole("F133", "Bytes that are no UTF-8", "acaf\u{fffd} \u{fffd}\u{fffd} end"),
                 whole("F134", "A byte order mark first", "Hello"),
