@@ -228,6 +228,8 @@ wire! {
         /// Together and Moonshot tell them at the top.
         cached_tokens: Raw<'a>,
         reasoning_tokens: Raw<'a>,
+        /// Databricks passes on Anthropic's.
+        cache_read_input_tokens: Raw<'a>,
     }
     struct TokenDetails {
         cached_tokens: Raw<'a>,
@@ -462,6 +464,7 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
         tokens.prompt_cache_hit_tokens,
         tokens.num_cached_tokens,
         tokens.cached_tokens,
+        tokens.cache_read_input_tokens,
     ];
     let reasoning = [tokens.completion_tokens_details.reasoning_tokens, tokens.reasoning_tokens];
     let reasoning = reasoning.iter().find_map(|count| count.u64());
