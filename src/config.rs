@@ -103,7 +103,8 @@ pub struct GenerationConfig {
     /// Defaults to 300 s.
     #[serde(deserialize_with = "seconds")]
     pub idle_timeout: Duration,
-    /// The time within one `next` without a chunk, however many pings come. Defaults to 900 s.
+    /// The time that `next` waits for more text, reasoning, tool calls or a finish reason, however
+    /// many pings and counts of tokens come meanwhile. Defaults to 900 s.
     #[serde(deserialize_with = "seconds")]
     pub stall_timeout: Duration,
     /// The largest line and event. Defaults to 32 MiB.

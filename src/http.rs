@@ -27,6 +27,7 @@ mod scrub;
 mod tls;
 mod warm;
 
+pub(crate) use failure::stalled;
 pub(crate) use scrub::scrub;
 use warm::{Connection, Settings};
 
@@ -111,6 +112,7 @@ pub(crate) fn send(
         connect: config.connect_timeout,
         first_byte: config.first_byte_timeout,
         idle: config.idle_timeout,
+        stall: config.stall_timeout,
     };
     let proxy = settings.proxy.as_ref();
     let context = Context {
@@ -288,7 +290,6 @@ impl Context {
                 );
                 return Err(Error::Decode(Failure::new(self.provider, message)));
             }
-            body.phase(|connection| connection.line.body());
             return Ok(Answer { request_id, rate_limit, body });
         }
 
@@ -296,7 +297,10 @@ impl Context {
             // There is none, or it is of no use.
             101 | 204 | 205 | 300..400 => String::new(),
             _ if encoding.is_some() => String::new(),
-            _ => scrub(&body.error_text()?, &request.secrets),
+            _ => {
+                let time = ERROR_TIME.min(self.limits.stall);
+                scrub(&body.error_text(after(time))?, &request.secrets)
+            }
         };
         let mut error = api_error(self.provider, Some(status), &text);
         match status {
@@ -374,8 +378,13 @@ impl Body {
         Self { source, end: None }
     }
 
-    /// Reads what there is, and waits if there is nothing; 0 is the end. The first error is final.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+    /// Reads what there is, and waits if there is nothing, until `deadline` at the latest; 0 is the
+    /// end. The first error is final.
+    pub(crate) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, Error> {
         if let Some(end) = &self.end {
             return end.clone().map(|()| 0);
         }
@@ -383,7 +392,8 @@ impl Body {
             return Ok(0);
         }
         let read = match &mut self.source {
-            Source::Link(link) => link.read(buffer),
+            Source::Link(link) => link.read(buffer, deadline),
+            // Nobody can interrupt it.
             Source::Reader(reader) => uninterrupted(reader, buffer).map_err(failure::of_reader),
         };
         match &read {
@@ -394,38 +404,28 @@ impl Body {
         read
     }
 
-    /// From now on, reading ends at `deadline` at the latest: after a finish reason, little is to
-    /// come. `None` takes it back.
-    pub(crate) fn tail(&mut self, deadline: Option<Instant>) {
-        self.phase(|connection| match deadline {
-            Some(_) => connection.line.until(deadline),
-            None => connection.line.body(),
-        });
-    }
-
     /// After the end marker, reads on as far as it costs next to nothing, so that the connection
     /// can be used again. A server that lingers is not waited for.
     pub(crate) fn finish(mut self) {
-        self.phase(|connection| connection.line.until(after(REST_TIME)));
         let Source::Link(_) = &self.source else {
             return;
         };
+        let deadline = after(REST_TIME);
         let mut buffer = [0; 2048];
         let mut rest = 0;
         while rest <= REST
-            && let Ok(read @ 1..) = self.read(&mut buffer)
+            && let Ok(read @ 1..) = self.read(&mut buffer, deadline)
         {
             rest += read;
         }
     }
 
-    /// The body of an error, as much as comes in its time.
-    fn error_text(&mut self) -> Result<String, Error> {
-        self.phase(|connection| connection.line.until(after(ERROR_TIME)));
+    /// The body of an error, as much as comes until `deadline`.
+    fn error_text(&mut self, deadline: Option<Instant>) -> Result<String, Error> {
         let mut text = Vec::new();
         let mut buffer = [0; 4096];
         while (text.len() as u64) < ERROR_BODY {
-            match self.read(&mut buffer) {
+            match self.read(&mut buffer, deadline) {
                 Ok(0) => break,
                 Ok(read) => text.extend(buffer.iter().take(read)),
                 Err(cancelled @ Error::Cancelled(_)) => return Err(cancelled),
@@ -435,14 +435,6 @@ impl Body {
         }
         text.truncate(ERROR_BODY as usize);
         Ok(String::from_utf8_lossy(&text).into_owned())
-    }
-
-    fn phase(&self, enter: impl FnOnce(&Connection)) {
-        if let Source::Link(link) = &self.source
-            && let Some(connection) = &link.connection
-        {
-            enter(connection);
-        }
     }
 }
 
@@ -456,7 +448,10 @@ struct Link {
 }
 
 impl Link {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+    fn read(&mut self, buffer: &mut [u8], deadline: Option<Instant>) -> Result<usize, Error> {
+        if let Some(connection) = &self.connection {
+            connection.line.body(deadline);
+        }
         let read = uninterrupted(&mut self.reader, buffer);
         // A socket that was shut down reads like a body that has ended.
         if !matches!(read, Ok(1..)) && self.cancel.is_cancelled() {
@@ -472,11 +467,7 @@ impl Link {
                 }
                 Ok(read)
             }
-            Err(error) => {
-                let connection = self.connection.as_ref();
-                let phase = connection.map(|connection| connection.line.phase());
-                Err(self.context.cut(error.into(), phase))
-            }
+            Err(error) => Err(self.context.cut(error.into())),
         }
     }
 }

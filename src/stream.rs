@@ -353,8 +353,7 @@ impl Inner {
             no_stream: None,
             in_tail: false,
             taken_back: None,
-            reads: 0,
-            reading_since: None,
+            clock: Clock::default(),
             opened: Instant::now(),
         }));
         Ok(())
@@ -422,9 +421,7 @@ struct Answer {
     in_tail: bool,
     /// A finish reason that a later piece has taken back, with the provider's word for it.
     taken_back: Option<(FinishReason, String)>,
-    /// How often the body was read since the latest progress, and since when.
-    reads: usize,
-    reading_since: Option<Instant>,
+    clock: Clock,
     opened: Instant,
 }
 
@@ -454,7 +451,9 @@ impl Answer {
         config: &GenerationConfig,
         cancel: &CancelHandle,
     ) -> Result<Option<StreamChunk>, Error> {
+        self.clock.go_on();
         let item = self.advance(response, config, cancel);
+        self.clock.pause();
         if item.is_err() {
             // What was told about the answer without a piece of it counts, too.
             response.note(&self.events.output.take());
@@ -471,7 +470,7 @@ impl Answer {
         loop {
             self.check_size(response, config)?;
             if std::mem::take(&mut self.events.output.progress) {
-                self.reads = 0;
+                self.clock = Clock::default();
             }
             if self.has_chunk(response) {
                 return Ok(Some(self.hand_out(response)));
@@ -572,7 +571,7 @@ impl Answer {
         let in_tail = self.is_settled(response) && !self.events.output.so_far.own_tools;
         if in_tail != self.in_tail {
             self.in_tail = in_tail;
-            self.body.tail(in_tail.then(|| Instant::now() + TAIL));
+            self.clock = Clock::default();
         }
     }
 
@@ -642,12 +641,12 @@ impl Answer {
             // What the provider's support asks for stands in the head of the answer.
             api.request_id = api.request_id.take().or_else(|| response.request_id.clone());
         }
-        self.body.tail(Some(Instant::now() + AFTER_FAILURE));
+        let deadline = Instant::now().checked_add(AFTER_FAILURE);
         let mut left = AFTER_FAILURE_BYTES;
         while self.events.ended.is_none() && left > 0 {
             let read = match self.parser.next() {
                 Ok(Some(frame)) => self.events.read(frame).ok(),
-                Ok(None) => match self.parser.fill(|buffer| self.body.read(buffer)) {
+                Ok(None) => match self.parser.fill(|buffer| self.body.read(buffer, deadline)) {
                     Ok(bytes @ 1..) => {
                         left = left.saturating_sub(bytes);
                         Some(())
@@ -668,12 +667,19 @@ impl Answer {
         response: &GenerationResponse,
         config: &GenerationConfig,
     ) -> Result<(), Error> {
-        match self.parser.fill(|buffer| self.body.read(buffer)) {
+        let limit = config.stall_timeout;
+        let limit = if self.in_tail { limit.min(TAIL) } else { limit };
+        // Bytes that are there already, and readers that were given, keep no deadline.
+        if self.clock.has_waited(limit) {
+            return Err(http::stalled(self.events.provider, config.stall_timeout));
+        }
+        let deadline = self.clock.deadline(limit);
+        match self.parser.fill(|buffer| self.body.read(buffer, deadline)) {
             Ok(0) => {
                 self.at_end = true;
                 self.look_at_rest(config)
             }
-            Ok(_) => self.check_progress(config),
+            Ok(_) => Ok(()),
             Err(Error::Network(cause)) => {
                 let message = format!("the connection broke {}", self.so_far(response));
                 let failure = Failure::new(self.events.provider, message);
@@ -681,32 +687,6 @@ impl Answer {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Pings keep a stream alive, but not for ever. The clock is only looked at when a read brought
-    /// no chunk.
-    fn check_progress(&mut self, config: &GenerationConfig) -> Result<(), Error> {
-        self.reads += 1;
-        if self.reads == 1 {
-            self.reading_since = None;
-            return Ok(());
-        }
-        let waited = self.reading_since.get_or_insert_with(Instant::now).elapsed();
-        if self.in_tail {
-            // The answer is whole, whatever follows. A reader that was given keeps no deadline.
-            if waited > config.stall_timeout.min(TAIL) {
-                self.events.ended = Some(End::Settled);
-            }
-            return Ok(());
-        }
-        if waited <= config.stall_timeout {
-            return Ok(());
-        }
-        let message = format!(
-            "only signs of life, and no piece of the answer, for {} s (`stall_timeout`)",
-            config.stall_timeout.as_secs_f64()
-        );
-        Err(Error::Timeout(Failure::new(self.events.provider, message)))
     }
 
     /// At the end of the body: an event that lacks only its line ends counts if it is whole. Lines
@@ -780,6 +760,42 @@ impl Answer {
         let message =
             format!("a line or an event is larger than {limit} bytes; raise `max_event_bytes`");
         Error::Limit(Failure::new(self.events.provider, message))
+    }
+}
+
+/// How long a stream has waited for the next piece of the answer. What the caller does between two
+/// calls of `next` takes no time here.
+#[derive(Default)]
+struct Clock {
+    /// How long it had waited when the caller last got a chunk, which was no such piece.
+    waited: Duration,
+    /// Since when it has been waiting, from the first read on.
+    since: Option<Instant>,
+}
+
+impl Clock {
+    /// The caller asks for the next chunk.
+    fn go_on(&mut self) {
+        if !self.waited.is_zero() {
+            self.since = Some(Instant::now());
+        }
+    }
+
+    /// The caller gets a chunk.
+    fn pause(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    fn has_waited(&self, limit: Duration) -> bool {
+        self.since.is_some_and(|since| self.waited + since.elapsed() >= limit)
+    }
+
+    /// When the wait is over; `None` if that lies beyond the clock's end.
+    fn deadline(&mut self, limit: Duration) -> Option<Instant> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        since.checked_add(limit.saturating_sub(self.waited))
     }
 }
 

@@ -1,9 +1,9 @@
 //! The way to the server: ureq's own connectors, and around them what a stream needs besides.
 //!
 //! ```text
-//!   LineTransport ── limits per phase, counts, names of faults
+//!   LineTransport ── counts, names of faults
 //!     └ TLS
-//!        └ Rescue ── an early answer survives a write that fails
+//!        └ Socket ── limits per phase; an early answer survives a write that fails
 //!           └ proxy or TCP
 //! ```
 //!
@@ -27,8 +27,8 @@ use ureq::{Agent, Error, Proxy, Timeout};
 
 use crate::cancel::Interrupt;
 
-/// The most that may come before the head of an answer is whole: twice what a head may have, for
-/// the interim answers that may precede it.
+/// The most that may come before the head of a response is whole: twice what a head may have, for
+/// the interim responses that may precede it. It bounds the trailers behind a body, too.
 pub(crate) const MAX_PREAMBLE: usize = 64 << 10;
 
 /// An agent whose connections `line` governs. `tls` comes last in the chain.
@@ -48,21 +48,21 @@ pub(crate) struct Limits {
     pub(crate) connect: Duration,
     pub(crate) first_byte: Duration,
     pub(crate) idle: Duration,
+    pub(crate) stall: Duration,
 }
 
-/// What a connection is doing, and with it which limit holds.
+/// What a connection is doing, and with it which limits hold beside the deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Phase {
-    /// Name look-up, connection, the proxy's and the TLS handshake, all under one deadline.
-    Connect(Option<Instant>),
-    /// The request is written and the head of the answer read, under one deadline, since every byte
-    /// of a dripping head would restart a limit on reads.
-    Head(Option<Instant>),
-    /// The body is read. The limit is the same for every read, so that it is set only once.
+    /// Name look-up, connection, the proxy's and the TLS handshake.
+    Connect,
+    /// The request is written and the head of the response read. There is no limit on one read,
+    /// which every byte of a dripping head would restart.
+    Head,
+    /// The body is read. The limit on one read is always the same, so that it is set only once, as
+    /// long as the deadline is further away.
     #[default]
     Body,
-    /// The rest of a body is read.
-    Until(Option<Instant>),
 }
 
 /// What the transport knows and decides about the connections of one agent, which serves one stream
@@ -73,12 +73,14 @@ pub(crate) struct Line(Mutex<State>);
 #[derive(Default)]
 struct State {
     phase: Phase,
+    /// When the phase has to end.
+    deadline: Option<Instant>,
     limits: Limits,
     /// How many connectors are at work: a proxy's runs inside the target's.
     depth: u8,
     /// Whether this request opened a connection.
     fresh: bool,
-    /// How much of an answer this request has received.
+    /// How much of a head this request has received, or the latest read of a body.
     received: usize,
     interrupted: bool,
     sockets: Vec<Weak<dyn ShutdownHandle>>,
@@ -88,20 +90,17 @@ impl Line {
     /// A request begins; it is not known yet whether a connection is at hand.
     pub(crate) fn begin(&self, limits: Limits) {
         let mut state = self.state();
-        state.phase = Phase::Head(after(limits.first_byte));
+        state.enter(Phase::Head, after(limits.first_byte));
         state.limits = limits;
         state.fresh = false;
         state.received = 0;
     }
 
-    /// The head has come, the body begins.
-    pub(crate) fn body(&self) {
-        self.state().phase = Phase::Body;
-    }
-
-    /// From now on, reads end at `deadline` at the latest.
-    pub(crate) fn until(&self, deadline: Option<Instant>) {
-        self.state().phase = Phase::Until(deadline);
+    /// The next read of the body begins, which ends at `deadline` at the latest, whatever drips in.
+    pub(crate) fn body(&self, deadline: Option<Instant>) {
+        let mut state = self.state();
+        state.enter(Phase::Body, deadline);
+        state.received = 0;
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -141,17 +140,17 @@ impl Line {
         Ok(())
     }
 
-    /// The limits of the phase for one read or write.
+    /// The limits of the phase for one read or write of a socket.
     fn limit(&self, timeout: NextTimeout) -> NextTimeout {
         let state = self.state();
         let idle = Some(Span::Exact(state.limits.idle));
-        let (deadline, reason, per_read, per_write) = match state.phase {
-            Phase::Connect(deadline) => (deadline, Timeout::Connect, None, None),
+        let (reason, per_read, per_write) = match state.phase {
+            Phase::Connect => (Timeout::Connect, None, None),
             // A server that reads nothing is as dead as one that writes nothing.
-            Phase::Head(deadline) => (deadline, Timeout::RecvResponse, None, idle),
-            Phase::Body => (None, Timeout::RecvBody, idle, idle),
-            Phase::Until(deadline) => (deadline, Timeout::RecvBody, idle, idle),
+            Phase::Head => (Timeout::RecvResponse, None, idle),
+            Phase::Body => (Timeout::RecvBody, idle, idle),
         };
+        let deadline = state.deadline;
         drop(state);
         let mut timeout = NextTimeout { per_read, per_write, ..timeout };
         if let Some(deadline) = deadline {
@@ -167,6 +166,13 @@ impl Line {
     /// No code of others runs under the lock, so a poisoned one is whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn enter(&mut self, phase: Phase, deadline: Option<Instant>) {
+        self.phase = phase;
+        self.deadline = deadline;
     }
 }
 
@@ -203,8 +209,8 @@ pub(crate) enum Fault {
     Connect { proxy: bool, source: Error },
     /// The stream was cancelled.
     Interrupted,
-    /// The head of the answer does not end.
-    Preamble,
+    /// The head of the response does not end, or its trailers do not.
+    Endless,
     /// There is no address for a name.
     Name { host: String, source: Error },
     /// No TLS session, with the target or with the proxy.
@@ -219,7 +225,7 @@ impl fmt::Display for Fault {
                 source.fmt(f)
             }
             Self::Interrupted => f.write_str("interrupted"),
-            Self::Preamble => f.write_str("the head does not end"),
+            Self::Endless => f.write_str("it does not end"),
         }
     }
 }
@@ -260,7 +266,8 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for LineConnector
         state.depth += 1;
         state.fresh = true;
         if state.depth == 1 {
-            state.phase = Phase::Connect(after(state.limits.connect));
+            let deadline = after(state.limits.connect);
+            state.enter(Phase::Connect, deadline);
         }
         let depth = state.depth;
         drop(state);
@@ -270,7 +277,8 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for LineConnector
         let mut state = self.line.state();
         state.depth -= 1;
         if state.depth == 0 && transport.is_ok() {
-            state.phase = Phase::Head(after(state.limits.first_byte));
+            let deadline = after(state.limits.first_byte);
+            state.enter(Phase::Head, deadline);
         }
         drop(state);
         transport.map(Some)
@@ -325,10 +333,11 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> LineConnector<C, T> {
                 let proxy = nested || proxy.is_some();
                 named(source, |source| Fault::Connect { proxy, source })
             })?;
-        let rescue = Rescue { inner: Box::new(transport), broken: false };
+        let line = Arc::clone(&self.line);
+        let socket = Socket { line, inner: Box::new(transport), broken: false };
         let transport = self
             .tls
-            .connect(&details, Some(Box::new(rescue)))
+            .connect(&details, Some(Box::new(socket)))
             .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
             .map_err(|source| {
                 let proxy = nested;
@@ -350,7 +359,7 @@ impl<C, T> fmt::Debug for LineConnector<C, T> {
     }
 }
 
-/// Reads and writes under the limits of a [`Line`].
+/// Counts what comes, and says what it means when a connection breaks.
 #[derive(Debug)]
 struct LineTransport {
     line: Arc<Line>,
@@ -392,7 +401,6 @@ impl Transport for LineTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let timeout = self.line.limit(timeout);
         if self.holds {
             let output = self.inner.buffers().output().iter().take(amount);
             self.held.extend(output);
@@ -402,26 +410,22 @@ impl Transport for LineTransport {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let timeout = self.line.limit(timeout);
         self.flush(timeout)?;
         let before = self.inner.buffers().input().len();
         let progress = self.inner.await_input(timeout);
         self.holds = true;
+        if !self.outermost {
+            return progress;
+        }
         let came = self.inner.buffers().input().len().saturating_sub(before);
         let mut state = self.line.state();
-        match state.phase {
-            Phase::Head(_) if self.outermost => {
-                state.received += came;
-                if state.received > MAX_PREAMBLE {
-                    return Err(Fault::Preamble.into());
-                }
-                progress
-            }
-            Phase::Body | Phase::Until(_) if self.outermost => match progress {
-                Err(Error::Io(error)) => Err(Fault::Broken(error).into()),
-                progress => progress,
-            },
-            _ => progress,
+        state.received += came;
+        if state.received > MAX_PREAMBLE {
+            return Err(Fault::Endless.into());
+        }
+        match progress {
+            Err(Error::Io(error)) if state.phase == Phase::Body => Err(Fault::Broken(error).into()),
+            progress => progress,
         }
     }
 
@@ -434,16 +438,20 @@ impl Transport for LineTransport {
     }
 }
 
-/// Lets an answer be read that came before the request was written: a server that refuses a large
-/// body answers, closes, and so makes the rest of the writing fail. It stands below TLS, which
-/// would try the failed write again before it reads.
+/// Reads and writes under the limits of a [`Line`]. It stands below TLS, since a record that drips
+/// in makes the session read again and again before it gives anything.
+///
+/// It also lets a response be read that came before the request was written: a server that refuses
+/// a large body responds, closes, and so makes the rest of the writing fail. TLS would try the
+/// failed write again before it reads.
 #[derive(Debug)]
-struct Rescue {
+struct Socket {
+    line: Arc<Line>,
     inner: Box<dyn Transport>,
     broken: bool,
 }
 
-impl Transport for Rescue {
+impl Transport for Socket {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.inner.buffers()
     }
@@ -452,7 +460,7 @@ impl Transport for Rescue {
         if self.broken {
             return Ok(());
         }
-        match self.inner.transmit_output(amount, timeout) {
+        match self.inner.transmit_output(amount, self.line.limit(timeout)) {
             Err(Error::Io(error)) if is_disconnect(&error) => {
                 self.broken = true;
                 Ok(())
@@ -462,7 +470,7 @@ impl Transport for Rescue {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.inner.await_input(timeout)
+        self.inner.await_input(self.line.limit(timeout))
     }
 
     fn is_open(&mut self) -> bool {

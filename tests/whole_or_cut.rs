@@ -594,6 +594,41 @@ fn pings_after_the_finish_reason_do_not_destroy_a_whole_answer() {
 }
 
 #[test]
+fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
+    struct Endless(String);
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            std::thread::sleep(Duration::from_millis(1));
+            Cursor::new(&self.0).read(buffer)
+        }
+    }
+    let impatient = config().stall_timeout(Duration::from_millis(50));
+    let usage = r#"{"choices":[],"usage":{"total_tokens":1}}"#;
+    let call =
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}}]}"#;
+    for repeated in [usage, call] {
+        let endless = Cursor::new(text("Hi")).chain(Endless(event(repeated)));
+        let (kind, message) = read(impatient.clone(), endless).1.unwrap_err();
+        assert_eq!(kind, ErrorKind::Timeout, "{repeated}");
+        assert!(message.contains("stall_timeout"), "{message}");
+    }
+    let finished = Cursor::new(text("Hi")).chain(Endless(event(STOP)));
+    assert_eq!(read(impatient, finished).1, Ok(()));
+
+    // What the caller does with the counts takes none of the stream's time.
+    let counts = Cursor::new(event(usage)).chain(Cursor::new(event(usage)));
+    let whole = Cursor::new(text("Hi")).chain(counts).chain(Cursor::new(event(STOP)));
+    let mut stream =
+        GenerationStream::from_reader(config().stall_timeout(Duration::from_millis(500)), whole);
+    assert_eq!(stream.next().unwrap().unwrap().content, "Hi");
+    for _ in 0..2 {
+        assert!(stream.next().unwrap().unwrap().usage.is_some());
+        std::thread::sleep(Duration::from_millis(600));
+    }
+    assert_eq!(stream.into_response().unwrap().content, "Hi");
+}
+
+#[test]
 fn a_reader_that_only_pings_is_left_when_the_stream_is_cancelled() {
     let impatient = config().stall_timeout(Duration::from_secs(5));
     let mut stream = GenerationStream::from_reader(impatient, Pings);

@@ -8,6 +8,7 @@ use ureq::{Error as UreqError, Timeout};
 use super::warm::Connection;
 use super::{Context, MISMATCH};
 use crate::error::{Error, Failure};
+use crate::provider::LlmProvider;
 use crate::transport::{Fault, Phase, is_disconnect};
 
 impl Context {
@@ -24,7 +25,7 @@ impl Context {
         };
         let phase = connection.line.phase();
         match error {
-            UreqError::Timeout(reason) => self.timeout(reason, Some(phase)),
+            UreqError::Timeout(reason) => self.timeout(reason, phase),
             UreqError::Other(fault) => match fault.downcast::<Fault>() {
                 Ok(fault) => match *fault {
                     Fault::Name { host, source } => {
@@ -39,7 +40,7 @@ impl Context {
                         self.no_connection(by, &whom(by), source)
                     }
                     Fault::Tls { proxy: by, source } => self.no_session(&whom(by), source),
-                    Fault::Preamble => self.undecodable("does not end", None),
+                    Fault::Endless => self.undecodable("does not end", None),
                     Fault::Broken(error) => self.network(self.broken(), error.into()),
                     Fault::Interrupted => self.cancelled(),
                 },
@@ -75,12 +76,16 @@ impl Context {
     }
 
     /// Why an answer ends where it does.
-    pub(super) fn cut(&self, error: UreqError, phase: Option<Phase>) -> Error {
+    pub(super) fn cut(&self, error: UreqError) -> Error {
         match error {
-            UreqError::Timeout(reason) => self.timeout(reason, phase),
+            UreqError::Timeout(reason) => self.timeout(reason, Phase::Body),
             UreqError::Other(fault) => match fault.downcast::<Fault>() {
                 Ok(fault) => match *fault {
                     Fault::Broken(error) => self.network(self.broken(), error.into()),
+                    Fault::Endless => {
+                        let origin = &self.origin;
+                        self.failed(&format!("the trailers of the response of {origin} do not end"))
+                    }
                     _ => self.failed(&self.broken()),
                 },
                 Err(_) => self.failed(&self.broken()),
@@ -98,11 +103,11 @@ impl Context {
         format!("the connection to {} broke in the middle of the answer", self.origin)
     }
 
-    fn timeout(&self, reason: Timeout, phase: Option<Phase>) -> Error {
+    fn timeout(&self, reason: Timeout, phase: Phase) -> Error {
         let origin = &self.origin;
         let shown = |time: Duration| format!("{time:?}");
         let message = match (phase, reason) {
-            (Some(Phase::Connect(_)), _) => {
+            (Phase::Connect, _) => {
                 let time = shown(self.limits.connect);
                 let by = match &self.proxy {
                     Some(proxy) => format!(" by the proxy {proxy}"),
@@ -110,19 +115,19 @@ impl Context {
                 };
                 format!("no connection to {origin}{by} within {time} (connect_timeout)")
             }
-            (Some(Phase::Head(_)), Timeout::PerWrite) => {
+            (Phase::Head, Timeout::PerWrite) => {
                 let time = shown(self.limits.idle);
                 format!("{origin} read nothing of the request for {time} (idle_timeout)")
             }
-            (Some(Phase::Head(_)), _) => {
+            (Phase::Head, _) => {
                 let time = shown(self.limits.first_byte);
                 format!("no answer from {origin} within {time} (first_byte_timeout)")
             }
-            (_, Timeout::PerRead | Timeout::PerWrite) => {
+            (Phase::Body, Timeout::PerRead | Timeout::PerWrite) => {
                 let time = shown(self.limits.idle);
                 format!("nothing came from {origin} for {time} (idle_timeout)")
             }
-            _ => format!("the answer of {origin} did not end in time"),
+            (Phase::Body, _) => return stalled(self.provider, self.limits.stall),
         };
         Error::Timeout(Failure::new(self.provider, message))
     }
@@ -224,6 +229,15 @@ impl Context {
     fn refused_by_us(&self, message: &str) -> Error {
         Error::Config(Failure::new(self.provider, message))
     }
+}
+
+/// Why a response that does not end is read no longer, after `limit`.
+pub(crate) fn stalled(provider: LlmProvider, limit: Duration) -> Error {
+    let message = format!(
+        "only signs of life, and no piece of the answer, for {} s (`stall_timeout`)",
+        limit.as_secs_f64()
+    );
+    Error::Timeout(Failure::new(provider, message))
 }
 
 /// What another client's reader, a pipe or a file says.

@@ -112,7 +112,7 @@ fn read_all(body: &mut Body) -> Result<String, Error> {
     let mut text = Vec::new();
     let mut buffer = [0; 64];
     loop {
-        match body.read(&mut buffer)? {
+        match body.read(&mut buffer, None)? {
             0 => return Ok(String::from_utf8(text).unwrap()),
             read => text.extend(&buffer[..read]),
         }
@@ -159,7 +159,7 @@ fn a_request_says_what_it_must_and_the_answer_tells_its_headers() {
         });
         let mut answer = server.send().unwrap();
         assert_eq!(read_all(&mut answer.body).unwrap(), "hello");
-        assert_eq!(answer.body.read(&mut [0; 8]).unwrap(), 0);
+        assert_eq!(answer.body.read(&mut [0; 8], None).unwrap(), 0);
         assert_eq!(answer.request_id.as_deref(), Some("r-1"));
         let limits: Vec<_> = answer.rate_limit.iter().map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(limits, ["anthropic-ratelimit-echo=[redacted]", "x-ratelimit-remaining=9"]);
@@ -187,7 +187,7 @@ fn a_finished_answer_leaves_its_connection_and_an_abandoned_one_closes_it() {
         ));
         for _ in 0..5 {
             let mut answer = server.send().unwrap();
-            assert_eq!(answer.body.read(&mut [0; 5]).unwrap(), 5);
+            assert_eq!(answer.body.read(&mut [0; 5], None).unwrap(), 5);
             answer.body.finish();
         }
         assert_eq!(server.accepted(), 1);
@@ -349,7 +349,7 @@ fn the_rest_of_an_answer_is_read_if_it_costs_next_to_nothing() {
         });
         for connections in [1, 1] {
             let mut answer = server.send().unwrap();
-            assert_eq!(answer.body.read(&mut [0; 8]).unwrap(), 5);
+            assert_eq!(answer.body.read(&mut [0; 8], None).unwrap(), 5);
             go.send(()).unwrap();
             answer.body.finish();
             assert_eq!(server.accepted(), connections);
@@ -395,10 +395,10 @@ fn each_limit_on_time_names_itself() {
             timeout(error, "(first_byte_timeout)");
         }
         let mut answer = stalling.send_with(&config().idle_timeout(SHORT)).unwrap();
-        assert_eq!(answer.body.read(&mut [0; 8]).unwrap(), 5);
-        timeout(answer.body.read(&mut [0; 8]).unwrap_err(), "(idle_timeout)");
+        assert_eq!(answer.body.read(&mut [0; 8], None).unwrap(), 5);
+        timeout(answer.body.read(&mut [0; 8], None).unwrap_err(), "(idle_timeout)");
         // The first error is final.
-        timeout(answer.body.read(&mut [0; 8]).unwrap_err(), "(idle_timeout)");
+        timeout(answer.body.read(&mut [0; 8], None).unwrap_err(), "(idle_timeout)");
 
         // A server that reads nothing.
         let mut request = silent.request();
@@ -409,13 +409,13 @@ fn each_limit_on_time_names_itself() {
         let error = send(&request, LlmProvider::Local, &config, &CancelHandle::new()).unwrap_err();
         timeout(error, "(idle_timeout)");
 
-        // A deadline for the rest, which can be taken back.
-        let mut answer = stalling.send().unwrap();
-        answer.body.tail(Some(Instant::now() + SHORT));
-        answer.body.tail(None);
-        assert_eq!(answer.body.read(&mut [0; 8]).unwrap(), 5);
-        answer.body.tail(Some(Instant::now() + SHORT));
-        assert!(answer.body.read(&mut [0; 8]).unwrap_err().is_timeout());
+        // A deadline of one read, and none for the one before it.
+        let config = self::config().stall_timeout(SHORT);
+        let mut answer = stalling.send_with(&config).unwrap();
+        assert_eq!(answer.body.read(&mut [0; 8], None).unwrap(), 5);
+        let deadline = Some(Instant::now() + SHORT);
+        let error = answer.body.read(&mut [0; 8], deadline).unwrap_err();
+        assert!(error.is_timeout() && error.to_string().contains("stall_timeout"), "{error}");
     });
 }
 
@@ -475,9 +475,9 @@ fn cancelling_wakes_whoever_waits_and_nobody_else() {
             assert_eq!(server.accepted(), before);
 
             let mut body = other.body;
-            assert_eq!(body.read(&mut [0; 8]).unwrap(), 5);
-            body.tail(Some(Instant::now() + SHORT));
-            assert!(body.read(&mut [0; 8]).unwrap_err().is_timeout());
+            assert_eq!(body.read(&mut [0; 8], None).unwrap(), 5);
+            let deadline = Some(Instant::now() + SHORT);
+            assert!(body.read(&mut [0; 8], deadline).unwrap_err().is_timeout());
         }
     });
 }
@@ -612,10 +612,10 @@ fn a_body_that_is_cut_or_torn_is_an_error() {
                 linger(socket);
             });
             let mut body = server.send().unwrap().body;
-            assert_eq!(body.read(&mut [0; 8]).unwrap(), 5, "{head}");
+            assert_eq!(body.read(&mut [0; 8], None).unwrap(), 5, "{head}");
             go.send(()).unwrap();
             for _ in 0..2 {
-                let error = body.read(&mut [0; 8]).unwrap_err();
+                let error = body.read(&mut [0; 8], None).unwrap_err();
                 assert!(matches!(error, Error::Network(_)), "{head}: {error:?}");
                 assert!(error.to_string().contains(&server.address), "{error}");
             }
@@ -635,9 +635,9 @@ fn a_reset_is_not_the_end_of_a_body_without_a_length() {
             wait.lock().unwrap().recv().unwrap();
         });
         let mut body = server.send().unwrap().body;
-        assert_eq!(body.read(&mut [0; 8]).unwrap(), 5);
+        assert_eq!(body.read(&mut [0; 8], None).unwrap(), 5);
         go.send(()).unwrap();
-        let error = body.read(&mut [0; 8]).unwrap_err();
+        let error = body.read(&mut [0; 8], None).unwrap_err();
         assert!(matches!(error, Error::Network(_)), "{error:?}");
     });
 }
@@ -847,10 +847,10 @@ fn a_reader_of_another_s_is_read_to_its_first_error() {
         Ok(2),
         Err(io::ErrorKind::TimedOut.into()),
     ]));
-    assert_eq!(body.read(&mut [0; 8]).unwrap(), 3);
-    assert_eq!(body.read(&mut [0; 8]).unwrap(), 2);
+    assert_eq!(body.read(&mut [0; 8], None).unwrap(), 3);
+    assert_eq!(body.read(&mut [0; 8], None).unwrap(), 2);
     for _ in 0..2 {
-        assert!(body.read(&mut [0; 8]).unwrap_err().is_timeout());
+        assert!(body.read(&mut [0; 8], None).unwrap_err().is_timeout());
     }
     body.finish();
 }

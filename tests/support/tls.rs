@@ -2,15 +2,16 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ALL_VERSIONS, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 /// What a server shows of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +40,18 @@ impl TlsServer {
         shows: Shows,
         serve: impl Fn(&mut Session) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
+        Self::speaking(ALL_VERSIONS, shows, serve)
+    }
+
+    /// The same with these versions of TLS.
+    pub(crate) fn speaking(
+        versions: &[&'static SupportedProtocolVersion],
+        shows: Shows,
+        serve: impl Fn(&mut Session) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let (config, authority) = config(shows);
+        let (config, authority) = config(versions, shows);
         let name = format!("kerb-stream-test-{}-{}.pem", std::process::id(), address.port());
         let ca_file = std::env::temp_dir().join(name);
         std::fs::write(&ca_file, authority).unwrap();
@@ -70,7 +80,25 @@ impl Drop for TlsServer {
     }
 }
 
-fn config(shows: Shows) -> (Arc<ServerConfig>, String) {
+fn config(
+    versions: &[&'static SupportedProtocolVersion],
+    shows: Shows,
+) -> (Arc<ServerConfig>, String) {
+    let (certificate, key, authority) = certificate(shows);
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    (Arc::new(config), authority)
+}
+
+/// A certificate, its key, and the authority that has issued it, in PEM.
+fn certificate(shows: Shows) -> (Certificate, KeyPair, String) {
     let mut issuer = CertificateParams::new(Vec::new()).unwrap();
     // Else it has the name of every certificate that does not say whose it is.
     issuer.distinguished_name.push(DnType::CommonName, "The authority of the tests");
@@ -88,20 +116,36 @@ fn config(shows: Shows) -> (Arc<ServerConfig>, String) {
         Shows::SelfSigned => params.self_signed(&key).unwrap(),
         _ => params.signed_by(&key, &issuer).unwrap(),
     };
-    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    (Arc::new(config), issuer.pem())
+    (certificate, key, issuer.pem())
+}
+
+/// Writes the files that a server needs which is not of these tests: `s.pem` and `s.key`, and `ca.pem`
+/// for its clients.
+pub(crate) fn write_pem(folder: &Path) -> io::Result<()> {
+    let (certificate, key, authority) = certificate(Shows::Good);
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("s.pem"), certificate.pem())?;
+    std::fs::write(folder.join("s.key"), key.serialize_pem())?;
+    std::fs::write(folder.join("ca.pem"), authority)
+}
+
+/// The records of these pieces, one or more each, which are still to be sent.
+pub(crate) fn records<'a>(
+    session: &mut Session,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> io::Result<Vec<u8>> {
+    for piece in pieces {
+        session.conn.writer().write_all(piece)?;
+    }
+    let mut records = Vec::new();
+    while session.conn.wants_write() {
+        session.conn.write_tls(&mut records)?;
+    }
+    Ok(records)
 }
 
 /// Reads a request to its end, so that closing the connection resets nothing.
-pub(crate) fn read_request(stream: &mut impl Read) -> io::Result<()> {
+pub(crate) fn read_request(stream: &mut impl Read) -> io::Result<String> {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -109,7 +153,7 @@ pub(crate) fn read_request(stream: &mut impl Read) -> io::Result<()> {
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
             if body.len() >= length.and_then(|length| length.trim().parse().ok()).unwrap_or(0) {
-                return Ok(());
+                return Ok(String::from_utf8_lossy(&request).into_owned());
             }
         }
         match stream.read(&mut buffer)? {
