@@ -141,7 +141,10 @@ pub(crate) fn send(
             Ok(response) => break response,
             Err(_) if cancel.is_cancelled() => return Err(context.cancelled()),
             Err(error) if !is_retry && connection.is_stale(&error) => {
-                log::debug!("{} had closed the connection; using a new one", context.origin);
+                log::debug!(
+                    "the connection to {} is of no more use; opening a new one",
+                    context.origin
+                );
                 connection = Connection::new(settings.clone(), provider)?;
                 is_retry = true;
             }

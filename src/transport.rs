@@ -1,7 +1,7 @@
 //! The way to the server: ureq's own connectors, and around them what a stream needs besides.
 //!
 //! ```text
-//!   LineTransport ── counts, names of faults
+//!   LineTransport ── counts, names of faults, no response to another request
 //!     └ TLS
 //!        └ Socket ── limits per phase; an early answer survives a write that fails
 //!           └ proxy or TCP
@@ -152,6 +152,8 @@ impl Line {
         };
         let deadline = state.deadline;
         drop(state);
+        // Who asks for less than the phase allows gets less: see `has_leftovers`.
+        let per_read = timeout.per_read.or(per_read);
         let mut timeout = NextTimeout { per_read, per_write, ..timeout };
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -359,7 +361,7 @@ impl<C, T> fmt::Debug for LineConnector<C, T> {
     }
 }
 
-/// Counts what comes, and says what it means when a connection breaks.
+/// Keeps the requests of a [`Line`] and their responses together.
 #[derive(Debug)]
 struct LineTransport {
     line: Arc<Line>,
@@ -381,6 +383,14 @@ impl LineTransport {
     fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
         self.holds = false;
         let held = std::mem::take(&mut self.held);
+        if held.is_empty() {
+            return Ok(());
+        }
+        let is_reused = self.outermost && !self.line.state().fresh;
+        if is_reused && self.has_leftovers(timeout) {
+            // Such a connection is of no more use than one that the server has closed.
+            return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
+        }
         let mut rest = held.as_slice();
         while !rest.is_empty() {
             let room = self.inner.buffers().output();
@@ -392,6 +402,18 @@ impl LineTransport {
             self.inner.transmit_output(piece.len(), timeout)?;
         }
         Ok(())
+    }
+
+    /// Whether something is there before the request is written, which therefore cannot be its
+    /// response. ureq looks into the input buffer and the system's, but not between them: records
+    /// that nobody has decrypted yet, and text that nobody has taken out of the TLS session.
+    ///
+    /// The session gives what it has before it asks for more. Who asks the socket for more gets a
+    /// time limit at once, which leaves the session as it is.
+    fn has_leftovers(&mut self, timeout: NextTimeout) -> bool {
+        let at_once = NextTimeout { per_read: Some(Span::from_secs(0)), ..timeout };
+        !self.inner.buffers().input().is_empty()
+            || !matches!(self.inner.await_input(at_once), Err(Error::Timeout(Timeout::PerRead)))
     }
 }
 

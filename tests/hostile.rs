@@ -1,4 +1,4 @@
-//! Servers that never quite stop.
+//! Servers that never quite stop, and servers that send what nobody has asked for.
 
 #![cfg(feature = "rustls")]
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
@@ -9,11 +9,14 @@ mod support;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kerb_stream::{Environment, Error, ErrorKind, GenerationConfig, Proxy, generate_stream};
+use rustls::SupportedProtocolVersion;
+use rustls::version::{TLS12, TLS13};
 use support::tls::{self, Session, Shows, TlsServer, records};
 use support::{Connection, Server, watchdog};
 
@@ -28,6 +31,102 @@ fn config(url: impl Into<String>) -> GenerationConfig {
 fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     let bytes = bytes.as_ref();
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+// What a server leaves on a connection that is used again.
+
+/// What comes behind the response to the first question.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Leaves {
+    Nothing,
+    /// A second response in the same record.
+    SameRecord,
+    /// The same in a record of its own, in the same packet.
+    NextRecord,
+    /// The same, when the input buffer is full exactly at the end of the first.
+    BehindFullBuffer,
+    /// The same in a record that is so large that its end is not taken from the socket's buffer.
+    LongRecord,
+}
+
+/// How much the input buffer holds.
+const INPUT: usize = 24 << 10;
+
+/// A whole response, whose head is so much longer.
+fn response(text: &str, pad: usize) -> Vec<u8> {
+    let body = format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":\"stop\"}}]}}\n\n\
+         data: [DONE]\n\n"
+    );
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n";
+    let head = format!("{head}x-pad: {}\r\n\r\n", "p".repeat(pad));
+    [head.as_bytes(), &chunk(body), b"0\r\n\r\n"].concat()
+}
+
+fn first_response(session: &mut Session, leaves: Leaves) -> io::Result<Vec<u8>> {
+    let (first, stray) = (response("first", 0), response("stray", 0));
+    match leaves {
+        Leaves::Nothing => records(session, [&first[..]]),
+        Leaves::SameRecord => records(session, [&[first, stray].concat()[..]]),
+        Leaves::NextRecord => records(session, [&first[..], &stray[..]]),
+        Leaves::BehindFullBuffer => {
+            let first = response("first", INPUT - first.len());
+            assert_eq!(first.len(), INPUT);
+            let (front, back) = first.split_at(INPUT / 2);
+            records(session, [front, &[back, &stray[..]].concat()[..]])
+        }
+        Leaves::LongRecord => {
+            records(session, [&response("first", 6_000)[..], &response("stray", 6_000)[..]])
+        }
+    }
+}
+
+#[test]
+fn what_is_left_in_a_tls_session_is_no_response_to_the_next_question() {
+    watchdog(WATCHDOG, || {
+        for version in [&TLS12, &TLS13] {
+            for leaves in [
+                Leaves::Nothing,
+                Leaves::SameRecord,
+                Leaves::NextRecord,
+                Leaves::BehindFullBuffer,
+                Leaves::LongRecord,
+            ] {
+                let told = ask_twice(version, leaves);
+                let connections = if leaves == Leaves::Nothing { 1 } else { 2 };
+                assert_eq!(
+                    told,
+                    ("first".to_owned(), "second".to_owned(), connections),
+                    "{leaves:?} over {version:?}"
+                );
+            }
+        }
+    });
+}
+
+/// The responses to two questions, and how many connections the server saw.
+fn ask_twice(
+    version: &'static SupportedProtocolVersion,
+    leaves: Leaves,
+) -> (String, String, usize) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    let server = TlsServer::speaking(&[version], Shows::Good, move |session| {
+        count.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let request = tls::read_request(session)?;
+            let response = match request.contains("first question") {
+                true => first_response(session, leaves)?,
+                false => records(session, [&response("second", 0)[..]])?,
+            };
+            session.sock.write_all(&response)?;
+        }
+    });
+    let config = config(server.url()).ca_file(&server.ca_file);
+    let [first, second] = ["first question", "second question"]
+        .map(|question| generate_stream(question, &config).into_response().unwrap().content);
+    (first, second, connections.load(Ordering::SeqCst))
 }
 
 // Servers that never quite stop.
@@ -262,6 +361,26 @@ impl Drop for Python {
         let _ = self.process.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+#[test]
+#[ignore = "needs python3 and $KERB_STREAM_SHARED/attack"]
+fn what_another_tls_leaves_is_no_response_to_the_next_question() {
+    watchdog(WATCHDOG, || {
+        for mode in ["same", "two", "full"] {
+            for version in [&[][..], &["tls12"]] {
+                let server = Python::start("tls_smuggle.py", &[&[mode], version].concat());
+                let config = server.config("https");
+                for (number, expected) in
+                    ["first", "to question 1", "to question 2"].iter().enumerate()
+                {
+                    let question = format!("question {number}");
+                    let response = generate_stream(question, &config).into_response().unwrap();
+                    assert_eq!(response.content, *expected, "{mode} {version:?}");
+                }
+            }
+        }
+    });
 }
 
 #[test]
