@@ -46,7 +46,10 @@ fn every_fault_is_what_the_table_says() {
     let acts: Vec<(Case, Protocol)> = cases()
         .into_iter()
         .filter(|case| only.as_deref().is_none_or(|only| case.id == only))
-        .filter(|case| cfg!(feature = "rustls") || !WITH_TLS.contains(&case.id))
+        .filter(|case| {
+            let over_tls = WITH_TLS.contains(&case.id) || case.option("v") == Some("tls");
+            cfg!(feature = "rustls") || !over_tls
+        })
         .flat_map(|case| case.protocols.iter().map(move |&protocol| (case.clone(), protocol)))
         .collect();
     let count = acts.len();
@@ -228,6 +231,24 @@ impl Stage {
                 Self::at("https://192.0.2.1/v1".into(), 1)
                     .changed(move |c| c.proxy(Proxy::Url(format!("http://{address}"))))
                     .counting(move || proxy.connections())
+            }
+            "F61" if case.option("v") == Some("tls") => {
+                let first = AtomicUsize::new(0);
+                Self::tls(case, Shows::Good, move |stream| {
+                    loop {
+                        tls::read_request(stream)?;
+                        let body = shape.whole(&["Hel", "lo ", "wörld", " 😀"]);
+                        let pad = "p".repeat(6_000);
+                        let head = format!("HTTP/1.1 200 OK\r\n{EVENTS}x-pad: {pad}\r\n");
+                        let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+                        let evil =
+                            format!("{head}content-length: 16\r\n\r\n{{\"evil\":\"reply\"}}");
+                        let both = [answer.as_bytes(), evil.as_bytes()];
+                        let count = if first.fetch_add(1, Ordering::SeqCst) == 0 { 2 } else { 1 };
+                        let records = tls::records(stream, both.into_iter().take(count))?;
+                        stream.sock.write_all(&records)?;
+                    }
+                })
             }
             "F62" => {
                 let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -447,11 +468,27 @@ impl Act<'_> {
             }
             "F49" => {
                 self.head("trailer: x-checksum\r\n")?;
+                match self.case.option("v") {
+                    Some("drip") => {
+                        self.chunk(two(shape))?;
+                        self.connection.write("0\r\n")?;
+                        self.drip("X-Other: def\r\n")?;
+                    }
+                    Some(_) => {
+                        self.chunk(two(shape))?;
+                        self.endless("0\r\n", "X-Other: def\r\n")?;
+                    }
+                    None => {}
+                }
                 self.chunk(hello(shape))?;
                 self.connection.write("0\r\nX-Checksum: abc\r\nX-Other: def\r\n\r\n")?;
                 return Ok(true);
             }
             "F50" => {
+                if self.case.option("v") == Some("drip") {
+                    self.after_two("5;")?;
+                    self.drip("x")?;
+                }
                 self.head("")?;
                 let body = hello(shape);
                 let size = format!("{:08X};n=\"v\"", body.len());
@@ -543,9 +580,14 @@ impl Act<'_> {
                 return self.stream(body.trim_end().to_owned() + lf);
             }
             "F71" => {
+                let events = match self.case.option("v") {
+                    Some("usage") => r#"data: {"choices":[],"usage":{"total_tokens":1}}"#,
+                    Some(_) => r#"data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"f"},"index":0}]}}]}"#,
+                    None => ": keep-alive",
+                };
                 self.after_two("")?;
                 loop {
-                    self.chunk(": keep-alive\n\n")?;
+                    self.chunk(format!("{events}\n\n"))?;
                     thread::sleep(self.time("every"));
                 }
             }
@@ -962,6 +1004,14 @@ impl Act<'_> {
         let block = again.repeat(1 + 65_536 / again.len());
         loop {
             self.connection.write(&block)?;
+        }
+    }
+
+    /// The same, at its leisure.
+    fn drip(&mut self, again: &str) -> io::Result<()> {
+        loop {
+            self.connection.write(again)?;
+            thread::sleep(self.time("every"));
         }
     }
 
