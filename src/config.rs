@@ -122,7 +122,7 @@ pub struct GenerationConfig {
     /// A file with the client's PEM certificates and its private key, for servers that ask for
     /// them.
     pub client_certificate: Option<PathBuf>,
-    /// Allow a key to travel over plain HTTP to another machine. Defaults to false.
+    /// Allow a key to travel over plain HTTP to another machine, be it a proxy. Defaults to false.
     pub allow_plain_http: bool,
     /// Where variables such as `OPENAI_API_KEY` are read. Defaults to the process's environment.
     #[serde(skip)]

@@ -28,6 +28,7 @@ mod tls;
 mod warm;
 
 pub(crate) use failure::stalled;
+pub(crate) use proxy::remote_proxy;
 pub(crate) use scrub::scrub;
 use warm::{Connection, Settings};
 
@@ -227,10 +228,9 @@ impl Origin {
     }
 }
 
-/// Whether a host, without brackets, is this machine. Names below `localhost` are not: whose they
-/// are may be up to a name server.
+/// Whether a host, without brackets, is this machine. Names below `localhost` are not, nor is what
+/// ends in a dot: whose they are may be up to a name server.
 pub(crate) fn is_loopback(host: &str) -> bool {
-    let host = host.trim_end_matches('.');
     match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => host == "localhost",

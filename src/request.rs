@@ -123,7 +123,7 @@ impl Route {
             Ask { provider, model, messages: &own_words(prompt.messages(), provider), config };
         let body = body(ask, protocol)?;
         let base = base_url(ask)?;
-        let url = base.join(&path(ask, protocol), ask)?;
+        let url = base.join(&path(ask, protocol)?, ask)?;
 
         let wire = protocol.wire();
         let key = key(ask, protocol)?;
@@ -145,15 +145,19 @@ impl Route {
             }
             headers.push((name, value.trim().to_owned()));
         }
-        if !(secrets.is_empty()
-            || base.https
-            || http::is_loopback(&base.host)
-            || config.allow_plain_http)
-        {
+        let in_the_clear = if secrets.is_empty() || base.https || config.allow_plain_http {
+            None
+        } else if !http::is_loopback(&base.host) {
+            Some("neither https nor on this machine".to_owned())
+        } else {
+            http::remote_proxy(config)
+                .map(|proxy| format!("not https, and the proxy {proxy:?} is not on this machine"))
+        };
+        if let Some(why) = in_the_clear {
+            let url = without_secrets(&url);
             return Err(ask.refuse(format!(
-                "the key would travel in the clear: {:?} is neither https nor on this machine; \
-                 use https, or set `allow_plain_http`",
-                without_secrets(&url)
+                "the key would travel in the clear: {url:?} is {why}; use https, or set \
+                 `allow_plain_http`"
             )));
         }
         let body = serde_json::to_vec(&body).map_err(|error| {
@@ -239,9 +243,23 @@ fn merge(body: &mut Map<String, Value>, extra: &Map<String, Value>) {
     }
 }
 
-fn path(ask: Ask<'_>, protocol: Protocol) -> String {
-    let path = ask.config.path.as_deref().unwrap_or(protocol.wire().path);
-    path.replace("{model}", &percent_encoded(ask.model))
+fn path(ask: Ask<'_>, protocol: Protocol) -> Result<String, Error> {
+    let template = ask.config.path.as_deref().unwrap_or(protocol.wire().path);
+    let path = template.replace("{model}", &percent_encoded(ask.model));
+    if climbs(&path) {
+        let whose =
+            if climbs(template) { "the option `path`" } else { "the model's name in the URL" };
+        return Err(ask.refuse(format!(
+            "{whose} has a segment `.` or `..`, which leads elsewhere on the server; leave it out"
+        )));
+    }
+    Ok(path)
+}
+
+/// Whether a path has segments that a server, or a proxy before it, takes for other folders.
+fn climbs(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default().to_ascii_lowercase();
+    path.replace("%2e", ".").split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 /// A model's name as part of a path. The slashes of `publishers/google/models/…` stay.
@@ -407,6 +425,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::Proxy;
     use crate::environment::Environment;
     use crate::message::{Part, Replay};
     use crate::model::ModelName;
@@ -486,6 +505,28 @@ mod tests {
             on("https://x.example/openai?api-version=1"),
             "https://x.example/openai/chat/completions?api-version=1"
         );
+        for (model, path, says) in [
+            ("../../../evil", "/models/{model}:go", "the model's name"),
+            ("a/./b", "/{model}", "the model's name"),
+            ("..", "/{model}/go", "the model's name"),
+            ("m", "/v1/../{model}", "the option `path`"),
+            ("m", "%2E%2e/x", "the option `path`"),
+            ("m", "/.%2e?x", "the option `path`"),
+        ] {
+            let config = config(model).base_url("https://x.example").path(path);
+            let error = refusal(&config);
+            assert!(error.contains(says) && error.contains("`..`"), "{model} {path}: {error}");
+        }
+        assert!(refusal(&config("google::../../evil")).contains("the model's name"));
+        for (model, path) in
+            [("..a/.b/c..", "/{model}"), ("../m", "/v1?x=/../"), ("%2e%2e", "/{model}")]
+        {
+            assert!(
+                route(&config(model).base_url("https://x.example").path(path)).is_ok(),
+                "{model}"
+            );
+        }
+
         let gateway = config("a b/c").base_url("https://x.example").path("/run/{model}?stream=1");
         assert_eq!(url(&gateway), "https://x.example/run/a%20b/c?stream=1");
 
@@ -545,10 +586,28 @@ mod tests {
     #[test]
     fn a_key_does_not_travel_in_the_clear() {
         let plain = |url: &str| config("m").api_key("secret-key").base_url(url);
-        for here in
-            ["http://localhost:1", "http://127.8.8.8/v1", "http://[::1]/", "http://localhost.:1"]
-        {
+        for here in ["http://localhost:1", "http://127.8.8.8/v1", "http://[::1]/"] {
             assert!(route(&plain(here)).is_ok(), "{here}");
+            for proxy in ["http://127.0.0.1:1", "socks5://LOCALHOST", "https://u:p@[::1]:1"] {
+                let config = plain(here).proxy(Proxy::Url(proxy.into()));
+                assert!(route(&config).is_ok(), "{here} by {proxy}");
+            }
+            for proxy in ["http://u:hunter2@10.0.0.9:3128", "socks5h://box", "http://localhost.:1"]
+            {
+                let config = plain(here).proxy(Proxy::Url(proxy.into()));
+                let error = refusal(&config);
+                assert!(
+                    error.contains("allow_plain_http") && error.contains("the proxy"),
+                    "{error}"
+                );
+                assert!(!error.contains("secret") && !error.contains("hunter2"), "{error}");
+                assert!(route(&config.clone().allow_plain_http(true)).is_ok());
+                assert!(route(&config.base_url("https://x.example")).is_ok());
+            }
+        }
+        // A name server says where these lead.
+        for elsewhere in ["http://localhost.:1", "http://127.0.0.1./v1", "http://a.localhost"] {
+            assert!(refusal(&plain(elsewhere)).contains("allow_plain_http"), "{elsewhere}");
         }
         let error = refusal(&plain("http://192.168.1.5:8080/v1"));
         assert!(error.contains("allow_plain_http") && error.contains("192.168.1.5"), "{error}");

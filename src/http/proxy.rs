@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ureq::Proxy as UreqProxy;
 
-use super::Origin;
+use super::{Origin, is_loopback};
 use crate::config::{GenerationConfig, Proxy, without_secrets};
 use crate::environment::Environment;
 use crate::error::{Error, Failure};
@@ -39,6 +39,17 @@ pub(super) fn choose(
         Ok(proxy) if !proxy.host().is_empty() => Ok(Some(proxy)),
         _ => refuse("is no URL such as http://host:3128 or socks5://host:1080"),
     }
+}
+
+/// The proxy on another machine that requests for this one would go through. Only the configuration
+/// can name one, see [`choose`]; what is no proxy is refused there.
+pub(crate) fn remote_proxy(config: &GenerationConfig) -> Option<String> {
+    let Proxy::Url(url) = &config.proxy else {
+        return None;
+    };
+    let proxy = UreqProxy::new(url.trim()).ok()?;
+    let host = proxy.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    (!is_loopback(&host)).then(|| without_secrets(url))
 }
 
 /// The proxy that the environment names for `origin`, and the variable that names it.

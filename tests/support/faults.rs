@@ -546,6 +546,8 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 fails("F158", "A base URL with blanks", Config, "has a blank").on(OPENAI).requests(0).set(|c| c.base_url("http://local host/v1")),
                 fails("F158", "A proxy that is none", Config, "is no URL").on(OPENAI).requests(0).set(|c| c.proxy(Proxy::Url("gopher://x".into()))),
                 fails("F158", "A key over plain HTTP to another machine", Config, "the key would travel in the clear").on(OPENAI).requests(0).set(|c| c.base_url("http://192.0.2.1/v1")),
+                fails("F158", "The same to this machine, through a proxy on another", Config, "is not on this machine").on(OPENAI).requests(0).set(|c| c.proxy(Proxy::Url("http://192.0.2.1:3128".into()))),
+                fails("F158", "A model that leads out of the URL's path", Config, "the model's name in the URL has a segment").on(&[GenerateContent]).requests(0).set(|mut c| { c.model = "../../../evil".into(); c }),
             ],
         ),
     ]
