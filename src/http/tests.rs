@@ -268,7 +268,8 @@ fn tls_that_fails_says_why() {
         handle.cancel();
         assert!(matches!(waiting.join().unwrap(), Error::Cancelled(_)));
 
-        for file in ["Cargo.toml", "no/such/file"] {
+        let zero = cfg!(target_os = "linux").then_some("/dev/zero");
+        for file in ["Cargo.toml", "no/such/file"].into_iter().chain(zero) {
             let variable = Environment::from_iter([("SSL_CERT_FILE", file)]);
             for config in [
                 GenerationConfig { ca_file: Some(file.into()), ..config() },
@@ -277,7 +278,11 @@ fn tls_that_fails_says_why() {
             ] {
                 let error = send(url.clone(), &config, &never);
                 assert!(matches!(error, Error::Config(_)), "{error:?}");
-                assert!(error.to_string().contains(file), "{error}");
+                let text = error.to_string();
+                assert!(text.contains(file), "{text}");
+                let option = if config.client_certificate.is_some() { "client" } else { "ca_file" };
+                assert!(text.contains(option), "{text}");
+                assert!(Some(file) != zero || text.contains("larger than 16 MiB"), "{text}");
             }
         }
         assert_eq!(silent.accepted(), 2);

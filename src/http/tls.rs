@@ -2,6 +2,8 @@
 //!
 //! Building one takes about a millisecond and lets sessions be resumed, so each is kept.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +18,9 @@ use crate::provider::LlmProvider;
 
 /// How many settings are kept. A program has one or two.
 const KEPT: usize = 8;
+
+/// The largest file that is read. All authorities that browsers trust take a quarter of a megabyte.
+const MAX_FILE: u64 = 16 << 20;
 
 /// Where the names of the files come from.
 const CA_FILE: &str = "ca_file or SSL_CERT_FILE";
@@ -82,7 +87,7 @@ fn stamped(path: &Path, option: &str, provider: LlmProvider) -> Result<Stamped, 
 }
 
 fn roots(path: &Path, provider: LlmProvider) -> Result<RootCerts, Error> {
-    let pem = std::fs::read(path).map_err(|e| unreadable(path, CA_FILE, provider, e))?;
+    let pem = contents(path, CA_FILE, provider)?;
     let certificates: Vec<_> = parse_pem(&pem)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),
@@ -97,7 +102,7 @@ fn roots(path: &Path, provider: LlmProvider) -> Result<RootCerts, Error> {
 }
 
 fn client_certificate(path: &Path, provider: LlmProvider) -> Result<ClientCert, Error> {
-    let pem = std::fs::read(path).map_err(|e| unreadable(path, CLIENT_CERTIFICATE, provider, e))?;
+    let pem = contents(path, CLIENT_CERTIFICATE, provider)?;
     let mut chain = Vec::new();
     let mut key = None;
     for item in parse_pem(&pem) {
@@ -120,7 +125,25 @@ fn client_certificate(path: &Path, provider: LlmProvider) -> Result<ClientCert, 
     }
 }
 
-fn unreadable(path: &Path, option: &str, provider: LlmProvider, error: std::io::Error) -> Error {
+/// What is in a file, unless it is no file that ends, such as a device.
+fn contents(path: &Path, option: &str, provider: LlmProvider) -> Result<Vec<u8>, Error> {
+    let mut contents = Vec::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut contents))
+        .map_err(|error| unreadable(path, option, provider, error))?;
+    if read as u64 > MAX_FILE {
+        let message = format!(
+            "{} is larger than {} MiB, so it is no file of certificates; name another one \
+             ({option})",
+            path.display(),
+            MAX_FILE >> 20
+        );
+        return Err(Error::Config(Failure::new(provider, message)));
+    }
+    Ok(contents)
+}
+
+fn unreadable(path: &Path, option: &str, provider: LlmProvider, error: io::Error) -> Error {
     let message = format!("cannot read {} ({option})", path.display());
     Error::Config(Failure::new(provider, message).caused_by(error))
 }
