@@ -16,7 +16,7 @@ mod support;
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
@@ -208,6 +208,20 @@ impl Stage {
                 )?;
                 stream.flush()
             }),
+            "F15" if case.option("v") == Some("socks") => {
+                let proxy = Server::start(|connection| {
+                    for reply in [[5, 0], [5, 2]] {
+                        let _ = connection.tcp().read(&mut [0; 512])?;
+                        connection.write(reply)?;
+                    }
+                    Ok(())
+                });
+                let proxy = proxy.unwrap();
+                let address = proxy.address();
+                Self::at("https://192.0.2.1/v1".into(), 1)
+                    .changed(move |c| c.proxy(Proxy::Url(format!("socks5://{address}"))))
+                    .counting(move || proxy.connections())
+            }
             "F15" | "F16" => {
                 let answer = match (case.option("status"), case.option("v")) {
                     (Some(status), _) => {

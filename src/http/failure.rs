@@ -143,11 +143,12 @@ impl Context {
                     // tinyproxy says 401 where it is given no password at all.
                     Some(status @ (401 | 407)) => self
                         .permanent(format!("{whom} asks for a valid user and password ({status})")),
-                    Some(status @ ..500) => {
-                        self.permanent(format!("{whom} refuses to connect to {origin} ({status})"))
+                    // It has no time, or the target had none.
+                    Some(status @ (408 | 429 | 500 | 502..)) => {
+                        self.failed(&format!("{whom} could not connect to {origin} ({status})"))
                     }
                     Some(status) => {
-                        self.failed(&format!("{whom} could not connect to {origin} ({status})"))
+                        self.permanent(format!("{whom} refuses to connect to {origin} ({status})"))
                     }
                     None => self.failed(&format!("{whom} did not connect to {origin}")),
                 }
@@ -159,13 +160,35 @@ impl Context {
                 };
                 self.network(message, error.into())
             }
-            UreqError::Io(error) if by_proxy && is_login(&error) => {
-                self.permanent(format!("{whom} asks for a valid user and password"))
+            UreqError::Io(error) if by_proxy && error.raw_os_error().is_none() => {
+                self.refused_by_socks(whom, error)
             }
             source if by_proxy => {
                 self.network(format!("{whom} did not connect to {origin}"), source)
             }
             source => self.network(format!("cannot connect to {whom}"), source),
+        }
+    }
+
+    /// What a SOCKS proxy replies, which ureq says in words of its own only.
+    fn refused_by_socks(&self, whom: &str, error: io::Error) -> Error {
+        let origin = &self.origin;
+        let text = error.to_string();
+        match (error.kind(), text.as_str()) {
+            (io::ErrorKind::PermissionDenied, _) | (_, "no acceptable auth methods") => {
+                self.permanent(format!("{whom} asks for a valid user and password"))
+            }
+            (_, "connection not allowed by ruleset") => {
+                self.permanent(format!("{whom} refuses to connect to {origin}"))
+            }
+            (io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput, _)
+            | (_, "command not supported" | "address kind not supported" | "unknown auth method") =>
+            {
+                let message = format!("{whom} cannot be used for {origin}; check the proxy's URL");
+                let failure = Failure::new(self.provider, message).permanent();
+                Error::Network(failure.caused_by(error))
+            }
+            _ => self.network(format!("{whom} did not connect to {origin}"), error.into()),
         }
     }
 
@@ -256,12 +279,4 @@ fn caused(failure: Box<Failure>, source: UreqError) -> Box<Failure> {
         UreqError::Io(error) => failure.caused_by(error),
         source => failure.caused_by(source),
     }
-}
-
-/// Whether a SOCKS proxy refuses the user: ureq says so in words of its own only.
-fn is_login(error: &io::Error) -> bool {
-    let is_own = error.raw_os_error().is_none();
-    is_own
-        && (error.kind() == io::ErrorKind::PermissionDenied
-            || error.to_string() == "no acceptable auth methods")
 }

@@ -713,7 +713,10 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
             // tinyproxy, where it is given none.
             ("HTTP/1.1 401 No\r\n\r\n", "asks for a valid user and password (401)"),
             ("HTTP/1.1 403 No\r\n\r\n", "refuses to connect to far.example:80 (403)"),
+            ("HTTP/1.1 429 No\r\n\r\n", "could not connect to far.example:80 (429)"),
             ("HTTP/1.1 502 No\r\n\r\n", "could not connect to far.example:80 (502)"),
+            // It is no proxy for this.
+            ("HTTP/1.1 501 No\r\n\r\n", "refuses to connect to far.example:80 (501)"),
             ("", "did not connect to far.example:80"),
         ] {
             let proxy = Server::answering(answer);
@@ -727,11 +730,28 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
             let error = error.unwrap_err();
             assert_eq!(error.to_string(), format!("local: the proxy {} {shown}", proxy.address));
             assert_eq!(error.status(), None);
-            assert_eq!(error.is_retryable(), answer.is_empty() || answer.contains("502"));
+            let may_pass = answer.is_empty() || shown.contains("could not");
+            assert_eq!(error.is_retryable(), may_pass, "{error}");
         }
 
-        // SOCKS5: it wants a password and is offered none; it knows no such user.
-        for (user, answers) in [("", [5, 0xff].as_slice()), ("u:hunter2@", &[5, 2, 1, 1])] {
+        // SOCKS5: it wants a password and is offered none; it knows no such user; its replies to
+        // what it is asked to connect to.
+        let login = "asks for a valid user and password";
+        let refuses = "refuses to connect to far.example:80";
+        let failed = "did not connect to far.example:80";
+        let other = "cannot be used for far.example:80; check the proxy's URL";
+        for (user, answers, shown, may_pass) in [
+            ("", [5, 0xff].as_slice(), login, false),
+            ("u:hunter2@", &[5, 2, 1, 1], login, false),
+            ("", &[5, 0, 5, 1], failed, true),
+            ("", &[5, 0, 5, 2], refuses, false),
+            ("", &[5, 0, 5, 4], failed, true),
+            ("", &[5, 0, 5, 5], failed, true),
+            ("", &[5, 0, 5, 7], other, false),
+            ("", &[5, 0, 5, 8], other, false),
+            ("", &[5, 9], other, false),
+            ("", b"HTTP/1.1 400 No", other, false),
+        ] {
             let proxy = Server::new(move |_, socket| {
                 let mut said = [0; 64];
                 for answer in answers.chunks(2) {
@@ -744,11 +764,8 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
             let request = request_to("http://far.example/v1");
             let error = send(&request, LlmProvider::Local, &config, &CancelHandle::new());
             let error = error.unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("local: the proxy {} asks for a valid user and password", proxy.address)
-            );
-            assert!(!error.is_retryable(), "{error:?}");
+            assert_eq!(error.to_string(), format!("local: the proxy {} {shown}", proxy.address));
+            assert_eq!(error.is_retryable(), may_pass, "{error:?}");
         }
 
         // One that drips its answer, or gives none, is under the limit on connecting.

@@ -302,6 +302,7 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 fails("F13", "TLS: the connection is cut without a goodbye", Incomplete, "before the answer did").after(TWO).on(OPENAI),
                 fails("F15", "The proxy wants another password", Network, "asks for a valid user and password").with("status=407").on(OPENAI),
                 fails("F15", "The proxy refuses the target", Network, "refuses to connect to").with("status=403").on(OPENAI),
+                fails("F15", "The rules of a SOCKS proxy do not allow the target", Network, "refuses to connect to").with("v=socks").on(OPENAI),
                 fails("F16", "The proxy says nothing", Timeout, "connect_timeout").with("v=hang").on(OPENAI).set(short_connect).takes(250, 2_000),
                 fails("F16", "The proxy closes", Network, "did not connect to").with("v=close").on(OPENAI).set(twice).requests(2),
             ],
