@@ -3,7 +3,7 @@
 //! ```text
 //!   LineTransport ── counts, names of faults, no response to another request
 //!     └ TLS
-//!        └ Socket ── limits per phase; an early answer survives a write that fails
+//!        └ Socket ── limits per phase; an early response survives a failed write
 //!           └ proxy or TCP
 //! ```
 //!

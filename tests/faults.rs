@@ -254,10 +254,11 @@ impl Stage {
                         let body = shape.whole(&["Hel", "lo ", "wörld", " 😀"]);
                         let pad = "p".repeat(6_000);
                         let head = format!("HTTP/1.1 200 OK\r\n{EVENTS}x-pad: {pad}\r\n");
-                        let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+                        let response =
+                            format!("{head}content-length: {}\r\n\r\n{body}", body.len());
                         let evil =
                             format!("{head}content-length: 16\r\n\r\n{{\"evil\":\"reply\"}}");
-                        let both = [answer.as_bytes(), evil.as_bytes()];
+                        let both = [response.as_bytes(), evil.as_bytes()];
                         let count = if first.fetch_add(1, Ordering::SeqCst) == 0 { 2 } else { 1 };
                         let records = tls::records(stream, both.into_iter().take(count))?;
                         stream.sock.write_all(&records)?;

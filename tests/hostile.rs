@@ -6,7 +6,8 @@
 
 mod support;
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -93,13 +94,15 @@ fn what_is_left_in_a_tls_session_is_no_response_to_the_next_question() {
                 Leaves::BehindFullBuffer,
                 Leaves::LongRecord,
             ] {
-                let told = ask_twice(version, leaves);
-                let connections = if leaves == Leaves::Nothing { 1 } else { 2 };
-                assert_eq!(
-                    told,
-                    ("first".to_owned(), "second".to_owned(), connections),
-                    "{leaves:?} over {version:?}"
-                );
+                for proxy in [None, Some("http"), Some("https")] {
+                    let told = ask_twice(version, leaves, proxy);
+                    let connections = if leaves == Leaves::Nothing { 1 } else { 2 };
+                    assert_eq!(
+                        told,
+                        ("first".to_owned(), "second".to_owned(), connections),
+                        "{leaves:?} over {version:?} by {proxy:?}"
+                    );
+                }
             }
         }
     });
@@ -109,6 +112,7 @@ fn what_is_left_in_a_tls_session_is_no_response_to_the_next_question() {
 fn ask_twice(
     version: &'static SupportedProtocolVersion,
     leaves: Leaves,
+    proxy: Option<&str>,
 ) -> (String, String, usize) {
     let connections = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&connections);
@@ -123,10 +127,59 @@ fn ask_twice(
             session.sock.write_all(&response)?;
         }
     });
-    let config = config(server.url()).ca_file(&server.ca_file);
+    let mut config = config(server.url()).ca_file(&server.ca_file);
+    let (plain, secure);
+    match proxy {
+        Some("http") => {
+            plain = Server::start(|connection| {
+                let target = connection.request()?.unwrap().path;
+                connection.write("HTTP/1.1 200 OK\r\n\r\n")?;
+                tunnel(&mut connection.tcp(), connection.tcp(), &target)
+            });
+            let address = plain.as_ref().unwrap().address();
+            config = config.proxy(Proxy::Url(format!("http://{address}")));
+        }
+        Some(_) => {
+            secure = TlsServer::start(Shows::Good, |session| {
+                let request = tls::read_request(session)?;
+                let target = request.split(' ').nth(1).unwrap().to_owned();
+                session.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+                let socket = session.sock.try_clone()?;
+                tunnel(session, &socket, &target)
+            });
+            // Both authorities in one file.
+            let both = [&server.ca_file, &secure.ca_file].map(|file| std::fs::read(file).unwrap());
+            std::fs::write(&secure.ca_file, both.concat()).unwrap();
+            config = config.ca_file(&secure.ca_file);
+            config = config.proxy(Proxy::Url(format!("https://{}", secure.address)));
+        }
+        None => {}
+    }
     let [first, second] = ["first question", "second question"]
         .map(|question| generate_stream(question, &config).into_response().unwrap().content);
     (first, second, connections.load(Ordering::SeqCst))
+}
+
+/// Carries bytes between a client and the target, taking turns.
+fn tunnel(client: &mut (impl Read + Write), socket: &TcpStream, target: &str) -> io::Result<()> {
+    let mut target = TcpStream::connect(target)?;
+    let turn = Some(Duration::from_millis(1));
+    socket.set_read_timeout(turn)?;
+    target.set_read_timeout(turn)?;
+    loop {
+        pass(client, &mut target)?;
+        pass(&mut target, client)?;
+    }
+}
+
+fn pass(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = [0; 64 << 10];
+    match from.read(&mut buffer) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(read) => to.write_all(&buffer[..read]),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 // Servers that never quite stop.
