@@ -543,11 +543,12 @@ impl Answer {
 
     fn hand_out(&mut self, response: &mut GenerationResponse) -> StreamChunk {
         let chunk = self.events.output.take();
-        let reason = response.finish_reason.zip(response.raw_finish_reason.clone());
-        response.fold(&chunk);
-        if response.finish_reason.is_none() && reason.is_some() {
-            self.taken_back = reason;
+        if let Some(reason) = response.finish_reason
+            && chunk.has_piece()
+        {
+            self.taken_back = Some((reason, response.raw_finish_reason.take().unwrap_or_default()));
         }
+        response.fold(&chunk);
         chunk
     }
 

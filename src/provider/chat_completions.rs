@@ -158,9 +158,11 @@ wire! {
         model: Raw<'a>,
         choices: First<Choice<'a>>,
         usage: Raw<'a>,
-        x_groq: Groq<'a>,
+        x_groq: Raw<'a>,
         error: Raw<'a>,
-        /// An error of vLLM and DashScope lies flat.
+    }
+    /// An error of vLLM and DashScope, which stands in place of the choices, and one of MiniMax.
+    struct Flat {
         code: Raw<'a>,
         message: Raw<'a>,
         base_resp: BaseResponse<'a>,
@@ -170,7 +172,7 @@ wire! {
         delta: Option<Delta<'a>>,
         /// The whole message, from servers that do not stream; Perplexity sends it beside each
         /// delta, MiniMax at the end.
-        message: Option<Delta<'a>>,
+        message: Raw<'a>,
         /// The form of text completions.
         text: Raw<'a>,
         finish_reason: Raw<'a>,
@@ -188,8 +190,8 @@ wire! {
         reasoning_details: Raw<'a>,
         tool_calls: Raw<'a>,
         /// What there was before `tool_calls`, and some servers still send.
-        function_call: Function<'a>,
-        audio: Audio<'a>,
+        function_call: Raw<'a>,
+        audio: Raw<'a>,
     }
     struct Audio { transcript: Raw<'a> }
     /// A part of a content that is a list: Mistral's way to tell thinking from text.
@@ -237,6 +239,14 @@ wire! {
     }
 }
 
+impl Flat<'_> {
+    fn is_error(&self, choices: &First<Choice<'_>>) -> bool {
+        let told = self.code.is_some() && !matches!(self.code.u64(), Some(0 | 200));
+        (told && self.message.is_text() && !choices.is_list)
+            || self.base_resp.status_code.u64().is_some_and(|code| code != 0)
+    }
+}
+
 impl Indexed for Choice<'_> {
     fn index(&self) -> Raw<'_> {
         self.index
@@ -256,34 +266,32 @@ struct ChatCompletions {
 impl Decoder for ChatCompletions {
     fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
         let chunk: Chunk<'_> = serde_json::from_str(event.data)?;
-        let choice = chunk.choices.one;
+        let choice = &chunk.choices.one;
         out.understood |= chunk.choices.is_list;
         out.model(chunk.model);
         match &choice.delta {
             Some(delta) => self.decode_delta(delta, out),
             None => _ = out.text(choice.text),
         }
-        if let Some(message) = &choice.message {
-            self.decode_message(message, out);
+        if choice.message.is_some() {
+            self.decode_message(&choice.message.parse(), out);
         }
         if let Some(word) = choice.finish_reason.str() {
             self.finish(&word, choice.native_finish_reason, out);
         }
         // An empty object stands for no usage: MiniMax.
-        let usage = [chunk.usage, choice.usage, chunk.x_groq.usage];
+        let groq: Groq<'_> = chunk.x_groq.parse();
+        let usage = [chunk.usage, choice.usage, groq.usage];
         if let Some(usage) = usage.iter().find_map(|usage| tokens(*usage)) {
             out.usage(usage);
         }
+        // An event that does nothing but add to the answer is no error: it is not read again.
+        let is_rare = choice.delta.is_none() || choice.finish_reason.is_some();
         // Looked at last, so that what came with it is not lost; `""` and `{}` are no errors.
-        let errors = [chunk.error, chunk.x_groq.error, choice.error];
-        let is_flat = !chunk.choices.is_list
-            && chunk.message.is_text()
-            && chunk.code.is_some()
-            && !matches!(chunk.code.u64(), Some(0 | 200));
+        let errors = [chunk.error, groq.error, choice.error];
         if errors.iter().any(|error| !matches!(error.json(), "" | "\"\"" | "{}"))
-            || chunk.base_resp.status_code.u64().is_some_and(|code| code != 0)
-            || is_flat
             || event.name == "error"
+            || (is_rare && serde_json::from_str::<Flat<'_>>(event.data)?.is_error(&chunk.choices))
         {
             out.fail(event.data);
         }
@@ -313,14 +321,14 @@ impl ChatCompletions {
         self.decode_content(delta.content, out);
         // A refusal comes in place of the text, and is what the user is to read.
         out.text(delta.refusal);
-        out.text(delta.audio.transcript);
+        out.text(delta.audio.parse::<Audio<'_>>().transcript);
         for call in delta.tool_calls.elements() {
             let Call { index, id, function } = call.parse();
             out.tool_call(index, id, function.name, function.arguments);
             self.has_calls = true;
         }
-        let Function { name, arguments } = delta.function_call;
-        if (name.is_some() || arguments.is_some()) && !delta.tool_calls.is_some() {
+        if delta.function_call.is_some() && !delta.tool_calls.is_some() {
+            let Function { name, arguments } = delta.function_call.parse();
             out.tool_call(Raw::ZERO, Raw::default(), name, arguments);
             self.has_calls = true;
         }
@@ -334,15 +342,12 @@ impl ChatCompletions {
             &Delta {
                 content: unless(text, message.content),
                 refusal: unless(text, message.refusal),
-                audio: Audio { transcript: unless(text, message.audio.transcript) },
+                audio: unless(text, message.audio),
                 reasoning: unless(reasoning, message.reasoning),
                 reasoning_content: unless(reasoning, message.reasoning_content),
                 reasoning_details: unless(reasoning, message.reasoning_details),
                 tool_calls: unless(self.has_calls, message.tool_calls),
-                function_call: Function {
-                    name: unless(self.has_calls, message.function_call.name),
-                    arguments: unless(self.has_calls, message.function_call.arguments),
-                },
+                function_call: unless(self.has_calls, message.function_call),
             },
             out,
         );
@@ -928,6 +933,7 @@ mod tests {
             r#"{"request_id":"r","code":"Throttling","message":"no"}"#,
             r#"{"object":"error","message":"no","type":"BadRequestError","param":null,"code":400}"#,
             r#"{"choices":null,"base_resp":{"status_code":1008,"status_msg":"no"}}"#,
+            r#"{"choices":[{"finish_reason":"stop"}],"base_resp":{"status_code":1027,"status_msg":"no"}}"#,
         ] {
             assert_eq!(failure(told).as_deref(), Some(told));
         }

@@ -456,13 +456,15 @@ fn append(string: Raw<'_>, half: &mut Option<u16>, text: &mut String) {
     };
     let is_plain = half.is_none() && memchr::memchr(b'\\', literal.as_bytes()).is_none();
     // A chunk has one text, as a rule: it gets as much room as that takes, and no more.
-    if text.is_empty() {
-        text.reserve_exact(literal.len());
-    }
-    if is_plain {
-        text.push_str(literal);
-    } else {
-        *half = unescape(literal, half.take(), text);
+    match (is_plain, text.is_empty()) {
+        (true, true) => *text = literal.to_owned(),
+        (true, false) => text.push_str(literal),
+        (false, is_empty) => {
+            if is_empty {
+                text.reserve_exact(literal.len());
+            }
+            *half = unescape(literal, half.take(), text);
+        }
     }
 }
 
