@@ -142,6 +142,9 @@ impl Output {
         let found = self.find_call(index, id, name, arguments);
         let at = found.unwrap_or(self.calls.len());
         if found.is_none() {
+            if ![id, name, arguments].iter().any(|field| field.is_some()) {
+                return None;
+            }
             if self.calls.len() >= self.max_tool_calls {
                 self.too_many_calls = true;
                 return None;
@@ -556,6 +559,8 @@ mod tests {
             ),
             (&[["0", A, LOOK, NONE], ["1", A, LOOK, "{}"]], &["0look()", "0({})"]),
             (&[["0", A, LOOK, "\"1\""], ["0", A, LOOK, "\"1\""]], &["0look(1)", "0(1)"]),
+            // What tells nothing begins nothing.
+            (&[["0", NONE, NONE, NONE]], &[]),
             // Another name after the arguments is that of another call.
             (&[["0", NONE, LOOK, "{}"], ["0", NONE, "\"go\"", "{}"]], &["0look({})", "1go({})"]),
         ] {

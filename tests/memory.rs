@@ -1,0 +1,267 @@
+//! However a server builds its JSON: a stream takes no more memory than a few times the event, or
+//! ends at a limit. Measured as the peak of a process of its own for each shape.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+use std::io::{self, Read};
+use std::process::Command;
+
+use kerb_stream::{Error, ErrorKind, GenerationConfig, GenerationStream, Protocol};
+
+/// Which shape the child process reads.
+const SHAPE: &str = "KERB_STREAM_SHAPE";
+
+/// The size of an event. The limits are as far above it as the default ones are above 31 MB.
+const EVENT: usize = 4_000_000;
+const MAX_EVENT: usize = EVENT + EVENT / 20;
+const MAX_RESPONSE: usize = 2 * MAX_EVENT;
+
+/// What is there before the first byte, and what is allowed beside the multiple of the event.
+const BASE: usize = 8_000_000;
+
+type Pieces = Box<dyn Iterator<Item = String> + Send>;
+
+/// One event: `before`, as many `unit`s as fit, `after`.
+fn event(before: &'static str, unit: &'static str, after: &'static str) -> Pieces {
+    let count = (EVENT - before.len() - after.len()) / unit.len();
+    let units = std::iter::repeat_n(unit.to_owned(), count);
+    let before = std::iter::once(format!("data: {before}"));
+    Box::new(before.chain(units).chain(std::iter::once(format!("{after}\n\n"))))
+}
+
+/// As many events as one large one has bytes, each with its number.
+fn events(event: &'static str) -> Pieces {
+    let events =
+        move |number| format!("data: {}\n\n", event.replace("NUMBER", &format!("{number}")));
+    Box::new((0..2 * EVENT / event.len()).map(events))
+}
+
+fn text(text: &str) -> Pieces {
+    Box::new(std::iter::once(text.to_owned()))
+}
+
+const DONE: &str = "data: [DONE]\n\n";
+
+fn shapes() -> Vec<(&'static str, Protocol, Vec<Pieces>)> {
+    use Protocol::{ChatCompletions as Chat, CohereChat, GenerateContent, Messages, Responses};
+    let delta = |field: &'static str, unit: &'static str| {
+        let before = match field {
+            "details" => r#"{"choices":[{"delta":{"reasoning_details":["#,
+            "calls" => r#"{"choices":[{"delta":{"tool_calls":["#,
+            _ => r#"{"choices":[{"delta":{"content":["#,
+        };
+        event(before, unit, "0]}}]}")
+    };
+    let block = |unit| {
+        event(r#"{"type":"content_block_start","content_block":{"type":"x","v":["#, unit, r#"0]}}"#)
+    };
+    let parts = |unit| {
+        event(
+            r#"{"candidates":[{"content":{"parts":["#,
+            unit,
+            r#"{"text":"a"}]},"finishReason":"STOP"}]}"#,
+        )
+    };
+    let whole = |unit| {
+        event(r#"{"type":"response.completed","response":{"output":["#, unit, r#"{"type":"x"}]}}"#)
+    };
+    let words = |before: &'static str| event(before, "word ", r#""}}]}"#);
+    let content = r#"{"choices":[{"delta":{"content":""#;
+    vec![
+        ("numbers for details", Chat, vec![delta("details", "0,"), text(DONE)]),
+        ("objects for details", Chat, vec![delta("details", r#"{"a":0},"#), text(DONE)]),
+        ("details again", Chat, vec![delta("details", "0,"), delta("details", "{},"), text(DONE)]),
+        ("numbers for calls", Chat, vec![delta("calls", "0,"), text(DONE)]),
+        (
+            "one call again and again",
+            Chat,
+            vec![delta("calls", r#"{"id":"a","function":{"name":"f"}},"#), text(DONE)],
+        ),
+        (
+            "a call in small pieces",
+            Chat,
+            vec![
+                delta("calls", r#"{"index":0,"function":{"name":"f","arguments":"x"}},"#),
+                text(DONE),
+            ],
+        ),
+        ("numbers for contents", Chat, vec![delta("content", "0,"), text(DONE)]),
+        ("a deep content", Chat, vec![delta("content", "["), text(DONE)]),
+        ("contents in contents", Chat, vec![delta("content", r#"[{"thinking":"#), text(DONE)]),
+        ("text", Chat, vec![words(content), text(DONE)]),
+        ("escaped text", Chat, vec![event(content, r"\u00e9", r#""}}]}"#), text(DONE)]),
+        ("an error", Chat, vec![event(r#"{"error":{"message":""#, r"sk-12345 x\n", r#""}}"#)]),
+        ("an error of objects", Chat, vec![event(r#"{"error":["#, "{},", "0]}")]),
+        (
+            "one name again and again",
+            Chat,
+            vec![
+                events(
+                    r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f"}}]}}]}"#,
+                ),
+                text(DONE),
+            ],
+        ),
+        (
+            "a name that grows",
+            Chat,
+            vec![
+                events(
+                    r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"NUMBER"}}]}}]}"#,
+                ),
+                text(DONE),
+            ],
+        ),
+        ("a block of numbers", Messages, vec![block("0,")]),
+        ("blocks of objects", Messages, vec![block("{},"), block(r#"{"a":0},"#)]),
+        (
+            "blocks that never end",
+            Messages,
+            vec![events(
+                r#"{"type":"content_block_start","index":NUMBER,"content_block":{"type":"x"}}"#,
+            )],
+        ),
+        (
+            "small blocks",
+            Messages,
+            vec![Box::new((0..EVENT / 100).map(|_| {
+                r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"x"}}
+
+data: {"type":"content_block_stop","index":0}
+
+"#
+                .to_owned()
+            }))],
+        ),
+        ("parts", GenerateContent, vec![parts(r#"{"z":0},"#)]),
+        ("parts of numbers", GenerateContent, vec![parts(r#"{"z":[0,0,0,0,0,0,0,0]},"#)]),
+        ("signed parts", GenerateContent, vec![parts(r#"{"text":"a","thoughtSignature":"s"},"#)]),
+        ("small calls", GenerateContent, vec![parts(r#"{"functionCall":{"name":"f"}},"#)]),
+        (
+            "a deep path",
+            GenerateContent,
+            vec![event(
+                r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","willContinue":true,"partialArgs":[{"jsonPath":"$"#,
+                ".a",
+                r#"","stringValue":"x"}]}}]}}]}"#,
+            )],
+        ),
+        (
+            "items",
+            Responses,
+            vec![events(
+                r#"{"type":"response.output_item.added","output_index":NUMBER,"item":{"type":"x"}}"#,
+            )],
+        ),
+        ("a whole of items", Responses, vec![whole(r#"{"type":"x"},"#)]),
+        (
+            "a whole of texts",
+            Responses,
+            vec![whole(r#"{"type":"message","content":[{"text":"a"}]},"#)],
+        ),
+        (
+            "calls",
+            CohereChat,
+            vec![events(
+                r#"{"type":"tool-call-start","index":9223372036854775808,"delta":{"message":{"tool_calls":{"id":"tNUMBER","function":{"name":"f"}}}}}"#,
+            )],
+        ),
+        (
+            "stray lines",
+            Chat,
+            vec![words(content), Box::new((0..EVENT / 12).map(|_| "xxxxxxxx: y\n".into()))],
+        ),
+        ("empty data lines", Chat, vec![Box::new((0..EVENT / 6).map(|_| "data:\n".into()))]),
+        ("line ends", Chat, vec![Box::new((0..EVENT / 100).map(|_| "\r".repeat(100)))]),
+        ("empty events", Chat, vec![Box::new((0..EVENT / 6).map(|_| "data\n\n".into()))]),
+        (
+            "a name of an event",
+            Chat,
+            vec![
+                text("event: "),
+                Box::new((0..EVENT / 100).map(|_| "x".repeat(100))),
+                text("\ndata: {}\n\n"),
+            ],
+        ),
+    ]
+}
+
+struct Given {
+    pieces: std::iter::Flatten<std::vec::IntoIter<Pieces>>,
+    piece: io::Cursor<String>,
+    bytes: usize,
+}
+
+impl Read for Given {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.piece.read(&mut buffer[read..])? {
+                0 => match self.pieces.next() {
+                    Some(piece) => self.piece = io::Cursor::new(piece),
+                    None => break,
+                },
+                more => read += more,
+            }
+        }
+        self.bytes += read;
+        Ok(read)
+    }
+}
+
+#[test]
+fn no_shape_of_json_takes_more_memory_than_a_few_times_the_event() {
+    if let Ok(name) = std::env::var(SHAPE) {
+        println!("peak {}", read(&name));
+        return;
+    }
+    let names: Vec<_> = shapes().into_iter().map(|(name, ..)| name).collect();
+    let mut failures = Vec::new();
+    for names in names.chunks(4) {
+        let peaks = std::thread::scope(|scope| {
+            let children: Vec<_> = names.iter().map(|name| scope.spawn(|| peak(name))).collect();
+            children.into_iter().map(|child| child.join().unwrap()).collect::<Vec<_>>()
+        });
+        for (name, (peak, kind)) in names.iter().zip(peaks) {
+            println!("{name}: {:.1} MB, {kind}", peak as f64 / 1e6);
+            if peak > 4 * EVENT + BASE {
+                failures.push(format!("{name}: {peak} bytes, {kind}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// The peak of a process that reads a shape, and how the stream ends.
+fn peak(name: &str) -> (usize, String) {
+    let out = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "--test-threads=1"])
+        .arg("no_shape_of_json_takes_more_memory_than_a_few_times_the_event")
+        .env(SHAPE, name)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&out.stdout);
+    let (_, rest) = told.split_once("peak ").unwrap_or_else(|| panic!("{name}: {out:?}"));
+    let (peak, kind) = rest.split_once(' ').unwrap();
+    (peak.parse().unwrap(), kind.lines().next().unwrap().to_owned())
+}
+
+/// Reads one shape, and tells the peak of this process in bytes.
+fn read(name: &str) -> String {
+    let (_, protocol, pieces) = shapes().into_iter().find(|(known, ..)| *known == name).unwrap();
+    let config = GenerationConfig::default()
+        .protocol(protocol)
+        .max_event_bytes(MAX_EVENT)
+        .max_response_bytes(MAX_RESPONSE);
+    let given =
+        Given { pieces: pieces.into_iter().flatten(), piece: io::Cursor::default(), bytes: 0 };
+    let mut stream = GenerationStream::from_reader(config, given);
+    let end = stream.by_ref().filter_map(Result::err).last();
+    let kind = end.as_ref().map(|error| Error::of(error).unwrap().kind());
+    assert_ne!(kind, Some(ErrorKind::Config));
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: usize = peak.split_whitespace().next().unwrap().parse().unwrap();
+    format!("{} {kind:?}", kib << 10)
+}
