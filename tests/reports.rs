@@ -1,0 +1,193 @@
+//! The streams that public bug reports are about come out right. They lie beside the checkout, in the
+//! folder that `KERB_STREAM_SHARED` names; what comes out is written here.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod support;
+
+use std::io::Cursor;
+use std::thread;
+use std::time::Duration;
+
+use kerb_stream::{
+    Environment, Error, ErrorKind, FinishReason, GenerationConfig, GenerationResponse,
+    GenerationStream, Protocol, generate,
+};
+use support::shapes::Shape;
+use support::{Server, watchdog};
+
+fn sample(name: &str) -> String {
+    let shared = std::env::var("KERB_STREAM_SHARED").expect("KERB_STREAM_SHARED names the folder");
+    std::fs::read_to_string(format!("{shared}/reports/{name}")).unwrap()
+}
+
+/// What comes of a sample, and the error that ends it.
+fn read(name: &str) -> (GenerationResponse, Option<anyhow::Error>) {
+    let protocol: Protocol = name.split('.').next().unwrap().parse().unwrap();
+    let config = GenerationConfig::default().protocol(protocol);
+    let mut stream = GenerationStream::from_reader(config, Cursor::new(sample(name)));
+    let error = stream.by_ref().filter_map(Result::err).last();
+    (stream.response().clone(), error)
+}
+
+#[test]
+#[ignore = "reads the samples in $KERB_STREAM_SHARED/reports"]
+fn every_sample_comes_out_right() {
+    use FinishReason::{Other, Stop, ToolCalls};
+    // The name, then text, reasoning, id, name and arguments of the call, finish reason, and prompt,
+    // completion and cached tokens.
+    for (name, text, reasoning, call, finish, usage) in [
+        (
+            "chat_completions.deepseek-final-answer.sse",
+            "Take one.",
+            "It rains.",
+            None,
+            Stop,
+            Some((1, 1, None)),
+        ),
+        ("chat_completions.kimi-usage.sse", "Hi", "", None, Stop, Some((19, 13, Some(12)))),
+        (
+            "chat_completions.legacy-function-call.sse",
+            "",
+            "",
+            Some(("call_0", "read_file", r#"{"path":"README.md"}"#)),
+            ToolCalls,
+            None,
+        ),
+        (
+            "chat_completions.lmstudio-nameless-new-ids.sse",
+            "",
+            "",
+            Some(("700000001", "search", r#"{"q":1}"#)),
+            ToolCalls,
+            None,
+        ),
+        (
+            "chat_completions.minimax-final-object.sse",
+            "Hello",
+            "",
+            None,
+            Stop,
+            Some((20, 10, None)),
+        ),
+        (
+            "chat_completions.minimax-reasoning-details-only.sse",
+            "Hi",
+            "The user greets.",
+            None,
+            Stop,
+            None,
+        ),
+        (
+            "chat_completions.split-name.sse",
+            "",
+            "",
+            Some(("call_1", "get_weather", r#"{"city":"Oslo"}"#)),
+            ToolCalls,
+            None,
+        ),
+        ("generate_content.stop-before-text.sse", "Hello", "", None, Stop, Some((5, 6, None))),
+        ("messages.sglang-zero-in-delta.sse", "OK", "", None, Stop, Some((21, 3, None))),
+        (
+            "responses.arguments-only-in-done.sse",
+            "",
+            "",
+            Some(("call_1", "look", r#"{"a":1}"#)),
+            ToolCalls,
+            Some((5, 6, None)),
+        ),
+    ] {
+        let (response, error) = read(name);
+        assert!(error.is_none(), "{name}: {error:?}");
+        assert_eq!((&*response.content, &*response.reasoning), (text, reasoning), "{name}");
+        let calls: Vec<_> =
+            response.tool_calls.iter().map(|c| (&*c.id, &*c.name, &*c.arguments)).collect();
+        assert_eq!(calls, call.into_iter().collect::<Vec<_>>(), "{name}");
+        assert_eq!(response.finish_reason, Some(finish), "{name}");
+        let counts =
+            response.usage.map(|u| (u.prompt_tokens, u.completion_tokens, u.cached_tokens));
+        assert_eq!(counts, usage, "{name}");
+    }
+    for (name, text, finish, kind, says, usage) in [
+        (
+            "chat_completions.dashscope-error.sse",
+            "",
+            None,
+            ErrorKind::RateLimited,
+            &["Allocated quota exceeded, raise it", "Throttling.AllocationQuota", "r-1"][..],
+            None,
+        ),
+        (
+            "chat_completions.glm-network-error.sse",
+            "The answer is",
+            Some(Other),
+            ErrorKind::Server,
+            &["network_error"],
+            Some(8),
+        ),
+        (
+            "chat_completions.minimax-base-resp.json",
+            "",
+            None,
+            ErrorKind::Quota,
+            &["insufficient balance", "1008"],
+            Some(0),
+        ),
+    ] {
+        let (response, error) = read(name);
+        let error = error.unwrap_or_else(|| panic!("{name} passes as whole"));
+        assert_eq!(Error::of(&error).unwrap().kind(), kind, "{name}");
+        assert!(says.iter().all(|says| error.to_string().contains(says)), "{name}: {error}");
+        assert_eq!((&*response.content, response.finish_reason), (text, finish), "{name}");
+        assert_eq!(response.usage.map(|usage| usage.total_tokens), usage, "{name}");
+    }
+}
+
+/// Longer than what may follow an answer that is settled.
+const PAUSE: Duration = Duration::from_secs(12);
+
+/// Twelve seconds of silence after a stop that is none.
+#[test]
+#[ignore = "takes twelve seconds, and reads the samples in $KERB_STREAM_SHARED/reports"]
+fn a_model_that_thinks_after_a_stop_is_waited_for() {
+    let gemini = sample("generate_content.stop-before-text.sse");
+    let (stops, text) = gemini.split_at(
+        gemini.find(r#"data: {"candidates":[{"content":{"parts":[{"text":"Hel"#).unwrap(),
+    );
+    let chat = Shape(Protocol::ChatCompletions);
+    let code = r#"data: {"candidates":[{"content":{"parts":[{"text":"Hel"},{"executableCode":{"code":"1"}}]},"finishReason":"STOP"}]}"#;
+    let result = r#"data: {"candidates":[{"content":{"parts":[{"codeExecutionResult":{"output":"1"}},{"text":"lo"}]},"finishReason":"STOP"}]}"#;
+    let nothing = r#"data: {"choices":[{"delta":{"content":""},"finish_reason":"stop"}]}"#;
+    let thread = |protocol: Protocol, before: String, after: String| {
+        thread::spawn(move || {
+            let server = Server::start(move |connection| {
+                connection.request()?;
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+                connection.write(format!("{head}{before}"))?;
+                thread::sleep(PAUSE);
+                connection.write(&after)
+            });
+            let config = GenerationConfig::new("m")
+                .protocol(protocol)
+                .base_url(server.unwrap().url())
+                .environment(Environment::empty());
+            let response = watchdog(3 * PAUSE, || generate("Hi", config)).unwrap();
+            assert_eq!(
+                (&*response.content, response.finish_reason),
+                ("Hello", Some(FinishReason::Stop))
+            );
+        })
+    };
+    for thread in [
+        thread(Protocol::GenerateContent, stops.to_owned(), text.to_owned()),
+        thread(Protocol::GenerateContent, format!("{code}\n\n"), format!("{result}\n\n")),
+        thread(Protocol::ChatCompletions, format!("{nothing}\n\n"), chat.whole(&["Hel", "lo"])),
+        thread(
+            Protocol::ChatCompletions,
+            chat.reasoning("Hm") + &format!("{nothing}\n\n"),
+            chat.whole(&["Hel", "lo"]),
+        ),
+    ] {
+        thread.join().unwrap();
+    }
+}
