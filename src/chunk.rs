@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// One piece of an answer: an event with text, reasoning, a tool call, a finish reason or usage.
 ///
-/// Events that carry none of these (pings, a bare role) give no chunk, so the first chunk is the
-/// first thing a person can use. One chunk can carry several of them at once.
+/// Events that carry none of these (pings, a bare role) give no chunk, and usage that comes before
+/// anything else waits for it, so the first chunk is the first thing a person can use. One chunk can carry several of them at once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StreamChunk {
@@ -73,7 +73,8 @@ pub struct ToolCallDelta {
     /// The provider's name for the call, in the piece that tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The tool to call, in the piece that tells it.
+    /// The tool to call, in the piece that tells it. Should a later piece tell more of the name, it
+    /// has the whole of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The next piece of the arguments' JSON text.

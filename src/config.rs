@@ -103,8 +103,9 @@ pub struct GenerationConfig {
     /// Defaults to 300 s.
     #[serde(deserialize_with = "seconds")]
     pub idle_timeout: Duration,
-    /// The time that `next` waits for more text, reasoning, tool calls or a finish reason, however
-    /// many pings and counts of tokens come meanwhile. Defaults to 900 s.
+    /// The time that `next` waits for more text, reasoning or tool calls, however many pings and
+    /// counts of tokens come meanwhile. Work of a provider's own tools counts as more. Defaults to
+    /// 900 s.
     #[serde(deserialize_with = "seconds")]
     pub stall_timeout: Duration,
     /// The largest line and event. Defaults to 32 MiB.
