@@ -164,9 +164,11 @@ impl Parser {
         Ok(pending.then(|| Frame::Event(self.event())))
     }
 
-    /// The lines that were no part of any event, from the first on.
-    pub(crate) fn stray(&self) -> &[u8] {
-        &self.stray
+    /// Takes out the lines that were no part of any event, from the first on.
+    pub(crate) fn take_stray(&mut self) -> String {
+        let stray = std::mem::take(&mut self.stray);
+        String::from_utf8(stray)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
     fn read_line(&mut self, line: std::ops::Range<usize>) -> Result<Read, TooLarge> {
@@ -331,7 +333,7 @@ mod tests {
             }
         }
         reading.last = parser.finish()?.map(owned);
-        reading.stray = String::from_utf8_lossy(parser.stray()).into_owned();
+        reading.stray = parser.take_stray();
         reading.capacity = parser.buffer.len();
         Ok(reading)
     }

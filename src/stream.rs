@@ -7,7 +7,6 @@ use std::iter::FusedIterator;
 use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
 use crate::cancel::CancelHandle;
 use crate::chunk::{FinishReason, StreamChunk};
@@ -348,7 +347,7 @@ impl Inner {
             body,
             parser: Parser::new(config.max_event_bytes),
             events,
-            queue: Vec::new().into_iter(),
+            rest: Rest::default(),
             at_end: false,
             no_stream: None,
             in_tail: false,
@@ -411,9 +410,8 @@ struct Answer {
     body: Body,
     parser: Parser,
     events: Events,
-    /// What was found once the body had ended: an event without its line ends, or JSON that is no
-    /// stream.
-    queue: std::vec::IntoIter<String>,
+    /// What was found once the body had ended.
+    rest: Rest,
     at_end: bool,
     /// What the body was, if it was no event stream.
     no_stream: Option<NoStream>,
@@ -423,6 +421,38 @@ struct Answer {
     taken_back: Option<(FinishReason, String)>,
     clock: Clock,
     opened: Instant,
+}
+
+/// What is left of a body at its end.
+#[derive(Default)]
+struct Rest {
+    /// The last event, without its line ends.
+    event: Option<String>,
+    /// JSON that is no stream: a document, or a list of them. Gemini streams so when a proxy has
+    /// dropped `alt=sse`.
+    json: String,
+    /// How much of the JSON has been read.
+    read: usize,
+}
+
+impl Rest {
+    /// The next event, or what stands in place of one. A list is not taken apart before: its
+    /// elements could be many.
+    fn next(&mut self) -> Option<String> {
+        if let Some(event) = self.event.take() {
+            return Some(event);
+        }
+        if !self.json.starts_with('[') {
+            return Some(std::mem::take(&mut self.json)).filter(|json| !json.is_empty());
+        }
+        self.read = self.read.max(1);
+        let rest = self.json.get(self.read..)?.trim_start_matches([' ', '\t', '\r', '\n', ',']);
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
+        values.next()?.ok()?;
+        let value = rest.get(..values.byte_offset())?.to_owned();
+        self.read = self.json.len() - rest.len() + value.len();
+        Some(value)
+    }
 }
 
 /// A body that is no event stream.
@@ -490,7 +520,7 @@ impl Answer {
             self.watch_tail(response);
             let read = match self.parser.next() {
                 Ok(Some(frame)) => self.events.read(frame),
-                Ok(None) => match self.queue.next() {
+                Ok(None) => match self.rest.next() {
                     Some(data) => self.events.read(Frame::Event(Event { name: "", data: &data })),
                     None if self.at_end => self.end(response),
                     // A reader that was given cannot be interrupted, but need not be asked again.
@@ -693,32 +723,27 @@ impl Answer {
     /// At the end of the body: an event that lacks only its line ends counts if it is whole. Lines
     /// that belong to no event may be an error, or the whole of an answer that was not streamed.
     fn look_at_rest(&mut self, config: &GenerationConfig) -> Result<(), Error> {
-        let mut queue = Vec::new();
         match self.parser.finish() {
             Ok(Some(Frame::Event(event))) if is_end_marker(event.data) || is_json(event.data) => {
-                queue.push(event.data.to_owned());
+                self.rest.event = Some(event.data.to_owned());
             }
             Ok(Some(error @ Frame::Error(_))) => self.events.read(error)?,
             Ok(_) => {}
             Err(TooLarge) => return Err(self.too_large(config)),
         }
-        let stray = String::from_utf8_lossy(self.parser.stray());
-        let stray = stray.trim();
-        if stray.starts_with('{') && is_json(stray) {
-            queue.push(stray.to_owned());
-        } else if stray.starts_with('[')
-            && let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(stray)
-        {
-            // Gemini streams so when a proxy has dropped `alt=sse`.
-            queue.extend(list.into_iter().map(|event| event.get().to_owned()));
-        }
+        let mut stray = self.parser.take_stray();
+        stray.truncate(stray.trim_end().len());
+        stray.drain(..stray.len() - stray.trim_start().len());
         // A stream that was cut in its first line may end within a field's name.
-        let is_field = ["data", "event", "id", "retry"].iter().any(|name| name.starts_with(stray));
+        let is_field =
+            ["data", "event", "id", "retry"].iter().any(|name| name.starts_with(&*stray));
         if self.events.count == 0 && !is_field {
-            let beginning = self.events.excerpt(stray);
+            let beginning = self.events.excerpt(&stray);
             self.no_stream = Some(NoStream { beginning, is_object: stray.starts_with('{') });
         }
-        self.queue = queue.into_iter();
+        if stray.starts_with(['{', '[']) && is_json(&stray) {
+            self.rest.json = stray;
+        }
         Ok(())
     }
 

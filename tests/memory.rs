@@ -30,6 +30,13 @@ fn event(before: &'static str, unit: &'static str, after: &'static str) -> Piece
     Box::new(before.chain(units).chain(std::iter::once(format!("{after}\n\n"))))
 }
 
+/// The same without a stream around it.
+fn document(before: &'static str, unit: &'static str, after: &'static str) -> Pieces {
+    let mut event = event(before, unit, after);
+    event.next();
+    Box::new(std::iter::once(before.to_owned()).chain(event))
+}
+
 /// As many events as one large one has bytes, each with its number.
 fn events(event: &'static str) -> Pieces {
     let events =
@@ -166,6 +173,17 @@ data: {"type":"content_block_stop","index":0}
             vec![events(
                 r#"{"type":"tool-call-start","index":9223372036854775808,"delta":{"message":{"tool_calls":{"id":"tNUMBER","function":{"name":"f"}}}}}"#,
             )],
+        ),
+        ("a list in place of a stream", Chat, vec![document("[", "0,", "0]")]),
+        (
+            "a list of objects in place of a stream",
+            GenerateContent,
+            vec![document("[", "{},", "{}]")],
+        ),
+        (
+            "an answer that is not streamed",
+            Chat,
+            vec![document(r#"{"choices":[{"message":{"content":""#, "word ", r#""}}]}"#)],
         ),
         (
             "stray lines",

@@ -319,8 +319,9 @@ impl Decoder for Responses {
                 let kind = format!("response.{}", response.status.str().unwrap_or_default());
                 self.end(&kind, &response, event, out);
             }
-            // OpenAI's own tools at work.
-            _ => out.progress |= kind.starts_with("response.") && kind.contains("_call"),
+            // OpenAI's own tools at work. Each counts a little, so that they cannot be so for ever.
+            _ if kind.starts_with("response.") && kind.contains("_call") => out.hold(64),
+            _ => {}
         }
         Ok(())
     }
@@ -447,10 +448,11 @@ impl Responses {
     /// Compares what the end tells again with what has come: a relay may have lost deltas on the
     /// way. Some endpoints tell nothing again, such as ChatGPT's for Codex.
     fn compare(&mut self, response: &Response<'_>, out: &mut Output) {
-        let (mut text, mut calls) = (String::new(), 0);
+        let (mut text, mut last, mut calls) = (String::new(), 0, 0);
         for json in response.output.elements() {
             let item: Item<'_> = json.parse();
             if item.is("message") {
+                last = text.len();
                 text += &item.whole_text();
             } else if item.is_call() {
                 let nth = Some(calls).filter(|&nth| nth < out.calls());
@@ -463,7 +465,12 @@ impl Responses {
         }
         match self.text.rest(&text) {
             Some("") => {}
-            Some(rest) => out.plain_text(rest),
+            Some(rest) => {
+                if out.so_far.text && Some(rest) == text.get(last..) {
+                    out.new_message();
+                }
+                out.plain_text(rest);
+            }
             None => out.has_gap = true,
         }
         out.has_gap |= calls == 0 && self.open.iter().any(|open| open.lost);
@@ -1041,6 +1048,10 @@ mod tests {
             let expected = json!([said("Wait.", "commentary"), said("Done.", "final_answer")]);
             assert_eq!(items(&[response.into()]), expected);
         }
+        // Of the second nothing came but at the end.
+        let end = whole[0].clone();
+        let (response, _) = read(&[text(0, "Wait."), end]);
+        assert_eq!(response.content, "Wait.\n\nDone.");
         // Parts of one message are not.
         let second_part = with(text(0, "b"), Some(&json!({"content_index": 1})));
         assert_eq!(read(&[text(0, "a"), second_part, ended("completed")]).0.content, "ab");
