@@ -177,6 +177,38 @@ fn check(protocol: Protocol) {
     assert!(failures.is_empty(), "{} of {seen}: {failures:#?}", failures.len());
 }
 
+/// Responses tells everything twice: a relay that loses one event makes no other answer of it.
+#[test]
+#[ignore = "reads the recordings in $KERB_STREAM_SHARED"]
+fn a_lost_event_makes_an_error_or_no_difference() {
+    let config = GenerationConfig::default().protocol(Protocol::Responses);
+    let read = |body: String| {
+        let stream = GenerationStream::from_reader(&config, Cursor::new(body));
+        let response = stream.into_response().ok()?;
+        let calls = response.tool_calls.into_iter().map(|call| (call.name, call.arguments));
+        Some((response.content, calls.collect::<Vec<_>>()))
+    };
+    let (mut lost, mut filled) = (0, 0);
+    for set in SETS {
+        for case in cases(&shared().join(set).join("openai-responses")) {
+            let body = std::fs::read_to_string(case.with_extension("sse")).unwrap();
+            let body = body.replace("\r\n", "\n");
+            let Some(whole) = read(body.clone()) else { continue };
+            let events: Vec<&str> = body.split_inclusive("\n\n").collect();
+            let step = events.len().div_ceil(20);
+            for at in (0..events.len()).step_by(step) {
+                let rest = [&events[..at], &events[at + 1..]].concat().concat();
+                lost += 1;
+                if let Some(other) = read(rest) {
+                    filled += 1;
+                    assert_eq!(other, whole, "{} without {}", case.display(), events[at]);
+                }
+            }
+        }
+    }
+    assert!(lost > 1_000 && filled > 0 && filled < lost, "{filled} of {lost}");
+}
+
 /// The JSON files of a folder whose stream lies beside them.
 fn cases(folder: &Path) -> Vec<PathBuf> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
