@@ -772,13 +772,18 @@ impl Answer {
     /// How far the answer had come: enough to recognise a proxy's time limit.
     fn so_far(&self, response: &GenerationResponse) -> String {
         let seconds = self.opened.elapsed().as_secs_f64();
-        match (self.events.count, response.chunk_count) {
-            (0, _) => format!("after {seconds:.1} s without a single event"),
-            (events, chunks) => format!(
-                "before the answer did, after {seconds:.1} s, {events} events and {chunks} chunks, \
-                 without a finish reason or an end marker"
-            ),
+        let Events { count, .. } = self.events;
+        if count == 0 {
+            return format!("after {seconds:.1} s without a single event");
         }
+        let chunks = response.chunk_count;
+        let lacks = match response.finish_reason {
+            None => "without a finish reason or an end marker",
+            Some(_) => "with a finish reason before the answer and no end marker",
+        };
+        format!(
+            "before the answer did, after {seconds:.1} s, {count} events and {chunks} chunks, {lacks}"
+        )
     }
 
     fn too_large(&self, config: &GenerationConfig) -> Error {

@@ -844,6 +844,9 @@ impl Act<'_> {
                 };
                 return self.stream(two(shape) + &shape.stop() + done);
             }
+            "F128" if self.case.option("v").is_some() => {
+                return self.stream(shape.start() + &shape.stop());
+            }
             "F128" => return self.stream(two(shape) + &shape.stop()),
             "F129" => return self.stream(two(shape) + &shape.done()),
             "F130" => {
@@ -920,6 +923,9 @@ impl Act<'_> {
                 return self.stream(lines);
             }
             "F147" => return self.stream(pretty(&hello(shape))),
+            "F148" if self.case.option("v").is_some() => {
+                return self.stream(shape.start() + &shape.done());
+            }
             "F148" => return self.stream(shape.done()),
             "F00" | "F150" | "F153" | "F155" => return self.good(""),
             id => panic!("nobody acts out {id}"),

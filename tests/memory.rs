@@ -123,6 +123,22 @@ fn shapes() -> Vec<(&'static str, Protocol, Vec<Pieces>)> {
         ("a block of numbers", Messages, vec![block("0,")]),
         ("blocks of objects", Messages, vec![block("{},"), block(r#"{"a":0},"#)]),
         (
+            "an input of numbers",
+            Messages,
+            vec![
+                text(concat!(
+                    r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"x"}}"#,
+                    "\n\n"
+                )),
+                event(
+                    r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"["#,
+                    "0,",
+                    r#"0]"}}"#,
+                ),
+                text("data: {\"type\":\"content_block_stop\",\"index\":0}\n\n"),
+            ],
+        ),
+        (
             "blocks that never end",
             Messages,
             vec![events(

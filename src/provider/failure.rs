@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::LlmProvider;
+use super::wire::without_halves;
 use crate::error::{ApiError, ErrorKind};
 use crate::sse::{Event, Frame, Parser};
 
@@ -22,8 +23,11 @@ const SHOWN: usize = 1000;
 /// Reads an error from the body of a response with a `status`, or from an event of a stream without
 /// one.
 pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) -> ApiError {
-    let json: Value =
-        serde_json::from_str(body.trim()).ok().or_else(|| in_events(body)).unwrap_or_default();
+    let json: Value = serde_json::from_str(body.trim())
+        .or_else(|_| serde_json::from_str(&without_halves(body.trim())))
+        .ok()
+        .or_else(|| in_events(body))
+        .unwrap_or_default();
     let first = if let Value::Array(list) = &json { list.first() } else { Some(&json) };
     let outer = first.unwrap_or(&Value::Null);
     let inner = [
@@ -696,6 +700,7 @@ mod tests {
                 "",
             ),
             (r#"{"choices":[],"x_groq":{"error":"over capacity"}}"#, "over capacity", "", "", ""),
+            (r#"{"error":{"message":"bad \ud83d","code":"c"}}"#, "bad \u{fffd}", "c", "", ""),
             (r#"{"code":"permission-denied","error":"No."}"#, "No.", "permission-denied", "", ""),
             (
                 "event: error\r\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\r\ndata: \"message\":\"Busy\"},\"request_id\":\"r\"}\r\n\r\n",

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::common;
-use super::wire::{Raw, wire};
+use super::wire::{Raw, unescape, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{GenerationConfig, Reasoning, ResponseFormat, ToolChoice};
@@ -471,18 +471,25 @@ impl Counted {
 /// Keeps a finished block for the next request, if Anthropic would take it back.
 fn keep(open: Open, out: &mut Output) {
     if let Kind::Kept { block, grown } = open.kind
-        && let Some(block) = grown_up(block, grown)
+        && let Some(block) = grown_up(block, grown, out)
     {
         out.opaque(block);
     }
 }
 
-fn grown_up(mut block: Map<String, Value>, grown: BTreeMap<&str, String>) -> Option<Value> {
+fn grown_up(
+    mut block: Map<String, Value>,
+    grown: BTreeMap<&str, String>,
+    out: &mut Output,
+) -> Option<Value> {
     for (field, literal) in grown {
-        let text: String = serde_json::from_str(&format!("\"{literal}\"")).ok()?;
+        let mut text = String::with_capacity(literal.len());
+        if unescape(&literal, None, &mut text).is_some() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
         let value = match field {
             "input" if is_blank(&text) => continue,
-            "input" => serde_json::from_str(&text).ok()?,
+            "input" => out.keep(serde_json::from_str(&text).ok()?),
             _ => Value::String(text),
         };
         block.insert(field.to_owned(), value);

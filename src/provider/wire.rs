@@ -163,7 +163,7 @@ pub(crate) fn unescape(literal: &str, mut half: Option<u16>, text: &mut String) 
 }
 
 /// JSON whose strings have U+FFFD in place of halves of characters.
-fn without_halves(json: &str) -> String {
+pub(crate) fn without_halves(json: &str) -> String {
     let mut whole = String::with_capacity(json.len());
     let mut rest = json;
     while let Some((before, escape)) = rest.split_once("\\") {

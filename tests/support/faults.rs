@@ -493,6 +493,8 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 whole("F127", "[DONE] and more, after the finish reason", TWO).with("v=tail").on(OPENAI),
                 whole("F128", "A finish reason and no end marker", TWO)
                     .also("its finish reason is `Stop`", |seen| seen.response.finish_reason == Some(FinishReason::Stop)),
+                fails("F128", "A plain stop before anything is said, and no end marker", Incomplete, "a finish reason before the answer and no end marker").with("v=nothing")
+                    .on(&[ChatCompletions, Messages, GenerateContent]),
                 fails("F129", "An end marker, no finish reason and no usage: interrupted", Incomplete, "without a finish reason and usage").after(TWO).on(OPENAI),
                 whole("F129", "An end event without a finish reason", TWO).on(&[Messages])
                     .also("its finish reason is `None`", |seen| seen.response.finish_reason.is_none()),
@@ -527,6 +529,7 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 fails("F146", "JSON lines in place of events", Decode, "is no event stream").on(OPENAI),
                 whole("F147", "Data over several lines, without blanks", "Hello"),
                 fails("F148", "[DONE] is all there is", Incomplete, "its end marker is all there is").on(OPENAI).requests(3),
+                fails("F148", "A role, then [DONE]", Incomplete, "the stream is empty").with("v=role").on(OPENAI).requests(3),
             ],
         ),
         (
