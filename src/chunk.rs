@@ -32,7 +32,7 @@ pub struct StreamChunk {
     /// Tokens used so far. Each one replaces the one before it; never add them up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// The event's data as it came, usually JSON. Only with
+    /// The event's data as it came, usually JSON; of several events in one chunk, one a line. Only with
     /// [`GenerationConfig::raw`](crate::GenerationConfig::raw).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,

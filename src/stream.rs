@@ -349,9 +349,11 @@ impl Inner {
             events,
             rest: Rest::default(),
             at_end: false,
+            has_marker: false,
             no_stream: None,
             in_tail: false,
-            taken_back: None,
+            early_stop: None,
+            has_final_usage: false,
             clock: Clock::default(),
             opened: Instant::now(),
         }));
@@ -413,12 +415,17 @@ struct Answer {
     /// What was found once the body had ended.
     rest: Rest,
     at_end: bool,
-    /// What the body was, if it was no event stream.
-    no_stream: Option<NoStream>,
+    /// The end was that of `[DONE]`, with nothing before it but what is no event.
+    has_marker: bool,
+    /// How the body begins, if it is no event stream.
+    no_stream: Option<String>,
     /// The answer is settled, and nothing but usage is to come.
     in_tail: bool,
-    /// A finish reason that a later piece has taken back, with the provider's word for it.
-    taken_back: Option<(FinishReason, String)>,
+    /// A stop that settles nothing yet, or that a later piece has taken back, with the provider's
+    /// word for it.
+    early_stop: Option<(FinishReason, String)>,
+    /// Usage came after the latest piece.
+    has_final_usage: bool,
     clock: Clock,
     opened: Instant,
 }
@@ -455,14 +462,6 @@ impl Rest {
     }
 }
 
-/// A body that is no event stream.
-struct NoStream {
-    /// How it begins, for a message.
-    beginning: String,
-    /// It is one JSON object, whose end is that of the answer.
-    is_object: bool,
-}
-
 /// Where an answer ends.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
@@ -487,6 +486,12 @@ impl Answer {
         if item.is_err() {
             // What was told about the answer without a piece of it counts, too.
             response.note(&self.events.output.take());
+            if let Some((reason, word)) = self.early_stop.take()
+                && response.chunk_count == 0
+            {
+                response.finish_reason.get_or_insert(reason);
+                response.raw_finish_reason.get_or_insert(word);
+            }
         }
         item
     }
@@ -506,11 +511,23 @@ impl Answer {
                 return Ok(Some(self.hand_out(response)));
             }
             if let Some(failure) = self.events.failure.take() {
-                return Err(self.failed(failure, response));
+                return Err(self.failed(failure, response, cancel));
             }
             if let Some(end) = self.events.ended {
                 self.events.output.flush();
                 if self.events.output.chunk.has_piece() {
+                    continue;
+                }
+                if end == End::Done
+                    && !self.at_end
+                    && self.is_empty()
+                    && response.finish_reason.is_none()
+                {
+                    // Gateways write an error or a whole answer as bare JSON, and then the marker.
+                    self.at_end = true;
+                    self.has_marker = true;
+                    self.events.ended = None;
+                    self.look_at_stray();
                     continue;
                 }
                 self.check_whole(end, response)?;
@@ -518,7 +535,9 @@ impl Answer {
                 return Ok((!is_void).then(|| self.hand_out(response)));
             }
             self.watch_tail(response);
-            let read = match self.parser.next() {
+            // What follows the marker is nobody's.
+            let next = if self.has_marker { Ok(None) } else { self.parser.next() };
+            let read = match next {
                 Ok(Some(frame)) => self.events.read(frame),
                 Ok(None) => match self.rest.next() {
                     Some(data) => self.events.read(Frame::Event(Event { name: "", data: &data })),
@@ -561,22 +580,41 @@ impl Answer {
     }
 
     /// Whether there is a chunk to hand out. As long as nothing was handed out, the request can be
-    /// sent again: so usage alone waits for a piece of the answer, and what comes with a failure
-    /// goes with it.
-    fn has_chunk(&self, response: &GenerationResponse) -> bool {
-        let chunk = &self.events.output.chunk;
-        chunk.has_piece()
-            || (!chunk.is_void() && response.chunk_count > 0)
-            || (chunk.finish_reason.is_some() && self.events.failure.is_none())
-            || chunk.raw.is_some()
+    /// sent again: so usage alone and a stop that settles nothing wait for a piece of the answer,
+    /// and what comes with a failure goes with it.
+    fn has_chunk(&mut self, response: &GenerationResponse) -> bool {
+        let is_settled = self.is_settled(self.events.output.chunk.finish_reason);
+        let chunk = &mut self.events.output.chunk;
+        if chunk.has_piece() || (response.chunk_count > 0 && !chunk.is_void()) {
+            return true;
+        }
+        match chunk.finish_reason {
+            None => false,
+            Some(_) if self.events.failure.is_some() => false,
+            Some(_) if is_settled || self.events.ended.is_some() => true,
+            Some(reason) => {
+                chunk.finish_reason = None;
+                let word = chunk.raw_finish_reason.take();
+                self.early_stop = Some((reason, word.unwrap_or_default()));
+                false
+            }
+        }
     }
 
     fn hand_out(&mut self, response: &mut GenerationResponse) -> StreamChunk {
         let chunk = self.events.output.take();
-        if let Some(reason) = response.finish_reason
-            && chunk.has_piece()
-        {
-            self.taken_back = Some((reason, response.raw_finish_reason.take().unwrap_or_default()));
+        if chunk.has_piece() {
+            if let Some(reason) = response.finish_reason {
+                let word = response.raw_finish_reason.take();
+                self.early_stop = Some((reason, word.unwrap_or_default()));
+            }
+            if !chunk.tool_calls.is_empty() {
+                // A call that follows a stop may be cut: it needs a reason of its own.
+                self.early_stop = None;
+            }
+            self.has_final_usage = false;
+        } else {
+            self.has_final_usage |= chunk.usage.is_some();
         }
         response.fold(&chunk);
         chunk
@@ -584,22 +622,29 @@ impl Answer {
 
     /// Whether the model has stopped for good, as far as anybody can tell without an end marker. A
     /// plain stop before anything was said is none: Gemini sends one and goes on, and so do servers
-    /// that end the reasoning with it.
-    fn is_settled(&self, response: &GenerationResponse) -> bool {
-        let so_far = self.events.output.so_far;
-        match response.finish_reason {
+    /// that end the reasoning with it. A call waits for its result, whatever else is at work.
+    fn is_settled(&self, reason: Option<FinishReason>) -> bool {
+        let output = &self.events.output;
+        match reason {
             None => false,
             Some(FinishReason::Stop | FinishReason::ToolCalls) => {
-                so_far.anything && !so_far.at_work
+                output.calls() > 0 || (output.so_far.anything && !output.so_far.at_work)
             }
             Some(_) => true,
         }
     }
 
+    /// Whether nothing was said, not even that the answer ends.
+    fn is_empty(&self) -> bool {
+        let so_far = self.events.output.so_far;
+        !(so_far.anything || so_far.reasoning || self.early_stop.is_some())
+    }
+
     /// Bounds the time of what follows the end of an answer, unless more of it may come: a tool of
     /// the provider's own makes that possible.
     fn watch_tail(&mut self, response: &GenerationResponse) {
-        let in_tail = self.is_settled(response) && !self.events.output.so_far.own_tools;
+        let in_tail =
+            self.is_settled(response.finish_reason) && !self.events.output.so_far.own_tools;
         if in_tail != self.in_tail {
             self.in_tail = in_tail;
             self.clock = Clock::default();
@@ -608,30 +653,34 @@ impl Answer {
 
     /// Is the answer whole that ends here?
     fn check_whole(&mut self, end: End, response: &GenerationResponse) -> Result<(), Error> {
-        let output = &mut self.events.output;
-        let incomplete =
-            |message: String| Err(Error::Incomplete(Failure::new(self.events.provider, message)));
+        let (provider, output) = (self.events.provider, &mut self.events.output);
+        let incomplete = |message: String| Err(Error::Incomplete(Failure::new(provider, message)));
         if output.has_gap {
             return incomplete("the answer lacks a piece: its end tells more than came".into());
         }
         if output.has_nameless_call() {
             return incomplete("the answer has a tool call whose name never came".into());
         }
-        if response.finish_reason.is_some() || end == End::Settled {
+        let reason = response.finish_reason.or(output.chunk.finish_reason);
+        if reason == Some(FinishReason::ToolCalls) && output.calls() == 0 {
+            return incomplete("the model asks for a tool call, but none came".into());
+        }
+        if reason.is_some() {
             return Ok(());
         }
-        if let Some((reason, word)) = self.taken_back.take() {
+        if let Some((reason, word)) = self.early_stop.take() {
             output.finish(reason, &word);
             return Ok(());
         }
-        if !(output.so_far.anything || output.so_far.reasoning) {
+        if end == End::Settled {
+            return Ok(());
+        }
+        if self.is_empty() {
             return Err(self.nothing_said());
         }
-        let usage = response.usage.or(output.chunk.usage);
         let vendor = self.events.provider.vendor();
-        if end == End::Protocol
-            || (output.so_far.anything && (usage.is_some() || vendor.ends_without_reason))
-        {
+        let is_marked = self.has_final_usage || vendor.ends_without_reason;
+        if end == End::Protocol || (self.events.output.so_far.anything && is_marked) {
             return Ok(());
         }
         incomplete(
@@ -667,16 +716,24 @@ impl Answer {
 
     /// The provider says that it failed. What it says behind that is read, too, as far as it comes
     /// at once: the usage, and how the answer ended.
-    fn failed(&mut self, mut failure: Error, response: &GenerationResponse) -> Error {
+    fn failed(
+        &mut self,
+        mut failure: Error,
+        response: &GenerationResponse,
+        cancel: &CancelHandle,
+    ) -> Error {
         if let Error::Api(api) = &mut failure {
             // What the provider's support asks for stands in the head of the answer.
             api.request_id = api.request_id.take().or_else(|| response.request_id.clone());
         }
         let deadline = Instant::now().checked_add(AFTER_FAILURE);
         let mut left = AFTER_FAILURE_BYTES;
+        // A reader that was given keeps no deadline, but need not be asked again.
+        let is_over = || deadline.is_none_or(|at| at <= Instant::now()) || cancel.is_cancelled();
         while self.events.ended.is_none() && left > 0 {
             let read = match self.parser.next() {
                 Ok(Some(frame)) => self.events.read(frame).ok(),
+                Ok(None) if is_over() => None,
                 Ok(None) => match self.parser.fill(|buffer| self.body.read(buffer, deadline)) {
                     Ok(bytes @ 1..) => {
                         left = left.saturating_sub(bytes);
@@ -720,8 +777,7 @@ impl Answer {
         }
     }
 
-    /// At the end of the body: an event that lacks only its line ends counts if it is whole. Lines
-    /// that belong to no event may be an error, or the whole of an answer that was not streamed.
+    /// At the end of the body: an event that lacks only its line ends counts if it is whole.
     fn look_at_rest(&mut self, config: &GenerationConfig) -> Result<(), Error> {
         match self.parser.finish() {
             Ok(Some(Frame::Event(event))) if is_end_marker(event.data) || is_json(event.data) => {
@@ -731,6 +787,13 @@ impl Answer {
             Ok(_) => {}
             Err(TooLarge) => return Err(self.too_large(config)),
         }
+        self.look_at_stray();
+        Ok(())
+    }
+
+    /// Lines that belong to no event may be an error, or the whole of an answer that was not
+    /// streamed.
+    fn look_at_stray(&mut self) {
         let mut stray = self.parser.take_stray();
         stray.truncate(stray.trim_end().len());
         stray.drain(..stray.len() - stray.trim_start().len());
@@ -738,26 +801,28 @@ impl Answer {
         let is_field =
             ["data", "event", "id", "retry"].iter().any(|name| name.starts_with(&*stray));
         if self.events.count == 0 && !is_field {
-            let beginning = self.events.excerpt(&stray);
-            self.no_stream = Some(NoStream { beginning, is_object: stray.starts_with('{') });
+            self.no_stream = Some(self.events.excerpt(&stray));
         }
         if stray.starts_with(['{', '[']) && is_json(&stray) {
             self.rest.json = stray;
         }
-        Ok(())
     }
 
     /// The body has ended, and everything in it was read.
     fn end(&mut self, response: &GenerationResponse) -> Result<(), Error> {
         let Events { provider, output, .. } = &self.events;
-        let says =
-            response.finish_reason.is_some() || output.so_far.anything || output.so_far.reasoning;
-        let is_document = self.no_stream.as_ref().is_some_and(|body| body.is_object);
-        if self.is_settled(response) || (is_document && says) {
+        let is_document = self.no_stream.is_some() && output.is_document;
+        if self.is_settled(response.finish_reason) || (is_document && !self.is_empty()) {
             self.events.ended = Some(End::Settled);
             return Ok(());
         }
-        if let Some(NoStream { beginning, .. }) = &self.no_stream {
+        if self.has_marker {
+            self.events.ended = Some(End::Done);
+            return Ok(());
+        }
+        if let Some(beginning) = &self.no_stream
+            && self.is_empty()
+        {
             let advice = if self.route.is_some() { "; check the base URL" } else { "" };
             let message = format!("the answer is no event stream{advice}. It begins: {beginning}");
             return Err(Error::Decode(Failure::new(*provider, message)));
@@ -777,9 +842,10 @@ impl Answer {
             return format!("after {seconds:.1} s without a single event");
         }
         let chunks = response.chunk_count;
-        let lacks = match response.finish_reason {
-            None => "without a finish reason or an end marker",
-            Some(_) => "with a finish reason before the answer and no end marker",
+        let stopped = response.finish_reason.is_some() || self.early_stop.is_some();
+        let lacks = match stopped {
+            false => "without a finish reason or an end marker",
+            true => "with a finish reason before the answer and no end marker",
         };
         format!(
             "before the answer did, after {seconds:.1} s, {count} events and {chunks} chunks, {lacks}"
@@ -868,16 +934,22 @@ impl Events {
             }
         };
         self.count += 1;
-        self.decoder.decode(&event, &mut self.output).map_err(|error| {
+        let decoded = self.decoder.decode(&event, &mut self.output);
+        if event.name == "error" && self.output.failure.is_none() {
+            // Whatever its data looks like.
+            self.output.fail(event.data);
+        } else if let Err(error) = decoded {
             let message =
                 format!("event {} cannot be read: {}", self.count, self.excerpt(event.data));
-            Error::Decode(Failure::new(self.provider, message).caused_by(error))
-        })?;
+            return Err(Error::Decode(Failure::new(self.provider, message).caused_by(error)));
+        }
         if self.count == 1 && !self.output.chunk.has_piece() {
             self.beginning = Some(provider::truncated(event.data, EXCERPT).to_owned());
         }
         if self.raw && !self.output.chunk.is_void() {
-            self.output.chunk.raw = Some(event.data.to_owned());
+            // What waited for a piece comes with it.
+            let before = self.output.chunk.raw.take().map(|before| before + "\n");
+            self.output.chunk.raw = Some(before.unwrap_or_default() + event.data);
         }
         if let Some(error) = self.output.failure.take() {
             self.fail(&error);

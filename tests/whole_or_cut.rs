@@ -131,7 +131,7 @@ fn anything_else_is_cut_after_the_chunks_that_arrived() {
         (call(0, "c", "", "{}") + &event(STOP), "", "whose name never came"),
         (": ping\n\n: ping\n\n".to_owned(), "", "without a single event"),
         (String::new(), "", "without a single event"),
-        (format!("{hi}{}{hi}", event(STOP)), "HiHi", "without a finish reason"),
+        (format!("{hi}{}{hi}", event(STOP)), "HiHi", "a finish reason before the answer"),
     ] {
         let (texts, end) = outcome(&cut);
         let (kind, message) = end.unwrap_err();
@@ -523,6 +523,10 @@ fn an_answer_that_was_not_streamed_is_one_chunk() {
     // The end of the document is that of the answer.
     let unsaid = body.replace("\"stop\"", "null");
     assert_eq!(outcome(&unsaid), (vec!["Hi".into()], Ok(())));
+    assert_eq!(outcome(&format!("{body}\n\ndata: [DONE]\n\n")).1, Ok(()));
+    // A first line of a stream that is no event stream is no document.
+    let cut = r#"{"choices":[{"delta":{"content":"Hi"}}]}"#;
+    assert_eq!(outcome(cut).1.unwrap_err().0, ErrorKind::Incomplete);
 
     for (protocol, body) in [
         (
@@ -558,8 +562,11 @@ fn an_answer_that_was_not_streamed_is_one_chunk() {
             let quoted = if reason == "null" { reason.to_owned() } else { format!("{word:?}") };
             let body = body.replace("\"REASON\"", &quoted);
             let (text, reasoning, finish, error) = told(protocol, &body);
-            assert_eq!((&*text, &*reasoning, error), ("Hi", "Hm", None), "{protocol}: {body}");
+            assert_eq!((&*text, &*reasoning), ("Hi", "Hm"), "{protocol}: {body}");
             let unsaid = reason == "null" && protocol != Protocol::Responses;
+            // A piece of a stream looks like the whole in Gemini's form.
+            let is_cut = unsaid && protocol == Protocol::GenerateContent;
+            assert_eq!(error, is_cut.then_some(ErrorKind::Incomplete), "{protocol}: {body}");
             assert_eq!(finish, (!unsaid).then_some(FinishReason::Stop), "{protocol}");
         }
     }

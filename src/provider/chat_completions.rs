@@ -260,7 +260,7 @@ impl Indexed for Choice<'_> {
 struct ChatCompletions {
     content: String,
     details: Vec<Value>,
-    has_calls: bool,
+    has_deltas: bool,
 }
 
 impl Decoder for ChatCompletions {
@@ -270,11 +270,15 @@ impl Decoder for ChatCompletions {
         out.understood |= chunk.choices.is_list;
         out.model(chunk.model);
         match &choice.delta {
-            Some(delta) => self.decode_delta(delta, out),
+            Some(delta) => {
+                self.has_deltas = true;
+                self.decode_delta(delta, out);
+            }
             None => _ = out.text(choice.text),
         }
         if choice.message.is_some() {
-            self.decode_message(&choice.message.parse(), out);
+            out.is_document = !self.has_deltas;
+            self.decode_message(&choice.message.parse(), choice.delta.is_none(), out);
         }
         if let Some(word) = choice.finish_reason.str() {
             self.finish(&word, choice.native_finish_reason, out);
@@ -289,8 +293,7 @@ impl Decoder for ChatCompletions {
         let is_rare = choice.delta.is_none() || choice.finish_reason.is_some();
         // Looked at last, so that what came with it is not lost; `""` and `{}` are no errors.
         let errors = [chunk.error, groq.error, choice.error];
-        if errors.iter().any(|error| !matches!(error.json(), "" | "\"\"" | "{}"))
-            || event.name == "error"
+        if errors.iter().any(|error| error.is_error())
             || (is_rare && serde_json::from_str::<Flat<'_>>(event.data)?.is_error(&chunk.choices))
         {
             out.fail(event.data);
@@ -303,10 +306,7 @@ impl ChatCompletions {
     fn decode_delta(&mut self, delta: &Delta<'_>, out: &mut Output) {
         // Some gateways send the same reasoning under two names or all three.
         if delta.reasoning_content.is_text() {
-            let piece = out.reasoning(delta.reasoning_content);
-            self.content.push_str(piece);
-            let bytes = piece.len();
-            out.hold(bytes);
+            out.kept_reasoning(delta.reasoning_content, &mut self.content);
         } else if delta.reasoning.is_text() {
             out.reasoning(delta.reasoning);
         } else {
@@ -325,19 +325,33 @@ impl ChatCompletions {
         for call in delta.tool_calls.elements() {
             let Call { index, id, function } = call.parse();
             out.tool_call(index, id, function.name, function.arguments);
-            self.has_calls = true;
         }
-        if delta.function_call.is_some() && !delta.tool_calls.is_some() {
+        if delta.function_call.is_some() && delta.tool_calls.elements().next().is_none() {
             let Function { name, arguments } = delta.function_call.parse();
             out.tool_call(Raw::ZERO, Raw::default(), name, arguments);
-            self.has_calls = true;
         }
     }
 
-    /// The whole of the message, as far as no delta has told it.
-    fn decode_message(&mut self, message: &Delta<'_>, out: &mut Output) {
+    /// The whole of the message, behind the deltas or beside each: it counts as far as no delta has
+    /// told it. Where there are none, it comes in pieces as they do. Beside a delta, Writer's is a
+    /// piece, too, so that only one that `stands_alone` can be compared.
+    fn decode_message(&mut self, message: &Delta<'_>, stands_alone: bool, out: &mut Output) {
+        if !self.has_deltas {
+            return self.decode_delta(message, out);
+        }
         let unless = |told: bool, field| if told { Raw::default() } else { field };
         let SoFar { text, reasoning, .. } = out.so_far;
+        let has_calls = out.calls() > 0;
+        if has_calls && stands_alone {
+            for (nth, call) in message.tool_calls.elements().enumerate() {
+                let Call { id, function, .. } = call.parse();
+                let nth = Some(nth).filter(|&nth| nth < out.calls());
+                match out.call_with_id(id).or(nth) {
+                    Some(at) => out.whole_call(at, id, function.name, function.arguments),
+                    None => out.tool_call(Raw::default(), id, function.name, function.arguments),
+                }
+            }
+        }
         self.decode_delta(
             &Delta {
                 content: unless(text, message.content),
@@ -346,8 +360,8 @@ impl ChatCompletions {
                 reasoning: unless(reasoning, message.reasoning),
                 reasoning_content: unless(reasoning, message.reasoning_content),
                 reasoning_details: unless(reasoning, message.reasoning_details),
-                tool_calls: unless(self.has_calls, message.tool_calls),
-                function_call: unless(self.has_calls, message.function_call),
+                tool_calls: unless(has_calls, message.tool_calls),
+                function_call: unless(has_calls, message.function_call),
             },
             out,
         );
@@ -426,7 +440,7 @@ impl ChatCompletions {
         if !details.is_empty() {
             fields.insert("reasoning_details".into(), details.into());
         }
-        if self.has_calls && !fields.is_empty() {
+        if out.calls() > 0 && !fields.is_empty() {
             out.opaque(fields.into());
         }
     }
@@ -917,13 +931,11 @@ mod tests {
             r#"{"code":0,"message":"ok"}"#,
             r#"{"code":"x","message":"no","choices":[]}"#,
             r#"{"base_resp":{"status_code":0,"status_msg":""}}"#,
+            r#"{"error":false,"choices":[]}"#,
+            r#"{"error":[],"choices":[]}"#,
         ] {
             assert_eq!(failure(none), None, "{none}");
         }
-        let mut out = Output::new(9, 9999);
-        let named = Event { name: "error", data: r#"{"reason":"no"}"# };
-        ChatCompletions::default().decode(&named, &mut out).unwrap();
-        assert!(out.failure.is_some());
         for told in [
             r#"{"error":"no"}"#,
             r#"{"error":{"message":"no","code":500}}"#,

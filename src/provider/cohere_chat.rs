@@ -171,6 +171,8 @@ wire! {
 struct CohereChat {
     thinking: String,
     tool_plan: String,
+    /// The calls: what Cohere counts them, and which of the answer's they are.
+    calls: Vec<(Option<u64>, usize)>,
 }
 
 impl Decoder for CohereChat {
@@ -181,9 +183,15 @@ impl Decoder for CohereChat {
             "content-start" | "content-delta" => self.content(&delta.message.content, out),
             "content-end" => self.keep(out),
             "tool-plan-delta" => self.plan(delta.message.tool_plan, out),
-            "tool-call-start" | "tool-call-delta" => {
-                let Call { id, function } = delta.message.tool_calls;
-                out.tool_call(index, id, function.name, function.arguments);
+            "tool-call-start" => self.call(index.u64(), &delta.message.tool_calls, out),
+            "tool-call-delta" => {
+                let arguments = delta.message.tool_calls.function.arguments;
+                let index = index.u64();
+                match self.calls.iter().rfind(|(known, _)| index.is_none() || *known == index) {
+                    Some(&(_, at)) => out.call_arguments(at, arguments),
+                    // A piece of a call that was never announced.
+                    None => out.has_gap |= arguments.is_text(),
+                }
             }
             "message-end" => {
                 self.keep(out);
@@ -191,7 +199,7 @@ impl Decoder for CohereChat {
             }
             "message-start" | "tool-call-end" | "citation-start" | "citation-end" => {}
             // The form that its errors have elsewhere, and gateways' form.
-            _ if error.is_some() || message.is_text() => out.fail(event.data),
+            _ if error.is_error() || message.is_text() => out.fail(event.data),
             "" if message.is_some() => {
                 self.whole(&message.parse(), out);
                 // The reason and the usage stand beside the message, as in a stream's last event.
@@ -207,17 +215,17 @@ impl Decoder for CohereChat {
 impl CohereChat {
     fn content(&mut self, content: &Content<'_>, out: &mut Output) {
         out.text(content.text);
-        let piece = out.reasoning(content.thinking);
-        self.thinking.push_str(piece);
-        let bytes = piece.len();
-        out.hold(bytes);
+        out.kept_reasoning(content.thinking, &mut self.thinking);
     }
 
     fn plan(&mut self, plan: Raw<'_>, out: &mut Output) {
-        let piece = out.reasoning(plan);
-        self.tool_plan.push_str(piece);
-        let bytes = piece.len();
-        out.hold(bytes);
+        out.kept_reasoning(plan, &mut self.tool_plan);
+    }
+
+    fn call(&mut self, index: Option<u64>, call: &Call<'_>, out: &mut Output) {
+        let Call { id, function } = call;
+        let at = out.new_call(None, *id, function.name, function.arguments);
+        self.calls.extend(at.map(|at| (index, at)));
     }
 
     /// The whole of a message that was not streamed.
@@ -229,8 +237,7 @@ impl CohereChat {
         }
         self.keep(out);
         for call in message.tool_calls.elements() {
-            let Call { id, function } = call.parse();
-            out.tool_call(Raw::default(), id, function.name, function.arguments);
+            self.call(None, &call.parse(), out);
         }
     }
 

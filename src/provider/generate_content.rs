@@ -205,6 +205,7 @@ wire! {
         signature = "thoughtSignature": Raw<'a>,
         call = "functionCall": Raw<'a>,
         picture = "inlineData": Raw<'a>,
+        file = "fileData": Raw<'a>,
         /// Gemini's own tools, and what they found.
         code = "executableCode": Raw<'a>,
         code_result = "codeExecutionResult": Raw<'a>,
@@ -275,7 +276,7 @@ impl Decoder for GenerateContent {
         if let Some(usage) = tokens(&usage) {
             out.usage(usage);
         }
-        if error.is_some() {
+        if error.is_error() {
             out.fail(event.data);
         }
         Ok(())
@@ -305,7 +306,7 @@ impl GenerateContent {
         let own = [part.code, part.code_result, part.own_call, part.own_response];
         if own.iter().any(|field| field.is_some()) {
             out.own_tool();
-        } else if part.picture.is_some() {
+        } else if part.picture.is_some() || part.file.is_some() {
             out.picture();
         }
         if is_answer && signature.is_some() {
@@ -325,21 +326,26 @@ impl GenerateContent {
     /// it.
     fn decode_call(&mut self, json: Raw<'_>, out: &mut Output) -> serde_json::Result<()> {
         let Call { id, name, args, partial_args, will_continue } = json.parse();
-        if args.is_some() {
-            self.arguments = None;
-            out.tool_call(Raw::default(), id, name, args);
-            return Ok(());
-        }
         let mut text = String::new();
-        if name.is_some() {
+        if name.is_some() || args.is_some() {
+            self.arguments = None;
+            let Some(at) = out.new_call(None, id, name, args) else { return Ok(()) };
+            if args.is_some() {
+                return Ok(());
+            }
             // What is cut from here on is no JSON, and so not taken for a call without arguments.
             text.push('{');
-            self.arguments = Some(Arguments::default());
+            self.arguments = Some(Arguments { at, ..Arguments::default() });
         }
-        let Some(arguments) = &mut self.arguments else { return Ok(()) };
+        let Some(arguments) = &mut self.arguments else {
+            // A piece of a call that was never announced, or had ended.
+            out.has_gap |= partial_args.is_some();
+            return Ok(());
+        };
         for argument in partial_args.elements() {
             arguments.write(&argument.parse(), &mut text)?;
         }
+        let at = arguments.at;
         if will_continue.json() != "true" {
             arguments.go_to(Vec::new(), &mut text);
             text.push('}');
@@ -347,7 +353,7 @@ impl GenerateContent {
         }
         let text = Value::from(text).to_string();
         let text = serde_json::from_str(&text).unwrap_or_default();
-        out.tool_call(Raw::default(), id, name, text);
+        out.call_arguments(at, text);
         Ok(())
     }
 }
@@ -356,6 +362,8 @@ impl GenerateContent {
 /// them in the order of that text, so that what has to be closed and opened follows from two paths.
 #[derive(Default)]
 struct Arguments {
+    /// Which of the answer's calls they are for.
+    at: usize,
     /// The way to the latest value.
     path: Vec<Step>,
     /// The latest value is a string, which may grow.

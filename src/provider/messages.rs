@@ -265,8 +265,9 @@ struct Open {
 }
 
 enum Kind {
-    /// A call for the caller. Its input is whole already where code at the provider made the call.
-    Call { whole: bool },
+    /// A call for the caller, and which of the answer's it is. Its input is whole already where code
+    /// at the provider made the call.
+    Call { at: usize, whole: bool },
     /// A thought, a tool of the provider's own and its result, or something newer. It goes back as
     /// it came, together with the fields that grew by deltas: JSON strings without their quotes, so
     /// that characters that were cut in two grow together.
@@ -285,15 +286,10 @@ struct Counted {
 
 impl Decoder for Messages {
     fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
-        if event.name == "error" {
-            out.fail(event.data);
-            return Ok(());
-        }
         let frame: Frame<'_> = serde_json::from_str(event.data)?;
         // Relays leave out one of the two names.
         let kind = frame.kind.str().unwrap_or(Cow::Borrowed(event.name));
-        let tells = frame.error.json().starts_with(['"', '{']) && !is_void(frame.error);
-        if kind == "error" || tells {
+        if kind == "error" || frame.error.is_error() {
             out.fail(event.data);
             return Ok(());
         }
@@ -355,12 +351,12 @@ impl Messages {
             Some("tool_use") => {
                 let whole = !is_void(block.input);
                 let input = if whole { block.input } else { Raw::default() };
-                out.tool_call(index, block.id, block.name, input);
+                let Some(at) = out.new_call(None, block.id, block.name, input) else { return };
                 let caller = out.keep(block.caller);
                 if caller.is_object() && !is(&caller, "direct") {
                     out.extra(caller);
                 }
-                Kind::Call { whole }
+                Kind::Call { at, whole }
             }
             _ => {
                 out.reasoning(block.thinking);
@@ -390,10 +386,12 @@ impl Messages {
             }
             Some("signature_delta") => self.grow(index, "signature", delta.signature, out),
             Some("input_json_delta") => match self.opened(index) {
-                Some(Kind::Call { whole: false }) => {
-                    out.tool_call(index, Raw::default(), Raw::default(), delta.partial_json);
+                Some(&mut Kind::Call { at, whole: false }) => {
+                    out.call_arguments(at, delta.partial_json);
                 }
-                _ => self.grow(index, "input", delta.partial_json, out),
+                Some(_) => self.grow(index, "input", delta.partial_json, out),
+                // A piece of a call that was never announced, or had ended.
+                None => out.has_gap |= delta.partial_json.is_text(),
             },
             Some("compaction_delta") => {
                 self.grow(index, "content", delta.content, out);
@@ -703,9 +701,8 @@ mod tests {
         let mut response = GenerationResponse::default();
         for data in events {
             // A name before the data, where the test is about it.
-            let (name, data) = data.split_at(data.find(['{', '[', '\n']).unwrap());
-            let event = Event { name, data: data.trim_start_matches('\n') };
-            decoder.decode(&event, &mut out).unwrap();
+            let (name, data) = data.split_at(data.find(['{', '[']).unwrap());
+            decoder.decode(&Event { name, data }, &mut out).unwrap();
             response.fold(&out.take());
         }
         out.flush();
@@ -762,7 +759,6 @@ mod tests {
         for error in [
             r#"{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}   "#,
             r#"error{"message": "Overloaded"}"#,
-            "error\nOverloaded",
             r#"{"error": {"message": "Overloaded"}}"#,
             r#"{"type": "message_stop", "error": "Overloaded"}"#,
         ] {
@@ -927,8 +923,24 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_of_a_call_that_was_not_announced_is_a_gap() {
+        let start = r#"{"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "c", "name": "go"}}"#;
+        let piece = r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}}"#;
+        let other = piece.replace("0", "1");
+        assert!(!decode(&[start, piece, STOP]).1.has_gap);
+        for lost in [&[piece][..], &[start, &other], &[start, STOP, piece]] {
+            assert!(decode(lost).1.has_gap, "{lost:?}");
+        }
+        // Blocks are told apart, whatever their ids.
+        let second = start.replace("0,", "1,");
+        let (response, _) = decode(&[start, piece, STOP, &second, &other]);
+        let calls: Vec<_> = response.tool_calls.iter().map(|call| &*call.arguments).collect();
+        assert_eq!(calls, ["{}", "{}"]);
+    }
+
+    #[test]
     fn only_so_many_unfinished_blocks_are_remembered() {
-        let (mut decoder, mut out) = (Messages::default(), Output::new(9, 9999));
+        let (mut decoder, mut out) = (Messages::default(), Output::new(9999, 9999));
         let start =
             r#"{"type": "content_block_start", "content_block": {"type": "tool_use", "id": "c"}}"#;
         for _ in 0..2 * common::MAX_OPEN {

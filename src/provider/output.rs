@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::told::Told;
+use super::told::ToldJson;
 use super::wire::{Raw, unescape};
 use super::{LlmProvider, Protocol, truncated};
 use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
@@ -28,6 +28,8 @@ pub(crate) struct Output {
     pub(crate) too_many_calls: bool,
     /// An event had the form of the protocol, whatever it brought.
     pub(crate) understood: bool,
+    /// An event had the form of a whole answer, as of one that is not streamed.
+    pub(crate) is_document: bool,
     /// What was told again as a whole has a piece that never came.
     pub(crate) has_gap: bool,
     /// Something came that a caller reads, or a tool of the provider's own was at work. The stream
@@ -69,7 +71,9 @@ struct Call {
     index: Option<u64>,
     /// Empty as long as it has not been told.
     name: String,
-    arguments: Told,
+    arguments: ToldJson,
+    /// The half of a character at the end of the arguments so far.
+    half: Option<u16>,
 }
 
 /// The halves that wait, for each kind of text.
@@ -77,7 +81,6 @@ struct Call {
 struct Halves {
     text: Option<u16>,
     reasoning: Option<u16>,
-    arguments: Option<u16>,
 }
 
 impl Output {
@@ -114,8 +117,18 @@ impl Output {
     /// The text that follows is another message: a blank line sets it apart for those who read, and
     /// does not go back to the provider.
     pub(crate) fn new_message(&mut self) {
+        self.flush_text();
+        self.hold(size_of::<Part>());
         self.chunk.content.push_str("\n\n");
         self.parts.push(Part::Gap { bytes: 2 });
+    }
+
+    /// The same for reasoning that the provider wants to see again: `kept` grows by it.
+    pub(crate) fn kept_reasoning(&mut self, text: Raw<'_>, kept: &mut String) {
+        let piece = self.reasoning(text);
+        let bytes = piece.len();
+        kept.push_str(piece);
+        self.hold(bytes);
     }
 
     /// Adds a JSON string to the reasoning; returns what that added.
@@ -129,65 +142,90 @@ impl Output {
         self.chunk.reasoning.get(before..).unwrap_or_default()
     }
 
-    /// Adds a piece of a tool call, or a whole one; `arguments` is a string with JSON in it, or the
-    /// JSON itself. Returns which call it is, if there is room for it.
+    /// Adds a piece of a tool call, or a whole one, where the protocol does not say which call a
+    /// piece belongs to; `arguments` is a string with JSON in it, or the JSON itself.
     pub(crate) fn tool_call(
         &mut self,
         index: Raw<'_>,
         id: Raw<'_>,
         name: Raw<'_>,
         arguments: Raw<'_>,
-    ) -> Option<usize> {
+    ) {
         let index = index.u64();
-        let found = self.find_call(index, id, name, arguments);
-        let at = found.unwrap_or(self.calls.len());
-        if found.is_none() {
-            if ![id, name, arguments].iter().any(|field| field.is_some()) {
-                return None;
-            }
-            if self.calls.len() >= self.max_tool_calls {
-                self.too_many_calls = true;
-                return None;
-            }
-            self.calls.push(Call { index, ..Call::default() });
-            self.parts.push(Part::Call { extra: None });
-            self.halves.arguments = None;
-            self.call_delta(ToolCallDelta { index: at, ..ToolCallDelta::default() });
+        match self.find_call(index, id, name, arguments) {
+            Belongs::ToCall(at) => self.extend_call(at, id, name, arguments),
+            Belongs::ToNewCall => _ = self.new_call(index, id, name, arguments),
+            Belongs::Nowhere => {}
         }
-        let half = self.halves.arguments;
-        let mut piece = String::new();
-        match arguments.literal() {
-            Some(_) => append(arguments, &mut self.halves.arguments, &mut piece),
-            None => piece.push_str(arguments.json()),
+    }
+
+    /// Begins a call; returns which of the answer's it is, if there is room for it.
+    pub(crate) fn new_call(
+        &mut self,
+        index: Option<u64>,
+        id: Raw<'_>,
+        name: Raw<'_>,
+        arguments: Raw<'_>,
+    ) -> Option<usize> {
+        let at = self.calls.len();
+        if at >= self.max_tool_calls {
+            self.too_many_calls = true;
+            return None;
         }
-        let call = self.calls.get(at)?;
-        let moved = id.is_some() && name.is_some() && index.is_some() && index != call.index;
-        if call.is_told_again(&piece, moved) {
-            self.halves.arguments = half;
-        } else {
-            self.extend_call(at, id, name, piece);
-        }
+        self.calls.push(Call { index, ..Call::default() });
+        self.parts.push(Part::Call { extra: None });
+        self.call_delta(ToolCallDelta { index: at, ..ToolCallDelta::default() });
+        self.extend_call(at, id, name, arguments);
         Some(at)
     }
 
     /// Adds a piece of the arguments of a call.
-    pub(crate) fn call_piece(&mut self, at: usize, arguments: Raw<'_>) {
-        let mut piece = String::new();
-        append(arguments, &mut self.halves.arguments, &mut piece);
+    pub(crate) fn call_arguments(&mut self, at: usize, piece: Raw<'_>) {
         self.extend_call(at, Raw::default(), Raw::default(), piece);
     }
 
+    fn extend_call(&mut self, at: usize, id: Raw<'_>, name: Raw<'_>, arguments: Raw<'_>) {
+        let Some(call) = self.calls.get_mut(at) else { return };
+        let mut piece = String::new();
+        match arguments.literal() {
+            Some(_) => append(arguments, &mut call.half, &mut piece),
+            None => piece.push_str(arguments.json()),
+        }
+        call.arguments.add(&piece);
+        let id = id.str().filter(|_| call.id.is_none()).map(Cow::into_owned);
+        if id.is_some() {
+            call.id.clone_from(&id);
+        }
+        let name = name.str().and_then(|name| call.add_name(&name));
+        if id.is_some() || name.is_some() || !piece.is_empty() {
+            self.call_delta(ToolCallDelta { index: at, id, name, arguments: piece });
+        }
+    }
+
     /// Compares a call that is told again as a whole with what has come of it, and adds what is
-    /// missing at its end.
+    /// missing at its end. Its id and name count where none have come.
     pub(crate) fn whole_call(&mut self, at: usize, id: Raw<'_>, name: Raw<'_>, whole: Raw<'_>) {
-        let whole = match whole.literal() {
-            Some(_) => whole.str().unwrap_or_default(),
-            None => Cow::Borrowed(whole.json()),
-        };
-        match self.calls.get(at).map(|call| call.arguments.rest(&whole)) {
-            Some(Some(rest)) => self.extend_call(at, id, name, rest.to_owned()),
-            Some(None) => self.has_gap = true,
-            None => {}
+        let Some(call) = self.calls.get(at) else { return };
+        if name.is_text() && !call.name.is_empty() && !name.is(&call.name) {
+            self.has_gap = true;
+            return;
+        }
+        self.extend_call(at, id, name, Raw::default());
+        self.whole_arguments(at, &text_of(whole));
+    }
+
+    /// The same for the arguments alone.
+    pub(crate) fn whole_arguments(&mut self, at: usize, whole: &str) {
+        let Some(call) = self.calls.get_mut(at) else { return };
+        match call.arguments.rest(whole) {
+            Some("") => {}
+            Some(rest) => {
+                call.half = None;
+                call.arguments.add(rest);
+                let arguments = rest.to_owned();
+                self.call_delta(ToolCallDelta { index: at, arguments, ..Default::default() });
+            }
+            None => self.has_gap = true,
         }
     }
 
@@ -202,59 +240,74 @@ impl Output {
         self.calls.len()
     }
 
+    /// Whether nothing of a call's arguments has come.
+    pub(crate) fn has_no_arguments(&self, at: usize) -> bool {
+        self.calls.get(at).is_some_and(|call| call.arguments.is_empty())
+    }
+
     /// Whether the name of a call never came: it is no call.
     pub(crate) fn has_nameless_call(&self) -> bool {
         self.calls.iter().any(|call| call.name.is_empty())
     }
 
-    /// The call that a piece belongs to; `None` if it begins one.
+    /// The call that a piece belongs to.
     ///
-    /// Providers leave out ids or indices, repeat index 0, tell the id late, or give each piece an
-    /// id of its own. So a known id decides, then the index, and without either it is the latest
-    /// call. A call begins with its name: a new id alone does not begin one, unless it comes
-    /// without arguments at an index of its own, as the announcement of one.
+    /// Providers leave out ids or indices, repeat index 0, tell the id late, give each piece an id
+    /// of its own, or all calls the same. So a call begins with its name, and a piece without one
+    /// goes on with a call that is known: by its id, else its index, else the latest. A piece with a
+    /// name goes on with a call only as far as its arguments can.
     fn find_call(
         &self,
         index: Option<u64>,
         id: Raw<'_>,
         name: Raw<'_>,
         arguments: Raw<'_>,
-    ) -> Option<usize> {
-        let known_id = self.call_with_id(id);
+    ) -> Belongs {
+        let piece = text_of(arguments);
+        if !(id.is_text() || name.is_text()) && piece.is_empty() {
+            return Belongs::Nowhere;
+        }
+        let has_id = |call: &Call| call.id.as_deref().is_some_and(|known| id.is(known));
         let at_index = index.and_then(|_| self.position(|call| call.index == index));
-        let is_announced = index.is_some() && matches!(arguments.json(), "" | "\"\"");
+        let known = at_index.filter(|&at| self.calls.get(at).is_some_and(has_id));
+        let known = known.or_else(|| self.position(has_id));
         let found = match (id.is_text(), name.is_text()) {
-            _ if known_id.is_some() => known_id,
+            _ if known.is_some() => known,
+            // A new id begins a call, unless that of the call at its index is told late.
             (true, true) => at_index.filter(|&at| {
                 let call = self.calls.get(at);
                 call.is_some_and(|call| call.id.is_none() || call.name.is_empty())
             }),
-            (true, false) if is_announced => at_index,
+            // An id alone announces a call at an index of its own; with arguments it is a new name
+            // for the call that is being written.
+            (true, false) if index.is_some() && piece.is_empty() => at_index,
             (false, true) => at_index,
             (_, false) => at_index.or(self.calls.len().checked_sub(1)),
         };
-        // A name is whole before its arguments begin: another one then is that of another call.
-        let name = name.str().unwrap_or_default();
-        found.filter(|&at| {
-            let is_other = |call: &Call| {
-                !(name.is_empty() || call.name.is_empty() || call.arguments.is_empty())
-                    && name != call.name
-            };
-            !self.calls.get(at).is_some_and(is_other)
-        })
-    }
-
-    /// Adds what a piece tells of a call.
-    fn extend_call(&mut self, at: usize, id: Raw<'_>, name: Raw<'_>, arguments: String) {
-        let Some(call) = self.calls.get_mut(at) else { return };
-        call.arguments.add(&arguments);
-        let id = id.str().filter(|_| call.id.is_none()).map(Cow::into_owned);
-        if id.is_some() {
-            call.id.clone_from(&id);
+        let Some((at, call)) = found.and_then(|at| Some((at, self.calls.get(at)?))) else {
+            return Belongs::ToNewCall;
+        };
+        let is_whole = piece.starts_with('{') && serde_json::from_str::<IgnoredAny>(&piece).is_ok();
+        let again = is_whole && call.arguments.is_same(ToldJson::of(&piece));
+        if !name.is_text() || call.name.is_empty() {
+            return if again { Belongs::Nowhere } else { Belongs::ToCall(at) };
         }
-        let name = name.str().and_then(|name| call.add_name(&name));
-        if id.is_some() || name.is_some() || !arguments.is_empty() {
-            self.call_delta(ToolCallDelta { index: at, id, name, arguments });
+        let moved = index.is_some() && index != call.index;
+        let is_other_name = !name.is(&call.name);
+        let begun = !call.arguments.is_empty();
+        match (is_other_name, begun) {
+            // The name is whole before the arguments begin.
+            (true, true) => Belongs::ToNewCall,
+            // A piece of the name; or the name of another call, if it is at another index.
+            (true, false) if moved => Belongs::ToNewCall,
+            (true, false) => Belongs::ToCall(at),
+            (false, _) if again => Belongs::Nowhere,
+            // Told again at another index, as a whole where nothing else was told.
+            (false, false) if moved && !is_whole => Belongs::ToNewCall,
+            (false, true) if moved => Belongs::ToNewCall,
+            // Arguments that are whole cannot go on with another whole.
+            (false, true) if is_whole && call.arguments.is_whole() => Belongs::ToNewCall,
+            (false, _) => Belongs::ToCall(at),
         }
     }
 
@@ -388,6 +441,16 @@ impl Output {
         if self.halves.reasoning.take().is_some() {
             self.chunk.reasoning.push(char::REPLACEMENT_CHARACTER);
         }
+        self.flush_text();
+        for at in 0..self.calls.len() {
+            if self.calls.get_mut(at).and_then(|call| call.half.take()).is_some() {
+                let arguments = char::REPLACEMENT_CHARACTER.to_string();
+                self.call_delta(ToolCallDelta { index: at, arguments, ..Default::default() });
+            }
+        }
+    }
+
+    fn flush_text(&mut self) {
         if self.halves.text.take().is_some() {
             self.plain_text("\u{fffd}");
         }
@@ -426,17 +489,23 @@ impl Output {
 /// The most that is kept of a failure inside a stream: as much as of the body of an error.
 const MAX_FAILURE: usize = 64 << 10;
 
-impl Call {
-    /// Whether a piece tells the arguments again as a whole: the same ones or, where the call
-    /// `moved` to another index, any. Arguments that are whole cannot go on with a whole.
-    fn is_told_again(&self, piece: &str, moved: bool) -> bool {
-        let same = || Told::of(piece) == self.arguments;
-        !self.arguments.is_empty()
-            && piece.starts_with('{')
-            && (moved || same())
-            && serde_json::from_str::<IgnoredAny>(piece).is_ok()
-    }
+/// Where a piece of a call belongs.
+enum Belongs {
+    ToCall(usize),
+    ToNewCall,
+    /// It tells nothing, or nothing new.
+    Nowhere,
+}
 
+/// JSON that is told as a string, or as itself.
+fn text_of(arguments: Raw<'_>) -> Cow<'_, str> {
+    match arguments.literal() {
+        Some(_) => arguments.str().unwrap_or_default(),
+        None => Cow::Borrowed(arguments.json()),
+    }
+}
+
+impl Call {
     /// Adds a piece of the name; returns the name as it is then known, if that is news. Some
     /// servers repeat the name in every piece, others tear it apart.
     fn add_name(&mut self, piece: &str) -> Option<String> {

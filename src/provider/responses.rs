@@ -8,10 +8,12 @@
 //!
 //! The raw finish reason is `completed` or, of an answer that is incomplete, the reason for that.
 
+use std::collections::VecDeque;
+
 use serde_json::{Map, Value, json};
 
 use super::common;
-use super::told::Told;
+use super::told::ToldText;
 use super::wire::{Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
@@ -195,7 +197,8 @@ wire! {
     /// What an event says.
     struct Data {
         kind = "type": Raw<'a>, delta: Raw<'a>, output_index: Raw<'a>, item_id: Raw<'a>, item: Raw<'a>,
-        content_index: Raw<'a>, response: Response<'a>, error: Raw<'a>, object: Raw<'a>,
+        content_index: Raw<'a>, summary_index: Raw<'a>, response: Response<'a>, error: Raw<'a>,
+        object: Raw<'a>,
         /// What the end of a part tells again.
         text: Raw<'a>, refusal: Raw<'a>, arguments: Raw<'a>, input: Raw<'a>,
     }
@@ -222,19 +225,19 @@ wire! {
 
 #[derive(Debug, Default)]
 struct Responses {
-    /// The items that have begun and are not done, the latest last.
-    open: Vec<Open>,
-    /// Whether any item was told before the end.
-    told: bool,
+    /// The items that were told of, in the order in which they last were.
+    known: VecDeque<Known>,
+    /// There were more of them than are remembered.
+    has_forgotten: bool,
     /// The text of all messages.
-    text: Told,
+    text: ToldText,
     /// The place of reasoning that has led to nothing yet.
     thought: Option<usize>,
 }
 
-/// What was told so far of an item. Its ids are JSON, as they came.
+/// What is known of an item. Its ids are JSON, as they came.
 #[derive(Debug, Default)]
-struct Open {
+struct Known {
     index: Option<u64>,
     id: String,
     call_id: String,
@@ -242,16 +245,15 @@ struct Open {
     place: Option<usize>,
     /// Which call of the answer it is, once it was announced as one.
     call: Option<usize>,
+    /// The arguments that its announcement told.
+    announced: String,
     /// The text of a message.
-    text: Told,
-    /// Some of its text or reasoning was told.
-    said: bool,
-    /// Its text has several parts.
-    several: bool,
-    /// Arguments came that belong to no call that was announced.
-    lost: bool,
-    /// No other item was told of since.
-    latest: bool,
+    text: ToldText,
+    /// The latest part of which text or reasoning has come.
+    part: Option<u64>,
+    /// Arguments came before it was announced as a call.
+    is_lost: bool,
+    is_done: bool,
 }
 
 impl Decoder for Responses {
@@ -261,51 +263,65 @@ impl Decoder for Responses {
         let kind = kind.as_deref().unwrap_or(event.name);
         out.understood |= kind.starts_with("response.");
         out.model(data.response.model);
-        if is_told(data.response.error) {
+        if data.response.error.is_error() {
             out.fail(data.response.error.json());
-        } else if event.name == "error" || kind == "error" || is_told(data.error) {
+        } else if kind == "error" || data.error.is_error() {
             // Flat as documented, nested as OpenAI sends it, or with a type of its own from
             // llama.cpp.
             out.fail(event.data);
         }
+        let part = data.content_index.u64().or(data.summary_index.u64()).unwrap_or_default();
         match kind {
             "response.output_text.delta" | "response.refusal.delta" => {
-                self.with_item(&data, |this, open| {
-                    open.several |= data.content_index.u64().is_some_and(|index| index > 0);
-                    this.begin_text(open, data.delta.is_text(), out);
-                    let piece = out.text(data.delta);
-                    open.text.add(piece);
-                    this.text.add(piece);
-                });
+                let mut item = self.item(&data);
+                begin_text(&mut item, part, data.delta.is_text(), out);
+                let piece = out.text(data.delta);
+                item.text.add(piece);
+                self.text.add(piece);
+                self.known.push_back(item);
             }
             "response.output_text.done" | "response.refusal.done" => {
+                let mut item = self.item(&data);
                 let whole = Text { text: data.text, refusal: data.refusal }.any();
                 let whole = whole.str().unwrap_or_default();
-                self.with_item(&data, |this, open| {
-                    let is_first = data.content_index.u64().is_none_or(|index| index == 0);
-                    if is_first && !open.several {
-                        this.whole_text(open, &whole, out);
-                    }
-                });
+                if item.part.is_none() || (part == 0 && item.part == Some(0)) {
+                    self.whole_text(&mut item, &whole, out);
+                } else if item.part < Some(part) {
+                    // A part of which no delta has come.
+                    self.more_text(&mut item, part, &whole, out);
+                }
+                self.known.push_back(item);
             }
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                self.with_item(&data, |_, open| {
-                    open.said = true;
-                    out.reasoning(data.delta);
-                });
+                let mut item = self.item(&data);
+                item.part = Some(part);
+                out.reasoning(data.delta);
+                self.known.push_back(item);
+            }
+            "response.reasoning_summary_text.done" | "response.reasoning_text.done" => {
+                let mut item = self.item(&data);
+                if item.part < Some(part) {
+                    item.part = Some(part);
+                    out.reasoning(data.text);
+                }
+                self.known.push_back(item);
             }
             "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
-                self.with_item(&data, |_, open| match open.call {
-                    Some(at) => out.call_piece(at, data.delta),
-                    None => open.lost = true,
-                });
+                let mut item = self.item(&data);
+                match item.call {
+                    Some(at) => out.call_arguments(at, data.delta),
+                    None => item.is_lost = true,
+                }
+                self.known.push_back(item);
             }
             "response.function_call_arguments.done" | "response.custom_tool_call_input.done" => {
+                let mut item = self.item(&data);
                 let whole = if data.input.is_some() { data.input } else { data.arguments };
-                self.with_item(&data, |_, open| match open.call {
-                    Some(at) => out.whole_call(at, Raw::default(), Raw::default(), whole),
-                    None => open.lost = true,
-                });
+                if let Some(at) = item.call {
+                    out.whole_call(at, Raw::default(), Raw::default(), whole);
+                }
+                item.is_lost = item.call.is_none();
+                self.known.push_back(item);
             }
             "response.output_item.added" => self.added(data.output_index, data.item, out),
             "response.output_item.done" => self.done(data.output_index, data.item, out),
@@ -313,7 +329,7 @@ impl Decoder for Responses {
                 self.end(kind, &data.response, event, out);
             }
             // An answer that was not streamed.
-            "" if data.object.str().as_deref() == Some("response") => {
+            "" if data.object.is("response") => {
                 let response: Response<'_> = serde_json::from_str(event.data)?;
                 out.model(response.model);
                 let kind = format!("response.{}", response.status.str().unwrap_or_default());
@@ -328,99 +344,109 @@ impl Decoder for Responses {
 }
 
 impl Responses {
-    /// Lets `tell` note that a piece of an item was told.
-    fn with_item(&mut self, data: &Data<'_>, tell: impl FnOnce(&mut Self, &mut Open)) {
-        let mut open = self.take(data.output_index, [data.item_id, Raw::default()]);
-        tell(self, &mut open);
-        self.open.push(open);
-    }
-
-    /// Sets a message apart from the one before it.
-    fn begin_text(&self, open: &mut Open, is_text: bool, out: &mut Output) {
-        if is_text && !open.said {
-            open.said = true;
-            if out.so_far.text {
-                out.new_message();
-            }
-        }
-    }
-
-    /// Compares a text that is told again as a whole with what came in deltas, and adds what is
-    /// missing at its end.
-    fn whole_text(&mut self, open: &mut Open, whole: &str, out: &mut Output) {
-        match open.text.rest(whole) {
-            Some("") => {}
-            Some(rest) => {
-                self.begin_text(open, true, out);
-                out.plain_text(rest);
-                open.text.add(rest);
-                self.text.add(rest);
-            }
-            None => out.has_gap = true,
-        }
-    }
-
     fn added(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut Output) {
         let item: Item<'_> = json.parse();
-        let mut open = self.take(index, [item.id, item.call_id]);
-        if item.is_call() {
-            open.call = out.tool_call(index, item.call_id, item.name, Raw::default());
+        let mut known = self.take(index, [item.id, item.call_id], true);
+        if item.is_call() && known.call.is_none() {
+            known.call = out.new_call(None, item.call_id, item.name, Raw::default());
+            let announced = item.arguments().str().unwrap_or_default();
+            out.hold(announced.len());
+            known.announced = announced.into_owned();
         } else if item.is_opaque() {
             // Keeps its place, since llama.cpp says only at the end that an item is done.
-            open.place = Some(out.opaque(Value::Null));
+            known.place = Some(out.opaque(Value::Null));
         }
-        self.open.push(open);
+        self.known.push_back(known);
     }
 
-    /// An item as a whole. What was told in deltas is not told again.
     fn done(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut Output) {
         let item: Item<'_> = json.parse();
-        let mut open = self.take(index, [item.id, item.call_id]);
+        let was_latest = self.find(index.u64(), [item.id, item.call_id], false);
+        let was_latest = was_latest.is_none_or(|at| at + 1 == self.known.len());
+        let known = self.take(index, [item.id, item.call_id], false);
+        let known = self.finish(known, &item, json, was_latest, out);
+        self.known.push_back(known);
+    }
+
+    /// An item as a whole. What was told in deltas is compared with it, and not told again.
+    fn finish(
+        &mut self,
+        mut known: Known,
+        item: &Item<'_>,
+        json: Raw<'_>,
+        was_latest: bool,
+        out: &mut Output,
+    ) -> Known {
         if item.is_call() {
             // LM Studio tells the arguments only here.
-            match open.call {
+            match known.call {
                 Some(at) => out.whole_call(at, item.call_id, item.name, item.arguments()),
-                None => drop(out.tool_call(index, item.call_id, item.name, item.arguments())),
+                None => {
+                    known.call = out.new_call(None, item.call_id, item.name, item.arguments());
+                }
             }
+            known.is_lost = false;
         } else if item.is("message") {
-            self.whole_text(&mut open, &item.whole_text(), out);
-        } else if item.is("reasoning") && !open.said {
-            let parts =
-                if item.content.elements().next().is_some() { item.content } else { item.summary };
+            self.whole_text(&mut known, &item.whole_text(), out);
+        } else if item.is("reasoning") && known.part.is_none() {
+            let has_content = item.content.elements().next().is_some();
+            let parts = if has_content { item.content } else { item.summary };
             for part in parts.elements() {
                 out.reasoning(part.parse::<Text<'_>>().text);
             }
+            known.part = Some(0);
         }
         if item.is_opaque() {
-            let place = open.place.unwrap_or_else(|| out.opaque(Value::Null));
-            if item.is_whole() {
+            let place = known.place.unwrap_or_else(|| out.opaque(Value::Null));
+            if item.is_whole() && !known.is_done {
                 let whole = out.keep(json);
                 out.replace(place, whole);
             }
+            known.place = Some(place);
             self.thought = item.is("reasoning").then_some(place);
-        } else if open.latest {
+        } else if was_latest && !known.is_done {
             let extra = item.extra();
             if !extra.is_empty() {
                 out.extra(extra.into());
             }
+        }
+        known.is_done = true;
+        known
+    }
+
+    /// Compares a text that is told again as a whole with what came in deltas, and adds what is
+    /// missing at its end.
+    fn whole_text(&mut self, known: &mut Known, whole: &str, out: &mut Output) {
+        match known.text.rest(whole) {
+            Some(rest) => self.more_text(known, known.part.unwrap_or_default(), rest, out),
+            None => out.has_gap = true,
+        }
+    }
+
+    fn more_text(&mut self, known: &mut Known, part: u64, text: &str, out: &mut Output) {
+        if !text.is_empty() {
+            begin_text(known, part, true, out);
+            out.plain_text(text);
+            known.text.add(text);
+            self.text.add(text);
         }
     }
 
     /// The end of the answer. vLLM calls one that is cut short `completed` too, and tells only the
     /// status.
     fn end(&mut self, kind: &str, response: &Response<'_>, event: &Event<'_>, out: &mut Output) {
-        if self.told {
-            self.compare(response, out);
-        } else {
+        if self.known.is_empty() {
             // Everything there is comes at once.
-            for item in response.output.elements() {
-                self.done(Raw::default(), item, out);
+            for json in response.output.elements() {
+                self.finish(Known::default(), &json.parse(), json, true, out);
             }
+        } else if !self.has_forgotten {
+            self.compare(response, out);
         }
         if let Some(usage) = response.usage.usage() {
             out.usage(usage);
         }
-        if kind == "response.incomplete" || response.status.str().as_deref() == Some("incomplete") {
+        if kind == "response.incomplete" || response.status.is("incomplete") {
             let reason = response.incomplete_details.reason.str();
             let word = reason.as_deref().unwrap_or("incomplete");
             let finish = match word {
@@ -445,62 +471,112 @@ impl Responses {
         out.ended = true;
     }
 
-    /// Compares what the end tells again with what has come: a relay may have lost deltas on the
-    /// way. Some endpoints tell nothing again, such as ChatGPT's for Codex.
+    /// Compares what the end tells again with what has come: a relay may have lost events on the
+    /// way. Some endpoints tell nothing again, such as ChatGPT's for Codex; vLLM gives the items
+    /// other ids here, and then their order has to tell which is which.
     fn compare(&mut self, response: &Response<'_>, out: &mut Output) {
-        let (mut text, mut last, mut calls) = (String::new(), 0, 0);
-        for json in response.output.elements() {
+        let (mut text, mut knows_messages, mut knows_calls) = (String::new(), false, false);
+        for (at, json) in (0..).zip(response.output.elements()) {
             let item: Item<'_> = json.parse();
+            let is_known = self.find(Some(at), [item.id, item.call_id], true).is_some();
+            knows_calls |= is_known && item.is_call();
             if item.is("message") {
-                last = text.len();
+                knows_messages |= is_known;
                 text += &item.whole_text();
+            }
+        }
+        let mut calls = 0;
+        for (at, json) in (0..).zip(response.output.elements()) {
+            let item: Item<'_> = json.parse();
+            if !(item.is_call() || item.is("message")) {
+                continue;
+            }
+            let knows_others = if item.is_call() { knows_calls } else { knows_messages };
+            let found = self.find(Some(at), [item.id, item.call_id], true);
+            let was_latest = found.is_none_or(|at| at + 1 == self.known.len());
+            if let Some(known) = found.and_then(|at| self.known.remove(at)) {
+                let known = self.finish(known, &item, json, was_latest, out);
+                self.known.push_back(known);
+            } else if knows_others || (item.is_call() && calls >= out.calls()) {
+                self.finish(Known::default(), &item, json, true, out);
             } else if item.is_call() {
-                let nth = Some(calls).filter(|&nth| nth < out.calls());
-                match out.call_with_id(item.call_id).or(nth) {
-                    Some(at) => out.whole_call(at, item.call_id, item.name, item.arguments()),
-                    None => self.done(Raw::default(), json, out),
-                }
-                calls += 1;
+                out.whole_call(calls, item.call_id, item.name, item.arguments());
+            }
+            calls += usize::from(item.is_call());
+        }
+        if !knows_messages {
+            match self.text.rest(&text) {
+                Some("") => {}
+                Some(rest) => out.plain_text(rest),
+                None => out.has_gap = true,
             }
         }
-        match self.text.rest(&text) {
-            Some("") => {}
-            Some(rest) => {
-                if out.so_far.text && Some(rest) == text.get(last..) {
-                    out.new_message();
-                }
-                out.plain_text(rest);
+        for known in &self.known {
+            if let Some(at) = known.call.filter(|&at| out.has_no_arguments(at)) {
+                out.whole_arguments(at, &known.announced);
             }
-            None => out.has_gap = true,
+            out.has_gap |= known.is_lost;
         }
-        out.has_gap |= calls == 0 && self.open.iter().any(|open| open.lost);
     }
 
-    /// Takes out what is known of an item: found by its index or, at llama.cpp, which tells none,
-    /// by its id or that of the call. An event that names nothing is about the latest item.
-    fn take(&mut self, index: Raw<'_>, ids: [Raw<'_>; 2]) -> Open {
-        self.told = true;
+    /// Takes out the item that an event is about, to be put back when it is told.
+    fn item(&mut self, data: &Data<'_>) -> Known {
+        self.take(data.output_index, [data.item_id, Raw::default()], false)
+    }
+
+    /// Takes out what is known of an item; what is not known begins.
+    fn take(&mut self, index: Raw<'_>, ids: [Raw<'_>; 2], is_new: bool) -> Known {
         self.thought = None;
         let index = index.u64();
-        let [id, call_id] = ids.map(Raw::json);
-        let named = |open: &Open, id: &str| !id.is_empty() && (open.id == id || open.call_id == id);
-        let found = self.open.iter().rposition(|open| match (index, open.index) {
-            (Some(index), Some(known)) => index == known,
-            (None, _) if id.is_empty() && call_id.is_empty() => true,
-            _ => named(open, id) || named(open, call_id),
-        });
-        let last = self.open.len().checked_sub(1);
-        if let Some(at) = found {
-            return Open { latest: found == last, ..self.open.remove(at) };
+        let found = self.find(index, ids, is_new);
+        if let Some(known) = found.and_then(|at| self.known.remove(at)) {
+            return known;
         }
-        common::make_room(&mut self.open);
-        Open {
-            index,
-            id: id.to_owned(),
-            call_id: call_id.to_owned(),
-            latest: true,
-            ..Open::default()
+        if self.known.len() >= common::MAX_OPEN {
+            self.known.pop_front();
+            self.has_forgotten = true;
         }
+        let [id, call_id] = ids.map(|id| id.json().to_owned());
+        Known { index, id, call_id, ..Known::default() }
+    }
+
+    /// The item with an id or, at llama.cpp, with that of the call. Without an id it is the one with
+    /// the index; some shims give all of them the same, so that an item that is `is_new` and has an
+    /// id of its own is another one. An event that names nothing is about the latest item.
+    fn find(&self, index: Option<u64>, ids: [Raw<'_>; 2], is_new: bool) -> Option<usize> {
+        let is_named = ids.iter().any(|id| id.is_some());
+        let position = |is: &dyn Fn(&Known) -> bool| self.known.iter().rposition(is);
+        let has_name = |known: &Known| !(known.id.is_empty() && known.call_id.is_empty());
+        self.find_by_id(ids).or_else(|| match index {
+            Some(_) => {
+                position(&|known| known.index == index && !(is_new && is_named && has_name(known)))
+            }
+            None => position(&|known| {
+                !(known.is_done || is_new)
+                    && (!is_named || (known.index.is_none() && !has_name(known)))
+            }),
+        })
+    }
+
+    fn find_by_id(&self, [id, call_id]: [Raw<'_>; 2]) -> Option<usize> {
+        let is = |known: &str, id: Raw<'_>| id.is_some() && known == id.json();
+        let is_other_call = |known: &Known| {
+            call_id.is_some() && !known.call_id.is_empty() && known.call_id != call_id.json()
+        };
+        self.known.iter().rposition(|known| {
+            let is_either = |id| is(&known.id, id) || is(&known.call_id, id);
+            (is_either(id) || is_either(call_id)) && !is_other_call(known)
+        })
+    }
+}
+
+/// Sets a message apart from the one before it.
+fn begin_text(known: &mut Known, part: u64, is_text: bool, out: &mut Output) {
+    if is_text {
+        if known.part.is_none() && out.so_far.text {
+            out.new_message();
+        }
+        known.part = Some(part);
     }
 }
 
@@ -575,11 +651,6 @@ impl Counts<'_> {
             reasoning_tokens: self.output_tokens_details.reasoning_tokens.u64(),
         })
     }
-}
-
-/// Whether a field called `error` holds one.
-fn is_told(error: Raw<'_>) -> bool {
-    !matches!(error.json(), "" | "{}" | "\"\"" | "false")
 }
 
 #[cfg(test)]
@@ -1113,7 +1184,7 @@ mod tests {
             let data = added(index, json!({"type": "message"})).to_string();
             decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
         }
-        assert_eq!(decoder.open.len(), common::MAX_OPEN);
+        assert_eq!(decoder.known.len(), common::MAX_OPEN);
     }
 
     #[test]
@@ -1247,11 +1318,5 @@ mod tests {
             assert_eq!(error.code.as_deref(), Some(code));
         }
         assert!(read(&[failed(Value::Null)]).1.failure.is_some());
-
-        // llama.cpp names the event, and the type is the error's.
-        let data = r#"{"code": 500, "message": "Sorry.", "type": "server_error"}"#;
-        let mut out = Output::new(9, 99_999);
-        (WIRE.decoder)().decode(&Event { name: "error", data }, &mut out).unwrap();
-        assert_eq!(out.failure.as_deref(), Some(data));
     }
 }

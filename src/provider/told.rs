@@ -1,50 +1,130 @@
 //! How much of a text has been told, so that a later telling of the whole can be compared with it.
+//! The text itself is not kept twice: a length and a hash stand for it.
 
-/// The length and a hash of a text that came in pieces: the text itself is not kept twice.
+/// The length and the hash of bytes that came in pieces: FNV-1a, which reads them alike however
+/// they are cut. (<https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Told {
+struct Print {
     bytes: usize,
     hash: u64,
 }
 
-/// FNV-1a, since it reads a text alike however it is cut.
-/// (<https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>)
-const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-const PRIME: u64 = 0x0100_0000_01b3;
-
-impl Default for Told {
+impl Default for Print {
     fn default() -> Self {
-        Self { bytes: 0, hash: BASIS }
+        Self { bytes: 0, hash: 0xcbf2_9ce4_8422_2325 }
     }
 }
 
-impl Told {
-    pub(super) fn of(text: &str) -> Self {
+impl Print {
+    fn of(text: &str) -> Self {
+        let mut print = Self::default();
+        text.bytes().for_each(|byte| print.add(byte));
+        print
+    }
+
+    fn add(&mut self, byte: u8) {
+        self.bytes += 1;
+        self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+}
+
+/// A text for people. White space around it does not count, since servers trim what they tell
+/// again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ToldText {
+    /// From the first character on that is no white space.
+    all: Print,
+    /// The same up to the last one.
+    trimmed: Print,
+}
+
+impl ToldText {
+    pub(super) fn add(&mut self, piece: &str) {
+        let piece = if self.all.bytes == 0 { piece.trim_start() } else { piece };
+        let solid = piece.trim_end().len();
+        for (at, byte) in piece.bytes().enumerate() {
+            self.all.add(byte);
+            if at + 1 == solid {
+                self.trimmed = self.all;
+            }
+        }
+    }
+
+    /// What `whole` tells beyond this; `None` if they differ before that, so that a piece is
+    /// missing. An empty whole tells nothing.
+    pub(super) fn rest(self, whole: &str) -> Option<&str> {
+        if self.all.bytes == 0 {
+            return Some(whole);
+        }
+        let whole = whole.trim_start();
+        match whole.split_at_checked(self.all.bytes) {
+            Some((start, rest)) if Print::of(start) == self.all => Some(rest),
+            _ if whole.is_empty() || Print::of(whole.trim_end()) == self.trimmed => Some(""),
+            _ => None,
+        }
+    }
+}
+
+/// The arguments of a call. White space does not count, since servers write JSON again in a form of
+/// their own.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ToldJson {
+    told: Print,
+    depth: usize,
+    in_string: bool,
+    is_escaped: bool,
+}
+
+impl ToldJson {
+    pub(super) fn of(json: &str) -> Self {
         let mut told = Self::default();
-        told.add(text);
+        told.add(json);
         told
     }
 
     pub(super) fn add(&mut self, piece: &str) {
-        self.bytes += piece.len();
-        for byte in piece.bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(PRIME);
+        piece.bytes().for_each(|byte| self.add_byte(byte));
+    }
+
+    fn add_byte(&mut self, byte: u8) {
+        if byte.is_ascii_whitespace() {
+            return;
+        }
+        self.told.add(byte);
+        match byte {
+            _ if self.is_escaped => self.is_escaped = false,
+            b'\\' => self.is_escaped = true,
+            b'"' => self.in_string = !self.in_string,
+            b'{' | b'[' if !self.in_string => self.depth += 1,
+            b'}' | b']' if !self.in_string => self.depth = self.depth.saturating_sub(1),
+            _ => {}
         }
     }
 
     pub(super) fn is_empty(self) -> bool {
-        self.bytes == 0
+        self.told.bytes == 0
     }
 
-    /// What `whole` tells beyond this. It is `None` if a piece is missing before that: `whole` is
-    /// longer, and does not begin with what was told. A shorter one misses nothing, since servers
-    /// trim the text that they tell again.
+    /// Whether it is a whole object or list, with which nothing can go on.
+    pub(super) fn is_whole(self) -> bool {
+        self.told.bytes > 1 && self.depth == 0 && !self.in_string
+    }
+
+    pub(super) fn is_same(self, other: Self) -> bool {
+        self.told == other.told
+    }
+
+    /// What `whole` tells beyond this; `None` if they differ before that, so that a piece is
+    /// missing. An empty whole tells nothing.
     pub(super) fn rest(self, whole: &str) -> Option<&str> {
-        if whole.len() <= self.bytes {
-            return Some("");
+        let mut told = Self::default();
+        for (at, byte) in whole.bytes().enumerate() {
+            if told.told.bytes == self.told.bytes {
+                return if told.is_same(self) { whole.get(at..) } else { None };
+            }
+            told.add_byte(byte);
         }
-        let (start, rest) = whole.split_at_checked(self.bytes)?;
-        (Self::of(start) == self).then_some(rest)
+        (told.is_empty() || told.is_same(self)).then_some("")
     }
 }
 
@@ -53,23 +133,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_whole_is_compared_with_its_pieces() {
-        let mut told = Told::default();
-        assert!(told.is_empty() && told.rest("all of it") == Some("all of it"));
-        told.add("Hé");
-        told.add("llo");
-        assert_eq!(told, Told::of("Héllo"));
-        for (whole, rest) in [
-            ("Héllo", Some("")),
-            ("Héllo there", Some(" there")),
-            ("", Some("")),
-            ("Héll", Some("")),
-            ("Hello", Some("")),
-            ("Héxxllo", None),
-            ("Hexlloé", None),
-            ("日本語", None),
+    fn a_text_is_compared_with_its_pieces() {
+        for (pieces, whole, rest) in [
+            (&[][..], "all of it", Some("all of it")),
+            (&["Hé", "llo"], "Héllo", Some("")),
+            (&["Hé", "llo"], "Héllo there", Some(" there")),
+            (&["Hé", "llo"], "", Some("")),
+            (&["Hé", "llo"], "Héll", None),
+            (&["Hé", "llo"], "Héxxllo", None),
+            (&["Hé", "llo"], "Hello", None),
+            (&["Hé", "llo"], "日本語", None),
+            // Servers trim, and some tell what others trim.
+            (&["\n", "\n Hi", " ", "\n"], "Hi", Some("")),
+            (&["Hi"], "\n\nHi\n", Some("\n")),
+            (&["Hi", " "], "Hi there", Some("there")),
+            (&["Hi", "  "], "Hi there", None),
+            (&[" "], "Hi", Some("Hi")),
         ] {
-            assert_eq!(told.rest(whole), rest, "{whole}");
+            let mut told = ToldText::default();
+            pieces.iter().for_each(|piece| told.add(piece));
+            assert_eq!(told.rest(whole), rest, "{pieces:?} {whole:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_compared_without_white_space() {
+        for (pieces, whole, rest) in [
+            (&[][..], r#"{"x": 1}"#, Some(r#"{"x": 1}"#)),
+            (&[r#"{"x":"#, "1}"], r#"{"x": 1}"#, Some("")),
+            (&[r#"{"x": "#, "1}"], r#"{"x":1}"#, Some("")),
+            (&[r#"{"x":"#], r#"{"x": 1}"#, Some(" 1}")),
+            (&[r#"{"x":2}"#], r#"{"x":1}"#, None),
+            (&[r#"{"x":1}"#], r#"{"x":"#, None),
+            (&[r#"{"x":1}"#], "", Some("")),
+            (&["{", "1}"], r#"{"x":1}"#, None),
+        ] {
+            let mut told = ToldJson::default();
+            pieces.iter().for_each(|piece| told.add(piece));
+            assert_eq!(told.rest(whole), rest, "{pieces:?} {whole:?}");
+        }
+        for (json, is_whole) in [
+            ("", false),
+            ("{", false),
+            ("{}", true),
+            (" {\n} ", true),
+            (r#"{"a":"}"#, false),
+            (r#"{"a":"\"}"#, false),
+            (r#"{"a":"\"}"}"#, true),
+            ("[{}]", true),
+        ] {
+            assert_eq!(ToldJson::of(json).is_whole(), is_whole, "{json}");
         }
     }
 }

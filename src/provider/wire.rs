@@ -56,6 +56,16 @@ impl<'a> Raw<'a> {
         self.0.len() > 2 && self.0.starts_with('"')
     }
 
+    /// Whether it is this string.
+    pub(crate) fn is(self, text: &str) -> bool {
+        self.str().is_some_and(|told| told == text)
+    }
+
+    /// Whether a field that is called `error` holds one: servers also say so that there is none.
+    pub(crate) fn is_error(self) -> bool {
+        !matches!(self.0, "" | "{}" | "[]" | "\"\"" | "false" | "0")
+    }
+
     /// A string that is not empty. For text that comes in pieces there is
     /// [`Output`](super::Output), which joins halves of characters; here they become U+FFFD.
     pub(crate) fn str(self) -> Option<Cow<'a, str>> {

@@ -493,7 +493,7 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 whole("F127", "[DONE] and more, after the finish reason", TWO).with("v=tail").on(OPENAI),
                 whole("F128", "A finish reason and no end marker", TWO)
                     .also("its finish reason is `Stop`", |seen| seen.response.finish_reason == Some(FinishReason::Stop)),
-                fails("F128", "A plain stop before anything is said, and no end marker", Incomplete, "a finish reason before the answer and no end marker").with("v=nothing")
+                fails("F128", "A plain stop before anything is said, and no end marker", Incomplete, "a finish reason before the answer and no end marker").with("v=nothing").requests(3)
                     .on(&[ChatCompletions, Messages, GenerateContent]),
                 fails("F129", "An end marker, no finish reason and no usage: interrupted", Incomplete, "without a finish reason and usage").after(TWO).on(OPENAI),
                 whole("F129", "An end event without a finish reason", TWO).on(&[Messages])
