@@ -99,7 +99,7 @@ impl GenerationResponse {
 
     fn call(&mut self, delta: &ToolCallDelta) {
         if self.tool_calls.len() <= delta.index {
-            // Never told apart from a call without an id, should the provider give none.
+            // Its result needs an id to go back with: this one stays if the provider gives none.
             let id = ToolCall::made_up_id(delta.index);
             self.tool_calls.resize_with(delta.index + 1, || ToolCall::new(id.clone(), "", ""));
         }
@@ -110,7 +110,7 @@ impl GenerationResponse {
             call.id.clone_from(id);
         }
         if let Some(name) = &delta.name {
-            // Some servers repeat the name in every piece.
+            // A later piece that tells more of the name has all of it.
             call.name.clone_from(name);
         }
         call.arguments.push_str(&delta.arguments);

@@ -608,7 +608,7 @@ impl Answer {
                 let word = response.raw_finish_reason.take();
                 self.early_stop = Some((reason, word.unwrap_or_default()));
             }
-            if !chunk.tool_calls.is_empty() {
+            if !chunk.tool_calls.is_empty() && self.events.ended.is_none() {
                 // A call that follows a stop may be cut: it needs a reason of its own.
                 self.early_stop = None;
             }
@@ -656,7 +656,9 @@ impl Answer {
         let (provider, output) = (self.events.provider, &mut self.events.output);
         let incomplete = |message: String| Err(Error::Incomplete(Failure::new(provider, message)));
         if output.has_gap {
-            return incomplete("the answer lacks a piece: its end tells more than came".into());
+            return incomplete(
+                "a piece of the answer is missing, as what came later in the stream shows".into(),
+            );
         }
         if output.has_nameless_call() {
             return incomplete("the answer has a tool call whose name never came".into());

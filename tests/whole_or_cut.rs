@@ -85,6 +85,7 @@ fn call(index: u64, id: &str, name: &str, arguments: &str) -> String {
 }
 
 const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+const CALLS: &str = r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#;
 const ROLE: &str = r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#;
 const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
 
@@ -129,6 +130,16 @@ fn anything_else_is_cut_after_the_chunks_that_arrived() {
         (format!("{hi}{}", event("[DONE]")), "Hi", "was interrupted"),
         (reasoning("Hm") + &event(USAGE) + &event("[DONE]"), "", "was interrupted"),
         (call(0, "c", "", "{}") + &event(STOP), "", "whose name never came"),
+        // Usage before the last piece ends nothing.
+        (event(USAGE) + &hi + &event("[DONE]"), "Hi", "was interrupted"),
+        (hi.clone() + &event(USAGE) + &hi + &event("[DONE]"), "HiHi", "was interrupted"),
+        // A reason that came before a call is not that of the call.
+        (
+            hi.clone() + &event(STOP) + &call(0, "c", "f", "{") + &event("[DONE]"),
+            "Hi",
+            "was interrupted",
+        ),
+        (hi.clone() + &event(CALLS) + &event("[DONE]"), "Hi", "but none came"),
         (": ping\n\n: ping\n\n".to_owned(), "", "without a single event"),
         (String::new(), "", "without a single event"),
         (format!("{hi}{}{hi}", event(STOP)), "HiHi", "a finish reason before the answer"),
@@ -182,6 +193,15 @@ fn a_stop_before_anything_is_said_is_not_the_end() {
         (GenerateContent, gemini("", "MAX_TOKENS"), "", "Length", true),
         (GenerateContent, gemini("", "SAFETY"), "", "ContentFilter", true),
         (GenerateContent, gemini(r#"{"inlineData":{"data":"x"}}"#, "STOP"), "", "Stop", true),
+        (GenerateContent, gemini(r#"{"fileData":{"fileUri":"x"}}"#, "STOP"), "", "Stop", true),
+        // A call waits for its result, whatever Gemini did besides.
+        (
+            GenerateContent,
+            gemini(r#"{"functionCall":{"name":"f","args":{}}},{"toolCall":{"id":"1"}}"#, "STOP"),
+            "",
+            "ToolCalls",
+            true,
+        ),
         (GenerateContent, gemini(&format!("{hi},{code}"), "STOP"), "Hi", "Stop", false),
         (
             GenerateContent,
@@ -217,6 +237,46 @@ fn a_reason_that_was_taken_back_comes_again_at_the_end_marker() {
     let reasons: Vec<_> = chunks.iter().map(|chunk| chunk.finish_reason).collect();
     assert_eq!(reasons, [None, Some(FinishReason::Stop), None, Some(FinishReason::Stop)]);
     assert_eq!(chunks[3].raw_finish_reason.as_deref(), Some("stop"));
+}
+
+/// The half of a character at the end takes no finish reason back.
+#[test]
+fn half_a_character_at_the_end_does_not_follow_the_finish_reason() {
+    let half = r#"{"choices":[{"delta":{"content":"Hi \ud83d"},"finish_reason":"stop"}]}"#;
+    for body in [event(half), event(half) + &event("[DONE]")] {
+        let (text, _, finish, error) = told(Protocol::ChatCompletions, &body);
+        assert_eq!((&*text, finish, error), ("Hi \u{fffd}", Some(FinishReason::Stop), None));
+    }
+}
+
+/// Gateways write errors where no event is read, and name events in their own way.
+#[test]
+fn an_error_is_found_wherever_it_stands() {
+    let bare = "{\"error\":{\"message\":\"context too long\",\"code\":400}}\n\n".to_owned();
+    let (_, end) = outcome(&(bare + &event("[DONE]")));
+    let (kind, message) = end.unwrap_err();
+    assert_eq!(kind, ErrorKind::InvalidRequest);
+    assert!(message.contains("context too long"), "{message}");
+    for &protocol in Protocol::ALL {
+        for data in ["upstream gone", "{\"reason\":\"upstream gone\"}"] {
+            let shape = Shape(protocol);
+            let body =
+                shape.start() + &shape.text("Hi") + &format!("event: error\ndata: {data}\n\n");
+            let config = GenerationConfig::default().protocol(protocol);
+            let (kind, message) = read(config, Cursor::new(body)).1.unwrap_err();
+            assert_eq!(kind, ErrorKind::Server, "{protocol}: {message}");
+            assert!(message.contains("upstream gone"), "{protocol}: {message}");
+        }
+    }
+}
+
+/// A reader that was given is not asked for ever for what follows an error.
+#[test]
+fn what_follows_an_error_is_not_waited_for() {
+    let error = event(r#"{"error":{"message":"m"}}"#);
+    let mut stream = GenerationStream::from_reader(config(), Cursor::new(error).chain(Pings));
+    assert!(stream.next().unwrap().is_err());
+    assert!(stream.response().latency < Duration::from_secs(5), "{:?}", stream.response().latency);
 }
 
 /// Silence after such a stop is silence, and no end: for as long as the caller waits.

@@ -821,6 +821,39 @@ mod tests {
     }
 
     #[test]
+    fn arguments_that_come_only_in_the_whole_are_not_lost() {
+        let calls = |calls: &str, place: &str| {
+            format!(r#"{{"choices":[{{"{place}":{{"tool_calls":[{calls}]}}}}]}}"#)
+        };
+        let call = |arguments: &str| {
+            format!(
+                r#"{{"index":0,"id":"c","function":{{"name":"go","arguments":"{arguments}"}}}}"#
+            )
+        };
+        let other = r#"{"index":1,"id":"d","function":{"name":"look","arguments":"{}"}}"#;
+        let whole = calls(&format!("{},{other}", call(r#"{\"x\":1}"#)), "message");
+        for told in ["", r#"{\"x"#, r#"{\"x\": 1}"#] {
+            let (response, _) = folded(&[&calls(&call(told), "delta"), &whole]);
+            let all: Vec<_> = response
+                .tool_calls
+                .iter()
+                .map(|call| (&*call.id, call.parse_arguments().unwrap()))
+                .collect();
+            assert_eq!(all, [("c", json!({"x": 1})), ("d", json!({}))], "{told}");
+        }
+        let mut out = decode(&[&calls(&call("{1"), "delta"), &whole]);
+        assert!(std::mem::take(&mut out.has_gap));
+        // Writer's message beside a delta is the same piece again.
+        let piece = calls(&call(r#"{\"x"#), "delta");
+        let piece = piece.replace(r#""delta""#, r#""message":{"tool_calls":null},"delta""#);
+        assert!(!decode(&[&piece]).has_gap);
+        // A server that tells pieces of a message.
+        let [hel, lo] = ["Hel", "lo"]
+            .map(|text| format!(r#"{{"choices":[{{"message":{{"content":"{text}"}}}}]}}"#));
+        assert_eq!(folded(&[&hel, &lo]).0.content, "Hello");
+    }
+
+    #[test]
     fn a_function_call_of_old_is_a_call() {
         let delta =
             |call: &str| format!(r#"{{"choices":[{{"delta":{{"function_call":{call}}}}}]}}"#);
@@ -837,6 +870,14 @@ mod tests {
         let both = r#"{"choices":[{"delta":{"function_call":{"name":"go","arguments":"{}"},
             "tool_calls":[{"id":"c","function":{"name":"go","arguments":"{}"}}]}}]}"#;
         assert_eq!(folded(&[both]).0.tool_calls.len(), 1);
+        let empty = r#"{"choices":[{"delta":{"function_call":{"name":"go","arguments":"{}"},"tool_calls":[]}}]}"#;
+        assert_eq!(folded(&[empty]).0.tool_calls.len(), 1);
+        for nothing in [
+            r#"{"choices":[{"delta":{"content":"Hi","function_call":{"name":"","arguments":""}}}]}"#,
+            r#"{"choices":[{"delta":{"content":"Hi","tool_calls":[{"index":0,"id":"","function":{"name":"","arguments":""}}]}}]}"#,
+        ] {
+            assert_eq!(folded(&[nothing]).0.tool_calls.len(), 0, "{nothing}");
+        }
     }
 
     #[test]

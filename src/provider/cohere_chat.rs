@@ -512,4 +512,20 @@ mod tests {
             assert_eq!(decoded(&[error]).1.as_deref(), Some(error));
         }
     }
+
+    #[test]
+    fn a_piece_of_a_call_that_was_not_announced_is_a_gap() {
+        let start = r#"{"type": "tool-call-start", "index": 0, "delta": {"message": {"tool_calls": {"id": "a", "function": {"name": "look"}}}}}"#;
+        let piece = r#"{"type": "tool-call-delta", "index": 0, "delta": {"message": {"tool_calls": {"function": {"arguments": "{}"}}}}}"#;
+        let other = piece.replace("\"index\": 0", "\"index\": 1");
+        for (events, gap) in
+            [(&[start, piece][..], false), (&[start, &other], true), (&[piece], true)]
+        {
+            let (mut decoder, mut out) = (CohereChat::default(), Output::new(9, 9999));
+            for data in events {
+                decoder.decode(&Event { name: "", data }, &mut out).unwrap();
+            }
+            assert_eq!(out.has_gap, gap, "{events:?}");
+        }
+    }
 }

@@ -857,4 +857,24 @@ mod tests {
         let (response, failure) = decoded(&[error]);
         assert_eq!((response.finish_reason, failure.as_deref()), (None, Some(error)));
     }
+
+    #[test]
+    fn a_piece_of_a_call_that_was_not_announced_is_a_gap() {
+        let decode = |calls: &[&str]| {
+            let (mut decoder, mut out) = (GenerateContent::default(), Output::new(9, 9999));
+            for call in calls {
+                let data = format!(
+                    r#"{{"candidates":[{{"content":{{"parts":[{{"functionCall":{call}}}]}}}}]}}"#
+                );
+                decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
+            }
+            (out.has_gap, out.take().tool_calls.len())
+        };
+        let piece = r#"{"partialArgs":[{"jsonPath":"$.a","numberValue":1}]}"#;
+        assert_eq!(decode(&[r#"{"name":"f","willContinue":true}"#, piece, "{}"]), (false, 1));
+        assert_eq!(decode(&[piece]), (true, 0));
+        // Calls are told apart, whatever their ids.
+        let same = r#"{"id":"x","name":"f","args":{}}"#;
+        assert_eq!(decode(&[same, same]), (false, 2));
+    }
 }

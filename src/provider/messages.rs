@@ -24,8 +24,7 @@ pub(super) const WIRE: Wire = Wire {
 };
 
 /// Every request has to say how much may be written, thoughts included. This much every Claude
-/// since
-/// 3.5 can write; an answer that needs more ends with `Length`.
+/// since 3.5 can write; an answer that needs more ends with `Length`.
 const MAX_TOKENS: u32 = 8192;
 
 /// The same where a model thinks as much as it likes; those that can are able to write twice this.

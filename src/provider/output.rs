@@ -30,7 +30,8 @@ pub(crate) struct Output {
     pub(crate) understood: bool,
     /// An event had the form of a whole answer, as of one that is not streamed.
     pub(crate) is_document: bool,
-    /// What was told again as a whole has a piece that never came.
+    /// A piece is known to be missing: it had no call to belong to, or what was told again differs
+    /// from what came.
     pub(crate) has_gap: bool,
     /// Something came that a caller reads, or a tool of the provider's own was at work. The stream
     /// takes this back whenever it has seen it.
@@ -630,6 +631,35 @@ mod tests {
             (&[["0", A, LOOK, "\"1\""], ["0", A, LOOK, "\"1\""]], &["0look(1)", "0(1)"]),
             // What tells nothing begins nothing.
             (&[["0", NONE, NONE, NONE]], &[]),
+            (&[["0", "\"\"", "\"\"", "\"\""]], &[]),
+            // Arguments that are whole cannot go on: Gemini gives parallel calls no ids and one index.
+            (
+                &[["0", "\"\"", LOOK, OBJECT], ["0", "\"\"", LOOK, "{}"]],
+                &[r#"0look({"x":1})"#, "1look({})"],
+            ),
+            // One id for all.
+            (
+                &[["0", A, LOOK, OBJECT], ["1", A, LOOK, r#"{"x":2}"#]],
+                &[r#"0look({"x":1})"#, r#"1look({"x":2})"#],
+            ),
+            (
+                &[
+                    ["0", A, LOOK, NONE],
+                    ["1", A, "\"go\"", NONE],
+                    ["0", A, NONE, "\"1\""],
+                    ["1", A, NONE, "\"2\""],
+                ],
+                &["0look()", "1go()", "0(1)", "1(2)"],
+            ),
+            (
+                &[
+                    ["0", A, LOOK, NONE],
+                    ["0", A, NONE, "\"1\""],
+                    ["1", A, LOOK, "\"{\""],
+                    ["1", A, NONE, "\"2\""],
+                ],
+                &["0look()", "0(1)", "1look({)", "1(2)"],
+            ),
             // Another name after the arguments is that of another call.
             (&[["0", NONE, LOOK, "{}"], ["0", NONE, "\"go\"", "{}"]], &["0look({})", "1go({})"]),
         ] {
@@ -653,6 +683,20 @@ mod tests {
         assert!(output.has_nameless_call());
         output.tool_call(Raw::ZERO, Raw::default(), raw(LOOK), Raw::default());
         assert!(!output.has_nameless_call());
+    }
+
+    #[test]
+    fn halves_of_characters_are_joined_in_their_own_call() {
+        let halves = [
+            ["0", A, LOOK, r#""{\"x\":\"\ud83d""#],
+            ["1", B, LOOK, "{}"],
+            ["0", A, NONE, r#""\ude00\"}""#],
+        ];
+        assert_eq!(calls(&halves), [r#"0look({"x":")"#, "1look({})", r#"0(😀"})"#]);
+        let mut output = Output::new(9, 9999);
+        output.tool_call(Raw::ZERO, raw(A), raw(LOOK), raw(r#""\ud83d""#));
+        output.flush();
+        assert_eq!(output.take().tool_calls[0].arguments, "\u{fffd}");
     }
 
     #[test]

@@ -476,9 +476,14 @@ impl Responses {
     /// other ids here, and then their order has to tell which is which.
     fn compare(&mut self, response: &Response<'_>, out: &mut Output) {
         let (mut text, mut knows_messages, mut knows_calls) = (String::new(), false, false);
+        // An item without an id is told by its place.
+        let find = |this: &Self, at: u64, item: &Item<'_>| {
+            let ids = [item.id, item.call_id];
+            this.find_by_id(None, ids).or_else(|| this.find(Some(at), ids, true))
+        };
         for (at, json) in (0..).zip(response.output.elements()) {
             let item: Item<'_> = json.parse();
-            let is_known = self.find(Some(at), [item.id, item.call_id], true).is_some();
+            let is_known = find(self, at, &item).is_some();
             knows_calls |= is_known && item.is_call();
             if item.is("message") {
                 knows_messages |= is_known;
@@ -492,7 +497,7 @@ impl Responses {
                 continue;
             }
             let knows_others = if item.is_call() { knows_calls } else { knows_messages };
-            let found = self.find(Some(at), [item.id, item.call_id], true);
+            let found = find(self, at, &item);
             let was_latest = found.is_none_or(|at| at + 1 == self.known.len());
             if let Some(known) = found.and_then(|at| self.known.remove(at)) {
                 let known = self.finish(known, &item, json, was_latest, out);
@@ -547,7 +552,7 @@ impl Responses {
         let is_named = ids.iter().any(|id| id.is_some());
         let position = |is: &dyn Fn(&Known) -> bool| self.known.iter().rposition(is);
         let has_name = |known: &Known| !(known.id.is_empty() && known.call_id.is_empty());
-        self.find_by_id(ids).or_else(|| match index {
+        self.find_by_id(index, ids).or_else(|| match index {
             Some(_) => {
                 position(&|known| known.index == index && !(is_new && is_named && has_name(known)))
             }
@@ -558,14 +563,16 @@ impl Responses {
         })
     }
 
-    fn find_by_id(&self, [id, call_id]: [Raw<'_>; 2]) -> Option<usize> {
+    /// The item with these ids, unless its call or its index is another one.
+    fn find_by_id(&self, index: Option<u64>, [id, call_id]: [Raw<'_>; 2]) -> Option<usize> {
         let is = |known: &str, id: Raw<'_>| id.is_some() && known == id.json();
-        let is_other_call = |known: &Known| {
-            call_id.is_some() && !known.call_id.is_empty() && known.call_id != call_id.json()
+        let is_other = |known: &Known| {
+            (call_id.is_some() && !known.call_id.is_empty() && known.call_id != call_id.json())
+                || index.zip(known.index).is_some_and(|(one, other)| one != other)
         };
         self.known.iter().rposition(|known| {
             let is_either = |id| is(&known.id, id) || is(&known.call_id, id);
-            (is_either(id) || is_either(call_id)) && !is_other_call(known)
+            (is_either(id) || is_either(call_id)) && !is_other(known)
         })
     }
 }
@@ -1031,7 +1038,11 @@ mod tests {
             (&["Hel"], "", "Hel", false),
             // Servers trim.
             (&["Hello", "\n"], "Hello", "Hello\n", false),
+            (&["Hello"], "\nHello", "Hello", false),
             (&["He", "o"], "Hello", "Heo", true),
+            // A delta came twice, or two changed places.
+            (&["Hel", "Hel", "lo"], "Hello", "HelHello", true),
+            (&["lo", "Hel"], "Hello", "loHel", true),
             (&["llo"], "Hello", "llo", true),
             (&["é"], "日本", "é", true),
         ] {
@@ -1056,6 +1067,9 @@ mod tests {
             (&["{\"a\""], "{\"a\":1}", false),
             (&[], "{\"a\":1}", false),
             (&["{", ":1}"], "{:1}", true),
+            (&["{\"a\": 1}"], "{\"a\": 1}", false),
+            (&["{\"a\"", "{\"a\"", ":1}"], "{\"a\"{\"a\":1}", true),
+            (&["{\"b\":1}"], "{\"b\":1}", true),
         ] {
             let whole = "{\"a\":1}";
             for last in [
@@ -1092,6 +1106,81 @@ mod tests {
         assert_eq!(read(&at_the_end).0.tool_calls, calls);
         let never = [events.to_vec(), vec![ended("completed")]].concat();
         assert!(read(&never).1.has_gap);
+        let one = [events.to_vec(), vec![completed(json!([call("{}")]))]].concat();
+        assert!(read(&one).1.has_gap, "the second was told of, and never came");
+    }
+
+    #[test]
+    fn an_item_that_was_lost_is_not_another_one() {
+        let call = |id: &str, name: &str, arguments: &str| json!({"type": "function_call", "id": format!("f{id}"), "call_id": id, "name": name, "arguments": arguments});
+        let (f, g) = (call("a", "f", "{\"x\":1}"), call("b", "g", "{\"y\":22}"));
+        let told = [
+            added(1, call("b", "g", "")),
+            json!({"type": "response.function_call_arguments.delta", "output_index": 1, "item_id": "fb", "delta": "{\"y\":22}"}),
+        ];
+        let end = |output: Value| json!({"type": "response.completed", "response": {"status": "completed", "output": output}});
+        let names = |events: &[Value]| {
+            let (response, out) = read(events);
+            let calls =
+                response.tool_calls.iter().map(|call| format!("{}{}", call.name, call.arguments));
+            (calls.collect::<Vec<_>>(), out.has_gap)
+        };
+        let both = [told.to_vec(), vec![end(json!([f, g]))]].concat();
+        assert_eq!(names(&both), (vec!["g{\"y\":22}".into(), "f{\"x\":1}".into()], false));
+        // vLLM gives the calls other ids at the end: their order tells which is which, or a gap.
+        let again = call("z", "g", "{\"y\": 22}");
+        let renamed = [told.to_vec(), vec![end(json!([again]))]].concat();
+        assert_eq!(names(&renamed), (vec!["g{\"y\":22}".into()], false));
+        let unlike = [told.to_vec(), vec![end(json!([call("z", "f", "{\"x\":1}")]))]].concat();
+        assert!(names(&unlike).1);
+        // Arguments that only the announcement told.
+        let announced = [added(0, f.clone()), ended("completed")];
+        assert_eq!(names(&announced).0, ["f{\"x\":1}"]);
+        // Two calls with one id are two.
+        let twice = [done(0, f.clone()), done(1, call("a", "f", "{\"x\":2}"))];
+        let twice = twice.map(|event| {
+            let mut event = event;
+            event["item"].as_object_mut().unwrap().remove("id");
+            event
+        });
+        assert_eq!(names(&twice).0.len(), 2);
+    }
+
+    #[test]
+    fn what_is_told_late_or_twice_is_told_once() {
+        let message = json!({"type": "message", "id": "m", "content": [{"text": "Hi"}]});
+        let late =
+            |kind: &str| json!({"type": kind, "item_id": "m", "output_index": 0, "text": "Hi"});
+        let delta = json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "delta": "Hi"});
+        for events in [
+            vec![delta.clone(), done(0, message.clone()), late("response.output_text.done")],
+            vec![delta.clone(), done(0, message.clone()), done(0, message.clone())],
+            // Deltas that name nothing, and a whole that has an id.
+            vec![
+                json!({"type": "response.output_text.delta", "delta": "Hi"}),
+                json!({"type": "response.output_item.done", "item": message}),
+            ],
+        ] {
+            let (response, out) = read(&[&events[..], &[ended("completed")]].concat());
+            assert_eq!((&*response.content, out.has_gap), ("Hi", false), "{events:?}");
+        }
+        // A part of which no delta came.
+        let second = json!({"type": "response.output_text.done", "item_id": "m", "output_index": 0, "content_index": 1, "text": " there"});
+        assert_eq!(read(&[delta, second, ended("completed")]).0.content, "Hi there");
+        let thought = |index: u64| json!({"type": "response.reasoning_summary_text.done", "item_id": "r", "summary_index": index, "text": "Hm"});
+        assert_eq!(read(&[thought(0), thought(1), ended("completed")]).0.reasoning, "HmHm");
+        // Some shims count every item 0.
+        let shim = |id: &str, name: &str| {
+            added(
+                0,
+                json!({"type": "function_call", "id": id, "call_id": id, "name": name, "arguments": ""}),
+            )
+        };
+        let piece = |id: &str| json!({"type": "response.function_call_arguments.delta", "output_index": 0, "item_id": id, "delta": "{}"});
+        let (response, _) =
+            read(&[shim("a", "f"), shim("b", "g"), piece("a"), piece("b"), ended("completed")]);
+        let calls: Vec<_> = response.tool_calls.iter().map(|c| (&*c.name, &*c.arguments)).collect();
+        assert_eq!(calls, [("f", "{}"), ("g", "{}")]);
     }
 
     #[test]

@@ -108,8 +108,9 @@ impl<'a> Raw<'a> {
         whole.or_else(|_| serde_json::from_str(&without_halves(self.0))).unwrap_or_default()
     }
 
-    /// About how much memory [`value`](Self::value) takes, without taking it: a number costs 32
-    /// bytes beside its digits, and the node of an object some 640.
+    /// About how much memory [`value`](Self::value) takes, without taking it, and rather too much:
+    /// an element of a list takes 32 bytes and up to as much room to grow, a field of an object some
+    /// 110, and the smallest object that is not empty 640.
     pub(crate) fn cost(self) -> usize {
         let (mut cost, mut in_string, mut escaped) = (self.0.len(), false, false);
         for byte in self.0.bytes() {
