@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// One piece of an answer: an event with text, reasoning, a tool call, a finish reason or usage.
 ///
-/// Events that carry none of these (pings, a bare role) give no chunk, and usage that comes before
-/// anything else waits for it, so the first chunk is the first thing a person can use. One chunk can carry several of them at once.
+/// Events that carry none of these (pings, a bare role) give no chunk. Usage that comes before
+/// anything else waits for it, so the first chunk is the first thing a person can use. One chunk can
+/// carry several of them at once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StreamChunk {
@@ -32,8 +33,8 @@ pub struct StreamChunk {
     /// Tokens used so far. Each one replaces the one before it; never add them up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// The event's data as it came, usually JSON; of several events in one chunk, one a line. Only with
-    /// [`GenerationConfig::raw`](crate::GenerationConfig::raw).
+    /// The event's data as it came, usually JSON; of several events in one chunk, one a line. Only
+    /// with [`GenerationConfig::raw`](crate::GenerationConfig::raw).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
 }

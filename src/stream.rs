@@ -34,9 +34,9 @@ const EXCERPT: usize = 200;
 /// which makes most servers stop writing. Every failure is an item, a missing key included, and the
 /// last one: after an `Err` there is only `None`.
 ///
-/// The iteration ends without an error only if the answer is whole;
-/// [`guide::providers`](crate::guide::providers#when-an-answer-is-whole) says when that is. A stream
-/// that is cut ends with [`Error::Incomplete`] after the chunks that arrived.
+/// The iteration ends without an error only if the answer is whole
+/// ([when that is](crate::guide::providers#when-an-answer-is-whole)). A stream that is cut ends with
+/// [`Error::Incomplete`] after the chunks that arrived.
 ///
 /// ```no_run
 /// use kerb_stream::generate_stream;
