@@ -29,7 +29,7 @@ mod warm;
 
 pub(crate) use failure::stalled;
 pub(crate) use proxy::remote_proxy;
-pub(crate) use scrub::scrub;
+pub(crate) use scrub::{scrub, scrub_error};
 use warm::{Connection, Settings};
 
 /// What is read of the body of an error, and how long at most.
@@ -268,9 +268,9 @@ impl Context {
             truncated(&one_line(&scrub(&text, &request.secrets)), KEPT).to_owned()
         };
         let request_id = REQUEST_IDS.iter().find_map(|name| head.headers.get(*name)).map(clean);
-        // A server may put the key into a name, too, which is in lower case.
-        let lower: Vec<_> = request.secrets.iter().map(|key| key.to_ascii_lowercase()).collect();
-        let is_limit = |name: &str| name.contains("ratelimit") && scrub(name, &lower) == name;
+        // A server may put the key into a name, too.
+        let is_limit =
+            |name: &str| name.contains("ratelimit") && scrub(name, &request.secrets) == name;
         let rate_limit = head
             .headers
             .iter()
@@ -302,10 +302,11 @@ impl Context {
             _ if encoding.is_some() => String::new(),
             _ => {
                 let time = ERROR_TIME.min(self.limits.stall);
-                scrub(&body.error_text(after(time))?, &request.secrets)
+                body.error_text(after(time))?
             }
         };
         let mut error = api_error(self.provider, Some(status), &text);
+        scrub_error(&mut error, &request.secrets);
         match status {
             300..400 => {
                 error.message = match head.headers.get("location") {

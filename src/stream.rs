@@ -967,8 +967,9 @@ impl Events {
     }
 
     fn fail(&mut self, error: &str) {
-        let error = http::scrub(error, &self.secrets);
-        self.failure = Some(Error::Api(Box::new(provider::api_error(self.provider, None, &error))));
+        let mut error = provider::api_error(self.provider, None, error);
+        http::scrub_error(&mut error, &self.secrets);
+        self.failure = Some(Error::Api(Box::new(error)));
     }
 
     /// The beginning of what cannot be read, for a message.

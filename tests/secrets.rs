@@ -46,6 +46,10 @@ fn written(key: &str) -> Vec<String> {
         percent(false).to_lowercase(),
         json.trim_matches('"').to_owned(),
         format!("{key:?}"),
+        // With every character escaped, in JSON and in JSON that stands in JSON.
+        escaped(key, "\\"),
+        escaped(key, "\\\\"),
+        key.to_uppercase(),
         // Its telling parts.
         key[..14].to_owned(),
         key[key.len() - 14..].to_owned(),
@@ -60,6 +64,11 @@ fn written(key: &str) -> Vec<String> {
         }
     }
     ways
+}
+
+/// JSON may write any character so.
+fn escaped(key: &str, backslash: &str) -> String {
+    key.bytes().map(|byte| format!("{backslash}u{byte:04x}")).collect()
 }
 
 #[test]
@@ -266,7 +275,7 @@ fn print_rest(printed: &mut Vec<(String, String)>, what: &str, mut stream: Gener
     }
 }
 
-const ANSWERS: usize = 16;
+const ANSWERS: usize = 18;
 
 /// What the server makes of the key. The path says the protocol and the number of the answer.
 fn answers(path: &str) -> Vec<String> {
@@ -277,6 +286,15 @@ fn answers(path: &str) -> Vec<String> {
     let ways = written(KEY);
     let (percent, base64) = (&ways[1], STANDARD.encode(format!("u:{KEY}")));
     let half = &KEY[..16];
+    let in_escapes = || {
+        let once = escaped(KEY, "\\");
+        let upper = Value::from(KEY.to_uppercase());
+        format!(
+            r#"{{"type":"error","error":{{"message":"{once}","type":"{once}","code":"{once}","param":{upper},
+            "metadata":{{"raw":"{{\"a\":\"{}\"}}"}}}},"request_id":"{once}"}}"#,
+            escaped(KEY, "\\\\")
+        )
+    };
     let all = format!("You sent {KEY}, that is {percent} or {base64}, {half}…");
     let answer = |status: &str, headers: String, body: String| {
         let length = body.len();
@@ -318,6 +336,8 @@ fn answers(path: &str) -> Vec<String> {
             format!("x-request-id: {KEY}\r\nx-ratelimit-remaining: {KEY}\r\n"),
             shape.whole(&["Hi"]),
         ),
+        15 => answer("400 X", String::new(), in_escapes()),
+        16 => events(shape.start() + &shape.event("error", &in_escapes())),
         _ => vec![format!("{KEY} is no HTTP\r\n\r\n")],
     }
 }

@@ -2,39 +2,50 @@
 
 use std::collections::HashSet;
 
+use crate::error::ApiError;
+
 /// How much of a key gives it away. Servers show its beginning or its end.
 const PART: usize = 8;
+/// How often a text is unescaped to find a key: once for JSON or a URL, and once more for the JSON
+/// that stands in a string of JSON, as gateways quote other servers.
+const DEPTH: usize = 2;
 
-/// Replaces the secrets, and parts of them of 8 characters or more, by `[redacted]`.
+/// Replaces the secrets, and parts of them of 8 characters or more, by `[redacted]`, in capitals or
+/// not.
 ///
 /// A secret that is shorter is a stand-in such as `none`; it is replaced where it stands as a word
 /// of its own.
 pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
-    let bytes = text.as_bytes();
-    let mut hidden = vec![false; bytes.len()];
-    let mut hide = |at: usize, length: usize| {
-        for hidden in hidden.iter_mut().skip(at).take(length) {
-            *hidden = true;
-        }
-    };
-    let (long, short): (Vec<_>, Vec<_>) = secrets.iter().partition(|secret| secret.len() >= PART);
-    let forms: Vec<_> = long.into_iter().flat_map(|secret| forms(secret)).collect();
-    let parts: HashSet<&[u8]> = forms.iter().flat_map(|form| form.windows(PART)).collect();
-    if !parts.is_empty() {
-        for (at, window) in bytes.windows(PART).enumerate() {
-            if parts.contains(window) {
-                hide(at, PART);
-            }
-        }
+    let (long, short): (Vec<_>, Vec<_>) = secrets
+        .iter()
+        .filter(|secret| !secret.is_empty())
+        .flat_map(|secret| forms(secret))
+        .partition(|form| form.len() >= PART);
+    if long.is_empty() && short.is_empty() {
+        return text.to_owned();
     }
-    for secret in short.into_iter().filter(|secret| !secret.is_empty()) {
-        for (at, found) in text.match_indices(secret.as_str()) {
-            let before = text.get(..at).and_then(|before| before.chars().next_back());
-            let behind = text.get(at + found.len()..).and_then(|behind| behind.chars().next());
-            if ![before, behind].into_iter().flatten().any(char::is_alphanumeric) {
-                hide(at, found.len());
+    let parts: HashSet<&[u8]> = long.iter().flat_map(|form| form.windows(PART)).collect();
+    let mut hidden = vec![false; text.len()];
+    let mut written = Some(Written::of(text));
+    for _ in 0..=DEPTH {
+        let Some(now) = written else { break };
+        for (at, window) in now.bytes.windows(PART).enumerate() {
+            if parts.contains(window) {
+                now.hide(at, PART, &mut hidden);
             }
         }
+        for secret in &short {
+            let is_letter = |at: Option<usize>| {
+                at.and_then(|at| now.bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric)
+            };
+            for (at, found) in now.bytes.windows(secret.len()).enumerate() {
+                let is_word = !is_letter(at.checked_sub(1)) && !is_letter(Some(at + found.len()));
+                if found == secret && is_word {
+                    now.hide(at, found.len(), &mut hidden);
+                }
+            }
+        }
+        written = now.unescaped();
     }
 
     let mut clean = String::with_capacity(text.len());
@@ -52,24 +63,81 @@ pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
     clean
 }
 
-/// A secret as it may be sent back: as it is, in a URL, in JSON that escapes slashes, in base64.
-fn forms(secret: &str) -> Vec<Vec<u8>> {
-    let mut forms = vec![secret.as_bytes().to_vec()];
-    for in_hex in [|byte| format!("%{byte:02X}"), |byte: u8| format!("%{byte:02x}")] {
-        let encoded = secret.bytes().map(|byte| match byte {
-            b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-            byte => in_hex(byte),
-        });
-        forms.push(encoded.collect::<String>().into_bytes());
+/// The same for all that an error shows of what a server told. It comes last: JSON has more than
+/// one way to write a character, and what is read of it has but one.
+pub(crate) fn scrub_error(error: &mut ApiError, secrets: &[String]) {
+    let fields = [&mut error.code, &mut error.error_type, &mut error.request_id];
+    let fields = fields.into_iter().flatten();
+    for text in fields.chain([&mut error.message, &mut error.body]) {
+        *text = scrub(text, secrets);
     }
-    forms.push(secret.replace('/', "\\/").into_bytes());
+}
+
+/// A text in lower case, as it is or without its escapes.
+struct Written {
+    bytes: Vec<u8>,
+    /// Where each of the bytes begins in the text, and where the last one ends.
+    starts: Vec<usize>,
+}
+
+impl Written {
+    fn of(text: &str) -> Self {
+        Self { bytes: text.to_ascii_lowercase().into_bytes(), starts: (0..=text.len()).collect() }
+    }
+
+    /// The same without the escapes of JSON and of URLs, if it has any.
+    fn unescaped(&self) -> Option<Self> {
+        let mut next = Self { bytes: Vec::new(), starts: Vec::new() };
+        let mut at = 0;
+        while let (Some(rest @ &[first, ..]), Some(&start)) =
+            (self.bytes.get(at..), self.starts.get(at))
+        {
+            let (byte, length) = escape(rest).unwrap_or((first, 1));
+            next.bytes.push(byte.to_ascii_lowercase());
+            next.starts.push(start);
+            at += length;
+        }
+        next.starts.extend(self.starts.last());
+        (next.bytes.len() < self.bytes.len()).then_some(next)
+    }
+
+    /// Marks what stands in the text for so many bytes.
+    fn hide(&self, at: usize, length: usize, hidden: &mut [bool]) {
+        if let (Some(&start), Some(&end)) = (self.starts.get(at), self.starts.get(at + length)) {
+            hidden.iter_mut().take(end).skip(start).for_each(|hidden| *hidden = true);
+        }
+    }
+}
+
+/// The character of an escape, if it is one of ASCII, and how long that is.
+fn escape(text: &[u8]) -> Option<(u8, usize)> {
+    let hex = |digits: &[u8]| {
+        let digit = |number: u32, &digit: &u8| Some(number * 16 + char::from(digit).to_digit(16)?);
+        u8::try_from(digits.iter().try_fold(0, digit)?).ok().filter(u8::is_ascii)
+    };
+    match text {
+        [b'%', digits @ ..] => Some((hex(digits.get(..2)?)?, 3)),
+        [b'\\', b'u', digits @ ..] => Some((hex(digits.get(..4)?)?, 6)),
+        [b'\\', itself, ..] => Some((*itself, 2)),
+        _ => None,
+    }
+}
+
+/// A secret as it may be sent back, in lower case: as it is, without the escapes of the URL that it
+/// came from, in base64. How it is escaped does not matter: that is undone.
+fn forms(secret: &str) -> Vec<Vec<u8>> {
+    let plain = Written::of(secret);
+    let mut forms: Vec<_> = plain.unescaped().map(|written| written.bytes).into_iter().collect();
+    forms.push(plain.bytes);
+    if secret.len() < PART {
+        return forms;
+    }
     for tail in [b"+/", b"-_"] {
         // What stands before it decides where its bits fall; only the digits that are all its own
         // count.
         for (before, foreign) in [(0, 0), (1, 2), (2, 3)] {
             let digits = base64(before, secret.as_bytes(), tail);
-            forms.push(digits.into_iter().skip(foreign).collect());
+            forms.push(digits.into_iter().skip(foreign).map(|d| d.to_ascii_lowercase()).collect());
         }
     }
     forms
@@ -112,6 +180,9 @@ mod tests {
             assert_eq!(scrub(text, &secrets), clean);
         }
         assert_eq!(scrub("as it is", &[]), "as it is");
+        // A secret from a URL, where the server decodes it.
+        assert_eq!(scrub("key 0123\"4567", &["0123%224567".to_owned()]), "key [redacted]");
+        assert_eq!(scrub(r"pass \u0061bc", &["abc".to_owned()]), "pass [redacted]");
     }
 
     #[test]
@@ -122,6 +193,11 @@ mod tests {
             ("K%2FY%2B01234567%3F%3E%3E89ab", "[redacted]"),
             ("K%2fY%2b01234567%3f%3e%3e89ab", "[redacted]"),
             (r"K\/Y+01234567?>>89ab", "[redacted]"),
+            (r"=\u004b\u002FY+0123\u0034567?>>89ab\u003d", r"=[redacted]\u003d"),
+            (r"\\u004b\\u002FY+0123\\u0034567?>>89ab", "[redacted]"),
+            ("%4B%2FY%2B%30%31%32%33%34%35%36%37%3F%3E%3E89ab", "[redacted]"),
+            ("K/Y+01234567?>>89AB", "[redacted]"),
+            (r"\u00", r"\u00"),
             // Base64 of the key, `:key`, `u:key` and, for URLs, of the key; the last digits are not
             // the key's alone.
             ("Sy9ZKzAxMjM0NTY3Pz4+ODlhYg==", "[redacted]Yg=="),
