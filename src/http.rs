@@ -32,8 +32,9 @@ pub(crate) use proxy::remote_proxy;
 pub(crate) use scrub::{scrub, scrub_error};
 use warm::{Connection, Settings};
 
-/// What is read of the body of an error, and how long at most.
-const ERROR_BODY: u64 = 64 << 10;
+/// What is read of the body of an error, and how long at most. It is more than an error keeps:
+/// servers send a long prompt back, and JSON that is cut cannot be read.
+const ERROR_BODY: u64 = 1 << 20;
 const ERROR_TIME: Duration = Duration::from_secs(5);
 /// What is read after the end marker, and how long at most, to keep the connection for the next
 /// request.

@@ -101,6 +101,17 @@ fn shapes() -> Vec<(&'static str, Protocol, Vec<Pieces>)> {
         ("an error", Chat, vec![event(r#"{"error":{"message":""#, r"sk-12345 x\n", r#""}}"#)]),
         ("an error of objects", Chat, vec![event(r#"{"error":["#, "{},", "0]}")]),
         (
+            "an error of errors",
+            Chat,
+            vec![event(r#"{"error":{"details":["#, r#"{"violations":[{"quotaId":"a"}]},"#, "0]}}")],
+        ),
+        ("an error that is no JSON", Chat, vec![event("{\"error\":", "<title>", "\\u0000")]),
+        (
+            "an error in an event of its name",
+            Chat,
+            vec![text("event: error\n"), event("", "data: {}\ndata: ", "")],
+        ),
+        (
             "one name again and again",
             Chat,
             vec![

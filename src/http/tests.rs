@@ -594,6 +594,23 @@ fn an_error_keeps_its_connection_and_its_body_is_bounded() {
     });
 }
 
+/// Servers send a long prompt back in an error about it.
+#[test]
+fn a_long_error_is_read_to_its_end() {
+    let prompt = "word ".repeat(180_000);
+    let body = format!(
+        r#"{{"error":{{"input":"{prompt}","message":"no money","code":"insufficient_quota"}}}}"#
+    );
+    let head = format!("HTTP/1.1 429 X\r\nContent-Length: {}\r\n\r\n", body.len());
+    let server = Server::new(move |_, socket| {
+        request_of(socket);
+        let _ = socket.write_all(format!("{head}{body}").as_bytes());
+    });
+    let error = api(server.send().unwrap_err());
+    assert_eq!((error.kind, &*error.message), (crate::ErrorKind::Quota, "no money"));
+    assert!(error.body.starts_with("{\"error\"") && error.body.len() <= 64 << 10);
+}
+
 #[test]
 fn a_body_that_is_cut_or_torn_is_an_error() {
     in_time(|| {

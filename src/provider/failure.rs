@@ -5,91 +5,115 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
 use super::LlmProvider;
-use super::wire::without_halves;
+use super::wire::{Raw, unescape, wire};
 use crate::error::{ApiError, ErrorKind};
 use crate::sse::{Event, Frame, Parser};
 
 /// The most of a body that an error keeps. Groq puts what the model wrote in vain
 /// (`failed_generation`) in there, which is of use only as a whole.
 const KEPT: usize = 64 << 10;
+/// The most of a body that is searched for events.
+const SEARCHED: usize = 1 << 20;
 /// The most of a type, a code or an id.
 const WORD: usize = 256;
 /// The most of a message that an error shows.
 const SHOWN: usize = 1000;
 
+wire! {
+    /// The fields in which errors come, at whatever level. None is made a value before it is known
+    /// to matter: what is read of a large error costs next to nothing beside its text.
+    struct Told {
+        // Where the error itself may stand.
+        error: Raw<'a>,
+        errors: Raw<'a>,
+        response: Raw<'a>,
+        choices: Raw<'a>,
+        x_groq: Raw<'a>,
+        base_resp: Raw<'a>,
+        // What says what happened.
+        message: Raw<'a>,
+        msg: Raw<'a>,
+        status_msg: Raw<'a>,
+        detail: Raw<'a>,
+        error_description: Raw<'a>,
+        title: Raw<'a>,
+        param: Raw<'a>,
+        object: Raw<'a>,
+        // What says it in a word or a number.
+        kind = "type": Raw<'a>,
+        error_type: Raw<'a>,
+        code: Raw<'a>,
+        status: Raw<'a>,
+        status_code: Raw<'a>,
+        http_code: Raw<'a>,
+        request_id: Raw<'a>,
+        details: Raw<'a>,
+        metadata: Metadata<'a>,
+    }
+    /// OpenRouter's.
+    struct Metadata { raw: Raw<'a> }
+    /// Google's.
+    struct Detail { reason: Raw<'a>, retry_delay = "retryDelay": Raw<'a> }
+}
+
 /// Reads an error from the body of a response with a `status`, or from an event of a stream without
 /// one.
 pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) -> ApiError {
-    let json: Value = serde_json::from_str(body.trim())
-        .or_else(|_| serde_json::from_str(&without_halves(body.trim())))
-        .ok()
-        .or_else(|| in_events(body))
-        .unwrap_or_default();
-    let first = if let Value::Array(list) = &json { list.first() } else { Some(&json) };
-    let outer = first.unwrap_or(&Value::Null);
-    let inner = [
-        "/response/error",
-        "/error",
-        "/choices/0/error",
-        "/x_groq/error",
-        "/errors/0",
-        "/base_resp",
-        "/message/detail/0",
-        "/detail/0",
+    let json = |text| serde_json::from_str::<Raw<'_>>(text).ok();
+    let in_events = if json(body.trim()).is_none() { in_events(body) } else { None };
+    let json = json(in_events.as_deref().unwrap_or(body.trim())).unwrap_or_default();
+    let outer_json = json.elements().next().unwrap_or(json);
+    let outer: Told<'_> = outer_json.parse();
+    let inner_json = [
+        outer.response.parse::<Told<'_>>().error,
+        outer.error,
+        first(outer.choices).parse::<Told<'_>>().error,
+        outer.x_groq.parse::<Told<'_>>().error,
+        first(outer.errors),
+        outer.base_resp,
+        first(outer.message.parse::<Told<'_>>().detail),
+        first(outer.detail),
     ];
-    let inner = inner.iter().find_map(|path| outer.pointer(path).filter(|error| is_told(error)));
-    let inner = inner.unwrap_or(outer);
+    let inner_json = inner_json.into_iter().find(|error| is_told(*error)).unwrap_or(outer_json);
+    let inner: Told<'_> = inner_json.parse();
 
-    let message = [
-        "/message",
-        "/msg",
-        "/status_msg",
-        "/detail",
-        "/message/detail/0/msg",
-        "/error_description",
-        "/title",
+    let fields: [fn(&Told<'_>) -> Option<String>; 6] = [
+        |told| text(told.message),
+        |told| text(told.msg),
+        |told| text(told.status_msg),
+        |told| text(told.detail),
+        |told| text(told.error_description),
+        |told| text(told.title),
     ];
-    let text = |at: &Value, path: &str| Some(at.pointer(path)?.as_str()?.to_owned());
-    let message = message
+    let message = fields
         .iter()
-        .flat_map(|path| [text(inner, path), text(outer, path)])
-        .flatten()
-        .find(|message| !message.is_empty())
-        .or_else(|| inner.as_str().map(str::to_owned))
-        .unwrap_or_else(|| plain(body));
+        .find_map(|field| field(&inner).or_else(|| field(&outer)))
+        .or_else(|| text(inner_json))
+        .unwrap_or_else(|| plain(truncated(body, KEPT)));
     // OpenRouter quotes whoever it asked. Xiaomi names no parameter there, but says what is wrong.
-    let upstream = inner.pointer("/metadata/raw").and_then(Value::as_str);
-    let param = inner.get("param").and_then(Value::as_str).filter(|param| param.contains(' '));
+    let upstream = text(inner.metadata.raw);
+    let param = text(inner.param).filter(|param| param.contains(' '));
     let message = match upstream.or(param) {
-        Some(more) if !message.contains(more) => format!("{message}: {more}"),
+        Some(more) if !message.contains(&more) => format!("{message}: {more}"),
         _ => message,
     };
-    let field = |name: &str| {
-        [inner, outer].iter().find_map(|at| match at.get(name)? {
-            Value::String(text) if !text.is_empty() => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        })
-    };
-    let type_of = |at: &Value| Some(at.get("type")?.as_str()?.to_owned()).filter(|t| t != "error");
-    let error_type = type_of(inner)
-        .or_else(|| field("error_type"))
-        .or_else(|| field("status").filter(|s| s.parse::<u64>().is_err()))
-        .or_else(|| type_of(outer));
+    let either = |field: fn(&Told<'_>) -> Option<String>| field(&inner).or_else(|| field(&outer));
+    let type_of = |told: &Told<'_>| text(told.kind).filter(|kind| kind != "error");
+    let error_type = type_of(&inner)
+        .or_else(|| either(|told| text_or_number(told.error_type)))
+        .or_else(|| either(|told| text(told.status)).filter(|s| s.parse::<u64>().is_err()))
+        .or_else(|| type_of(&outer));
     // MiniMax says at status 200 that it failed.
-    let minimax = inner.get("status_msg").and_then(|_| field("status_code"));
-    let code = minimax.clone().or_else(|| field("code"));
-    let reason = inner
-        .pointer("/details")
-        .and_then(Value::as_array)
-        .and_then(|details| details.iter().find_map(|detail| detail.get("reason")?.as_str()));
-    let delay = inner
-        .pointer("/details")
-        .and_then(Value::as_array)
-        .and_then(|details| details.iter().find_map(|detail| detail.get("retryDelay")?.as_str()));
+    let minimax =
+        inner.status_msg.is_some().then(|| either(|told| text_or_number(told.status_code)));
+    let minimax = minimax.flatten();
+    let code = minimax.clone().or_else(|| either(|told| text_or_number(told.code)));
+    let details = || inner.details.elements().map(Raw::parse::<Detail<'_>>);
+    let reason = details().find_map(|detail| text(detail.reason));
+    let delay = details().find_map(|detail| text(detail.retry_delay));
     let retry_after = delay
         .and_then(|delay| delay.trim_end_matches('s').parse().ok())
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -98,16 +122,23 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     // The same number means another thing at each vendor. Mistral's have an `object` beside them.
     let numbered = match (&minimax, &code) {
         (Some(code), _) => Some(format!("MiniMax {code}")),
-        (None, Some(code)) if code.len() == 4 && outer.get("object").is_none() => {
+        (None, Some(code)) if code.len() == 4 && outer.object.json().is_empty() => {
             Some(format!("Z.ai {code}"))
         }
         _ => None,
     };
-    let words = [error_type.as_deref(), code.as_deref(), reason, numbered.as_deref()];
+    let words = [error_type.as_deref(), code.as_deref(), reason.as_deref(), numbered.as_deref()];
     // The error of a stream, whose status is 200, may tell the status that it would have had.
-    let told = ["code", "status_code", "http_code", "status"];
-    let told = told.iter().filter_map(|name| field(name)?.parse().ok());
-    let told = || told.into_iter().find(|status| (300..600).contains(status));
+    let fields: [fn(&Told<'_>) -> Option<String>; 4] = [
+        |told| text_or_number(told.code),
+        |told| text_or_number(told.status_code),
+        |told| text_or_number(told.http_code),
+        |told| text_or_number(told.status),
+    ];
+    let told = || {
+        let mut numbers = fields.into_iter().filter_map(|field| either(field)?.parse().ok());
+        numbers.find(|status| (300..600).contains(status))
+    };
     let judged = status.filter(|&status| status != 200).or_else(told);
     ApiError {
         provider,
@@ -116,7 +147,7 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         message,
         code: code.as_deref().map(word),
         error_type: error_type.as_deref().map(word),
-        request_id: field("request_id").as_deref().map(word),
+        request_id: either(|told| text_or_number(told.request_id)).as_deref().map(word),
         retry_after,
         body: truncated(body, KEPT).to_owned(),
         should_retry: None,
@@ -126,10 +157,12 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
 }
 
 /// The error in a body that is an event stream though its status is none of one.
-fn in_events(body: &str) -> Option<Value> {
+fn in_events(body: &str) -> Option<String> {
+    let body = truncated(body, SEARCHED);
     let json = |frame: Frame<'_>| {
         let (Frame::Event(Event { data, .. }) | Frame::Error(data)) = frame;
-        serde_json::from_str(data).ok().filter(Value::is_object)
+        let is_object = data.trim_start().starts_with('{');
+        (is_object && serde_json::from_str::<IgnoredAny>(data).is_ok()).then(|| data.to_owned())
     };
     let mut parser = Parser::new(body.len());
     let mut rest = body.as_bytes();
@@ -143,20 +176,36 @@ fn in_events(body: &str) -> Option<Value> {
     json(parser.finish().ok()??)
 }
 
+fn first(list: Raw<'_>) -> Raw<'_> {
+    list.elements().next().unwrap_or_default()
+}
+
+/// A string that is not empty, as far as an error has use for it. A piece of an escape at its end
+/// does no harm, since a message shows much less.
+fn text(raw: Raw<'_>) -> Option<String> {
+    let literal = truncated(raw.literal()?, KEPT);
+    let mut text = String::with_capacity(literal.len());
+    if unescape(literal, None, &mut text).is_some() {
+        text.push(char::REPLACEMENT_CHARACTER);
+    }
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// The same for what may also be a number, which is given as its digits.
+fn text_or_number(raw: Raw<'_>) -> Option<String> {
+    let is_number = raw.json().starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    if is_number { Some(truncated(raw.json(), WORD).to_owned()) } else { text(raw) }
+}
+
 /// A type, a code or an id as it may stand in a message, whatever the server puts there.
 fn word(text: &str) -> String {
     one_line(truncated(text, WORD))
 }
 
 /// Whether a field in which errors come holds one. MiniMax says with a 0 that there is none.
-fn is_told(error: &Value) -> bool {
-    match error {
-        Value::String(text) => !text.is_empty(),
-        Value::Object(fields) => {
-            !fields.is_empty() && fields.get("status_code").and_then(Value::as_u64) != Some(0)
-        }
-        _ => false,
-    }
+fn is_told(error: Raw<'_>) -> bool {
+    let is_one = error.is_error() && error.json().starts_with(['"', '{']);
+    is_one && error.parse::<Told<'_>>().status_code.json() != "0"
 }
 
 /// A row of the table below: an error is of this kind if one of its words, its status or its
@@ -734,6 +783,27 @@ mod tests {
         }
     }
 
+    /// Servers send a long prompt back in an error about it.
+    #[test]
+    fn a_long_error_is_read_to_its_end() {
+        let prompt = "word \\n".repeat(20_000);
+        let body = format!(
+            r#"{{"input":"{prompt}","error":{{"message":"no money: {prompt}","code":"insufficient_quota"}},"request_id":"r"}}"#
+        );
+        let events = std::io::Cursor::new(format!("data: {body}\n\n"));
+        let config = crate::GenerationConfig::new("local::m");
+        let mut stream = crate::GenerationStream::from_reader(config, events);
+        let within = stream.next().unwrap().unwrap_err();
+        let Some(crate::Error::Api(within)) = crate::Error::of(&within) else { panic!() };
+        for error in [&told(429, &body), &**within] {
+            assert_eq!(error.kind, ErrorKind::Quota);
+            assert_eq!(error.code.as_deref(), Some("insufficient_quota"));
+            assert_eq!(error.request_id.as_deref(), Some("r"));
+            assert!(error.message.starts_with("no money: word") && error.message.len() <= SHOWN);
+            assert!(body.starts_with(&error.body) && error.body.len() == KEPT);
+        }
+    }
+
     /// A program that wants to mend or to show what the model wrote in vain finds it whole.
     #[test]
     fn groqs_failed_generation_is_in_the_body() {
@@ -743,7 +813,7 @@ mod tests {
             "code": "tool_use_failed", "failed_generation": written,
         }});
         let error = told(400, &body.to_string());
-        let kept: Value = serde_json::from_str(&error.body).unwrap();
+        let kept: serde_json::Value = serde_json::from_str(&error.body).unwrap();
         assert_eq!(kept["error"]["failed_generation"], *written);
         assert_eq!(error.message, "Failed to call a function.");
     }

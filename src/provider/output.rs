@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::told::ToldJson;
 use super::wire::{Raw, unescape};
-use super::{LlmProvider, Protocol, truncated};
+use super::{LlmProvider, Protocol};
 use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
 use crate::message::{Part, Replay};
 
@@ -426,9 +426,10 @@ impl Output {
         self.understood = true;
     }
 
-    /// The provider says that it failed: the error as it told it, as far as anybody reads it.
+    /// The provider says that it failed: the error as it told it. It is kept whole, since JSON that
+    /// is cut cannot be read; it is as large as an event at most.
     pub(crate) fn fail(&mut self, error: &str) {
-        self.failure = Some(truncated(error, MAX_FAILURE).to_owned());
+        self.failure = Some(error.to_owned());
         self.understood = true;
     }
 
@@ -486,9 +487,6 @@ impl Output {
         }
     }
 }
-
-/// The most that is kept of a failure inside a stream: as much as of the body of an error.
-const MAX_FAILURE: usize = 64 << 10;
 
 /// Where a piece of a call belongs.
 enum Belongs {
