@@ -198,11 +198,11 @@ pub enum ErrorKind {
     Limit,
     /// No connection.
     Network,
-    /// There is no such model or address.
+    /// There is no such model or address, or no model of this name that can do what is asked.
     NotFound,
     /// The provider has more to do than it can; later may work.
     Overloaded,
-    /// The account's credit or quota is used up; waiting does not help.
+    /// The account's credit or quota is used up; waiting does not help, or takes hours.
     Quota,
     /// Too many requests; wait.
     RateLimited,
@@ -218,7 +218,8 @@ pub enum ErrorKind {
 pub struct ApiError {
     /// Who told it.
     pub provider: LlmProvider,
-    /// What kind of error it is, judged by status, type and code.
+    /// What kind of error it is, judged by type and code, the status, and at last by what the message
+    /// says.
     pub kind: ErrorKind,
     /// The HTTP status; `None` for an error inside the stream.
     pub status: Option<u16>,
@@ -233,7 +234,7 @@ pub struct ApiError {
     pub request_id: Option<String>,
     /// How long the provider asks to wait.
     pub retry_after: Option<Duration>,
-    /// The response's body as it came, up to 64 KiB, or the event's data, without the caller's key.
+    /// The response's body or the event's data as it came, up to 64 KiB, without the caller's key.
     /// What has no field here stands in it, such as Groq's `failed_generation`.
     pub body: String,
     /// Whether the provider advises another try. It can forbid one, but not make one of use.
@@ -268,7 +269,10 @@ impl fmt::Display for ApiError {
                 names => write!(f, "; check the API key ({})", names.join(" or ")),
             },
             ErrorKind::ContextLength => f.write_str("; shorten the prompt"),
-            ErrorKind::NotFound => f.write_str("; check the model's name and the base URL"),
+            // OpenAI, OpenRouter and Xiaomi say 404, too, of a model that takes no tools or pictures.
+            ErrorKind::NotFound => f.write_str(
+                "; check the model's name, whether the model can do what is asked, and the base URL",
+            ),
             ErrorKind::Quota => f.write_str("; the account's credit or quota is used up"),
             _ => match self.retry_after {
                 Some(wait) => write!(f, "; try again in {} s", wait.as_secs_f64().ceil()),

@@ -41,7 +41,6 @@ wire! {
         error_description: Raw<'a>,
         title: Raw<'a>,
         param: Raw<'a>,
-        object: Raw<'a>,
         // What says it in a word or a number.
         kind = "type": Raw<'a>,
         error_type: Raw<'a>,
@@ -54,9 +53,14 @@ wire! {
         metadata: Metadata<'a>,
     }
     /// OpenRouter's.
-    struct Metadata { raw: Raw<'a> }
+    struct Metadata { raw: Raw<'a>, reasons: Raw<'a>, flagged_input: Raw<'a> }
     /// Google's.
-    struct Detail { reason: Raw<'a>, retry_delay = "retryDelay": Raw<'a> }
+    struct Detail {
+        reason: Raw<'a>,
+        retry_delay = "retryDelay": Raw<'a>,
+        violations: Raw<'a>,
+    }
+    struct Violation { quota_id = "quotaId": Raw<'a> }
 }
 
 /// Reads an error from the body of a response with a `status`, or from an event of a stream without
@@ -80,23 +84,15 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     let inner_json = inner_json.into_iter().find(|error| is_told(*error)).unwrap_or(outer_json);
     let inner: Told<'_> = inner_json.parse();
 
-    let fields: [fn(&Told<'_>) -> Option<String>; 6] = [
-        |told| text(told.message),
-        |told| text(told.msg),
-        |told| text(told.status_msg),
-        |told| text(told.detail),
-        |told| text(told.error_description),
-        |told| text(told.title),
-    ];
-    let message = fields
-        .iter()
-        .find_map(|field| field(&inner).or_else(|| field(&outer)))
+    let message = message_of(&inner)
+        .or_else(|| message_of(&outer))
         .or_else(|| text(inner_json))
         .unwrap_or_else(|| plain(truncated(body, KEPT)));
-    // OpenRouter quotes whoever it asked. Xiaomi names no parameter there, but says what is wrong.
+    // OpenRouter quotes the provider that it asked. Xiaomi names no parameter there, but says what is wrong.
     let upstream = text(inner.metadata.raw);
-    let param = text(inner.param).filter(|param| param.contains(' '));
-    let message = match upstream.or(param) {
+    let more = upstream.or_else(|| text(inner.param).filter(|param| param.contains(' ')));
+    let said = own_words(&message) + " " + &own_words(&message_in(more.as_deref()));
+    let message = match more {
         Some(more) if !message.contains(&more) => format!("{message}: {more}"),
         _ => message,
     };
@@ -118,16 +114,29 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         .and_then(|delay| delay.trim_end_matches('s').parse().ok())
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
 
-    let message = one_line(&message);
-    // The same number means another thing at each vendor. Mistral's have an `object` beside them.
+    // The same number means another thing at each vendor. Z.ai is reached as a server of one's own,
+    // and has its number in an object `error`, where Mistral has none.
     let numbered = match (&minimax, &code) {
         (Some(code), _) => Some(format!("MiniMax {code}")),
-        (None, Some(code)) if code.len() == 4 && outer.object.json().is_empty() => {
+        (None, Some(code)) if provider == LlmProvider::Local && inner_json != outer_json => {
             Some(format!("Z.ai {code}"))
         }
         _ => None,
     };
-    let words = [error_type.as_deref(), code.as_deref(), reason.as_deref(), numbered.as_deref()];
+    let has_quota_of_a_day =
+        details().flat_map(|detail| detail.violations.elements()).any(|broken| {
+            let id = text(broken.parse::<Violation<'_>>().quota_id).unwrap_or_default();
+            id.contains("PerDay") || id.contains("Daily")
+        });
+    let is_flagged = inner.metadata.reasons.is_some() || inner.metadata.flagged_input.is_some();
+    let words = [
+        error_type.as_deref(),
+        code.as_deref(),
+        reason.as_deref(),
+        numbered.as_deref(),
+        has_quota_of_a_day.then_some("Google's quota of a day"),
+        is_flagged.then_some("OpenRouter's moderation"),
+    ];
     // The error of a stream, whose status is 200, may tell the status that it would have had.
     let fields: [fn(&Told<'_>) -> Option<String>; 4] = [
         |told| text_or_number(told.code),
@@ -142,9 +151,9 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     let judged = status.filter(|&status| status != 200).or_else(told);
     ApiError {
         provider,
-        kind: kind(judged, &words, &message),
+        kind: kind(judged, &words, &said),
         status,
-        message,
+        message: one_line(&message),
         code: code.as_deref().map(word),
         error_type: error_type.as_deref().map(word),
         request_id: either(|told| text_or_number(told.request_id)).as_deref().map(word),
@@ -174,6 +183,54 @@ fn in_events(body: &str) -> Option<String> {
         }
     }
     json(parser.finish().ok()??)
+}
+
+/// What an object says that happened.
+fn message_of(told: &Told<'_>) -> Option<String> {
+    let fields =
+        [told.message, told.msg, told.status_msg, told.detail, told.error_description, told.title];
+    fields.into_iter().find_map(text)
+}
+
+/// What another server says that is quoted: the message, if that is told in JSON.
+fn message_in(quoted: Option<&str>) -> String {
+    let quoted = quoted.unwrap_or_default();
+    let told: Told<'_> = serde_json::from_str(quoted).unwrap_or_default();
+    let within = message_of(&told.error.parse()).or_else(|| message_of(&told));
+    within.unwrap_or_else(|| quoted.to_owned())
+}
+
+/// What a message says itself, in lower case: what it quotes, such as the prompt or a name, may say
+/// anything. An apostrophe within a word is no quotation mark.
+fn own_words(message: &str) -> String {
+    let mut own = String::new();
+    let mut rest = message;
+    let mut marks = vec![('\'', '\''), ('"', '"'), ('`', '`'), ('\u{201c}', '\u{201d}')];
+    let is_letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    while let Some((at, mark)) = rest.char_indices().find_map(|(at, c)| {
+        let before = rest.get(..at).and_then(|before| before.chars().next_back());
+        let mark = *marks.iter().find(|(open, _)| *open == c)?;
+        (c != '\'' || !is_letter(before)).then_some((at, mark))
+    }) {
+        let (open, close) = mark;
+        let (before, quoted) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        let quoted = quoted.strip_prefix(open).unwrap_or(quoted);
+        let end = quoted.match_indices(close).find_map(|(end, mark)| {
+            let behind = quoted.get(end + mark.len()..)?;
+            (close != '\'' || !is_letter(behind.chars().next())).then_some(behind)
+        });
+        match end {
+            Some(behind) => {
+                own.push_str(before);
+                own.push(' ');
+                rest = behind;
+            }
+            // Nothing ends it, and nothing will end another one of the same kind.
+            None => marks.retain(|known| *known != mark),
+        }
+    }
+    own.push_str(rest);
+    own.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 fn first(list: Raw<'_>) -> Raw<'_> {
@@ -208,47 +265,101 @@ fn is_told(error: Raw<'_>) -> bool {
     is_one && error.parse::<Told<'_>>().status_code.json() != "0"
 }
 
-/// A row of the table below: an error is of this kind if one of its words, its status or its
-/// message says so.
+/// A row of the table below: an error is of this kind if its status is one of these, and one of the
+/// words and one of the phrases are told. An empty list asks for nothing.
 struct Row {
     kind: ErrorKind,
+    /// Of an error in a stream there may be none.
+    status: fn(Option<u16>) -> bool,
     /// Types and codes. A star stands for anything. A number has its vendor before it.
     words: &'static [&'static str],
-    status: fn(u16) -> bool,
     /// Parts of messages in lower case, where a vendor has no better way to say it.
     phrases: &'static [&'static str],
 }
 
-/// The first row that fits decides; an error that no row fits is the server's. Gateways change the
-/// status and vendors share it for several kinds, so the kinds that are told in words come before
-/// those that a status tells well enough.
+const fn told_by_words(kind: ErrorKind, words: &'static [&'static str]) -> Row {
+    Row { kind, status: |_| true, words, phrases: &[] }
+}
+
+const fn told_by_status(kind: ErrorKind, status: fn(Option<u16>) -> bool) -> Row {
+    Row { kind, status, words: &[], phrases: &[] }
+}
+
+const fn told_by_phrases(
+    kind: ErrorKind,
+    status: fn(Option<u16>) -> bool,
+    phrases: &'static [&'static str],
+) -> Row {
+    Row { kind, status, words: &[], phrases }
+}
+
+const TOO_LONG: &[&str] = &[
+    "prompt is too long",
+    "input token count",
+    "input tokens exceed",
+    "context window",
+    "context size",
+    "context length",
+    // Without the colon, Cerebras means the tokens of a minute.
+    "too many tokens:",
+    "range of input length",
+];
+
+/// The first row that fits decides; an error that no row fits is the server's. A word says more
+/// than a status, which gateways change and vendors share between several kinds. A phrase may mean
+/// anything, so it counts only where the status says as good as nothing; and the words that vendors
+/// give to everything count last.
 ///
 /// The numbers are from <https://docs.z.ai/api-reference/api-code> and
 /// <https://platform.minimax.io/docs/api-reference/errorcode>.
 const KINDS: &[Row] = &[
     // No API talks so, whatever the body says: the request has gone to a wrong address.
-    Row {
-        kind: ErrorKind::Decode,
-        words: &[],
-        status: |status| matches!(status, 100..300),
-        phrases: &[],
-    },
-    Row {
-        kind: ErrorKind::InvalidRequest,
-        words: &[],
-        status: |status| matches!(status, 300..400 | 600..),
-        phrases: &[],
-    },
+    told_by_status(ErrorKind::Decode, |status| matches!(status, Some(100..300))),
+    told_by_status(ErrorKind::InvalidRequest, |status| matches!(status, Some(300..400 | 600..))),
+    told_by_words(
+        ErrorKind::ContextLength,
+        &["context_length_exceeded", "exceed_context_size_error", "TOO_MANY_TOKENS", "Z.ai 1261"],
+    ),
+    told_by_phrases(ErrorKind::ContextLength, |status| status == Some(413), TOO_LONG),
+    // Too large for this account or this server: it is so the next time, too, even if it is told as
+    // a limit of a rate.
+    told_by_status(ErrorKind::InvalidRequest, |status| status == Some(413)),
+    told_by_words(
+        ErrorKind::InvalidRequest,
+        &[
+            "request_too_large",
+            "invalid_prompt",
+            "bio_policy",
+            "data_residency_mismatch",
+            "DataInspectionFailed",
+            "MiniMax 1026",
+            "MiniMax 1027",
+            "MiniMax 1042",
+            // These two come with 403, and no other key helps.
+            "OpenRouter's moderation",
+            "unsupported_country_region_territory",
+        ],
+    ),
+    // DashScope has one code for the free quota and for the rate.
     Row {
         kind: ErrorKind::Quota,
-        words: &[
+        status: |_| true,
+        words: &["Throttling*"],
+        phrases: &["free allocated quota exceeded"],
+    },
+    told_by_words(
+        ErrorKind::Quota,
+        &[
             "insufficient_quota",
+            "exceeded_current_quota_error",
             "insufficient_balance_error",
             "credit_balance_exhausted",
             "billing_error",
             "billing_hard_limit_reached",
             "Arrearage",
             "AllocationQuota*",
+            // Google calls this and a limit of a minute the same in all other words.
+            "Google's quota of a day",
             "MiniMax 1008",
             // The limits of a plan, which last for hours.
             "MiniMax 2056",
@@ -258,21 +369,10 @@ const KINDS: &[Row] = &[
             "Z.ai 1309",
             "Z.ai 1310",
         ],
-        status: |status| matches!(status, 402),
-        phrases: &[
-            "credit balance is too low",
-            "exceeded your current quota",
-            "free allocated quota exceeded",
-            "insufficient balance",
-            "余额不足",
-            "used all available credits",
-            "any credits or licenses",
-            "run out of credits",
-        ],
-    },
-    Row {
-        kind: ErrorKind::Auth,
-        words: &[
+    ),
+    told_by_words(
+        ErrorKind::Auth,
+        &[
             "authentication_error",
             "permission_error",
             "invalid_api_key",
@@ -294,41 +394,10 @@ const KINDS: &[Row] = &[
             "Z.ai 1220",
             "Z.ai 1311",
         ],
-        status: |status| matches!(status, 401 | 403),
-        phrases: &["incorrect api key"],
-    },
-    Row {
-        kind: ErrorKind::ContextLength,
-        words: &[
-            "context_length_exceeded",
-            "exceed_context_size_error",
-            "TOO_MANY_TOKENS",
-            "Z.ai 1261",
-        ],
-        status: |_| false,
-        phrases: &[
-            "prompt is too long",
-            "input token count",
-            "input tokens exceed",
-            "context window",
-            "context size",
-            "context length",
-            // Without the colon, Cerebras means the tokens of a minute.
-            "too many tokens:",
-            "range of input length",
-        ],
-    },
-    // Too large for this account or this server: it is so the next time, too, even if it is told as
-    // a limit of a rate.
-    Row {
-        kind: ErrorKind::InvalidRequest,
-        words: &["request_too_large"],
-        status: |status| matches!(status, 413),
-        phrases: &[],
-    },
-    Row {
-        kind: ErrorKind::RateLimited,
-        words: &[
+    ),
+    told_by_words(
+        ErrorKind::RateLimited,
+        &[
             "rate_limit_error",
             "rate_limit_exceeded",
             "rate_limited",
@@ -344,12 +413,10 @@ const KINDS: &[Row] = &[
             "Z.ai 1303",
             "Z.ai 1305",
         ],
-        status: |status| matches!(status, 429),
-        phrases: &[],
-    },
-    Row {
-        kind: ErrorKind::Overloaded,
-        words: &[
+    ),
+    told_by_words(
+        ErrorKind::Overloaded,
+        &[
             "overloaded_error",
             "overloaded",
             "UNAVAILABLE",
@@ -357,12 +424,10 @@ const KINDS: &[Row] = &[
             "slow_down",
             "Z.ai 1312",
         ],
-        status: |status| matches!(status, 503 | 529),
-        phrases: &[],
-    },
-    Row {
-        kind: ErrorKind::NotFound,
-        words: &[
+    ),
+    told_by_words(
+        ErrorKind::NotFound,
+        &[
             "not_found_error",
             "resource_not_found_error",
             "NOT_FOUND",
@@ -374,9 +439,46 @@ const KINDS: &[Row] = &[
             "Z.ai 1221",
             "Z.ai 1222",
         ],
-        status: |status| matches!(status, 404),
-        // OpenRouter, DeepSeek, xAI, Z.ai and Xiaomi say 400.
-        phrases: &[
+    ),
+    told_by_phrases(
+        ErrorKind::Quota,
+        |status| matches!(status, None | Some(400 | 403 | 422 | 429)),
+        &[
+            "credit balance is too low",
+            "exceeded your current quota",
+            "free allocated quota exceeded",
+            "insufficient balance",
+            "余额不足",
+            "used all available credits",
+            "any credits or licenses",
+            "run out of credits",
+            // Kimi's coding plan and gateways of Azure.
+            "reached your usage limit",
+            "out of call volume quota",
+        ],
+    ),
+    // MiniMax puts its number into the message for those who speak another vendor's protocol.
+    told_by_phrases(ErrorKind::Quota, |_| true, &["insufficient balance (1008)"]),
+    // xAI's code is the same as for a key that may not do this.
+    told_by_phrases(
+        ErrorKind::InvalidRequest,
+        |status| matches!(status, None | Some(403)),
+        &["content violates usage guidelines"],
+    ),
+    told_by_status(ErrorKind::Quota, |status| status == Some(402)),
+    told_by_status(ErrorKind::Auth, |status| matches!(status, Some(401 | 403))),
+    told_by_status(ErrorKind::NotFound, |status| status == Some(404)),
+    // A lock or a queue at the provider ran out of time: later may work.
+    told_by_status(ErrorKind::Server, |status| matches!(status, Some(408 | 409))),
+    told_by_status(ErrorKind::RateLimited, |status| status == Some(429)),
+    told_by_status(ErrorKind::Overloaded, |status| matches!(status, Some(503 | 529))),
+    told_by_phrases(ErrorKind::Auth, says_nothing, &["incorrect api key"]),
+    told_by_phrases(ErrorKind::ContextLength, says_nothing, TOO_LONG),
+    // OpenRouter, DeepSeek, xAI, Z.ai and Xiaomi say 400.
+    told_by_phrases(
+        ErrorKind::NotFound,
+        says_nothing,
+        &[
             "is not a valid model id",
             "model not exist",
             "not supported model",
@@ -384,48 +486,44 @@ const KINDS: &[Row] = &[
             "model not found:",
             "modelcode: does not exist",
         ],
-    },
-    // A lock or a queue at the provider ran out of time: later may work.
-    Row {
-        kind: ErrorKind::Server,
-        words: &[],
-        status: |status| matches!(status, 408 | 409),
-        phrases: &[],
-    },
-    Row {
-        kind: ErrorKind::InvalidRequest,
-        words: &[
+    ),
+    told_by_words(
+        ErrorKind::InvalidRequest,
+        &[
             "invalid_request_error",
             "invalid_parameter_error",
             "bad_request_error",
             "INVALID_ARGUMENT",
             "FAILED_PRECONDITION",
             "InvalidParameter*",
-            "invalid_prompt",
-            "bio_policy",
-            "data_residency_mismatch",
-            "DataInspectionFailed",
-            // OpenAI's dozen reasons not to look at a picture, such as `invalid_base64_image`.
-            "*image*",
-            "MiniMax 1026",
-            "MiniMax 1027",
-            "MiniMax 1042",
             "MiniMax 2013",
             "Z.ai 121*",
             "Z.ai 130*",
         ],
-        status: |status| matches!(status, 400..500),
+    ),
+    Row {
+        kind: ErrorKind::InvalidRequest,
+        // A service for pictures may also be out of order.
+        status: |status| status.is_none(),
+        // OpenAI's dozen reasons not to look at a picture, such as `invalid_base64_image`.
+        words: &["*image*"],
         phrases: &[],
     },
+    told_by_status(ErrorKind::InvalidRequest, |status| matches!(status, Some(400..500))),
 ];
 
-/// What kind of error a provider means.
-fn kind(status: Option<u16>, words: &[Option<&str>], message: &str) -> ErrorKind {
-    let message = message.to_ascii_lowercase();
+/// Whether a status, or none, tells no more than that the request failed.
+fn says_nothing(status: Option<u16>) -> bool {
+    matches!(status, None | Some(400 | 422))
+}
+
+/// What kind of error a provider means; `said` is what it says in its own words.
+fn kind(status: Option<u16>, words: &[Option<&str>], said: &str) -> ErrorKind {
+    let is_told = |known: &&str| words.iter().flatten().any(|word| is_word(known, word));
     let fits = |row: &&Row| {
-        row.words.iter().any(|known| words.iter().flatten().any(|word| is_word(known, word)))
-            || status.is_some_and(row.status)
-            || row.phrases.iter().any(|phrase| message.contains(phrase))
+        (row.status)(status)
+            && (row.words.is_empty() || row.words.iter().any(is_told))
+            && (row.phrases.is_empty() || row.phrases.iter().any(|phrase| said.contains(phrase)))
     };
     KINDS.iter().find(fits).map_or(ErrorKind::Server, |row| row.kind)
 }
@@ -469,6 +567,9 @@ mod tests {
     fn told(status: impl Into<Option<u16>>, body: &str) -> ApiError {
         api_error(LlmProvider::Local, status.into(), body)
     }
+
+    const GEMINI_MINUTE: &str = r#"{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateRequestsPerMinutePerProjectPerModel-FreeTier","quotaValue":"10"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"1.5s"}]}}"#;
+    const GEMINI_DAY: &str = r#"{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateRequestsPerMinutePerProjectPerModel-FreeTier"},{"quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"36s"}]}}"#;
 
     /// The bodies are in the words of the vendors' documentation and of public reports.
     #[test]
@@ -709,6 +810,112 @@ mod tests {
                 r#"{"error":{"message":"Param Incorrect","param":"Not supported model x"}}"#,
                 NotFound,
             ),
+            (
+                "Moonshot",
+                429,
+                r#"{"error":{"message":"Your account x is suspended","type":"exceeded_current_quota_error"}}"#,
+                Quota,
+            ),
+            (
+                "Moonshot",
+                403,
+                r#"{"error":{"message":"Not active","type":"exceeded_current_quota_error"}}"#,
+                Quota,
+            ),
+            (
+                "Kimi Code",
+                403,
+                r#"{"error":{"message":"You've reached your usage limit for this billing cycle."}}"#,
+                Quota,
+            ),
+            ("Gemini", 429, GEMINI_MINUTE, RateLimited),
+            ("Gemini", 200, GEMINI_MINUTE, RateLimited),
+            ("Gemini", 429, GEMINI_DAY, Quota),
+            ("Gemini", 200, GEMINI_DAY, Quota),
+            (
+                "Gemini",
+                429,
+                r#"[{"error":{"code":429,"message":"You exceeded your current quota.","status":"RESOURCE_EXHAUSTED"}}]"#,
+                RateLimited,
+            ),
+            (
+                "OpenRouter",
+                403,
+                r#"{"error":{"message":"Your input was flagged","code":403,"metadata":{"reasons":["violence"],"flagged_input":"x"}}}"#,
+                InvalidRequest,
+            ),
+            (
+                "OpenRouter",
+                200,
+                r#"{"error":{"message":"x","code":403,"metadata":{"flagged_input":"x"}}}"#,
+                InvalidRequest,
+            ),
+            (
+                "OpenRouter",
+                400,
+                r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"prompt is too long: 9 tokens > 8 maximum\"}}"}}}"#,
+                ContextLength,
+            ),
+            (
+                "xAI",
+                403,
+                r#"{"code":"The caller does not have permission to execute the specified operation","error":"Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO"}"#,
+                InvalidRequest,
+            ),
+            ("xAI", 403, r#"{"code":"permission-denied","error":"Access denied"}"#, Auth),
+            (
+                "OpenAI",
+                403,
+                r#"{"error":{"code":"unsupported_country_region_territory","type":"request_forbidden"}}"#,
+                InvalidRequest,
+            ),
+            // What a message quotes, and words that fit many things, say less than a type or a
+            // status.
+            (
+                "OpenAI",
+                400,
+                r#"{"error":{"message":"'What is the model's context window?' was flagged","type":"invalid_request_error","code":"invalid_prompt"}}"#,
+                InvalidRequest,
+            ),
+            (
+                "OpenAI",
+                400,
+                r#"{"error":{"message":"Invalid value: \"my credit balance is too low\".","type":"invalid_request_error"}}"#,
+                InvalidRequest,
+            ),
+            (
+                "OpenAI",
+                400,
+                r#"{"error":{"message":"'max_tokens' is too large. This model's maximum context length is 9"}}"#,
+                ContextLength,
+            ),
+            ("Ollama", 404, r#"{"error":"model 'context length tester' not found"}"#, NotFound),
+            (
+                "Ollama",
+                500,
+                r#"{"error":"failed to allocate KV cache for context size 131072"}"#,
+                Server,
+            ),
+            (
+                "Anthropic",
+                429,
+                r#"{"error":{"type":"rate_limit_error","message":"Too many long context window requests"}}"#,
+                RateLimited,
+            ),
+            (
+                "Anthropic",
+                200,
+                r#"{"error":{"type":"rate_limit_error","message":"Too many long context window requests"}}"#,
+                RateLimited,
+            ),
+            (
+                "a gateway",
+                503,
+                r#"{"error":{"message":"insufficient balance between replicas","type":"server_error"}}"#,
+                Overloaded,
+            ),
+            ("OpenAI", 500, r#"{"error":{"code":"image_service_unavailable"}}"#, Server),
+            ("OpenAI", 500, r#"{"error":{"type":"invalid_request_error"}}"#, InvalidRequest),
             ("nobody", 204, "", Decode),
             ("nobody", 600, "", InvalidRequest),
         ] {
@@ -781,6 +988,41 @@ mod tests {
             assert_eq!((&*error.message, seen), (message, [code, kind, id]), "{body}");
             assert_eq!(error.body, body);
         }
+    }
+
+    #[test]
+    fn geminis_delay_is_kept() {
+        assert_eq!(told(429, GEMINI_MINUTE).retry_after, Some(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn what_a_message_quotes_is_not_its_own() {
+        for (message, own) in [
+            ("Model's 'a b' isn't here", "model's isn't here"),
+            ("'What's the model's window?' was flagged", "was flagged"),
+            ("Got \"x\", `y` and \u{201c}z\u{201d}.", "got , and ."),
+            ("5\" is not 'closed", "5\" is not 'closed"),
+            ("\u{e9}'a' 'b", "\u{e9}'a' 'b"),
+            ("", ""),
+        ] {
+            assert_eq!(own_words(message), own, "{message}");
+        }
+        let many = " 'a".repeat(20_000);
+        assert_eq!(own_words(&many), many.trim());
+    }
+
+    /// A number means what its own vendor says, and not what another says with the same one.
+    #[test]
+    fn numbers_have_their_vendor() {
+        let body = r#"{"error":{"code":"1113","message":"x"}}"#;
+        for &provider in LlmProvider::ALL {
+            let error = api_error(provider, Some(400), body);
+            let may_be_zai = provider == LlmProvider::Local;
+            let kind = if may_be_zai { ErrorKind::Quota } else { ErrorKind::InvalidRequest };
+            assert_eq!(error.kind, kind, "{provider}");
+        }
+        let mistral = r#"{"message":"x","type":"invalid_request","code":"1113"}"#;
+        assert_eq!(told(400, mistral).kind, ErrorKind::InvalidRequest);
     }
 
     /// Servers send a long prompt back in an error about it.

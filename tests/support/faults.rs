@@ -404,7 +404,7 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                     .also("with the request's id", |seen| seen.error().is_some_and(|e| e.to_string().contains("req_fault"))),
                 fails("F81", "401", Auth, "answered 401: synthetic 401"),
                 fails("F82", "403", Auth, "answered 403: synthetic 403"),
-                fails("F83", "404", NotFound, "check the model's name and the base URL"),
+                fails("F83", "404", NotFound, "check the model's name, whether the model can do what is asked, and the base URL"),
                 fails("F84", "408", Server, "answered 408").set(twice).requests(2),
                 fails("F85", "409", Server, "answered 409").set(twice).requests(2),
                 fails("F86", "413", InvalidRequest, "answered 413"),
