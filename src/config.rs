@@ -47,7 +47,8 @@ pub struct GenerationConfig {
     /// model. Defaults to the protocol's.
     pub path: Option<String>,
     /// Headers to send as well. One that the crate sets itself is replaced. A value whose header's
-    /// name sounds like a key (`…auth…`, `…api-key…`, `…token…`, `…secret…`) is guarded like one.
+    /// name sounds like a key (`…key`, `…auth`, `…token`, `…secret`, `cookie`) is guarded like one, and
+    /// so is one in the query of the base URL or the path.
     #[serde(deserialize_with = "headers")]
     pub headers: Vec<(String, String)>,
     /// Fields to merge into the request's body, for whatever is not modelled here. Objects are
@@ -270,8 +271,11 @@ impl fmt::Debug for GenerationConfig {
         if !self.extra.is_empty() {
             debug.field("extra", &self.extra.keys().collect::<Vec<_>>());
         }
+        if let Some(path) = &self.path {
+            debug.field("path", &path.split('?').next().unwrap_or_default());
+        }
         changed! {
-            path temperature top_p top_k max_tokens stop frequency_penalty presence_penalty seed
+            temperature top_p top_k max_tokens stop frequency_penalty presence_penalty seed
             response_format logprobs reasoning tools tool_choice parallel_tool_calls raw max_retries
             max_retry_wait connect_timeout first_byte_timeout idle_timeout stall_timeout
             max_event_bytes max_response_bytes max_tool_calls proxy ca_file client_certificate

@@ -23,7 +23,7 @@ pub struct Request {
     pub provider: LlmProvider,
     /// How.
     pub protocol: Protocol,
-    /// Where; the values of a query that came with the base URL are hidden.
+    /// Where; the values of a query that came with the base URL or the path are hidden.
     pub url: String,
     /// The headers, with the values of those that the caller gave and of the key hidden.
     pub headers: Vec<(String, String)>,
@@ -50,15 +50,51 @@ pub(crate) struct Route {
 
 const HIDDEN: &str = "(hidden)";
 
-/// Headers that carry keys.
+/// Headers with which a caller proves to a provider who is asking.
 const CREDENTIALS: [&str; 6] =
     ["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
 
-/// Whether a header carries a key, as far as its name tells: gateways have names of their own, such
-/// as `cf-aig-authorization` and `x-portkey-api-key`.
+/// Words that name a key in the names of headers and of a query's fields. They may also end a word,
+/// as in `accesskey`.
+const KEYS: [&str; 14] = [
+    "key",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "credential",
+    "credentials",
+    "signature",
+    "auth",
+    "authorization",
+    "authentication",
+    "cookie",
+    "jwt",
+];
+/// The same for words that end many others, such as `bypass`.
+const WHOLE_KEYS: [&str; 3] = ["pass", "pwd", "sig"];
+
+/// Whether a header or a field of a query carries a key, as far as its name tells: gateways have
+/// names of their own, such as `cf-aig-authorization` and `Ocp-Apim-Subscription-Key`.
 fn sounds_secret(name: &str) -> bool {
-    let sounds = ["auth", "api-key", "apikey", "token", "secret", "password"];
-    CREDENTIALS.contains(&name) || sounds.iter().any(|s| name.contains(s))
+    let name = name.to_ascii_lowercase();
+    let is_key =
+        |word: &str| WHOLE_KEYS.contains(&word) || KEYS.iter().any(|key| word.ends_with(key));
+    // This one is made up for each request.
+    name != "idempotency-key" && name.split(['-', '_', '.']).any(is_key)
+}
+
+/// The values in a URL's query that are keys, as far as their names tell. Azure Functions calls
+/// theirs `code`.
+fn query_secrets(url: &str) -> Vec<String> {
+    let (_, query) = url.split_once('?').unwrap_or_default();
+    let secret = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        let is_key = sounds_secret(name) || name.eq_ignore_ascii_case("code");
+        (is_key && !value.is_empty()).then(|| value.to_owned())
+    };
+    query.split('&').filter_map(secret).collect()
 }
 
 /// Finds out whom a configuration means.
@@ -132,7 +168,7 @@ impl Route {
             ("accept".into(), "text/event-stream".into()),
         ];
         headers.extend(wire.headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
-        let mut secrets = base.query_secrets();
+        let mut secrets = query_secrets(&url);
         if let Some(Key { secret, header: (name, prefix) }) = key {
             headers.push((name.into(), format!("{prefix}{secret}")));
             secrets.push(secret);
@@ -406,18 +442,6 @@ impl BaseUrl {
         let mark = if query.is_empty() { "" } else { "?" };
         Ok(format!("{}/{path}{mark}{}", self.front, query.join("&")))
     }
-
-    /// The values in the query whose names sound like keys.
-    fn query_secrets(&self) -> Vec<String> {
-        let secret = |pair: &str| {
-            let (name, value) = pair.split_once('=')?;
-            let name = name.to_ascii_lowercase();
-            let sounds =
-                ["key", "token", "secret", "sig", "password"].iter().any(|s| name.contains(s));
-            (sounds && !value.is_empty()).then(|| value.to_owned())
-        };
-        self.query.split('&').filter_map(secret).collect()
-    }
 }
 
 #[cfg(test)]
@@ -615,10 +639,66 @@ mod tests {
         assert!(route(&plain("http://192.168.1.5/v1").allow_plain_http(true)).is_ok());
         assert!(route(&config("m").base_url("http://192.168.1.5/v1")).is_ok());
         let header = |name| config("m").base_url("http://box/v1").header(name, "Bearer x");
-        for name in ["Authorization", "cf-aig-authorization", "X-Portkey-API-Key"] {
+        for name in [
+            "Authorization",
+            "cf-aig-authorization",
+            "X-Portkey-API-Key",
+            "Ocp-Apim-Subscription-Key",
+            "x-functions-key",
+            "x-access-key",
+            "x_api_key",
+            "access_key",
+            "XApiKey",
+            "x-accesstoken",
+            "x-jwt",
+            "passwd",
+            "credentials",
+            "X-Amz-Signature",
+            "cookie",
+        ] {
             assert!(refusal(&header(name)).contains("allow_plain_http"), "{name}");
         }
-        assert!(route(&header("idempotency-key")).is_ok());
+        for name in ["idempotency-key", "max-tokens", "x-author", "code", "x-signal", "x-title"] {
+            assert!(route(&header(name)).is_ok(), "{name}");
+        }
+        let secret = |query: &str| {
+            let at_base = config("m").base_url(format!("http://box/v1?v=1&{query}=hunter2"));
+            let in_path =
+                config("m").base_url("http://box").path(format!("/chat?v=1&{query}=hunter2"));
+            let [first, second] = [at_base, in_path].map(|config| {
+                let error = route(&config).err().map(|error| error.to_string());
+                assert!(
+                    !error.as_ref().is_some_and(|error| error.contains("hunter2")),
+                    "{error:?}"
+                );
+                assert!(!format!("{config:?}").contains("hunter2"));
+                let config = config.allow_plain_http(true);
+                let secrets = route(&config).unwrap().request.secrets;
+                assert_eq!(secrets, error.iter().map(|_| "hunter2").collect::<Vec<_>>());
+                error.is_some()
+            });
+            assert_eq!(first, second, "{query}");
+            first
+        };
+        for name in [
+            "api_key",
+            "apiKey",
+            "key",
+            "code",
+            "auth",
+            "pass",
+            "pwd",
+            "jwt",
+            "credential",
+            "sig",
+            "access_token",
+            "X-Amz-Signature",
+        ] {
+            assert!(secret(name), "{name}");
+        }
+        for name in ["max_tokens", "api-version", "model", "encode"] {
+            assert!(!secret(name), "{name}");
+        }
     }
 
     #[test]

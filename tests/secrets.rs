@@ -126,6 +126,11 @@ fn everything_printed() -> Vec<(String, String)> {
         let key = KEY.replace('"', "%22").replace('?', "%3F");
         config.base_url(format!("{url}?key={key}&api-version=1"))
     };
+    let path = |config: GenerationConfig| {
+        let code = KEY.replace('"', "%22").replace('?', "%3F");
+        config.path(format!("/chat?code={code}&api-version=1"))
+    };
+    let gateway = |config: GenerationConfig| config.header("Ocp-Apim-Subscription-Key", KEY);
     let environment = |config: GenerationConfig| {
         let names = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"];
         let provider = match config.protocol {
@@ -135,8 +140,14 @@ fn everything_printed() -> Vec<(String, String)> {
         config.provider(provider).environment(Environment::from_iter(names.map(|name| (name, KEY))))
     };
     type Plant<'a> = (&'a str, &'a dyn Fn(GenerationConfig) -> GenerationConfig);
-    let plants: [Plant<'_>; 4] =
-        [("key", &key), ("header", &header), ("query", &query), ("environment", &environment)];
+    let plants: [Plant<'_>; 6] = [
+        ("key", &key),
+        ("header", &header),
+        ("query", &query),
+        ("path", &path),
+        ("gateway", &gateway),
+        ("environment", &environment),
+    ];
 
     let server = Server::start(|connection| {
         while let Some(request) = connection.request()? {
@@ -189,6 +200,7 @@ fn everything_printed() -> Vec<(String, String)> {
         ("a header with a name that is none", at_refused().header("x y", KEY)),
         ("plain HTTP", key(local("http://192.0.2.1/v1".into()))),
         ("plain HTTP, query", query(local("http://192.0.2.1/v1".into()))),
+        ("plain HTTP, path", path(local("http://192.0.2.1/v1".into()))),
         (
             "user and password",
             local(format!("http://u:{}@127.0.0.1:1/v1", KEY.replace('/', "%2F"))),
