@@ -29,7 +29,7 @@ mod warm;
 
 pub(crate) use failure::stalled;
 pub(crate) use proxy::remote_proxy;
-pub(crate) use scrub::{scrub, scrub_error};
+pub(crate) use scrub::Secrets;
 use warm::{Connection, Settings};
 
 /// What is read of the body of an error, and how long at most. It is more than an error keeps:
@@ -68,7 +68,7 @@ pub(crate) struct Request {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     /// What must not be shown, even if the server sends it back: the keys.
-    pub(crate) secrets: Vec<String>,
+    pub(crate) secrets: Secrets,
 }
 
 /// Shows names only: the values are keys and prompts.
@@ -266,12 +266,12 @@ impl Context {
         let (head, body) = response.into_parts();
         let clean = |value: &HeaderValue| {
             let text = String::from_utf8_lossy(value.as_bytes());
-            truncated(&one_line(&scrub(&text, &request.secrets)), KEPT).to_owned()
+            truncated(&one_line(&request.secrets.scrub(&text)), KEPT).to_owned()
         };
         let request_id = REQUEST_IDS.iter().find_map(|name| head.headers.get(*name)).map(clean);
         // A server may put the key into a name, too.
         let is_limit =
-            |name: &str| name.contains("ratelimit") && scrub(name, &request.secrets) == name;
+            |name: &str| name.contains("ratelimit") && request.secrets.scrub(name) == name;
         let rate_limit = head
             .headers
             .iter()
@@ -307,7 +307,7 @@ impl Context {
             }
         };
         let mut error = api_error(self.provider, Some(status), &text);
-        scrub_error(&mut error, &request.secrets);
+        request.secrets.scrub_error(&mut error);
         match status {
             300..400 => {
                 error.message = match head.headers.get("location") {
@@ -352,13 +352,13 @@ fn encoding(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// The origin of a redirect's target; `None` if that is on the same server. The rest of the URL is
 /// not shown: it may hold what the request held.
-fn redirect_target(location: &HeaderValue, secrets: &[String]) -> Option<String> {
+fn redirect_target(location: &HeaderValue, secrets: &Secrets) -> Option<String> {
     let location = location.to_str().ok()?;
     let uri = location.strip_prefix("//").map(|rest| format!("https://{rest}"));
     let uri: Uri = uri.as_deref().unwrap_or(location).parse().ok()?;
     let target = Origin::of_uri(&uri)?;
     let scheme = if target.secure { "https" } else { "http" };
-    Some(scrub(&one_line(&format!("{scheme}://{target}")), secrets))
+    Some(secrets.scrub(&one_line(&format!("{scheme}://{target}"))))
 }
 
 /// The body of an answer, or another source of the same bytes.

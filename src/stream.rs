@@ -12,7 +12,7 @@ use crate::cancel::CancelHandle;
 use crate::chunk::{FinishReason, StreamChunk};
 use crate::config::GenerationConfig;
 use crate::error::{Error, Failure};
-use crate::http::{self, Body};
+use crate::http::{self, Body, Secrets};
 use crate::message::Prompt;
 use crate::provider::{self, Decoder, LlmProvider, Output, Protocol};
 use crate::request::{self, Request, Route};
@@ -907,7 +907,7 @@ struct Events {
     /// Whether to keep each event's data.
     raw: bool,
     /// Keys that a provider must not echo into a message.
-    secrets: Vec<String>,
+    secrets: Secrets,
     /// How many events were decoded.
     count: usize,
     /// How the stream begins, for a message; kept as long as nothing in it is understood.
@@ -968,14 +968,14 @@ impl Events {
 
     fn fail(&mut self, error: &str) {
         let mut error = provider::api_error(self.provider, None, error);
-        http::scrub_error(&mut error, &self.secrets);
+        self.secrets.scrub_error(&mut error);
         self.failure = Some(Error::Api(Box::new(error)));
     }
 
     /// The beginning of what cannot be read, for a message.
     fn excerpt(&self, data: &str) -> String {
         let beginning = provider::one_line(provider::truncated(data, EXCERPT));
-        format!("{:?}", http::scrub(&beginning, &self.secrets))
+        format!("{:?}", self.secrets.scrub(&beginning))
     }
 }
 

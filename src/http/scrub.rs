@@ -1,6 +1,6 @@
 //! Taking the caller's keys out of what a server sends back.
 
-use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
 use crate::error::ApiError;
 
@@ -10,67 +10,112 @@ const PART: usize = 8;
 /// that stands in a string of JSON, as gateways quote other servers.
 const DEPTH: usize = 2;
 
-/// Replaces the secrets, and parts of them of 8 characters or more, by `[redacted]`, in capitals or
-/// not.
-///
-/// A secret that is shorter is a stand-in such as `none`; it is replaced where it stands as a word
-/// of its own.
-pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
-    let (long, short): (Vec<_>, Vec<_>) = secrets
-        .iter()
-        .filter(|secret| !secret.is_empty())
-        .flat_map(|secret| forms(secret))
-        .partition(|form| form.len() >= PART);
-    if long.is_empty() && short.is_empty() {
-        return text.to_owned();
-    }
-    let parts: HashSet<&[u8]> = long.iter().flat_map(|form| form.windows(PART)).collect();
-    let mut hidden = vec![false; text.len()];
-    let mut written = Some(Written::of(text));
-    for _ in 0..=DEPTH {
-        let Some(now) = written else { break };
-        for (at, window) in now.bytes.windows(PART).enumerate() {
-            if parts.contains(window) {
-                now.hide(at, PART, &mut hidden);
-            }
-        }
-        for secret in &short {
-            let is_letter = |at: Option<usize>| {
-                at.and_then(|at| now.bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric)
-            };
-            for (at, found) in now.bytes.windows(secret.len()).enumerate() {
-                let is_word = !is_letter(at.checked_sub(1)) && !is_letter(Some(at + found.len()));
-                if found == secret && is_word {
-                    now.hide(at, found.len(), &mut hidden);
-                }
-            }
-        }
-        written = now.unescaped();
-    }
+/// The caller's keys. How they are recognised is worked out once for a request, since it takes
+/// longer than all the rest of a short response.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets(Arc<Keys>);
 
-    let mut clean = String::with_capacity(text.len());
-    let mut hiding = false;
-    for (at, c) in text.char_indices() {
-        // A secret that is not ASCII may match from within a character on.
-        let is_hidden = hidden.iter().skip(at).take(c.len_utf8()).any(|&hidden| hidden);
-        if is_hidden && !hiding {
-            clean.push_str("[redacted]");
-        } else if !is_hidden {
-            clean.push(c);
-        }
-        hiding = is_hidden;
-    }
-    clean
+#[derive(Default)]
+struct Keys {
+    texts: Vec<String>,
+    forms: OnceLock<Forms>,
 }
 
-/// The same for all that an error shows of what a server told. It comes last: JSON has more than
-/// one way to write a character, and what is read of it has but one.
-pub(crate) fn scrub_error(error: &mut ApiError, secrets: &[String]) {
-    let fields = [&mut error.code, &mut error.error_type, &mut error.request_id];
-    let fields = fields.into_iter().flatten();
-    for text in fields.chain([&mut error.message, &mut error.body]) {
-        *text = scrub(text, secrets);
+/// What a key looks like in what a server sends back, in lower case.
+struct Forms {
+    /// Each piece of eight bytes of a long one, in order.
+    parts: Vec<u64>,
+    /// Those that are shorter than such a piece.
+    short: Vec<Vec<u8>>,
+}
+
+impl Secrets {
+    pub(crate) fn new(texts: Vec<String>) -> Self {
+        let texts = texts.into_iter().filter(|text| !text.is_empty()).collect();
+        Self(Arc::new(Keys { texts, forms: OnceLock::new() }))
     }
+
+    /// Replaces the secrets, and parts of them of 8 characters or more, by `[redacted]`, in capitals
+    /// or not.
+    ///
+    /// A secret that is shorter is a stand-in such as `none`; it is replaced where it stands as a
+    /// word of its own.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        let Keys { texts, forms } = &*self.0;
+        let shortest = texts.iter().map(|secret| secret.len().min(PART)).min();
+        if shortest.is_none_or(|shortest| text.len() < shortest) {
+            return text.to_owned();
+        }
+        let forms = forms.get_or_init(|| Forms::of(texts));
+        let mut hidden = vec![false; text.len()];
+        let mut written = Some(Written::of(text));
+        for _ in 0..=DEPTH {
+            let Some(now) = written else { break };
+            for (at, window) in now.bytes.windows(PART).enumerate() {
+                if forms.parts.binary_search(&number(window)).is_ok() {
+                    now.hide(at, PART, &mut hidden);
+                }
+            }
+            for secret in &forms.short {
+                let is_letter = |at: Option<usize>| {
+                    at.and_then(|at| now.bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric)
+                };
+                for (at, found) in now.bytes.windows(secret.len()).enumerate() {
+                    let is_word =
+                        !is_letter(at.checked_sub(1)) && !is_letter(Some(at + found.len()));
+                    if found == secret && is_word {
+                        now.hide(at, found.len(), &mut hidden);
+                    }
+                }
+            }
+            written = now.unescaped();
+        }
+
+        let mut clean = String::with_capacity(text.len());
+        let mut hiding = false;
+        for (at, c) in text.char_indices() {
+            // A secret that is not ASCII may match from within a character on.
+            let is_hidden = hidden.iter().skip(at).take(c.len_utf8()).any(|&hidden| hidden);
+            if is_hidden && !hiding {
+                clean.push_str("[redacted]");
+            } else if !is_hidden {
+                clean.push(c);
+            }
+            hiding = is_hidden;
+        }
+        clean
+    }
+
+    /// The same for all that an error shows of what a server told. It comes last: JSON has more than
+    /// one way to write a character, and what is read of it has but one.
+    pub(crate) fn scrub_error(&self, error: &mut ApiError) {
+        let fields = [&mut error.code, &mut error.error_type, &mut error.request_id];
+        let fields = fields.into_iter().flatten();
+        for text in fields.chain([&mut error.message, &mut error.body]) {
+            *text = self.scrub(text);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn texts(&self) -> &[String] {
+        &self.0.texts
+    }
+}
+
+impl Forms {
+    fn of(secrets: &[String]) -> Self {
+        let forms = secrets.iter().flat_map(|secret| forms(secret));
+        let (long, short): (Vec<_>, Vec<_>) = forms.partition(|form| form.len() >= PART);
+        let mut parts: Vec<_> =
+            long.iter().flat_map(|form| form.windows(PART)).map(number).collect();
+        parts.sort_unstable();
+        Self { parts, short }
+    }
+}
+
+/// Eight bytes as one number.
+fn number(window: &[u8]) -> u64 {
+    window.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 /// A text in lower case, as it is or without its escapes.
@@ -87,6 +132,7 @@ impl Written {
 
     /// The same without the escapes of JSON and of URLs, if it has any.
     fn unescaped(&self) -> Option<Self> {
+        memchr::memchr2(b'\\', b'%', &self.bytes)?;
         let mut next = Self { bytes: Vec::new(), starts: Vec::new() };
         let mut at = 0;
         while let (Some(rest @ &[first, ..]), Some(&start)) =
@@ -162,6 +208,10 @@ fn base64(before: usize, secret: &[u8], tail: &[u8; 2]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn scrub(text: &str, secrets: &[String]) -> String {
+        Secrets::new(secrets.to_vec()).scrub(text)
+    }
 
     #[test]
     fn keys_and_telling_parts_of_them_are_replaced() {

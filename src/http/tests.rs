@@ -74,7 +74,7 @@ fn request_to(url: &str) -> Request {
         url: url.to_owned(),
         headers: vec![("authorization".into(), "Bearer sk-0123456789".into())],
         body: b"{}".to_vec(),
-        secrets: vec!["sk-0123456789".into()],
+        secrets: Secrets::new(vec!["sk-0123456789".into()]),
     }
 }
 
