@@ -3,7 +3,7 @@
 //! ```text
 //!   LineTransport ── counts, names of faults, no response to another request
 //!     └ TLS
-//!        └ Socket ── limits per phase; an early response survives a failed write
+//!        └ Socket ── limits per phase; an early response survives a failed write; torn records
 //!           └ proxy or TCP
 //! ```
 //!
@@ -335,8 +335,7 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> LineConnector<C, T> {
                 let proxy = nested || proxy.is_some();
                 named(source, |source| Fault::Connect { proxy, source })
             })?;
-        let line = Arc::clone(&self.line);
-        let socket = Socket { line, inner: Box::new(transport), broken: false };
+        let socket = Socket::new(&self.line, Box::new(transport), details.needs_tls());
         let transport = self
             .tls
             .connect(&details, Some(Box::new(socket)))
@@ -378,6 +377,10 @@ struct LineTransport {
 /// How much is held back: of a large request, the rest is not copied.
 const HELD: usize = 8 << 10;
 
+/// The limit on a read that is to give what is there and not wait: see
+/// [`LineTransport::has_leftovers`].
+const AT_ONCE: Span = Span::Exact(Duration::ZERO);
+
 impl LineTransport {
     /// Writes what was held back.
     fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
@@ -406,12 +409,13 @@ impl LineTransport {
 
     /// Whether something is there before the request is written, which therefore cannot be its
     /// response. ureq looks into the input buffer and the system's, but not between them: records
-    /// that nobody has decrypted yet, and text that nobody has taken out of the TLS session.
+    /// that are not decrypted yet, text that is still in the TLS session, and a part of a record,
+    /// which the session keeps until the rest comes.
     ///
-    /// The session gives what it has before it asks for more. Who asks the socket for more gets a
-    /// time limit at once, which leaves the session as it is.
+    /// The session gives what it has before it asks for more. If it does ask, [`Socket`] says
+    /// whether a record is torn, and else gives up at once, which leaves the session as it is.
     fn has_leftovers(&mut self, timeout: NextTimeout) -> bool {
-        let at_once = NextTimeout { per_read: Some(Span::from_secs(0)), ..timeout };
+        let at_once = NextTimeout { per_read: Some(AT_ONCE), ..timeout };
         !self.inner.buffers().input().is_empty()
             || !matches!(self.inner.await_input(at_once), Err(Error::Timeout(Timeout::PerRead)))
     }
@@ -471,6 +475,24 @@ struct Socket {
     line: Arc<Line>,
     inner: Box<dyn Transport>,
     broken: bool,
+    /// Where the records stand that TLS reads from here, if it does.
+    records: Option<Records>,
+}
+
+impl Socket {
+    fn new(line: &Arc<Line>, mut inner: Box<dyn Transport>, carries_tls: bool) -> Self {
+        let mut records = carries_tls.then(Records::default);
+        if let Some(records) = &mut records {
+            // A proxy may have sent more than its own response.
+            records.follow(inner.buffers().input());
+        }
+        Self { line: Arc::clone(line), inner, broken: false, records }
+    }
+
+    /// Whether a part of a record has come, and not all of it.
+    fn is_torn(&self) -> bool {
+        self.records.as_ref().is_some_and(Records::is_torn)
+    }
 }
 
 impl Transport for Socket {
@@ -492,7 +514,15 @@ impl Transport for Socket {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.inner.await_input(self.line.limit(timeout))
+        if timeout.per_read == Some(AT_ONCE) && self.is_torn() {
+            return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
+        }
+        let before = self.inner.buffers().input().len();
+        let progress = self.inner.await_input(self.line.limit(timeout));
+        if let Some(records) = &mut self.records {
+            records.follow(self.inner.buffers().input().get(before..).unwrap_or_default());
+        }
+        progress
     }
 
     fn is_open(&mut self) -> bool {
@@ -501,6 +531,45 @@ impl Transport for Socket {
 
     fn is_tls(&self) -> bool {
         self.inner.is_tls()
+    }
+}
+
+/// Follows TLS records as they come in, by their lengths: the session does not tell whether it
+/// holds a part of one. It looks at the headers only, and keeps nothing of the rest.
+#[derive(Debug, Default)]
+struct Records {
+    /// How much of a header has come.
+    header: usize,
+    /// The latest two bytes of it; at its end, the record's length.
+    length: u16,
+    /// How much of the record behind the header is still to come.
+    left: usize,
+}
+
+impl Records {
+    /// How long a record's header is.
+    const HEADER: usize = 5;
+
+    fn follow(&mut self, mut bytes: &[u8]) {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let come = self.left.min(bytes.len());
+                self.left -= come;
+                bytes = bytes.get(come..).unwrap_or_default();
+                continue;
+            }
+            bytes = rest;
+            self.header += 1;
+            self.length = self.length << 8 | u16::from(byte);
+            if self.header == Self::HEADER {
+                self.header = 0;
+                self.left = usize::from(self.length);
+            }
+        }
+    }
+
+    fn is_torn(&self) -> bool {
+        self.header > 0 || self.left > 0
     }
 }
 
@@ -566,5 +635,36 @@ impl Resolver for Names {
             let host = host.to_owned();
             named(source, |source| Fault::Name { host, source })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_followed_whatever_the_pieces() {
+        let record = |length: u16| {
+            let mut record = vec![23, 3, 3];
+            record.extend(length.to_be_bytes());
+            record.resize(5 + usize::from(length), 7);
+            record
+        };
+        let lengths = [1, 300, 0, 16_640];
+        let all: Vec<u8> = lengths.into_iter().flat_map(record).collect();
+        let mut ends = vec![0];
+        for length in lengths {
+            ends.push(ends.last().unwrap() + 5 + usize::from(length));
+        }
+        for piece in [1, 2, 3, 5, 7, 4096, all.len()] {
+            let mut records = Records::default();
+            let mut come = 0;
+            for piece in all.chunks(piece) {
+                records.follow(piece);
+                come += piece.len();
+                assert_eq!(records.is_torn(), !ends.contains(&come), "{come}");
+            }
+            assert!(!records.is_torn());
+        }
     }
 }

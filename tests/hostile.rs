@@ -48,6 +48,11 @@ enum Leaves {
     BehindFullBuffer,
     /// The same in a record that is so large that its end is not taken from the socket's buffer.
     LongRecord,
+    /// The same in a record of its own, whose header has come in part; the rest follows the second
+    /// question.
+    TornHeader,
+    /// The same, but the first half of the record has come.
+    TornRecord,
 }
 
 /// How much the input buffer holds.
@@ -65,9 +70,10 @@ fn response(text: &str, pad: usize) -> Vec<u8> {
     [head.as_bytes(), &chunk(body), b"0\r\n\r\n"].concat()
 }
 
-fn first_response(session: &mut Session, leaves: Leaves) -> io::Result<Vec<u8>> {
+/// The response to the first question with what it leaves, and what follows the second question.
+fn first_response(session: &mut Session, leaves: Leaves) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let (first, stray) = (response("first", 0), response("stray", 0));
-    match leaves {
+    let whole = match leaves {
         Leaves::Nothing => records(session, [&first[..]]),
         Leaves::SameRecord => records(session, [&[first, stray].concat()[..]]),
         Leaves::NextRecord => records(session, [&first[..], &stray[..]]),
@@ -80,6 +86,33 @@ fn first_response(session: &mut Session, leaves: Leaves) -> io::Result<Vec<u8>> 
         Leaves::LongRecord => {
             records(session, [&response("first", 6_000)[..], &response("stray", 6_000)[..]])
         }
+        Leaves::TornHeader | Leaves::TornRecord => {
+            let mut now = records(session, [&first[..]])?;
+            let mut torn = records(session, [&stray[..]])?;
+            let part = if leaves == Leaves::TornHeader { 3 } else { torn.len() / 2 };
+            let later = torn.split_off(part);
+            now.extend(torn);
+            return Ok((now, later));
+        }
+    };
+    Ok((whole?, Vec::new()))
+}
+
+/// Responds to questions on one connection until the client goes away.
+fn respond(session: &mut Session, leaves: Leaves) -> io::Result<()> {
+    let mut later = Vec::new();
+    loop {
+        let request = tls::read_request(session)?;
+        let response = match request.contains("first question") {
+            true => {
+                let (now, then) = first_response(session, leaves)?;
+                later = then;
+                now
+            }
+            false if later.is_empty() => records(session, [&response("second", 0)[..]])?,
+            false => std::mem::take(&mut later),
+        };
+        session.sock.write_all(&response)?;
     }
 }
 
@@ -93,6 +126,8 @@ fn what_is_left_in_a_tls_session_is_no_response_to_the_next_question() {
                 Leaves::NextRecord,
                 Leaves::BehindFullBuffer,
                 Leaves::LongRecord,
+                Leaves::TornHeader,
+                Leaves::TornRecord,
             ] {
                 for proxy in [None, Some("http"), Some("https")] {
                     let told = ask_twice(version, leaves, proxy);
@@ -118,14 +153,7 @@ fn ask_twice(
     let count = Arc::clone(&connections);
     let server = TlsServer::speaking(&[version], Shows::Good, move |session| {
         count.fetch_add(1, Ordering::SeqCst);
-        loop {
-            let request = tls::read_request(session)?;
-            let response = match request.contains("first question") {
-                true => first_response(session, leaves)?,
-                false => records(session, [&response("second", 0)[..]])?,
-            };
-            session.sock.write_all(&response)?;
-        }
+        respond(session, leaves)
     });
     let mut config = config(server.url()).ca_file(&server.ca_file);
     let (plain, secure);
@@ -155,9 +183,68 @@ fn ask_twice(
         }
         None => {}
     }
-    let [first, second] = ["first question", "second question"]
-        .map(|question| generate_stream(question, &config).into_response().unwrap().content);
+    let [first, second] = both_responses(&config);
     (first, second, connections.load(Ordering::SeqCst))
+}
+
+fn both_responses(config: &GenerationConfig) -> [String; 2] {
+    ["first question", "second question"]
+        .map(|question| generate_stream(question, config).into_response().unwrap().content)
+}
+
+#[test]
+fn what_is_left_in_a_session_with_a_proxy_is_no_response_to_the_next_question() {
+    watchdog(WATCHDOG, || {
+        for version in [&TLS12, &TLS13] {
+            for leaves in [
+                Leaves::Nothing,
+                Leaves::NextRecord,
+                Leaves::LongRecord,
+                Leaves::TornHeader,
+                Leaves::TornRecord,
+            ] {
+                let connections = Arc::new(AtomicUsize::new(0));
+                let count = Arc::clone(&connections);
+                // It is the target as well, which speaks no TLS of its own.
+                let proxy = TlsServer::speaking(&[version], Shows::Good, move |session| {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    tls::read_request(session)?;
+                    session.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+                    respond(session, leaves)
+                });
+                let config = config("http://192.0.2.1/v1")
+                    .ca_file(&proxy.ca_file)
+                    .proxy(Proxy::Url(format!("https://{}", proxy.address)));
+                let [first, second] = both_responses(&config);
+                let expected = if leaves == Leaves::Nothing { 1 } else { 2 };
+                assert_eq!(
+                    (&*first, &*second, connections.load(Ordering::SeqCst)),
+                    ("first", "second", expected),
+                    "{leaves:?} over {version:?}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn a_tls_connection_is_used_again_and_again() {
+    watchdog(WATCHDOG, || {
+        for version in [&TLS12, &TLS13] {
+            let connections = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&connections);
+            let server = TlsServer::speaking(&[version], Shows::Good, move |session| {
+                count.fetch_add(1, Ordering::SeqCst);
+                respond(session, Leaves::Nothing)
+            });
+            let config = config(server.url()).ca_file(&server.ca_file);
+            for number in 0..20 {
+                let response = generate_stream(format!("{number}"), &config).into_response();
+                assert_eq!(response.unwrap().content, "second");
+            }
+            assert_eq!(connections.load(Ordering::SeqCst), 1, "{version:?}");
+        }
+    });
 }
 
 /// Carries bytes between a client and the target, taking turns.
