@@ -119,10 +119,11 @@ pub struct GenerationConfig {
     /// The proxy. Defaults to [`Proxy::Environment`].
     pub proxy: Proxy,
     /// A file of PEM certificates to trust instead of the built-in roots. Defaults to
-    /// `SSL_CERT_FILE`.
+    /// `SSL_CERT_FILE`. It has to be a regular file: a pipe such as the shell's `<(…)` is refused,
+    /// since it may never end and can be read only once.
     pub ca_file: Option<PathBuf>,
     /// A file with the client's PEM certificates and its private key, for servers that ask for
-    /// them.
+    /// them; a regular one, like `ca_file`.
     pub client_certificate: Option<PathBuf>,
     /// Allow a key to travel over plain HTTP to another machine, be it a proxy. Defaults to false.
     pub allow_plain_http: bool,

@@ -81,8 +81,19 @@ pub(super) fn tls(settings: &Settings, provider: LlmProvider) -> Result<Tls, Err
     Ok(tls)
 }
 
+/// Refuses what is no regular file before it is opened: opening a pipe waits for a writer, reading
+/// one for its end, and neither can be cancelled. It could not be read again for the next connection
+/// either.
 fn stamped(path: &Path, option: &str, provider: LlmProvider) -> Result<Stamped, Error> {
     let about = path.metadata().map_err(|e| unreadable(path, option, provider, e))?;
+    if !about.is_file() {
+        let message = format!(
+            "{} is a directory, a pipe or a device; name a regular file of PEM certificates \
+             ({option})",
+            path.display()
+        );
+        return Err(Error::Config(Failure::new(provider, message)));
+    }
     Ok(Stamped { path: path.to_owned(), size: about.len(), modified: about.modified().ok() })
 }
 
@@ -125,7 +136,8 @@ fn client_certificate(path: &Path, provider: LlmProvider) -> Result<ClientCert, 
     }
 }
 
-/// What is in a file, unless it is no file that ends, such as a device.
+/// What is in a file, unless that is more than any file of certificates holds: some that the system
+/// makes up have no end.
 fn contents(path: &Path, option: &str, provider: LlmProvider) -> Result<Vec<u8>, Error> {
     let mut contents = Vec::new();
     let read = File::open(path)
@@ -165,6 +177,27 @@ impl Connector<Box<dyn Transport>> for SharedConnector {
         match connected {
             Ok(connected) => Ok(connected?.map(|transport| Box::new(transport) as _)),
             Err(_) => Err(ureq::Error::Tls(MISMATCH)),
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_before_it_is_opened() {
+        // A shell's `<(…)` is such a path, too. It has a writer, which writes nothing.
+        let (reader, _writer) = io::pipe().unwrap();
+        let pipe = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
+        for path in [pipe, PathBuf::from("/dev/zero"), std::env::temp_dir()] {
+            for option in [CA_FILE, CLIENT_CERTIFICATE] {
+                let error = stamped(&path, option, LlmProvider::Local).err().unwrap().to_string();
+                let shown = format!("local: {} is a directory, a pipe", path.display());
+                assert!(error.starts_with(&shown) && error.contains(option), "{error}");
+            }
         }
     }
 }
