@@ -2,9 +2,10 @@
 //!
 //! Building one takes about a millisecond and lets sessions be resumed, so each is kept.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -172,13 +173,21 @@ impl Connector<Box<dyn Transport>> for SharedConnector {
         details: &ConnectionDetails<'_>,
         chained: Option<Box<dyn Transport>>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        // ureq panics over a client certificate that does not belong to its key.
         let connected = catch_unwind(AssertUnwindSafe(|| self.0.connect(details, chained)));
         match connected {
             Ok(connected) => Ok(connected?.map(|transport| Box::new(transport) as _)),
-            Err(_) => Err(ureq::Error::Tls(MISMATCH)),
+            Err(panic) if is_mismatch(&*panic) => Err(ureq::Error::Tls(MISMATCH)),
+            // Another one, such as that of a logger, is the caller's to see.
+            Err(panic) => resume_unwind(panic),
         }
     }
+}
+
+/// Whether this is ureq's panic over a client certificate that does not belong to its key. ureq finds
+/// that out when it first connects, and only rustls, which has no name here, could before.
+fn is_mismatch(panic: &(dyn Any + Send)) -> bool {
+    let text = panic.downcast_ref::<String>();
+    text.is_some_and(|text| text.starts_with("valid client auth certificate: "))
 }
 
 #[cfg(all(test, unix))]
