@@ -221,8 +221,10 @@ impl Inner {
     fn next(&mut self) -> Option<Result<StreamChunk, Error>> {
         if std::mem::replace(&mut self.is_running, true) {
             // A logger, a callback or a reader has panicked, and the caller has caught it. What is
-            // left can no longer be told from the whole.
-            self.end(Some(panicked(self.response.provider)));
+            // left can no longer be told from the whole, and `None` would say that it is.
+            let error = panicked(self.response.provider);
+            self.end(Some(error.clone()));
+            return Some(Err(error));
         }
         if let State::Ended(_) = self.state {
             return None;
