@@ -282,7 +282,8 @@ const COMMENT: &str = ": x\n";
 /// What ends the wait: the kind of the error and a part of its message, or nothing but the response.
 type Ends = Option<(ErrorKind, &'static str)>;
 
-const STALLED: Ends = Some((ErrorKind::Timeout, "(`stall_timeout`)"));
+const STALLED: Ends =
+    Some((ErrorKind::Timeout, "no piece of the answer was completed for 500ms (stall_timeout)"));
 const NO_HEAD: Ends = Some((ErrorKind::Timeout, "(first_byte_timeout)"));
 const NO_CONNECTION: Ends = Some((ErrorKind::Timeout, "(connect_timeout)"));
 
@@ -320,6 +321,7 @@ fn scripts() -> Vec<Script> {
         script("extension of a chunk", &[text, b"5;"], "x", STALLED),
         script("comments", &[text], chunk(COMMENT), STALLED),
         script("flood of comments", &[text], chunk(COMMENT), STALLED),
+        script("a long event", &[text, &chunk("data: ")], chunk("x"), STALLED),
         script("usage", &[text], chunk(USAGE), STALLED),
         script("flood of usage", &[text], chunk(USAGE), STALLED),
         script("name of a call", &[text], chunk(NAME), STALLED),
@@ -538,14 +540,48 @@ fn another_server_that_never_quite_stops_is_left_in_time() {
             modes.into_iter().map(|mode| thread::spawn(move || (time_of(&mode), mode))).collect();
         for thread in threads {
             let ((time, ended), mode) = thread.join().unwrap();
-            println!("{mode}: {:.1} s, {ended}", time.as_secs_f64());
+            println!("{mode}: {:.1} s, {ended:?}", time.as_secs_f64());
             assert!(time < Duration::from_secs(6), "{mode}: {time:?}");
+            let expected = end_of(&mode);
+            let kind = ended.as_ref().map(|(kind, _)| *kind);
+            assert_eq!(kind, expected.map(|(kind, _)| kind), "{mode}: {ended:?}");
+            let says = expected.map_or("", |(_, says)| says);
+            assert!(ended.is_none_or(|(_, text)| text.contains(says)), "{mode}");
         }
     });
 }
 
-/// How long a stream takes, with limits of 1 to 3 s, and how it ends.
-fn time_of(mode: &str) -> (Duration, String) {
+/// How a mode of `drip.py` has to end.
+fn end_of(mode: &str) -> Ends {
+    match mode {
+        "finish"
+        | "finish-usage"
+        | "finish-then-comments-fast"
+        | "rest-after-done"
+        | "tls-body-fine" => None,
+        "trailers-drip"
+        | "trailers-byte"
+        | "chunksize-drip"
+        | "chunkext-drip"
+        | "comments"
+        | "usage"
+        | "usage-fast"
+        | "name"
+        | "tls-body-record-drip" => Some((ErrorKind::Timeout, "for 3s (stall_timeout)")),
+        "1xx-drip" | "head-drip" | "tls-head-record-drip" | "tls-head-half" => NO_HEAD,
+        "tls-handshake-drip" | "proxy-head-drip" => NO_CONNECTION,
+        "trailers-fast" => Some((ErrorKind::Incomplete, "the trailers of the response")),
+        "errorbody-drip" | "errortrailer" => Some((ErrorKind::Server, "answered 500: x")),
+        "proxy-head-fast" => Some((ErrorKind::Network, "did not connect")),
+        "proxy-1xx-fast" | "proxy-1xx-drip" => Some((ErrorKind::Network, "refuses to connect")),
+        "proxy-407-body" => Some((ErrorKind::Network, "asks for a valid user and password")),
+        _ => panic!("{mode} is new"),
+    }
+}
+
+/// How long a stream takes, with limits of 1 to 3 s, and how it ends: with which kind of error and
+/// what that says.
+fn time_of(mode: &str) -> (Duration, Option<(ErrorKind, String)>) {
     let server = Python::start("drip.py", &[mode]);
     let config = match mode.split_once('-') {
         Some(("tls", _)) => server.config("https"),
@@ -562,5 +598,6 @@ fn time_of(mode: &str) -> (Duration, String) {
         .stall_timeout(Duration::from_secs(3));
     let started = Instant::now();
     let error = generate_stream("Hello?", config).find_map(Result::err);
-    (started.elapsed(), error.map_or_else(|| "whole".to_owned(), |error| format!("{error:#}")))
+    let kind = |error: &anyhow::Error| Error::of(error).unwrap().kind();
+    (started.elapsed(), error.map(|error| (kind(&error), format!("{error:#}"))))
 }

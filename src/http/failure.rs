@@ -254,12 +254,10 @@ impl Context {
     }
 }
 
-/// Why a response that does not end is read no longer, after `limit`.
+/// Why a response that does not end is read no longer, after `limit`: nothing came, or signs of life
+/// only, or a part of an event.
 pub(crate) fn stalled(provider: LlmProvider, limit: Duration) -> Error {
-    let message = format!(
-        "only signs of life, and no piece of the answer, for {} s (`stall_timeout`)",
-        limit.as_secs_f64()
-    );
+    let message = format!("no piece of the answer was completed for {limit:?} (stall_timeout)");
     Error::Timeout(Failure::new(provider, message))
 }
 
