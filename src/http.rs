@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use ureq::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -213,7 +213,7 @@ impl Origin {
         let standard = if secure { 443 } else { 80 };
         // ureq takes a port that is too large for none.
         let port = match authority.as_str().rsplit_once(':') {
-            Some((_, port)) if !port.contains(']') => port.parse().ok()?,
+            Some((_, text)) if !text.contains(']') => port(text)?,
             _ => standard,
         };
         let host = authority.host().to_ascii_lowercase();
@@ -221,12 +221,24 @@ impl Origin {
     }
 
     fn bare_host(&self) -> &str {
-        self.host.trim_start_matches('[').trim_end_matches(']')
+        bare_host(&self.host)
     }
 
     fn is_loopback(&self) -> bool {
         is_loopback(self.bare_host())
     }
+}
+
+/// A URL's host without the brackets of an IPv6 address. Around anything else they are a part of the
+/// name that is looked up, so `[localhost]` is not `localhost`.
+pub(crate) fn bare_host(host: &str) -> &str {
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    inside.filter(|inside| inside.parse::<Ipv6Addr>().is_ok()).unwrap_or(host)
+}
+
+/// A URL's port. Rust reads `+80`, too, which others do not.
+pub(crate) fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Whether a host, without brackets, is this machine. Names below `localhost` are not, nor is what

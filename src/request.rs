@@ -293,10 +293,16 @@ fn path(ask: Ask<'_>, protocol: Protocol) -> Result<String, Error> {
     Ok(path)
 }
 
-/// Whether a path has segments that a server, or a proxy before it, takes for other folders.
+/// Whether a path has segments that a server, or a proxy before it, takes for other folders. Some
+/// decode the path before they take it apart, some take a backslash for a slash, and some cut off
+/// what a semicolon begins.
 fn climbs(path: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default().to_ascii_lowercase();
-    path.replace("%2e", ".").split('/').any(|segment| matches!(segment, "." | ".."))
+    let path = path.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    path.replace("%3b", ";").split(['/', '\\']).any(|segment| {
+        let name = segment.split(';').next().unwrap_or_default();
+        matches!(name, "." | "..")
+    })
 }
 
 /// A model's name as part of a path. The slashes of `publishers/google/models/…` stay.
@@ -416,18 +422,22 @@ impl BaseUrl {
             Some((host, port)) if !port.contains(']') => (host, Some(port)),
             _ => (authority, None),
         };
-        if host.is_empty() || (host.contains(':') && !host.starts_with('[')) {
-            return wrong("has no host");
+        let is_address = http::bare_host(host) != host;
+        if host.is_empty() || (host.contains(['[', ']', ':', '\\']) && !is_address) {
+            return wrong("has no host, or one that is neither a name nor an address");
         }
-        if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
+        if port.is_some_and(|port| http::port(port).is_none_or(|port| port == 0)) {
             return wrong("has a port that is not between 1 and 65535");
+        }
+        if climbs(path) {
+            return wrong("has a segment `.` or `..`, which leads elsewhere on the server");
         }
         let scheme = if https { "https" } else { "http" };
         let front = format!("{scheme}://{authority}/{path}");
         Ok(Self {
             https,
             front: front.trim_end_matches('/').to_owned(),
-            host: host.trim_matches(['[', ']']).to_ascii_lowercase(),
+            host: http::bare_host(host).to_ascii_lowercase(),
             query: query.to_owned(),
         })
     }
@@ -537,15 +547,25 @@ mod tests {
             ("m", "/v1/../{model}", "the option `path`"),
             ("m", "%2E%2e/x", "the option `path`"),
             ("m", "/.%2e?x", "the option `path`"),
+            ("m", "..\\..\\x", "the option `path`"),
+            ("m", "..%2f..%2Fx", "the option `path`"),
+            ("m", "a/..%5cx", "the option `path`"),
+            ("m", "a/..;/b", "the option `path`"),
+            ("m", "a/%2e%3bx=1/b", "the option `path`"),
+            ("..;/x", "/{model}", "the model's name"),
+            ("a\\..\\x", "/{model}", "the model's name"),
         ] {
             let config = config(model).base_url("https://x.example").path(path);
             let error = refusal(&config);
             assert!(error.contains(says) && error.contains("`..`"), "{model} {path}: {error}");
         }
         assert!(refusal(&config("google::../../evil")).contains("the model's name"));
-        for (model, path) in
-            [("..a/.b/c..", "/{model}"), ("../m", "/v1?x=/../"), ("%2e%2e", "/{model}")]
-        {
+        for (model, path) in [
+            ("..a/.b/c..", "/{model}"),
+            ("../m", "/v1?x=/../"),
+            ("%2e%2e", "/{model}"),
+            ("a;../b", "/{model}"),
+        ] {
             assert!(
                 route(&config(model).base_url("https://x.example").path(path)).is_ok(),
                 "{model}"
@@ -564,6 +584,20 @@ mod tests {
             ("http://x/\u{e9}", "blank"),
             ("http://x:99999/", "port"),
             ("http://x:0", "port"),
+            ("http://localhost:+80", "port"),
+            ("http://[::1]:+80", "port"),
+            ("http://x:", "port"),
+            ("http://[localhost]:1", "no host"),
+            ("http://[127.0.0.1]:1", "no host"),
+            ("http://[[::1]]:1", "no host"),
+            ("http://[::1]x:1", "no host"),
+            ("http://[::1", "no host"),
+            ("http://::1/", "no host"),
+            ("http://x\\..\\y/", "no host"),
+            ("http://x/../y", "segment"),
+            ("http://x/v1/%2e%2e", "segment"),
+            ("http://x/v1/..;/y?z", "segment"),
+            ("http://x/..\\y", "segment"),
             ("http://user:hunter2@x/", "user name"),
             ("http://x/#top", "fragment"),
         ] {

@@ -26,6 +26,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Proxy, Timeout};
 
 use crate::cancel::Interrupt;
+use crate::http::bare_host;
 
 /// The most that may come before the head of a response is whole: twice what a head may have, for
 /// the interim responses that may precede it. It bounds the trailers behind a body, too.
@@ -626,7 +627,7 @@ impl Resolver for Names {
         mut timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
         let host = uri.host().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let bare = bare_host(host);
         if bare.parse::<IpAddr>().is_ok() || bare.eq_ignore_ascii_case("localhost") {
             timeout.after = Span::NotHappening;
         }

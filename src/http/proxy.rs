@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ureq::Proxy as UreqProxy;
 
-use super::{Origin, is_loopback};
+use super::{Origin, bare_host, is_loopback};
 use crate::config::{GenerationConfig, Proxy, without_secrets};
 use crate::environment::Environment;
 use crate::error::{Error, Failure};
@@ -48,7 +48,7 @@ pub(crate) fn remote_proxy(config: &GenerationConfig) -> Option<String> {
         return None;
     };
     let proxy = UreqProxy::new(url.trim()).ok()?;
-    let host = proxy.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let host = bare_host(proxy.host()).to_ascii_lowercase();
     (!is_loopback(&host)).then(|| without_secrets(url))
 }
 

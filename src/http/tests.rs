@@ -871,6 +871,7 @@ fn headers_that_cannot_be_sent_are_refused_without_their_values() {
         "http://",
         "http://host:99999/",
         "http://host:x/",
+        "http://host:+80/",
         "http://a b/",
     ] {
         let request = request_to(url);
