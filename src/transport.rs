@@ -108,6 +108,11 @@ impl Line {
         self.state().phase
     }
 
+    /// Whether the request opened a connection.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.state().fresh
+    }
+
     /// Whether the request went to a connection of an earlier one and nothing came back: then the
     /// server had most likely closed it meanwhile.
     pub(crate) fn is_stale(&self) -> bool {
@@ -390,7 +395,7 @@ impl LineTransport {
         if held.is_empty() {
             return Ok(());
         }
-        let is_reused = self.outermost && !self.line.state().fresh;
+        let is_reused = self.outermost && !self.line.is_fresh();
         if is_reused && self.has_leftovers(timeout) {
             // Such a connection is of no more use than one that the server has closed.
             return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());

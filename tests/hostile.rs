@@ -228,6 +228,44 @@ fn what_is_left_in_a_session_with_a_proxy_is_no_response_to_the_next_question() 
 }
 
 #[test]
+fn what_is_no_tls_on_a_tls_connection_breaks_it() {
+    watchdog(WATCHDOG, || {
+        for version in [&TLS12, &TLS13] {
+            let connections = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&connections);
+            let server = TlsServer::speaking(&[version], Shows::Good, move |session| {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                while let Ok(request) = tls::read_request(session) {
+                    let response = match (number, request.contains("third question")) {
+                        (0, _) if request.contains("second question") => GARBAGE.to_vec(),
+                        (_, true) => GARBAGE.to_vec(),
+                        _ => records(session, [&response("whole", 0)[..]])?,
+                    };
+                    session.sock.write_all(&response)?;
+                }
+                Ok(())
+            });
+            let config = config(server.url()).ca_file(&server.ca_file);
+            // On a connection that was kept, another one is opened.
+            assert_eq!(both_responses(&config), ["whole", "whole"]);
+            assert_eq!(connections.load(Ordering::SeqCst), 2, "{version:?}");
+
+            let error = generate_stream("third question", &config).into_response().unwrap_err();
+            let text = error.to_string();
+            let error = Error::of(&error).unwrap();
+            assert_eq!(error.kind(), ErrorKind::Network);
+            assert!(
+                error.is_retryable() && text.contains("broke before the response came"),
+                "{text}"
+            );
+            assert!(text.contains(&server.address.to_string()), "{text}");
+        }
+    });
+}
+
+const GARBAGE: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+
+#[test]
 fn a_tls_connection_is_used_again_and_again() {
     watchdog(WATCHDOG, || {
         for version in [&TLS12, &TLS13] {

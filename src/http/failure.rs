@@ -51,8 +51,13 @@ impl Context {
                 self.network(message, error.into())
             }
             // TLS 1.3 asks for the client's certificate, and misses it, after the handshake.
-            UreqError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            UreqError::Io(error) if is_alert(&error) && connection.line.is_fresh() => {
                 self.no_session(&whom(false), error.into())
+            }
+            // There was a session, so the server does speak TLS.
+            UreqError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let message = format!("the connection to {origin} broke before the response came");
+                self.network(message, error.into())
             }
             error @ UreqError::Protocol(_) => {
                 // The type of what is inside has no name here.
@@ -198,7 +203,13 @@ impl Context {
         }
         let text = source.to_string();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        let message = if says(&["UnknownIssuer", "CaUsedAsEndEntity"]) {
+        // An alert is the server's own word, and a certificate in it is the client's.
+        let is_alert = matches!(&source, UreqError::Io(error) if is_alert(error));
+        let message = if is_alert && says(&["Certificate", "UnknownCA"]) {
+            format!("{whom} wants a client's certificate that it trusts (client_certificate)")
+        } else if is_alert {
+            format!("no TLS session with {whom}")
+        } else if says(&["UnknownIssuer", "CaUsedAsEndEntity"]) {
             format!(
                 "the certificate of {whom} was issued by nobody that is trusted; if it should be, name \
                  the authority's file in ca_file or SSL_CERT_FILE"
@@ -213,8 +224,6 @@ impl Context {
             format!("the certificate of {whom} is not valid")
         } else if says(&["corrupt message"]) {
             format!("{whom} does not speak TLS; check the URL's port, or use http://")
-        } else if says(&["CertificateRequired", "BadCertificate"]) {
-            format!("{whom} wants a client's certificate that it trusts (client_certificate)")
         } else {
             match &source {
                 UreqError::Io(error) if is_disconnect(error) => {
@@ -254,6 +263,11 @@ impl Context {
     }
 }
 
+/// Whether the other side has ended the TLS session with a reason.
+fn is_alert(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("received fatal alert")
+}
+
 /// Why a response that does not end is read no longer, after `limit`: nothing came, or signs of life
 /// only, or a part of an event.
 pub(crate) fn stalled(provider: LlmProvider, limit: Duration) -> Error {
@@ -276,5 +290,38 @@ fn caused(failure: Box<Failure>, source: UreqError) -> Box<Failure> {
     match source {
         UreqError::Io(error) => failure.caused_by(error),
         source => failure.caused_by(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
+    use super::*;
+    use crate::http::Origin;
+    use crate::transport::Limits;
+
+    #[test]
+    fn an_alert_is_the_server_s_word_and_the_rest_is_ours() {
+        let provider = LlmProvider::Local;
+        let origin = Origin::of("https://host", provider).unwrap();
+        let context = Context { origin, proxy: None, provider, limits: Limits::default() };
+        let alert = rustls::Error::AlertReceived;
+        let invalid = rustls::Error::InvalidCertificate;
+        for (error, says) in [
+            (alert(AlertDescription::CertificateRequired), "wants a client's certificate"),
+            (alert(AlertDescription::BadCertificate), "wants a client's certificate"),
+            (alert(AlertDescription::CertificateExpired), "wants a client's certificate"),
+            (alert(AlertDescription::UnknownCA), "wants a client's certificate"),
+            (alert(AlertDescription::HandshakeFailure), "no TLS session with host"),
+            (invalid(CertificateError::Expired), "has expired"),
+            (invalid(CertificateError::BadEncoding), "is not valid"),
+            (invalid(CertificateError::UnknownIssuer), "nobody that is trusted"),
+            (InvalidMessage::InvalidContentType.into(), "does not speak TLS"),
+        ] {
+            let source = io::Error::new(io::ErrorKind::InvalidData, error);
+            let error = context.no_session("host", source.into());
+            assert!(error.to_string().contains(says), "{error:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! A running stream has an agent of its own, so that cancelling it touches no other. One that was
 //! read to its end leaves its agent, and with it the connection, in a list for the whole process.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -104,10 +105,13 @@ impl Connection {
         cancel.attach(line);
     }
 
-    /// Whether a request failed only because the server had closed the connection before it.
+    /// Whether a request failed only because the connection was of no more use: the server had
+    /// closed it, or something comes over it that is no TLS.
     pub(super) fn is_stale(&self, error: &ureq::Error) -> bool {
-        matches!(error, ureq::Error::Io(error) if transport::is_disconnect(error))
-            && self.line.is_stale()
+        let is_broken = |error: &io::Error| {
+            transport::is_disconnect(error) || error.kind() == io::ErrorKind::InvalidData
+        };
+        matches!(error, ureq::Error::Io(error) if is_broken(error)) && self.line.is_stale()
     }
 }
 
