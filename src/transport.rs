@@ -60,8 +60,8 @@ pub(crate) enum Phase {
     /// The request is written and the head of the response read. There is no limit on one read,
     /// which every byte of a dripping head would restart.
     Head,
-    /// The body is read. The limit on one read is always the same, so that it is set only once, as
-    /// long as the deadline is further away.
+    /// The body is read. The limit on one read is always the same, so that it is set only once: see
+    /// [`Line::read_limit`].
     #[default]
     Body,
 }
@@ -169,6 +169,22 @@ impl Line {
             }
         }
         timeout
+    }
+
+    /// The same for one read, and whether it ends early, so that the read has to go on behind it.
+    ///
+    /// Each piece of the answer moves the deadline, and the socket would have to be told before each
+    /// read. As long as the deadline is far away, it is told less, and always the same.
+    fn read_limit(&self, timeout: NextTimeout) -> (NextTimeout, bool) {
+        let mut limit = self.limit(timeout);
+        let stall = self.state().limits.stall;
+        let far = stall - stall / 8;
+        let comes_first = limit.for_read().reason == Timeout::RecvBody;
+        let is_early = comes_first && *limit.after > far;
+        if is_early {
+            limit.after = Span::Exact(far);
+        }
+        (limit, is_early)
     }
 
     /// No code of others runs under the lock, so a poisoned one is whole.
@@ -524,7 +540,13 @@ impl Transport for Socket {
             return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
         }
         let before = self.inner.buffers().input().len();
-        let progress = self.inner.await_input(self.line.limit(timeout));
+        let progress = loop {
+            let (limit, is_early) = self.line.read_limit(timeout);
+            match self.inner.await_input(limit) {
+                Err(Error::Timeout(Timeout::RecvBody)) if is_early => {}
+                progress => break progress,
+            }
+        };
         if let Some(records) = &mut self.records {
             records.follow(self.inner.buffers().input().get(before..).unwrap_or_default());
         }
@@ -647,6 +669,37 @@ impl Resolver for Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_socket_is_told_the_same_limit_until_the_deadline_is_near() {
+        let second = Duration::from_secs(1);
+        let line = Line::default();
+        let told = |left: Duration| {
+            line.body(after(left));
+            let (limit, is_early) = line.read_limit(NextTimeout::default());
+            (*limit.for_read().after, limit.for_read().reason, is_early)
+        };
+        let limits = |stall, idle| {
+            line.begin(Limits { stall, idle, ..Limits::default() });
+        };
+        limits(8 * second, 300 * second);
+        for spent in [0, 10, 900] {
+            let left = 8 * second - Duration::from_millis(spent);
+            assert_eq!(told(left), (7 * second, Timeout::RecvBody, true));
+        }
+        let (near, reason, is_early) = told(second);
+        assert!(near <= second && reason == Timeout::RecvBody && !is_early);
+        // Who waits for nothing waits for no deadline.
+        line.body(after(8 * second));
+        let at_once = NextTimeout { per_read: Some(AT_ONCE), ..NextTimeout::default() };
+        assert!(!line.read_limit(at_once).1);
+        // A shorter limit on one read is the same anyway, and comes first.
+        limits(8 * second, 7 * second + second / 2);
+        assert_eq!(told(8 * second), (7 * second + second / 2, Timeout::PerRead, false));
+        limits(8 * second, 8 * second);
+        assert_eq!(told(8 * second), (7 * second, Timeout::RecvBody, true));
+        assert_eq!(told(Duration::MAX), (8 * second, Timeout::PerRead, false));
+    }
 
     #[test]
     fn records_are_followed_whatever_the_pieces() {

@@ -500,6 +500,32 @@ fn a_server_that_never_quite_stops_is_left_in_time() {
     });
 }
 
+#[test]
+fn a_server_behind_a_proxy_that_speaks_tls_is_left_in_time() {
+    watchdog(WATCHDOG, || {
+        for again in [&b""[..], &chunk(COMMENT)] {
+            let again = again.to_vec();
+            let proxy = TlsServer::start(Shows::Good, move |session| {
+                tls::read_request(session)?;
+                session.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+                tls::read_request(session)?;
+                session.write_all(HEAD.as_bytes())?;
+                session.write_all(&chunk(TEXT))?;
+                while !again.is_empty() {
+                    session.write_all(&again)?;
+                    thread::sleep(GAP);
+                }
+                // Until the client goes away.
+                tls::read_request(session).map(drop)
+            });
+            let config = config("http://192.0.2.1/v1")
+                .ca_file(&proxy.ca_file)
+                .proxy(Proxy::Url(format!("https://{}", proxy.address)));
+            assert_eq!(differs("a proxy that speaks TLS", STALLED, config), None);
+        }
+    });
+}
+
 /// A server of somebody else's, from the folder that `KERB_STREAM_SHARED` names.
 struct Python {
     process: Child,
