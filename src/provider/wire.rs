@@ -29,6 +29,9 @@ impl<'a> Raw<'a> {
 
     /// Splits text behind the JSON value that it begins with.
     pub(crate) fn split(json: &'a str) -> Option<(Self, &'a str)> {
+        if json.is_empty() {
+            return None; // the most frequent case by far
+        }
         let mut values = serde_json::Deserializer::from_str(json).into_iter();
         let IgnoredAny = values.next()?.ok()?;
         let (value, rest) = json.split_at_checked(values.byte_offset())?;
