@@ -129,7 +129,8 @@ impl<F> GenerationStream<F> {
     /// ```
     ///
     /// # Errors
-    /// The same that the first `next` would give before it sends anything.
+    /// Those that the first `next` would give before it sends anything, apart from those about headers
+    /// of the caller's own, the proxy and files of certificates, which are looked at only then.
     pub fn request(&self) -> anyhow::Result<Request> {
         match &self.inner.state {
             State::Asked(prompt) => {
