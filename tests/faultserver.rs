@@ -36,6 +36,8 @@ const OTHERWISE: &[(&str, &str, Otherwise)] = &[
     // Its Gemini calls everything an invalid argument, and that says more than the status.
     ("F94", "generate_content", Otherwise::Kind(ErrorKind::InvalidRequest, 1)),
     ("F99", "generate_content", Otherwise::Kind(ErrorKind::InvalidRequest, 1)),
+    // Its call has no name.
+    ("F144", "chat_completions", Otherwise::Kind(ErrorKind::Incomplete, 1)),
     // It closes the connection before it reads the second request.
     ("F60", "", Otherwise::Requests(2)),
     // What comes in one packet with a fault of the framing is lost with it, and then asked for again.
