@@ -200,7 +200,7 @@ wire! {
         content_index: Raw<'a>, summary_index: Raw<'a>, response: Response<'a>, error: Raw<'a>,
         object: Raw<'a>,
         /// What the end of a part tells again.
-        text: Raw<'a>, refusal: Raw<'a>, arguments: Raw<'a>, input: Raw<'a>,
+        part: Text<'a>, text: Raw<'a>, refusal: Raw<'a>, arguments: Raw<'a>, input: Raw<'a>,
     }
     struct Response {
         model: Raw<'a>, status: Raw<'a>, incomplete_details: Details<'a>, error: Raw<'a>,
@@ -220,7 +220,7 @@ wire! {
         input: Raw<'a>, namespace: Raw<'a>, phase: Raw<'a>, content: Raw<'a>, summary: Raw<'a>,
         encrypted_content: Raw<'a>,
     }
-    struct Text { text: Raw<'a>, refusal: Raw<'a> }
+    struct Text { kind = "type": Raw<'a>, text: Raw<'a>, refusal: Raw<'a> }
 }
 
 #[derive(Debug, Default)]
@@ -229,8 +229,11 @@ struct Responses {
     known: VecDeque<Known>,
     /// There were more of them than are remembered.
     has_forgotten: bool,
-    /// The text of all messages.
+    /// The text of all messages, and how many of them have begun.
     text: ToldText,
+    messages: usize,
+    /// The highest index of those.
+    latest_message: Option<u64>,
     /// The place of reasoning that has led to nothing yet.
     thought: Option<usize>,
 }
@@ -247,10 +250,13 @@ struct Known {
     call: Option<usize>,
     /// The arguments that its announcement told.
     announced: String,
-    /// The text of a message.
+    /// The text of a message, and that of its latest part.
     text: ToldText,
+    part_text: ToldText,
     /// The latest part of which text or reasoning has come.
     part: Option<u64>,
+    /// Which message of the answer it is, once text of it has come.
+    message: usize,
     /// Arguments came before it was announced as a call.
     is_lost: bool,
     is_done: bool,
@@ -274,23 +280,25 @@ impl Decoder for Responses {
         match kind {
             "response.output_text.delta" | "response.refusal.delta" => {
                 let mut item = self.item(&data);
-                begin_text(&mut item, part, data.delta.is_text(), out);
+                if data.delta.is_text() {
+                    self.begin_text(&mut item, part, out);
+                }
                 let piece = out.text(data.delta);
-                item.text.add(piece);
+                item.tell(piece);
                 self.text.add(piece);
                 self.known.push_back(item);
             }
             "response.output_text.done" | "response.refusal.done" => {
-                let mut item = self.item(&data);
-                let whole = Text { text: data.text, refusal: data.refusal }.any();
-                let whole = whole.str().unwrap_or_default();
-                if item.part.is_none() || (part == 0 && item.part == Some(0)) {
-                    self.whole_text(&mut item, &whole, out);
-                } else if item.part < Some(part) {
-                    // A part of which no delta has come.
-                    self.more_text(&mut item, part, &whole, out);
+                let whole = if data.text.is_some() { data.text } else { data.refusal };
+                self.whole_part(&data, part, whole, out);
+            }
+            "response.content_part.done" => {
+                let Text { kind, text, refusal } = data.part;
+                // Reasoning is compared nowhere: some servers tell it again in other words.
+                if kind.is("output_text") || kind.is("refusal") {
+                    let whole = if text.is_some() { text } else { refusal };
+                    self.whole_part(&data, part, whole, out);
                 }
-                self.known.push_back(item);
             }
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
                 let mut item = self.item(&data);
@@ -332,8 +340,10 @@ impl Decoder for Responses {
             "" if data.object.is("response") => {
                 let response: Response<'_> = serde_json::from_str(event.data)?;
                 out.model(response.model);
-                let kind = format!("response.{}", response.status.str().unwrap_or_default());
-                self.end(&kind, &response, event, out);
+                let status = response.status.str().unwrap_or_default();
+                self.end(&format!("response.{status}"), &response, event, out);
+                // One that is still in the making, or that was cancelled, is not whole.
+                out.ended = matches!(&*status, "" | "completed" | "incomplete" | "failed");
             }
             // OpenAI's own tools at work. Each counts a little, so that they cannot be so for ever.
             _ if kind.starts_with("response.") && kind.contains("_call") => out.hold(64),
@@ -423,13 +433,49 @@ impl Responses {
         }
     }
 
+    /// The same for one part of a message. One that another part has followed is compared at the
+    /// end of the message.
+    fn whole_part(&mut self, data: &Data<'_>, part: u64, whole: Raw<'_>, out: &mut Output) {
+        let mut item = self.item(data);
+        let whole = whole.str().unwrap_or_default();
+        if item.part < Some(part) {
+            self.more_text(&mut item, part, &whole, out);
+        } else if item.part == Some(part) {
+            match item.part_text.rest(&whole) {
+                Some(rest) => self.more_text(&mut item, part, rest, out),
+                None => out.has_gap = true,
+            }
+        }
+        self.known.push_back(item);
+    }
+
     fn more_text(&mut self, known: &mut Known, part: u64, text: &str, out: &mut Output) {
         if !text.is_empty() {
-            begin_text(known, part, true, out);
+            self.begin_text(known, part, out);
             out.plain_text(text);
-            known.text.add(text);
+            known.tell(text);
             self.text.add(text);
         }
+    }
+
+    /// Text of a part of a message is to come: only what belongs at the end of the answer can be
+    /// added to it.
+    fn begin_text(&mut self, known: &mut Known, part: u64, out: &mut Output) {
+        if known.part.is_none() {
+            // Sets the message apart from the one before it.
+            if out.so_far.text {
+                out.new_message();
+            }
+            self.messages += 1;
+            known.message = self.messages;
+            out.has_gap |= known.index.is_some() && known.index < self.latest_message;
+            self.latest_message = known.index.max(self.latest_message);
+        }
+        out.has_gap |= known.message != self.messages || known.part > Some(part);
+        if known.part != Some(part) {
+            known.part_text = ToldText::default();
+        }
+        known.part = Some(part);
     }
 
     /// The end of the answer. vLLM calls one that is cut short `completed` too, and tells only the
@@ -475,7 +521,9 @@ impl Responses {
     /// way. Some endpoints tell nothing again, such as ChatGPT's for Codex; vLLM gives the items
     /// other ids here, and then their order has to tell which is which.
     fn compare(&mut self, response: &Response<'_>, out: &mut Output) {
-        let (mut text, mut knows_messages, mut knows_calls) = (String::new(), false, false);
+        let (mut text, mut ends, mut knows_calls) = (String::new(), Vec::new(), false);
+        // Of those that are known, the last one of which text has come.
+        let (mut knows_messages, mut latest) = (false, 0);
         // An item without an id is told by its place.
         let find = |this: &Self, at: u64, item: &Item<'_>| {
             let ids = [item.id, item.call_id];
@@ -483,11 +531,15 @@ impl Responses {
         };
         for (at, json) in (0..).zip(response.output.elements()) {
             let item: Item<'_> = json.parse();
-            let is_known = find(self, at, &item).is_some();
-            knows_calls |= is_known && item.is_call();
+            let found = find(self, at, &item);
+            knows_calls |= found.is_some() && item.is_call();
             if item.is("message") {
-                knows_messages |= is_known;
+                knows_messages |= found.is_some();
+                if found.and_then(|at| self.known.get(at)).is_some_and(|known| known.message > 0) {
+                    latest = at;
+                }
                 text += &item.whole_text();
+                ends.push(text.len());
             }
         }
         let mut calls = 0;
@@ -503,6 +555,8 @@ impl Responses {
                 let known = self.finish(known, &item, json, was_latest, out);
                 self.known.push_back(known);
             } else if knows_others || (item.is_call() && calls >= out.calls()) {
+                // What was lost before a message that has come cannot follow it.
+                out.has_gap |= item.is("message") && at < latest && !item.whole_text().is_empty();
                 self.finish(Known::default(), &item, json, true, out);
             } else if item.is_call() {
                 out.whole_call(calls, item.call_id, item.name, item.arguments());
@@ -511,8 +565,21 @@ impl Responses {
         }
         if !knows_messages {
             match self.text.rest(&text) {
-                Some("") => {}
-                Some(rest) => out.plain_text(rest),
+                Some(rest) => {
+                    let mut told = text.len() - rest.len();
+                    let mut start = 0;
+                    for end in ends {
+                        let rest = text.get(told.max(start)..end).unwrap_or_default();
+                        if !rest.is_empty() {
+                            if told <= start && out.so_far.text {
+                                out.new_message();
+                            }
+                            out.plain_text(rest);
+                            told = end;
+                        }
+                        start = end;
+                    }
+                }
                 None => out.has_gap = true,
             }
         }
@@ -577,13 +644,10 @@ impl Responses {
     }
 }
 
-/// Sets a message apart from the one before it.
-fn begin_text(known: &mut Known, part: u64, is_text: bool, out: &mut Output) {
-    if is_text {
-        if known.part.is_none() && out.so_far.text {
-            out.new_message();
-        }
-        known.part = Some(part);
+impl Known {
+    fn tell(&mut self, piece: &str) {
+        self.text.add(piece);
+        self.part_text.add(piece);
     }
 }
 
@@ -619,8 +683,9 @@ impl Item<'_> {
     fn whole_text(&self) -> String {
         let mut whole = String::new();
         for part in self.content.elements() {
-            let text = part.parse::<Text<'_>>().any();
-            whole.push_str(&text.str().unwrap_or_default());
+            let Text { text, refusal, .. } = part.parse();
+            let said = if text.is_some() { text } else { refusal };
+            whole.push_str(&said.str().unwrap_or_default());
         }
         whole
     }
@@ -637,12 +702,6 @@ impl Item<'_> {
             }
         }
         extra
-    }
-}
-
-impl<'a> Text<'a> {
-    fn any(&self) -> Raw<'a> {
-        if self.text.is_some() { self.text } else { self.refusal }
     }
 }
 
@@ -1215,6 +1274,94 @@ mod tests {
         // Parts of one message are not.
         let second_part = with(text(0, "b"), Some(&json!({"content_index": 1})));
         assert_eq!(read(&[text(0, "a"), second_part, ended("completed")]).0.content, "ab");
+    }
+
+    /// Text can only be added at the end of the answer.
+    #[test]
+    fn what_belongs_before_text_that_has_come_is_a_gap() {
+        let message = |id: &str, text: &str| json!({"type": "message", "id": id, "content": [{"type": "output_text", "text": text}]});
+        let completed = |output: &[Value]| json!({"type": "response.completed", "response": {"status": "completed", "output": output}});
+        let piece =
+            |index: u64, id: &str, delta: &str| with(text(index, delta), Some(&json!({"item_id": id})));
+        let both = completed(&[message("a", "wait a bit"), message("b", "one two")]);
+        let renamed = completed(&[message("x", "wait"), message("y", "one")]);
+        for (events, content, gap) in [
+            // The end of the first message was lost.
+            (vec![piece(0, "a", "wait"), piece(1, "b", "one two"), both.clone()], None, true),
+            (
+                vec![
+                    piece(0, "a", "wait"),
+                    piece(1, "b", "one two"),
+                    done(0, message("a", "wait a bit")),
+                    ended("completed"),
+                ],
+                None,
+                true,
+            ),
+            // All of it was.
+            (vec![piece(1, "b", "one two"), both.clone()], None, true),
+            (
+                vec![
+                    piece(1, "b", "one two"),
+                    done(0, message("a", "wait a bit")),
+                    ended("completed"),
+                ],
+                None,
+                true,
+            ),
+            // Two pieces changed places.
+            (
+                vec![
+                    piece(0, "a", "wait"),
+                    piece(1, "b", "one"),
+                    piece(0, "a", " a bit"),
+                    piece(1, "b", " two"),
+                    both.clone(),
+                ],
+                None,
+                true,
+            ),
+            // The second was lost, or its end.
+            (vec![piece(0, "a", "wait a bit"), both.clone()], Some("wait a bit\n\none two"), false),
+            (
+                vec![piece(0, "a", "wait a bit"), piece(1, "b", "one"), both],
+                Some("wait a bit\n\none two"),
+                false,
+            ),
+            // The end has names of its own.
+            (vec![piece(0, "a", "wait"), renamed.clone()], Some("wait\n\none"), false),
+            (vec![piece(0, "a", "wa"), renamed.clone()], Some("wait\n\none"), false),
+            (vec![piece(1, "b", "one"), renamed], None, true),
+        ] {
+            let (response, out) = read(&events);
+            assert_eq!(out.has_gap, gap, "{events:?}");
+            assert!(content.is_none_or(|content| response.content == content), "{response:?}");
+        }
+    }
+
+    #[test]
+    fn each_part_of_a_message_is_compared_with_what_its_end_tells() {
+        let delta = |part: u64, text: &str| {
+            with(self::text(0, text), Some(&json!({"content_index": part})))
+        };
+        let done = |part: u64, text: &str| json!({"type": "response.output_text.done", "output_index": 0, "content_index": part, "text": text});
+        let part_done = |part: u64, text: &str| json!({"type": "response.content_part.done", "output_index": 0, "content_index": part, "part": {"type": "output_text", "text": text}});
+        let refused = json!({"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": {"type": "refusal", "refusal": "No."}});
+        let thought = json!({"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": {"type": "reasoning_text", "text": "Hm."}});
+        for (events, content, gap) in [
+            (vec![delta(0, "A."), done(0, "A."), delta(1, "B"), done(1, "BC")], "A.BC", false),
+            (vec![delta(0, "A."), delta(1, "B"), delta(1, "D"), done(1, "BCD")], "A.BD", true),
+            (vec![delta(0, "A."), done(1, "B"), part_done(1, "B")], "A.B", false),
+            (vec![delta(0, "A"), part_done(0, "AB"), part_done(0, "AB")], "AB", false),
+            (vec![delta(0, "A"), part_done(0, "BA")], "A", true),
+            (vec![delta(1, "B"), delta(0, "A")], "BA", true),
+            (vec![refused], "No.", false),
+            (vec![thought], "", false),
+        ] {
+            let events: Vec<_> = events.into_iter().chain([ended("completed")]).collect();
+            let (response, out) = read(&events);
+            assert_eq!((&*response.content, out.has_gap), (content, gap), "{events:?}");
+        }
     }
 
     #[test]
