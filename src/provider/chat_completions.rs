@@ -160,12 +160,13 @@ wire! {
         usage: Raw<'a>,
         x_groq: Raw<'a>,
         error: Raw<'a>,
+        /// MiniMax's word for how the request went.
+        base_resp: Raw<'a>,
     }
-    /// An error of vLLM and DashScope, which stands in place of the choices, and one of MiniMax.
+    /// An error of vLLM and DashScope, which stands in place of the choices.
     struct Flat {
         code: Raw<'a>,
         message: Raw<'a>,
-        base_resp: BaseResponse<'a>,
     }
     struct Choice {
         index: Raw<'a>,
@@ -242,8 +243,7 @@ wire! {
 impl Flat<'_> {
     fn is_error(&self, choices: &First<Choice<'_>>) -> bool {
         let told = self.code.is_some() && !matches!(self.code.u64(), Some(0 | 200));
-        (told && self.message.is_text() && !choices.is_list)
-            || self.base_resp.status_code.u64().is_some_and(|code| code != 0)
+        told && self.message.is_text() && !choices.is_list
     }
 }
 
@@ -289,12 +289,13 @@ impl Decoder for ChatCompletions {
         if let Some(usage) = usage.iter().find_map(|usage| tokens(*usage)) {
             out.usage(usage);
         }
-        // An event that does nothing but add to the answer is no error: it is not read again.
-        let is_rare = choice.delta.is_none() || choice.finish_reason.is_some();
-        // Looked at last, so that what came with it is not lost; `""` and `{}` are no errors.
+        // Looked at last, so that what came with it is not lost; `""` and `{}` are no errors. Nor is
+        // an event with a delta that has no field for them: it is not read again.
         let errors = [chunk.error, groq.error, choice.error];
         if errors.iter().any(|error| error.is_error())
-            || (is_rare && serde_json::from_str::<Flat<'_>>(event.data)?.is_error(&chunk.choices))
+            || chunk.base_resp.parse::<BaseResponse<'_>>().status_code.u64().unwrap_or(0) != 0
+            || (choice.delta.is_none()
+                && serde_json::from_str::<Flat<'_>>(event.data)?.is_error(&chunk.choices))
         {
             out.fail(event.data);
         }
@@ -987,6 +988,7 @@ mod tests {
             r#"{"object":"error","message":"no","type":"BadRequestError","param":null,"code":400}"#,
             r#"{"choices":null,"base_resp":{"status_code":1008,"status_msg":"no"}}"#,
             r#"{"choices":[{"finish_reason":"stop"}],"base_resp":{"status_code":1027,"status_msg":"no"}}"#,
+            r#"{"choices":[{"delta":{"content":"a"}}],"base_resp":{"status_code":1027,"status_msg":"no"}}"#,
         ] {
             assert_eq!(failure(told).as_deref(), Some(told));
         }
