@@ -105,8 +105,8 @@ pub struct GenerationConfig {
     #[serde(deserialize_with = "seconds")]
     pub idle_timeout: Duration,
     /// The time that `next` waits for more text, reasoning or tool calls, however many pings and
-    /// counts of tokens come meanwhile. Work of a provider's own tools counts as more. Defaults to
-    /// 900 s.
+    /// counts of tokens come meanwhile. Work of a provider's own tools counts as more; what only the
+    /// provider can read, such as a signature, does not. Defaults to 900 s.
     #[serde(deserialize_with = "seconds")]
     pub stall_timeout: Duration,
     /// The largest line and event. Defaults to 32 MiB.

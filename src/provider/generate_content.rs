@@ -257,7 +257,8 @@ impl Decoder for GenerateContent {
         let Answer { candidates, feedback, model, usage, error } =
             serde_json::from_str(event.data)?;
         let First { one: candidate, is_list } = candidates;
-        out.understood |= is_list;
+        let usage = tokens(&usage);
+        out.understood |= is_list || usage.is_some();
         out.model(model);
         for part in candidate.content.parts.elements() {
             self.decode_part(part, out)?;
@@ -273,7 +274,7 @@ impl Decoder for GenerateContent {
             // Of a prompt that is blocked there is no candidate.
             out.finish(FinishReason::ContentFilter, &word);
         }
-        if let Some(usage) = tokens(&usage) {
+        if let Some(usage) = usage {
             out.usage(usage);
         }
         if error.is_error() {

@@ -357,10 +357,16 @@ impl Messages {
                 }
                 Kind::Call { at, whole }
             }
-            _ => {
+            kind => {
+                if kind.is_some_and(|kind| kind.contains("tool")) {
+                    out.own_tool();
+                }
                 out.reasoning(block.thinking);
                 let thinking = block.thinking.literal().unwrap_or_default();
-                let Value::Object(block) = out.keep(json) else { return };
+                let Value::Object(mut block) = out.keep(json) else { return };
+                if !thinking.is_empty() {
+                    block.remove("thinking"); // It grows, and is large where it comes whole.
+                }
                 Kind::Kept {
                     block,
                     grown: [("thinking", thinking.to_owned())]
@@ -388,7 +394,10 @@ impl Messages {
                 Some(&mut Kind::Call { at, whole: false }) => {
                     out.call_arguments(at, delta.partial_json);
                 }
-                Some(_) => self.grow(index, "input", delta.partial_json, out),
+                Some(_) => {
+                    self.grow(index, "input", delta.partial_json, out);
+                    out.progress |= delta.partial_json.is_text();
+                }
                 // A piece of a call that was never announced, or had ended.
                 None => out.has_gap |= delta.partial_json.is_text(),
             },
@@ -435,18 +444,21 @@ impl Messages {
 }
 
 impl Counted {
-    /// Takes over the counts that are told; returns whether there are any.
+    /// Takes over the counts that are told; returns whether there are any. A 0 for what was read or
+    /// written is no news, and neither is one for a part of it.
     fn count(&mut self, counts: &Counts<'_>) -> bool {
         let mut told = false;
-        for (count, latest) in [
-            (&mut self.input, counts.input_tokens),
-            (&mut self.cache_creation, counts.cache_creation_input_tokens),
-            (&mut self.cache_read, counts.cache_read_input_tokens),
-            (&mut self.output, counts.output_tokens),
-            (&mut self.thinking, counts.output_tokens_details.thinking_tokens),
+        let (input, output) = (counts.input_tokens, counts.output_tokens);
+        for (whole, count, latest) in [
+            (input, &mut self.input, input),
+            (input, &mut self.cache_creation, counts.cache_creation_input_tokens),
+            (input, &mut self.cache_read, counts.cache_read_input_tokens),
+            (output, &mut self.output, output),
+            (output, &mut self.thinking, counts.output_tokens_details.thinking_tokens),
         ] {
             if let Some(latest) = latest.u64() {
-                *count = Some(latest);
+                let is_news = latest > 0 || whole.u64().unwrap_or(0) > 0;
+                *count = if is_news { Some(latest) } else { count.or(Some(0)) };
                 told = true;
             }
         }
@@ -807,6 +819,10 @@ mod tests {
             usage(&[start, delta, last]),
             Some([Some(326), Some(41), Some(367), Some(300), Some(9)])
         );
+        // A later 0 is no news.
+        let zero = r#"{"type": "message_delta", "usage": {
+            "input_tokens": 0, "cache_read_input_tokens": 300, "output_tokens": 3}}"#;
+        assert_eq!(usage(&[start, zero]), Some([Some(325), Some(3), Some(328), Some(300), None]));
         assert_eq!(usage(&[delta]), Some([Some(0), Some(40), Some(40), None, None]));
         assert_eq!(usage(&[r#"{"type": "message_delta", "usage": {"input_tokens": null}}"#]), None);
     }

@@ -360,7 +360,6 @@ impl Output {
     /// Counts what a decoder gathers for [`opaque`](Self::opaque) before it is whole.
     pub(crate) fn hold(&mut self, bytes: usize) {
         self.opaque_bytes = self.opaque_bytes.saturating_add(bytes);
-        self.progress |= bytes > 0;
     }
 
     /// Whether more is kept for the provider than the limit allows.
@@ -379,6 +378,7 @@ impl Output {
     pub(crate) fn picture(&mut self) {
         self.so_far.anything = true;
         self.so_far.at_work = false;
+        self.progress = true;
     }
 
     /// What the provider attaches to the latest text or call, and demands back with it.
@@ -423,7 +423,6 @@ impl Output {
         usage.total_tokens = usage.total_tokens.max(sum);
         self.usage = Some(usage);
         self.chunk.usage = Some(usage);
-        self.understood = true;
     }
 
     /// The provider says that it failed: the error as it told it. It is kept whole, since JSON that

@@ -346,7 +346,10 @@ impl Decoder for Responses {
                 out.ended = matches!(&*status, "" | "completed" | "incomplete" | "failed");
             }
             // OpenAI's own tools at work. Each counts a little, so that they cannot be so for ever.
-            _ if kind.starts_with("response.") && kind.contains("_call") => out.hold(64),
+            _ if kind.starts_with("response.") && kind.contains("_call") => {
+                out.hold(64);
+                out.own_tool();
+            }
             _ => {}
         }
         Ok(())
@@ -407,6 +410,9 @@ impl Responses {
             known.part = Some(0);
         }
         if item.is_opaque() {
+            if !item.is("reasoning") && !known.is_done {
+                out.own_tool();
+            }
             let place = known.place.unwrap_or_else(|| out.opaque(Value::Null));
             if item.is_whole() && !known.is_done {
                 let whole = out.keep(json);
