@@ -164,9 +164,11 @@ impl Parser {
         Ok(pending.then(|| Frame::Event(self.event())))
     }
 
-    /// Takes out the lines that were no part of any event, from the first on.
+    /// Takes out the lines that were no part of any event, from the first on. It is the last thing
+    /// to ask a parser for: a document may be large, and is not kept a second time as bytes.
     pub(crate) fn take_stray(&mut self) -> String {
         let stray = std::mem::take(&mut self.stray);
+        *self = Self::new(self.limit);
         String::from_utf8(stray)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
@@ -333,8 +335,8 @@ mod tests {
             }
         }
         reading.last = parser.finish()?.map(owned);
-        reading.stray = parser.take_stray();
         reading.capacity = parser.buffer.len();
+        reading.stray = parser.take_stray();
         Ok(reading)
     }
 

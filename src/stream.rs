@@ -586,11 +586,12 @@ impl Answer {
     /// sent again: so usage alone and a stop that settles nothing wait for a piece of the answer,
     /// and what comes with a failure goes with it.
     fn has_chunk(&mut self, response: &GenerationResponse) -> bool {
-        let is_settled = self.is_settled(self.events.output.chunk.finish_reason);
-        let chunk = &mut self.events.output.chunk;
+        let chunk = &self.events.output.chunk;
         if chunk.has_piece() || (response.chunk_count > 0 && !chunk.is_void()) {
             return true;
         }
+        let is_settled = self.is_settled(chunk.finish_reason);
+        let chunk = &mut self.events.output.chunk;
         match chunk.finish_reason {
             None => false,
             Some(_) if self.events.failure.is_some() => false,
@@ -644,10 +645,11 @@ impl Answer {
     }
 
     /// Bounds the time of what follows the end of an answer, unless more of it may come: a tool of
-    /// the provider's own makes that possible.
+    /// the provider's own makes that possible, and so does an answer in which nothing was said yet.
     fn watch_tail(&mut self, response: &GenerationResponse) {
-        let in_tail =
-            self.is_settled(response.finish_reason) && !self.events.output.so_far.own_tools;
+        let (output, reason) = (&self.events.output, response.finish_reason);
+        let was_said = output.calls() > 0 || output.so_far.anything;
+        let in_tail = self.is_settled(reason) && was_said && !output.so_far.own_tools;
         if in_tail != self.in_tail {
             self.in_tail = in_tail;
             self.clock = Clock::default();
@@ -785,6 +787,12 @@ impl Answer {
     /// At the end of the body: an event that lacks only its line ends counts if it is whole.
     fn look_at_rest(&mut self, config: &GenerationConfig) -> Result<(), Error> {
         match self.parser.finish() {
+            // What is no event may stand before the marker: see `advance`.
+            Ok(Some(Frame::Event(event)))
+                if is_end_marker(event.data) && self.events.count == 0 =>
+            {
+                self.has_marker = true;
+            }
             Ok(Some(Frame::Event(event))) if is_end_marker(event.data) || is_json(event.data) => {
                 self.rest.event = Some(event.data.to_owned());
             }

@@ -134,6 +134,27 @@ fn shapes() -> Vec<(&'static str, Protocol, Vec<Pieces>)> {
         ("a block of numbers", Messages, vec![block("0,")]),
         ("blocks of objects", Messages, vec![block("{},"), block(r#"{"a":0},"#)]),
         (
+            "a thought that comes whole",
+            Messages,
+            vec![
+                event(
+                    r#"{"type":"content_block_start","content_block":{"type":"thinking","thinking":""#,
+                    "word ",
+                    r#""}}"#,
+                ),
+                text("data: {\"type\":\"content_block_stop\"}\n\n"),
+            ],
+        ),
+        (
+            "an unstreamed thought",
+            Messages,
+            vec![document(
+                r#"{"type":"message","stop_reason":"end_turn","content":[{"type":"thinking","thinking":""#,
+                r"w\nrd ",
+                r#"","signature":"s"},{"type":"text","text":"a"}]}"#,
+            )],
+        ),
+        (
             "an input of numbers",
             Messages,
             vec![

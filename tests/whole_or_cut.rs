@@ -301,6 +301,14 @@ fn silence_is_the_end_only_of_an_answer_that_is_settled() {
         (Protocol::GenerateContent, stop(&format!("{hi},{code}")), false),
         // A tool of Google's own was at work: more rounds may follow.
         (Protocol::GenerateContent, stop(&format!("{code},{hi}")), false),
+        // Whatever the reason: as long as nothing was said, it may still be.
+        (
+            Protocol::ChatCompletions,
+            reasoning("Hm") + &event(&STOP.replace("stop", "length")),
+            false,
+        ),
+        (Protocol::GenerateContent, stop("").replace("STOP", "OTHER"), false),
+        (Protocol::ChatCompletions, text("Hi") + &event(&STOP.replace("stop", "length")), true),
     ] {
         let (_, end) = read(impatient(protocol), Cursor::new(body.clone()).chain(Pings));
         let kind = end.err().map(|(kind, _)| kind);
@@ -315,6 +323,9 @@ fn what_is_not_understood_is_not_an_empty_answer() {
     let (kind, message) = end.unwrap_err();
     assert_eq!((texts.len(), kind), (0, ErrorKind::Decode));
     assert!(message.contains(r#"{\"response\":\"Hi\""#), "{message}");
+    // Usage is not an answer.
+    let counted = event(r#"{"response":"Hi","usage":{"prompt_tokens":1,"completion_tokens":2}}"#);
+    assert_eq!(outcome(&(counted + &event("[DONE]"))).1.unwrap_err().0, ErrorKind::Decode);
     for &spoken in Protocol::ALL {
         let body = Shape(spoken).whole(&["Hello", " world"]);
         for &read in Protocol::ALL {
@@ -583,7 +594,14 @@ fn an_answer_that_was_not_streamed_is_one_chunk() {
     // The end of the document is that of the answer.
     let unsaid = body.replace("\"stop\"", "null");
     assert_eq!(outcome(&unsaid), (vec!["Hi".into()], Ok(())));
-    assert_eq!(outcome(&format!("{body}\n\ndata: [DONE]\n\n")).1, Ok(()));
+    for marker in ["data: [DONE]\n\n", "data: [DONE]\n", "data: [DONE]"] {
+        assert_eq!(outcome(&format!("{body}\n\n{marker}")).1, Ok(()));
+        let (kind, message) =
+            outcome(&format!(r#"{{"error":{{"message":"no","code":400}}}}{}{marker}"#, "\n\n"))
+                .1
+                .unwrap_err();
+        assert!(kind == ErrorKind::InvalidRequest && message.contains("no"), "{message}");
+    }
     // A first line of a stream that is no event stream is no document.
     let cut = r#"{"choices":[{"delta":{"content":"Hi"}}]}"#;
     assert_eq!(outcome(cut).1.unwrap_err().0, ErrorKind::Incomplete);
@@ -673,7 +691,9 @@ fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
     let usage = r#"{"choices":[],"usage":{"total_tokens":1}}"#;
     let call =
         r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}}]}"#;
-    for repeated in [usage, call] {
+    let nothing =
+        r#"{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.text","text":""}]}}]}"#;
+    for repeated in [usage, call, nothing] {
         let endless = Cursor::new(text("Hi")).chain(Endless(event(repeated)));
         let (kind, message) = read(impatient.clone(), endless).1.unwrap_err();
         assert_eq!(kind, ErrorKind::Timeout, "{repeated}");
@@ -681,6 +701,43 @@ fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
     }
     let finished = Cursor::new(text("Hi")).chain(Endless(event(STOP)));
     assert_eq!(read(impatient, finished).1, Ok(()));
+    // The provider's own tools are at work, or they are not.
+    for (protocol, repeated, stalls) in [
+        (
+            Protocol::Messages,
+            r#"{"type":"content_block_start","content_block":{"type":"server_tool_use","name":"s"}}"#,
+            false,
+        ),
+        (
+            Protocol::Messages,
+            r#"{"type":"content_block_start","content_block":{"type":"redacted_thinking","data":""}}"#,
+            true,
+        ),
+        (
+            Protocol::Responses,
+            r#"{"type":"response.output_item.added","item":{"type":"reasoning"}}"#,
+            true,
+        ),
+        (Protocol::Responses, r#"{"type":"response.web_search_call.searching"}"#, false),
+        (
+            Protocol::GenerateContent,
+            r#"{"candidates":[{"content":{"parts":[{"text":"","thoughtSignature":"x"}]}}]}"#,
+            true,
+        ),
+        (
+            Protocol::GenerateContent,
+            r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1"}}]}}]}"#,
+            false,
+        ),
+    ] {
+        let config = GenerationConfig::default()
+            .protocol(protocol)
+            .stall_timeout(Duration::from_millis(50))
+            .max_response_bytes(200_000);
+        let kind = read(config, Endless(event(repeated))).1.unwrap_err().0;
+        let expected = if stalls { ErrorKind::Timeout } else { ErrorKind::Limit };
+        assert_eq!(kind, expected, "{repeated}");
+    }
 
     // What the caller does with the counts takes none of the stream's time.
     let counts = Cursor::new(event(usage)).chain(Cursor::new(event(usage)));

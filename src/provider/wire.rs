@@ -29,9 +29,6 @@ impl<'a> Raw<'a> {
 
     /// Splits text behind the JSON value that it begins with.
     pub(crate) fn split(json: &'a str) -> Option<(Self, &'a str)> {
-        if json.is_empty() {
-            return None; // the most frequent case by far
-        }
         let mut values = serde_json::Deserializer::from_str(json).into_iter();
         let IgnoredAny = values.next()?.ok()?;
         let (value, rest) = json.split_at_checked(values.byte_offset())?;
@@ -42,6 +39,9 @@ impl<'a> Raw<'a> {
     pub(crate) fn elements(self) -> impl Iterator<Item = Self> {
         let mut rest = self.0.strip_prefix('[').unwrap_or_default();
         std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None; // the most frequent case by far
+            }
             let (value, behind) = Self::split(rest.trim_start())?;
             rest = behind.trim_start().strip_prefix(',').unwrap_or_default();
             Some(value)
