@@ -1287,8 +1287,9 @@ mod tests {
     fn what_belongs_before_text_that_has_come_is_a_gap() {
         let message = |id: &str, text: &str| json!({"type": "message", "id": id, "content": [{"type": "output_text", "text": text}]});
         let completed = |output: &[Value]| json!({"type": "response.completed", "response": {"status": "completed", "output": output}});
-        let piece =
-            |index: u64, id: &str, delta: &str| with(text(index, delta), Some(&json!({"item_id": id})));
+        let piece = |index: u64, id: &str, delta: &str| {
+            with(text(index, delta), Some(&json!({"item_id": id})))
+        };
         let both = completed(&[message("a", "wait a bit"), message("b", "one two")]);
         let renamed = completed(&[message("x", "wait"), message("y", "one")]);
         for (events, content, gap) in [
