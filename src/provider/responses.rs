@@ -440,13 +440,14 @@ impl Responses {
     }
 
     /// The same for one part of a message. One that another part has followed is compared at the
-    /// end of the message.
+    /// end of the message, and what is told of an item that reasons is no text.
     fn whole_part(&mut self, data: &Data<'_>, part: u64, whole: Raw<'_>, out: &mut Output) {
         let mut item = self.item(data);
         let whole = whole.str().unwrap_or_default();
-        if item.part < Some(part) {
+        let reasons = item.part.is_some() && item.message == 0;
+        if item.part < Some(part) && !reasons {
             self.more_text(&mut item, part, &whole, out);
-        } else if item.part == Some(part) {
+        } else if item.part == Some(part) && !reasons {
             match item.part_text.rest(&whole) {
                 Some(rest) => self.more_text(&mut item, part, rest, out),
                 None => out.has_gap = true,
@@ -556,13 +557,15 @@ impl Responses {
             }
             let knows_others = if item.is_call() { knows_calls } else { knows_messages };
             let found = find(self, at, &item);
+            let has_come = found.and_then(|at| self.known.get(at)).is_some_and(|it| it.message > 0);
+            // What was lost before a message that has come cannot follow it.
+            out.has_gap |=
+                item.is("message") && at < latest && !has_come && !item.whole_text().is_empty();
             let was_latest = found.is_none_or(|at| at + 1 == self.known.len());
             if let Some(known) = found.and_then(|at| self.known.remove(at)) {
                 let known = self.finish(known, &item, json, was_latest, out);
                 self.known.push_back(known);
             } else if knows_others || (item.is_call() && calls >= out.calls()) {
-                // What was lost before a message that has come cannot follow it.
-                out.has_gap |= item.is("message") && at < latest && !item.whole_text().is_empty();
                 self.finish(Known::default(), &item, json, true, out);
             } else if item.is_call() {
                 out.whole_call(calls, item.call_id, item.name, item.arguments());
@@ -1309,6 +1312,15 @@ mod tests {
             (vec![piece(1, "b", "one two"), both.clone()], None, true),
             (
                 vec![
+                    json!({"type": "response.output_item.added", "item": {"type": "message", "id": "a"}}),
+                    json!({"type": "response.output_text.delta", "item_id": "b", "delta": "one two"}),
+                    both.clone(),
+                ],
+                None,
+                true,
+            ),
+            (
+                vec![
                     piece(1, "b", "one two"),
                     done(0, message("a", "wait a bit")),
                     ended("completed"),
@@ -1354,6 +1366,8 @@ mod tests {
         let done = |part: u64, text: &str| json!({"type": "response.output_text.done", "output_index": 0, "content_index": part, "text": text});
         let part_done = |part: u64, text: &str| json!({"type": "response.content_part.done", "output_index": 0, "content_index": part, "part": {"type": "output_text", "text": text}});
         let refused = json!({"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": {"type": "refusal", "refusal": "No."}});
+        let reasoned =
+            json!({"type": "response.reasoning_text.delta", "output_index": 0, "delta": "Hm."});
         let thought = json!({"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": {"type": "reasoning_text", "text": "Hm."}});
         for (events, content, gap) in [
             (vec![delta(0, "A."), done(0, "A."), delta(1, "B"), done(1, "BC")], "A.BC", false),
@@ -1364,6 +1378,7 @@ mod tests {
             (vec![delta(1, "B"), delta(0, "A")], "BA", true),
             (vec![refused], "No.", false),
             (vec![thought], "", false),
+            (vec![reasoned, part_done(0, "Hm.")], "", false),
         ] {
             let events: Vec<_> = events.into_iter().chain([ended("completed")]).collect();
             let (response, out) = read(&events);
