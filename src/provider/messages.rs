@@ -362,18 +362,8 @@ impl Messages {
                     out.own_tool();
                 }
                 out.reasoning(block.thinking);
-                let thinking = block.thinking.literal().unwrap_or_default();
-                let Value::Object(mut block) = out.keep(json) else { return };
-                if !thinking.is_empty() {
-                    block.remove("thinking"); // It grows, and is large where it comes whole.
-                }
-                Kind::Kept {
-                    block,
-                    grown: [("thinking", thinking.to_owned())]
-                        .into_iter()
-                        .filter(|(_, start)| !start.is_empty())
-                        .collect(),
-                }
+                let Value::Object(block) = out.keep(json) else { return };
+                Kind::Kept { block, grown: BTreeMap::new() }
             }
         };
         common::make_room(&mut self.open);
@@ -410,11 +400,16 @@ impl Messages {
     }
 
     fn grow(&mut self, index: Raw<'_>, field: &'static str, piece: Raw<'_>, out: &mut Output) {
-        if let Some(Kind::Kept { grown, .. }) = self.opened(index)
+        if let Some(Kind::Kept { grown, block }) = self.opened(index)
             && let Some(piece) = piece.literal()
         {
             out.hold(piece.len());
-            grown.entry(field).or_default().push_str(piece);
+            // A thought may have begun with its block.
+            let begun = || match block.get(field) {
+                Some(Value::String(text)) if field == "thinking" => escaped(text),
+                _ => String::new(),
+            };
+            grown.entry(field).or_insert_with(begun).push_str(piece);
         }
     }
 
@@ -486,16 +481,27 @@ fn keep(open: Open, out: &mut Output) {
     }
 }
 
+/// A text as it stands between the quotes of a JSON string.
+fn escaped(text: &str) -> String {
+    let json = Value::from(text).to_string();
+    json.get(1..json.len() - 1).unwrap_or_default().to_owned()
+}
+
+fn unescaped(literal: &str) -> String {
+    let mut text = String::with_capacity(literal.len());
+    if unescape(literal, None, &mut text).is_some() {
+        text.push(char::REPLACEMENT_CHARACTER);
+    }
+    text
+}
+
 fn grown_up(
     mut block: Map<String, Value>,
     grown: BTreeMap<&str, String>,
     out: &mut Output,
 ) -> Option<Value> {
     for (field, literal) in grown {
-        let mut text = String::with_capacity(literal.len());
-        if unescape(&literal, None, &mut text).is_some() {
-            text.push(char::REPLACEMENT_CHARACTER);
-        }
+        let text = unescaped(&literal);
         let value = match field {
             "input" if is_blank(&text) => continue,
             "input" => out.keep(serde_json::from_str(&text).ok()?),
