@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::de::IgnoredAny;
 
 use super::LlmProvider;
-use super::wire::{Raw, unescape, wire};
+use super::wire::{Raw, unescaped, wire};
 use crate::error::{ApiError, ErrorKind};
 use crate::sse::{Event, Frame, Parser};
 
@@ -240,11 +240,7 @@ fn first(list: Raw<'_>) -> Raw<'_> {
 /// A string that is not empty, as far as an error has use for it. A piece of an escape at its end
 /// does no harm, since a message shows much less.
 fn text(raw: Raw<'_>) -> Option<String> {
-    let literal = truncated(raw.literal()?, KEPT);
-    let mut text = String::with_capacity(literal.len());
-    if unescape(literal, None, &mut text).is_some() {
-        text.push(char::REPLACEMENT_CHARACTER);
-    }
+    let text = unescaped(truncated(raw.literal()?, KEPT));
     Some(text).filter(|text| !text.is_empty())
 }
 

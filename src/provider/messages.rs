@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::common;
-use super::wire::{Raw, unescape, wire};
+use super::wire::{Raw, unescaped, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{GenerationConfig, Reasoning, ResponseFormat, ToolChoice};
@@ -485,14 +485,6 @@ fn keep(open: Open, out: &mut Output) {
 fn escaped(text: &str) -> String {
     let json = Value::from(text).to_string();
     json.get(1..json.len() - 1).unwrap_or_default().to_owned()
-}
-
-fn unescaped(literal: &str) -> String {
-    let mut text = String::with_capacity(literal.len());
-    if unescape(literal, None, &mut text).is_some() {
-        text.push(char::REPLACEMENT_CHARACTER);
-    }
-    text
 }
 
 fn grown_up(

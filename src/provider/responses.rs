@@ -289,15 +289,13 @@ impl Decoder for Responses {
                 self.known.push_back(item);
             }
             "response.output_text.done" | "response.refusal.done" => {
-                let whole = if data.text.is_some() { data.text } else { data.refusal };
-                self.whole_part(&data, part, whole, out);
+                self.whole_part(&data, part, data.text.or(data.refusal), out);
             }
             "response.content_part.done" => {
                 let Text { kind, text, refusal } = data.part;
                 // Reasoning is compared nowhere: some servers tell it again in other words.
                 if kind.is("output_text") || kind.is("refusal") {
-                    let whole = if text.is_some() { text } else { refusal };
-                    self.whole_part(&data, part, whole, out);
+                    self.whole_part(&data, part, text.or(refusal), out);
                 }
             }
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
@@ -324,7 +322,7 @@ impl Decoder for Responses {
             }
             "response.function_call_arguments.done" | "response.custom_tool_call_input.done" => {
                 let mut item = self.item(&data);
-                let whole = if data.input.is_some() { data.input } else { data.arguments };
+                let whole = data.input.or(data.arguments);
                 if let Some(at) = item.call {
                     out.whole_call(at, Raw::default(), Raw::default(), whole);
                 }
@@ -662,7 +660,7 @@ impl Known {
 
 impl Item<'_> {
     fn is(&self, kind: &str) -> bool {
-        self.kind.str().as_deref() == Some(kind)
+        self.kind.is(kind)
     }
 
     /// A call of one of the caller's tools. Other calls are the provider's own affair.
@@ -693,8 +691,7 @@ impl Item<'_> {
         let mut whole = String::new();
         for part in self.content.elements() {
             let Text { text, refusal, .. } = part.parse();
-            let said = if text.is_some() { text } else { refusal };
-            whole.push_str(&said.str().unwrap_or_default());
+            whole.push_str(&text.or(refusal).str().unwrap_or_default());
         }
         whole
     }

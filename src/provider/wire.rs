@@ -27,6 +27,11 @@ impl<'a> Raw<'a> {
         !self.0.is_empty()
     }
 
+    /// This value, or another one where there is none.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self.is_some() { self } else { other }
+    }
+
     /// Splits text behind the JSON value that it begins with.
     pub(crate) fn split(json: &'a str) -> Option<(Self, &'a str)> {
         let mut values = serde_json::Deserializer::from_str(json).into_iter();
@@ -76,11 +81,7 @@ impl<'a> Raw<'a> {
         if memchr::memchr(b'\\', literal.as_bytes()).is_none() {
             return Some(Cow::Borrowed(literal));
         }
-        let mut text = String::with_capacity(literal.len());
-        if unescape(literal, None, &mut text).is_some() {
-            text.push(char::REPLACEMENT_CHARACTER);
-        }
-        Some(Cow::Owned(text))
+        Some(Cow::Owned(unescaped(literal)))
     }
 
     /// A number that counts something: as it is, as a string, rounded, or held within its bounds.
@@ -174,6 +175,15 @@ pub(crate) fn unescape(literal: &str, mut half: Option<u16>, text: &mut String) 
         }
     }
     half
+}
+
+/// A JSON string literal as text, in which nothing is to follow.
+pub(crate) fn unescaped(literal: &str) -> String {
+    let mut text = String::with_capacity(literal.len());
+    if unescape(literal, None, &mut text).is_some() {
+        text.push(char::REPLACEMENT_CHARACTER);
+    }
+    text
 }
 
 /// JSON whose strings have U+FFFD in place of halves of characters.
