@@ -9,8 +9,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -135,20 +134,11 @@ struct FaultServer {
 
 impl FaultServer {
     fn start() -> Self {
-        let shared =
-            std::env::var_os("KERB_STREAM_SHARED").expect("KERB_STREAM_SHARED names a folder");
         let certificates =
             std::env::temp_dir().join(format!("kerb-stream-faults-{}", std::process::id()));
-        let mut process = Command::new("python3")
-            .arg(PathBuf::from(shared).join("faults/faultserver.py"))
-            .args(["--port", "0", "--tls", "--tls-dir"])
-            .arg(certificates)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (process, line) = support::python("faults/faultserver.py", |command| {
+            command.args(["--port", "0", "--tls", "--tls-dir"]).arg(certificates)
+        });
         let ports = serde_json::from_str(&line).unwrap();
         Self { process: Mutex::new(process), ports }
     }

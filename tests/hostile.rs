@@ -6,10 +6,10 @@
 
 mod support;
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -536,22 +536,13 @@ struct Python {
 impl Python {
     fn start(script: &str, arguments: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let shared =
-            std::env::var_os("KERB_STREAM_SHARED").expect("KERB_STREAM_SHARED names a folder");
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let name = format!("kerb-stream-hostile-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         tls::write_pem(&folder).unwrap();
-        let mut process = Command::new("python3")
-            .arg(PathBuf::from(shared).join("attack").join(script))
-            .args(arguments)
-            .current_dir(&folder)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (process, line) = support::python(&format!("attack/{script}"), |command| {
+            command.args(arguments).current_dir(&folder)
+        });
         Self { process, port: line.trim().parse().unwrap(), folder }
     }
 

@@ -4,7 +4,10 @@
 #![allow(clippy::type_complexity)] // a table is read more easily than its type
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+use std::io::{BufRead, BufReader};
 use std::panic;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +21,21 @@ pub(crate) mod shapes;
 pub(crate) mod tls;
 
 pub(crate) use demo::server::{Connection, Request, Server};
+
+/// Starts a Python server from the folder that `KERB_STREAM_SHARED` names, and waits for the line
+/// that it prints when it listens.
+pub(crate) fn python(
+    script: &str,
+    set: impl FnOnce(&mut Command) -> &mut Command,
+) -> (Child, String) {
+    let shared = std::env::var_os("KERB_STREAM_SHARED").expect("KERB_STREAM_SHARED names a folder");
+    let mut command = Command::new("python3");
+    command.arg(PathBuf::from(shared).join(script)).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut process = set(&mut command).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (process, line)
+}
 
 /// Runs `test`, and fails should it take longer than `limit`, which is there for what would hang.
 pub(crate) fn watchdog<T: Send + 'static>(
