@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ureq::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -18,6 +18,7 @@ use crate::config::{GenerationConfig, without_secrets};
 use crate::error::{Error, Failure};
 use crate::provider::{LlmProvider, api_error, one_line, truncated};
 use crate::retry;
+pub(crate) use crate::transport::bare_host;
 use crate::transport::{Limits, after};
 
 mod failure;
@@ -227,13 +228,6 @@ impl Origin {
     fn is_loopback(&self) -> bool {
         is_loopback(self.bare_host())
     }
-}
-
-/// A URL's host without the brackets of an IPv6 address. Around anything else they are a part of the
-/// name that is looked up, so `[localhost]` is not `localhost`.
-pub(crate) fn bare_host(host: &str) -> &str {
-    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    inside.filter(|inside| inside.parse::<Ipv6Addr>().is_ok()).unwrap_or(host)
 }
 
 /// A URL's port. Rust reads `+80`, too, which others do not.

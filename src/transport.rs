@@ -11,7 +11,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,6 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Proxy, Timeout};
 
 use crate::cancel::Interrupt;
-use crate::http::bare_host;
 
 /// The most that may come before the head of a response is whole: twice what a head may have, for
 /// the interim responses that may precede it. It bounds the trailers behind a body, too.
@@ -664,6 +663,13 @@ impl Resolver for Names {
             named(source, |source| Fault::Name { host, source })
         })
     }
+}
+
+/// A URL's host without the brackets of an IPv6 address. Around anything else they are a part of the
+/// name that is looked up, so `[localhost]` is not `localhost`.
+pub(crate) fn bare_host(host: &str) -> &str {
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    inside.filter(|inside| inside.parse::<Ipv6Addr>().is_ok()).unwrap_or(host)
 }
 
 #[cfg(test)]
