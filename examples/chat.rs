@@ -8,7 +8,7 @@ use std::process::{self, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kerb_stream::{
-    CancelHandle, Error, ErrorKind, GenerationStream, Message, generate_stream, terminal_safe,
+    CancelHandle, ErrorKind, GenerationStream, Message, generate_stream, terminal_safe,
 };
 
 fn main() -> ExitCode {
@@ -37,7 +37,7 @@ fn run() -> anyhow::Result<()> {
         running.set(None);
 
         if let Err(error) = shown {
-            match Error::of(&error).map(Error::kind) {
+            match ErrorKind::of(&error) {
                 Some(ErrorKind::Cancelled) => writeln!(io::stderr(), "(stopped)")?,
                 Some(_) if person => {
                     writeln!(io::stderr(), "error: {error:#}")?;

@@ -15,7 +15,7 @@ use ureq::http::{Response, Uri};
 
 use crate::cancel::CancelHandle;
 use crate::config::{GenerationConfig, without_secrets};
-use crate::error::{Error, Failure};
+use crate::error::{Error, ErrorKind};
 use crate::provider::{LlmProvider, api_error, one_line, truncated};
 use crate::retry;
 pub(crate) use crate::transport::bare_host;
@@ -107,7 +107,7 @@ pub(crate) fn send(
     let origin = Origin::of(&request.url, provider)?;
     if origin.secure && cfg!(not(feature = "rustls")) {
         let message = "https needs the crate's feature `rustls`";
-        return Err(Error::Config(Failure::new(provider, message)));
+        return Err(Error::new(ErrorKind::Config, provider, message));
     }
     let headers = headers(request, provider)?;
     let settings = Settings::new(&origin, provider, config)?;
@@ -162,7 +162,7 @@ fn headers(
     request: &Request,
     provider: LlmProvider,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
-    let refuse = |message: String| Error::Config(Failure::new(provider, message));
+    let refuse = |message: String| Error::new(ErrorKind::Config, provider, message);
     let mut headers = Vec::with_capacity(request.headers.len() + 1);
     for (name, value) in &request.headers {
         let known = HeaderName::from_bytes(name.as_bytes());
@@ -200,7 +200,7 @@ impl Origin {
     fn of(url: &str, provider: LlmProvider) -> Result<Self, Error> {
         url.parse::<Uri>().ok().as_ref().and_then(Self::of_uri).ok_or_else(|| {
             let message = "this is no URL; it must look like https://host/path";
-            Error::Config(Failure::new(provider, message))
+            Error::new(ErrorKind::Config, provider, message)
         })
     }
 
@@ -298,7 +298,7 @@ impl Context {
                     "the answer of {} is encoded ({encoding}), though that was not asked for",
                     self.origin
                 );
-                return Err(Error::Decode(Failure::new(self.provider, message)));
+                return Err(Error::new(ErrorKind::Decode, self.provider, message));
             }
             return Ok(Answer { request_id, rate_limit, body });
         }
@@ -314,35 +314,37 @@ impl Context {
         };
         let mut error = api_error(self.provider, Some(status), &text);
         request.secrets.scrub_error(&mut error);
-        match status {
-            300..400 => {
-                error.message = match head.headers.get("location") {
-                    None => "a redirect that does not say where to".to_owned(),
-                    Some(location) => match redirect_target(location, &request.secrets) {
-                        Some(target) => format!(
-                            "a redirect to {target}, which was not followed; if that is right, make \
+        let message = match status {
+            300..400 => Some(match head.headers.get("location") {
+                None => "a redirect that does not say where to".to_owned(),
+                Some(location) => match redirect_target(location, &request.secrets) {
+                    Some(target) => format!(
+                        "a redirect to {target}, which was not followed; if that is right, make \
                              it the base URL"
-                        ),
-                        None => "a redirect on the same server, which was not followed; check the \
+                    ),
+                    None => "a redirect on the same server, which was not followed; check the \
                                  base URL's path"
-                            .to_owned(),
-                    },
-                };
-            }
-            100..300 => error.message = "this is no stream; check the base URL".to_owned(),
+                        .to_owned(),
+                },
+            }),
+            100..300 => Some("this is no stream; check the base URL".to_owned()),
             _ if text.is_empty() => {
-                if let Some(encoding) = encoding {
-                    error.message = format!("the error is encoded ({encoding})");
-                }
+                encoding.map(|encoding| format!("the error is encoded ({encoding})"))
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some(message) = message {
+            error = error.with_message(message);
         }
         let text = |name: &str| head.headers.get(name)?.to_str().ok();
-        error.retry_after = retry::asked(text).or(error.retry_after);
-        error.should_retry = text("x-should-retry").and_then(|text| text.trim().parse().ok());
-        error.request_id = request_id.or(error.request_id);
-        error.rate_limit = rate_limit;
-        Err(Error::Api(Box::new(error)))
+        if let Some(report) = error.report_mut() {
+            report.retry_after = retry::asked(text).or(report.retry_after);
+            report.request_id = request_id.or(report.request_id.take());
+            report.rate_limit = rate_limit;
+        }
+        // It can forbid another try, but not make one of use.
+        let is_hopeless = text("x-should-retry").is_some_and(|text| text.trim() == "false");
+        Err(if is_hopeless { error.permanent() } else { error })
     }
 }
 
@@ -439,7 +441,7 @@ impl Body {
             match self.read(&mut buffer, deadline) {
                 Ok(0) => break,
                 Ok(read) => text.extend(buffer.iter().take(read)),
-                Err(cancelled @ Error::Cancelled(_)) => return Err(cancelled),
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
                 // The status says more than a body that does not end.
                 Err(_) => break,
             }

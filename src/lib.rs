@@ -31,7 +31,7 @@
 //! - **Every provider, one meaning.** OpenAI, Anthropic, Google, Mistral, Cohere, eight compatible
 //!   vendors, and the servers people run themselves. [`guide::providers`] says what each option,
 //!   finish reason and number means with each.
-//! - **Whole or cut.** An answer that is cut short on its way ends with [`Error::Incomplete`],
+//! - **Whole or cut.** An answer that is cut short on its way ends with [`ErrorKind::Incomplete`],
 //!   never like a short answer.
 //! - **Options reach the wire** or are an error that names them.
 //! - **Nothing hangs, leaks or grows without limit.** Each phase has a time limit, each thing that
@@ -141,7 +141,7 @@ pub use cancel::CancelHandle;
 pub use chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
 pub use config::{GenerationConfig, Proxy, Reasoning, ResponseFormat, Tool, ToolChoice};
 pub use environment::Environment;
-pub use error::{ApiError, Error, ErrorKind, Failure};
+pub use error::{Error, ErrorKind};
 pub use message::{Image, Message, MessageRole, Prompt, ToolCall};
 pub use model::ModelName;
 pub use provider::{LlmProvider, Protocol};

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::GenerationConfig;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// The first wait; each further one is twice as long, up to the last.
 const FIRST: Duration = Duration::from_millis(500);
@@ -35,8 +35,7 @@ pub(crate) fn again(error: &Error, retries: u32, config: &GenerationConfig) -> O
 }
 
 fn is_worth_it(error: &Error) -> bool {
-    let may_pass = matches!(error, Error::Api(_) | Error::Network(_) | Error::Incomplete(_));
-    may_pass && error.is_retryable()
+    error.is_retryable() && error.kind() != ErrorKind::Timeout
 }
 
 /// The wait that an answer's headers ask for.
@@ -105,54 +104,47 @@ fn date(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Failure;
     use crate::provider::{LlmProvider, api_error};
 
-    fn api(status: u16, body: &str, change: impl FnOnce(&mut crate::ApiError)) -> Error {
-        let mut error = api_error(LlmProvider::OpenAi, Some(status), body);
-        change(&mut error);
-        Error::Api(Box::new(error))
+    fn api(status: u16, body: &str) -> Error {
+        api_error(LlmProvider::OpenAi, Some(status), body)
+    }
+
+    fn in_a_stream(mut error: Error) -> Error {
+        error.report_mut().unwrap().status = None;
+        error
     }
 
     #[test]
     fn only_what_may_pass_is_tried_again() {
         let config = GenerationConfig::new("m");
-        let failure = || Failure::new(None, "x");
+        let other = |kind| Error::new(kind, None, "x");
         let quota = r#"{"error":{"code":"insufficient_quota","message":"x"}}"#;
-        let advice = |status, advice| api(status, "", |error| error.should_retry = Some(advice));
         for (error, expected) in [
-            (api(408, "", |_| {}), true),
-            (api(409, "", |_| {}), true),
-            (api(429, "", |_| {}), true),
-            (api(500, "", |_| {}), true),
-            (api(529, "", |_| {}), true),
-            (api(400, "", |_| {}), false),
-            (api(401, "", |_| {}), false),
-            (api(404, "", |_| {}), false),
-            (api(413, "", |_| {}), false),
-            (api(302, "", |_| {}), false),
-            (api(204, "", |_| {}), false),
-            (api(600, "", |_| {}), false),
-            (api(999, "", |_| {}), false),
-            (api(429, quota, |_| {}), false),
-            (advice(429, false), false),
-            (advice(503, true), true),
-            (advice(400, true), false),
-            (api(429, quota, |error| error.should_retry = Some(true)), false),
-            (
-                api(429, r#"{"error":{"type":"overloaded_error"}}"#, |error| {
-                    error.status = None;
-                }),
-                true,
-            ),
-            (api(400, "", |error| error.status = None), false),
-            (Error::Network(failure()), true),
-            (Error::Network(failure().permanent()), false),
-            (Error::Timeout(failure()), false),
-            (Error::Incomplete(failure()), true),
-            (Error::Decode(failure()), false),
-            (Error::Config(failure()), false),
-            (Error::Cancelled(failure()), false),
+            (api(408, ""), true),
+            (api(409, ""), true),
+            (api(429, ""), true),
+            (api(500, ""), true),
+            (api(529, ""), true),
+            (api(400, ""), false),
+            (api(401, ""), false),
+            (api(404, ""), false),
+            (api(413, ""), false),
+            (api(302, ""), false),
+            (api(204, ""), false),
+            (api(600, ""), false),
+            (api(999, ""), false),
+            (api(429, quota), false),
+            (api(429, "").permanent(), false),
+            (in_a_stream(api(429, r#"{"error":{"type":"overloaded_error"}}"#)), true),
+            (in_a_stream(api(400, "")), false),
+            (other(ErrorKind::Network), true),
+            (other(ErrorKind::Network).permanent(), false),
+            (other(ErrorKind::Timeout), false),
+            (other(ErrorKind::Incomplete), true),
+            (other(ErrorKind::Decode), false),
+            (other(ErrorKind::Config), false),
+            (other(ErrorKind::Cancelled), false),
         ] {
             assert_eq!(again(&error, 0, &config).is_some(), expected, "{error:?}");
             assert_eq!(again(&error, 2, &config), None);
@@ -180,14 +172,15 @@ mod tests {
         let mut retried = 0;
         for status in statuses {
             for word in words {
-                for advice in [None, Some(false), Some(true)] {
+                for is_permanent in [false, true] {
                     let body = format!(r#"{{"error":{{"code":"{word}"}}}}"#);
                     let mut error = api_error(LlmProvider::OpenAi, status, &body);
-                    error.should_retry = advice;
-                    let error = Error::Api(Box::new(error));
+                    if is_permanent {
+                        error = error.permanent();
+                    }
                     let is_retried = again(&error, 0, &config).is_some();
                     assert_eq!(error.is_retryable(), is_retried, "{error:?}");
-                    if word.is_empty() && advice.is_none() {
+                    if word.is_empty() && !is_permanent {
                         let expected = matches!(status, Some(408 | 409 | 429 | 500..600) | None);
                         assert_eq!(is_retried, expected, "{error:?}");
                     }
@@ -203,14 +196,18 @@ mod tests {
         let config = GenerationConfig { max_retries: u32::MAX, ..GenerationConfig::new("m") };
         let waits =
             |error: &Error, retries| again(error, retries, &config).map(|wait| wait.as_millis());
-        let error = api(500, "", |_| {});
+        let error = api(500, "");
         for (retries, least, most) in
             [(0, 250, 500), (1, 500, 1000), (4, 4000, 8000), (u32::MAX - 1, 4000, 8000)]
         {
             let wait = waits(&error, retries).unwrap();
             assert!((least..=most).contains(&wait), "{retries}: {wait}");
         }
-        let asking = |wait| api(429, "", |error| error.retry_after = Some(wait));
+        let asking = |wait| {
+            let mut error = api(429, "");
+            error.report_mut().unwrap().retry_after = Some(wait);
+            error
+        };
         let wait = waits(&asking(Duration::from_secs(2)), 0).unwrap();
         assert!((2000..=2200).contains(&wait), "{wait}");
         assert!(waits(&asking(Duration::from_secs(60)), 0).is_some());

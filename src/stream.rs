@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use crate::cancel::CancelHandle;
 use crate::chunk::{FinishReason, StreamChunk};
 use crate::config::GenerationConfig;
-use crate::error::{Error, Failure};
+use crate::error::{Error, ErrorKind};
 use crate::http::{self, Body, Secrets};
 use crate::message::Prompt;
 use crate::provider::{self, Decoder, LlmProvider, Output, Protocol};
@@ -36,7 +36,7 @@ const EXCERPT: usize = 200;
 ///
 /// The iteration ends without an error only if the answer is whole
 /// ([when that is](crate::guide::providers#when-an-answer-is-whole)). A stream that is cut ends with
-/// [`Error::Incomplete`] after the chunks that arrived.
+/// [`ErrorKind::Incomplete`] after the chunks that arrived.
 ///
 /// ```no_run
 /// use kerb_stream::generate_stream;
@@ -137,7 +137,9 @@ impl<F> GenerationStream<F> {
                 let config = &self.inner.config;
                 Ok(Route::new(prompt, config).map(|route| route.preview(config))?)
             }
-            _ => Err(Error::Config(Failure::new(None, "the request has been sent already")).into()),
+            _ => {
+                Err(Error::new(ErrorKind::Config, None, "the request has been sent already").into())
+            }
         }
     }
 }
@@ -310,9 +312,9 @@ impl Inner {
                         Err(mut error) => {
                             self.state = State::Sending(route);
                             self.response.provider = Some(provider);
-                            if let Error::Api(api) = &mut error {
-                                self.response.request_id.clone_from(&api.request_id);
-                                self.response.rate_limit = std::mem::take(&mut api.rate_limit);
+                            if let Some(report) = error.report_mut() {
+                                self.response.request_id.clone_from(&report.request_id);
+                                self.response.rate_limit = std::mem::take(&mut report.rate_limit);
                             }
                             return Err(error);
                         }
@@ -400,12 +402,12 @@ impl Inner {
 }
 
 fn cancelled(provider: Option<LlmProvider>) -> Error {
-    Error::Cancelled(Failure::new(provider, "the caller cancelled the answer"))
+    Error::new(ErrorKind::Cancelled, provider, "the caller cancelled the answer")
 }
 
 fn panicked(provider: Option<LlmProvider>) -> Error {
     let message = "a panic interrupted the stream; what arrived before it may lack a piece";
-    Error::Incomplete(Failure::new(provider, message))
+    Error::new(ErrorKind::Incomplete, provider, message)
 }
 
 /// An answer while it is read.
@@ -556,7 +558,7 @@ impl Answer {
             match read {
                 // A failure after the end does not destroy a whole answer. The provider's own word
                 // that it failed is none of these, and neither is a limit of the caller's.
-                Err(error) if self.in_tail && !matches!(error, Error::Limit(_)) => {
+                Err(error) if self.in_tail && error.kind() != ErrorKind::Limit => {
                     log::debug!("after the finish reason: {error}");
                     self.events.ended = Some(End::Settled);
                 }
@@ -579,7 +581,7 @@ impl Answer {
         }
         let message =
             format!("the answer is larger than {limit} bytes; raise `max_response_bytes`");
-        Err(Error::Limit(Failure::new(self.events.provider, message)))
+        Err(Error::new(ErrorKind::Limit, self.events.provider, message))
     }
 
     /// Whether there is a chunk to hand out. As long as nothing was handed out, the request can be
@@ -659,7 +661,8 @@ impl Answer {
     /// Is the answer whole that ends here?
     fn check_whole(&mut self, end: End, response: &GenerationResponse) -> Result<(), Error> {
         let (provider, output) = (self.events.provider, &mut self.events.output);
-        let incomplete = |message: String| Err(Error::Incomplete(Failure::new(provider, message)));
+        let incomplete =
+            |message: String| Err(Error::new(ErrorKind::Incomplete, provider, message));
         if output.has_gap {
             return incomplete(
                 "a piece of the answer is missing, as what came later in the stream shows".into(),
@@ -701,23 +704,26 @@ impl Answer {
         let Events { provider, protocol, count, beginning, output, .. } = &self.events;
         let begins = self.events.excerpt(beginning.as_deref().unwrap_or_default());
         match (count, output.understood) {
-            (0, _) => Error::Incomplete(Failure::new(
+            (0, _) => Error::new(
+                ErrorKind::Incomplete,
                 *provider,
                 "the stream is empty: its end marker is all there is",
-            )),
-            (_, true) => Error::Incomplete(Failure::new(
+            ),
+            (_, true) => Error::new(
+                ErrorKind::Incomplete,
                 *provider,
                 format!(
                     "the stream is empty: there is no text and no call in it. It begins: {begins}"
                 ),
-            )),
-            (_, false) => Error::Decode(Failure::new(
+            ),
+            (_, false) => Error::new(
+                ErrorKind::Decode,
                 *provider,
                 format!(
                     "none of the {count} events could be understood; is the protocol {protocol}? \
                      The stream begins: {begins}"
                 ),
-            )),
+            ),
         }
     }
 
@@ -729,9 +735,9 @@ impl Answer {
         response: &GenerationResponse,
         cancel: &CancelHandle,
     ) -> Error {
-        if let Error::Api(api) = &mut failure {
+        if let Some(report) = failure.report_mut() {
             // What the provider's support asks for stands in the head of the answer.
-            api.request_id = api.request_id.take().or_else(|| response.request_id.clone());
+            report.request_id = report.request_id.take().or_else(|| response.request_id.clone());
         }
         let deadline = Instant::now().checked_add(AFTER_FAILURE);
         let mut left = AFTER_FAILURE_BYTES;
@@ -775,10 +781,10 @@ impl Answer {
                 self.look_at_rest(config)
             }
             Ok(_) => Ok(()),
-            Err(Error::Network(cause)) => {
+            Err(cause) if cause.kind() == ErrorKind::Network => {
                 let message = format!("the connection broke {}", self.so_far(response));
-                let failure = Failure::new(self.events.provider, message);
-                Err(Error::Incomplete(failure.caused_by(Error::Network(cause.unnamed()))))
+                let error = Error::new(ErrorKind::Incomplete, self.events.provider, message);
+                Err(error.caused_by(cause.without_provider()))
             }
             Err(error) => Err(error),
         }
@@ -838,13 +844,13 @@ impl Answer {
         {
             let advice = if self.route.is_some() { "; check the base URL" } else { "" };
             let message = format!("the answer is no event stream{advice}. It begins: {beginning}");
-            return Err(Error::Decode(Failure::new(*provider, message)));
+            return Err(Error::new(ErrorKind::Decode, *provider, message));
         }
         if self.events.count > 0 && !output.understood {
             return Err(self.nothing_said());
         }
         let message = format!("the stream ended {}", self.so_far(response));
-        Err(Error::Incomplete(Failure::new(*provider, message)))
+        Err(Error::new(ErrorKind::Incomplete, *provider, message))
     }
 
     /// How far the answer had come: enough to recognise a proxy's time limit.
@@ -869,7 +875,7 @@ impl Answer {
         let limit = config.max_event_bytes;
         let message =
             format!("a line or an event is larger than {limit} bytes; raise `max_event_bytes`");
-        Error::Limit(Failure::new(self.events.provider, message))
+        Error::new(ErrorKind::Limit, self.events.provider, message)
     }
 }
 
@@ -954,7 +960,7 @@ impl Events {
         } else if let Err(error) = decoded {
             let message =
                 format!("event {} cannot be read: {}", self.count, self.excerpt(event.data));
-            return Err(Error::Decode(Failure::new(self.provider, message).caused_by(error)));
+            return Err(Error::new(ErrorKind::Decode, self.provider, message).caused_by(error));
         }
         if self.count == 1 && !self.output.chunk.has_piece() {
             self.beginning = Some(provider::truncated(event.data, EXCERPT).to_owned());
@@ -969,7 +975,7 @@ impl Events {
         }
         if self.output.too_many_calls {
             let message = "the answer has too many tool calls; raise `max_tool_calls`";
-            return Err(Error::Limit(Failure::new(self.provider, message)));
+            return Err(Error::new(ErrorKind::Limit, self.provider, message));
         }
         if self.output.ended {
             self.ended = Some(End::Protocol);
@@ -980,7 +986,7 @@ impl Events {
     fn fail(&mut self, error: &str) {
         let mut error = provider::api_error(self.provider, None, error);
         self.secrets.scrub_error(&mut error);
-        self.failure = Some(Error::Api(Box::new(error)));
+        self.failure = Some(error);
     }
 
     /// The beginning of what cannot be read, for a message.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use kerb_stream::{Error, ErrorKind, GenerationConfig, ModelName, generate_stream};
+use kerb_stream::{ErrorKind, GenerationConfig, ModelName, generate_stream};
 
 #[path = "../demo/mod.rs"]
 pub(crate) mod demo;
@@ -79,7 +79,7 @@ impl Arguments {
 fn is_model(word: &str) -> bool {
     let served = match generate_stream("?", word).request() {
         Ok(_) => true,
-        Err(error) => Error::of(&error).is_some_and(|error| error.kind() == ErrorKind::Auth),
+        Err(error) => ErrorKind::of(&error) == Some(ErrorKind::Auth),
     };
     !word.contains(char::is_whitespace) && (served || word.contains("::"))
 }

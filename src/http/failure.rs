@@ -7,13 +7,13 @@ use ureq::{Error as UreqError, Timeout};
 
 use super::warm::Connection;
 use super::{Context, MISMATCH};
-use crate::error::{Error, Failure};
+use crate::error::{Error, ErrorKind};
 use crate::provider::LlmProvider;
 use crate::transport::{Fault, Phase, is_disconnect};
 
 impl Context {
     pub(super) fn cancelled(&self) -> Error {
-        Error::Cancelled(Failure::new(self.provider, "cancelled"))
+        Error::new(ErrorKind::Cancelled, self.provider, "cancelled")
     }
 
     /// Why there is no answer.
@@ -134,7 +134,7 @@ impl Context {
             }
             (Phase::Body, _) => return stalled(self.provider, self.limits.stall),
         };
-        Error::Timeout(Failure::new(self.provider, message))
+        Error::new(ErrorKind::Timeout, self.provider, message)
     }
 
     fn no_connection(&self, by_proxy: bool, whom: &str, source: UreqError) -> Error {
@@ -190,8 +190,7 @@ impl Context {
             | (_, "command not supported" | "address kind not supported" | "unknown auth method") =>
             {
                 let message = format!("{whom} cannot be used for {origin}; check the proxy's URL");
-                let failure = Failure::new(self.provider, message).permanent();
-                Error::Network(failure.caused_by(error))
+                self.permanent(message).caused_by(error)
             }
             _ => self.network(format!("{whom} did not connect to {origin}"), error.into()),
         }
@@ -233,33 +232,32 @@ impl Context {
                 _ => format!("no TLS session with {whom}"),
             }
         };
-        let failure = Failure::new(self.provider, message).permanent();
-        Error::Network(caused(failure, source))
+        caused(self.permanent(message), source)
     }
 
     fn undecodable(&self, why: &str, source: Option<UreqError>) -> Error {
         let message = format!("the head of the answer of {} {why}", self.origin);
-        let failure = Failure::new(self.provider, message);
-        Error::Decode(match source {
-            Some(source) => caused(failure, source),
-            None => failure,
-        })
+        let error = Error::new(ErrorKind::Decode, self.provider, message);
+        match source {
+            Some(source) => caused(error, source),
+            None => error,
+        }
     }
 
     fn network(&self, message: String, source: UreqError) -> Error {
-        Error::Network(caused(Failure::new(self.provider, message), source))
+        caused(Error::new(ErrorKind::Network, self.provider, message), source)
     }
 
     fn failed(&self, message: &str) -> Error {
-        Error::Network(Failure::new(self.provider, message))
+        Error::new(ErrorKind::Network, self.provider, message)
     }
 
     fn permanent(&self, message: String) -> Error {
-        Error::Network(Failure::new(self.provider, message).permanent())
+        Error::new(ErrorKind::Network, self.provider, message).permanent()
     }
 
     fn refused_by_us(&self, message: &str) -> Error {
-        Error::Config(Failure::new(self.provider, message))
+        Error::new(ErrorKind::Config, self.provider, message)
     }
 }
 
@@ -272,24 +270,24 @@ fn is_alert(error: &io::Error) -> bool {
 /// only, or a part of an event.
 pub(crate) fn stalled(provider: LlmProvider, limit: Duration) -> Error {
     let message = format!("no piece of the answer was completed for {limit:?} (stall_timeout)");
-    Error::Timeout(Failure::new(provider, message))
+    Error::new(ErrorKind::Timeout, provider, message)
 }
 
 /// What another client's reader, a pipe or a file says.
 pub(super) fn of_reader(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            Error::Timeout(Failure::new(None, "the reader gave up waiting").caused_by(error))
+            Error::new(ErrorKind::Timeout, None, "the reader gave up waiting").caused_by(error)
         }
-        _ => Error::Network(Failure::new(None, "the reader failed").caused_by(error)),
+        _ => Error::new(ErrorKind::Network, None, "the reader failed").caused_by(error),
     }
 }
 
 /// Adds the cause: the system's own error where there is one.
-fn caused(failure: Box<Failure>, source: UreqError) -> Box<Failure> {
+fn caused(error: Error, source: UreqError) -> Error {
     match source {
-        UreqError::Io(error) => failure.caused_by(error),
-        source => failure.caused_by(source),
+        UreqError::Io(source) => error.caused_by(source),
+        source => error.caused_by(source),
     }
 }
 

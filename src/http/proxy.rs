@@ -7,7 +7,7 @@ use ureq::Proxy as UreqProxy;
 use super::{Origin, bare_host, is_loopback};
 use crate::config::{GenerationConfig, Proxy, without_secrets};
 use crate::environment::Environment;
-use crate::error::{Error, Failure};
+use crate::error::{Error, ErrorKind};
 use crate::provider::LlmProvider;
 
 /// The URL of the proxy for a request to `origin`; `None` to go directly.
@@ -30,7 +30,7 @@ pub(super) fn choose(
     let refuse = |why: &str| {
         let shown = without_secrets(&url);
         let message = format!("the proxy {shown:?} ({from}) {why}");
-        Err(Error::Config(Failure::new(provider, message)))
+        Err(Error::new(ErrorKind::Config, provider, message))
     };
     if url.starts_with("https:") && cfg!(not(feature = "rustls")) {
         return refuse("speaks TLS, which needs the crate's feature `rustls`");

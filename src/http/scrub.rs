@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::error::ApiError;
+use crate::error::Error;
 
 /// How much of a key gives it away. Servers show its beginning or its end.
 const PART: usize = 8;
@@ -88,12 +88,8 @@ impl Secrets {
 
     /// The same for all that an error shows of what a server told. It comes last: JSON has more than
     /// one way to write a character, and what is read of it has but one.
-    pub(crate) fn scrub_error(&self, error: &mut ApiError) {
-        let fields = [&mut error.code, &mut error.error_type, &mut error.request_id];
-        let fields = fields.into_iter().flatten();
-        for text in fields.chain([&mut error.message, &mut error.body]) {
-            *text = self.scrub(text);
-        }
+    pub(crate) fn scrub_error(&self, error: &mut Error) {
+        error.map_texts(|text| self.scrub(text));
     }
 
     #[cfg(test)]

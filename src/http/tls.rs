@@ -14,7 +14,7 @@ use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector, Transport};
 
 use super::{MISMATCH, Settings};
-use crate::error::{Error, Failure};
+use crate::error::{Error, ErrorKind};
 use crate::provider::LlmProvider;
 
 /// How many settings are kept. A program has one or two.
@@ -93,7 +93,7 @@ fn stamped(path: &Path, option: &str, provider: LlmProvider) -> Result<Stamped, 
              ({option})",
             path.display()
         );
-        return Err(Error::Config(Failure::new(provider, message)));
+        return Err(Error::new(ErrorKind::Config, provider, message));
     }
     Ok(Stamped { path: path.to_owned(), size: about.len(), modified: about.modified().ok() })
 }
@@ -108,7 +108,7 @@ fn roots(path: &Path, provider: LlmProvider) -> Result<RootCerts, Error> {
         .collect();
     if certificates.is_empty() {
         let message = format!("{} holds no PEM certificate ({CA_FILE})", path.display());
-        return Err(Error::Config(Failure::new(provider, message)));
+        return Err(Error::new(ErrorKind::Config, provider, message));
     }
     Ok(RootCerts::from(certificates))
 }
@@ -132,7 +132,7 @@ fn client_certificate(path: &Path, provider: LlmProvider) -> Result<ClientCert, 
                  ({CLIENT_CERTIFICATE})",
                 path.display()
             );
-            Err(Error::Config(Failure::new(provider, message)))
+            Err(Error::new(ErrorKind::Config, provider, message))
         }
     }
 }
@@ -151,14 +151,14 @@ fn contents(path: &Path, option: &str, provider: LlmProvider) -> Result<Vec<u8>,
             path.display(),
             MAX_FILE >> 20
         );
-        return Err(Error::Config(Failure::new(provider, message)));
+        return Err(Error::new(ErrorKind::Config, provider, message));
     }
     Ok(contents)
 }
 
 fn unreadable(path: &Path, option: &str, provider: LlmProvider, error: io::Error) -> Error {
     let message = format!("cannot read {} ({option})", path.display());
-    Error::Config(Failure::new(provider, message).caused_by(error))
+    Error::new(ErrorKind::Config, provider, message).caused_by(error)
 }
 
 /// One connector for many agents.

@@ -496,7 +496,8 @@ mod tests {
             assert_eq!(output.chunk.finish_reason, reason, "{delta}");
             let told = output.failure.map(|failure| {
                 crate::provider::api_error(crate::provider::LlmProvider::Cohere, None, &failure)
-                    .message
+                    .message()
+                    .to_owned()
             });
             assert_eq!(told.as_deref(), message, "{delta}");
         }

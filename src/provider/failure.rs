@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::LlmProvider;
 use super::wire::{Raw, unescaped, wire};
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{Error, ErrorKind, Report};
 use crate::sse::{Event, Frame, Parser};
 
 /// The most of a body that an error keeps. Groq puts what the model wrote in vain
@@ -65,7 +65,7 @@ wire! {
 
 /// Reads an error from the body of a response with a `status`, or from an event of a stream without
 /// one.
-pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) -> ApiError {
+pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) -> Error {
     let json = |text| serde_json::from_str::<Raw<'_>>(text).ok();
     let in_events = if json(body.trim()).is_none() { in_events(body) } else { None };
     let json = json(in_events.as_deref().unwrap_or(body.trim())).unwrap_or_default();
@@ -149,20 +149,16 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         numbers.find(|status| (300..600).contains(status))
     };
     let judged = status.filter(|&status| status != 200).or_else(told);
-    ApiError {
-        provider,
-        kind: kind(judged, &words, &said),
+    let report = Report {
         status,
-        message: one_line(&message),
         code: code.as_deref().map(word),
         error_type: error_type.as_deref().map(word),
         request_id: either(|told| text_or_number(told.request_id)).as_deref().map(word),
         retry_after,
         body: truncated(body, KEPT).to_owned(),
-        should_retry: None,
         rate_limit: BTreeMap::new(),
-        partial: None,
-    }
+    };
+    Error::new(kind(judged, &words, &said), provider, one_line(&message)).reported(report)
 }
 
 /// The error in a body that is an event stream though its status is none of one.
@@ -560,7 +556,7 @@ pub(crate) fn truncated(text: &str, bytes: usize) -> &str {
 mod tests {
     use super::*;
 
-    fn told(status: impl Into<Option<u16>>, body: &str) -> ApiError {
+    fn told(status: impl Into<Option<u16>>, body: &str) -> Error {
         api_error(LlmProvider::Local, status.into(), body)
     }
 
@@ -916,7 +912,7 @@ mod tests {
             ("nobody", 600, "", InvalidRequest),
         ] {
             let status = (status != 200).then_some(status);
-            assert_eq!(told(status, body).kind, kind, "{vendor}, {status:?}: {body}");
+            assert_eq!(told(status, body).kind(), kind, "{vendor}, {status:?}: {body}");
         }
     }
 
@@ -979,16 +975,17 @@ mod tests {
             ("event: error\ndata: no JSON\n\n", "event: error data: no JSON", "", "", ""),
         ] {
             let error = told(500, body);
-            let seen = [&error.code, &error.error_type, &error.request_id];
+            let report = error.report().unwrap();
+            let seen = [&report.code, &report.error_type, &report.request_id];
             let seen = seen.map(|field| field.as_deref().unwrap_or_default());
-            assert_eq!((&*error.message, seen), (message, [code, kind, id]), "{body}");
-            assert_eq!(error.body, body);
+            assert_eq!((error.message(), seen), (message, [code, kind, id]), "{body}");
+            assert_eq!(error.body(), Some(body));
         }
     }
 
     #[test]
     fn geminis_delay_is_kept() {
-        assert_eq!(told(429, GEMINI_MINUTE).retry_after, Some(Duration::from_millis(1500)));
+        assert_eq!(told(429, GEMINI_MINUTE).retry_after(), Some(Duration::from_millis(1500)));
     }
 
     #[test]
@@ -1015,10 +1012,10 @@ mod tests {
             let error = api_error(provider, Some(400), body);
             let may_be_zai = provider == LlmProvider::Local;
             let kind = if may_be_zai { ErrorKind::Quota } else { ErrorKind::InvalidRequest };
-            assert_eq!(error.kind, kind, "{provider}");
+            assert_eq!(error.kind(), kind, "{provider}");
         }
         let mistral = r#"{"message":"x","type":"invalid_request","code":"1113"}"#;
-        assert_eq!(told(400, mistral).kind, ErrorKind::InvalidRequest);
+        assert_eq!(told(400, mistral).kind(), ErrorKind::InvalidRequest);
     }
 
     /// Servers send a long prompt back in an error about it.
@@ -1032,13 +1029,14 @@ mod tests {
         let config = crate::GenerationConfig::new("local::m");
         let mut stream = crate::GenerationStream::from_reader(config, events);
         let within = stream.next().unwrap().unwrap_err();
-        let Some(crate::Error::Api(within)) = crate::Error::of(&within) else { panic!() };
-        for error in [&told(429, &body), &**within] {
-            assert_eq!(error.kind, ErrorKind::Quota);
-            assert_eq!(error.code.as_deref(), Some("insufficient_quota"));
-            assert_eq!(error.request_id.as_deref(), Some("r"));
-            assert!(error.message.starts_with("no money: word") && error.message.len() <= SHOWN);
-            assert!(body.starts_with(&error.body) && error.body.len() == KEPT);
+        for error in [&told(429, &body), Error::of(&within).unwrap()] {
+            assert_eq!(error.kind(), ErrorKind::Quota);
+            assert_eq!(error.code(), Some("insufficient_quota"));
+            assert_eq!(error.request_id(), Some("r"));
+            assert!(error.message().starts_with("no money: word"));
+            assert!(error.message().len() <= SHOWN);
+            let kept = error.body().unwrap();
+            assert!(body.starts_with(kept) && kept.len() == KEPT);
         }
     }
 
@@ -1051,8 +1049,8 @@ mod tests {
             "code": "tool_use_failed", "failed_generation": written,
         }});
         let error = told(400, &body.to_string());
-        let kept: serde_json::Value = serde_json::from_str(&error.body).unwrap();
+        let kept: serde_json::Value = serde_json::from_str(error.body().unwrap()).unwrap();
         assert_eq!(kept["error"]["failed_generation"], *written);
-        assert_eq!(error.message, "Failed to call a function.");
+        assert_eq!(error.message(), "Failed to call a function.");
     }
 }

@@ -849,10 +849,7 @@ mod tests {
                 None,
                 &failure.unwrap(),
             );
-            assert_eq!(
-                (error.message.as_str(), error.error_type.as_deref()),
-                ("So \"odd\".", Some(word))
-            );
+            assert_eq!((error.message(), error.code()), ("So \"odd\".", Some(word)));
         }
         let error = r#"{"error": {"code": 503, "message": "Busy.", "status": "UNAVAILABLE"}}"#;
         let (response, failure) = decoded(&[error]);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::GenerationConfig;
-use crate::error::{Error, Failure};
+use crate::error::{Error, ErrorKind};
 use crate::message::{Message, MessageRole, ToolCall};
 use crate::sse::Event;
 
@@ -304,7 +304,7 @@ fn by_name<T: Copy>(
     all.iter().copied().find(|&one| of(one) == wanted).ok_or_else(|| {
         let known: Vec<_> = all.iter().copied().map(of).collect();
         let message = format!("there is no {what} {name:?}; there are {}", known.join(", "));
-        Error::Config(Failure::new(None, message))
+        Error::new(ErrorKind::Config, None, message)
     })
 }
 
@@ -430,7 +430,7 @@ impl<'a> Ask<'a> {
 
     /// An error about something in the prompt or the configuration.
     pub(crate) fn refuse(self, message: impl Into<String>) -> Error {
-        Error::Config(Failure::new(self.provider, message))
+        Error::new(ErrorKind::Config, self.provider, message)
     }
 }
 

@@ -1569,8 +1569,8 @@ mod tests {
         ] {
             let (_, out) = read(&[event]);
             let error = api_error(LlmProvider::OpenAi, None, &out.failure.unwrap());
-            assert_eq!((error.kind, error.message.as_str()), (kind, message));
-            assert_eq!(error.code.as_deref(), Some(code));
+            assert_eq!((error.kind(), error.message()), (kind, message));
+            assert_eq!(error.code(), Some(code));
         }
         assert!(read(&[failed(Value::Null)]).1.failure.is_some());
     }
