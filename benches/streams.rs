@@ -101,7 +101,7 @@ impl Recording {
         streams
             .filter(|stream| {
                 let stream = io::Cursor::new(stream.clone());
-                GenerationStream::from_reader(config(), stream).into_response().is_ok()
+                GenerationStream::from_reader(stream, config()).into_response().is_ok()
             })
             .max_by_key(String::len)
     }
@@ -117,7 +117,7 @@ fn read_all(bencher: Bencher<'_, '_>, protocol: Protocol, stream: String, read: 
     let fold = |stream: String| -> GenerationResponse {
         let config = GenerationConfig::default().protocol(protocol);
         let reader = Slowly(io::Cursor::new(stream), read);
-        GenerationStream::from_reader(config, reader).into_response().unwrap()
+        GenerationStream::from_reader(reader, config).into_response().unwrap()
     };
     bencher
         .counter(ItemsCount::new(fold(stream.clone()).chunk_count))

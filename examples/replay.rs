@@ -38,7 +38,7 @@ fn run() -> anyhow::Result<()> {
 
     let mut out = common::stdout();
     let config = GenerationConfig::default().protocol(protocol);
-    let mut stream = GenerationStream::from_reader(config, recording);
+    let mut stream = GenerationStream::from_reader(recording, config);
     for chunk in &mut stream {
         let chunk = chunk?;
         if json {

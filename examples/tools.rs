@@ -60,7 +60,7 @@ fn answer(
 fn tools() -> [Tool; 2] {
     let materials: Vec<_> = DENSITIES.iter().map(|(material, _)| material).collect();
     [
-        Tool::new(
+        Tool::function(
             "density",
             format!("The density in kg/m³ of one of these: {materials:?}."),
             json!({
@@ -69,7 +69,7 @@ fn tools() -> [Tool; 2] {
                 "required": ["material"],
             }),
         ),
-        Tool::new(
+        Tool::function(
             "calculate",
             "Two numbers added, subtracted, multiplied or divided.",
             json!({
@@ -89,7 +89,7 @@ const DENSITIES: [(&str, f64); 5] =
     [("gold", 19_300.0), ("granite", 2_700.0), ("oak", 710.0), ("pine", 510.0), ("water", 998.0)];
 
 fn call_tool(call: &ToolCall) -> anyhow::Result<String> {
-    let arguments = call.parse_arguments()?;
+    let arguments = call.parse::<Value>()?;
     let text = |name| arguments.get(name).and_then(Value::as_str).context(name);
     let number = |name| arguments.get(name).and_then(Value::as_f64).context(name);
     let result = match call.name.as_str() {

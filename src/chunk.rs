@@ -1,5 +1,6 @@
 //! What comes out: a [`StreamChunk`] is one piece of an answer.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 /// Events that carry none of these (pings, a bare role) give no chunk. Usage that comes before
 /// anything else waits for it, so the first chunk is the first thing a person can use. One chunk can
 /// carry several of them at once.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct StreamChunk {
     /// The next piece of the answer's text; empty where this chunk has none.
@@ -28,7 +30,7 @@ pub struct StreamChunk {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_finish_reason: Option<String>,
     /// The model that answers, as the provider names it; kept from the event that told it.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_model")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
     /// Tokens used so far. Each one replaces the one before it; never add them up.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,16 +59,9 @@ impl StreamChunk {
     }
 }
 
-#[allow(clippy::ref_option)] // the signature that serde asks for
-pub(crate) fn serialize_model<S: serde::Serializer>(
-    model: &Option<Arc<str>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    model.as_deref().serialize(serializer)
-}
-
 /// A piece of a tool call. The pieces of one call share its [`index`](Self::index).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct ToolCallDelta {
     /// Which call of this response it belongs to: 0 for the first, whatever the provider counts.
@@ -108,6 +103,25 @@ pub enum FinishReason {
     Other,
 }
 
+impl FinishReason {
+    /// The reason's name in snake case, as it is also serialised: `"tool_calls"`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::ContentFilter => "content_filter",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for FinishReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Tokens used, counted alike for every provider.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -125,4 +139,34 @@ pub struct Usage {
     /// Of the tokens written: those spent on reasoning. `None` where the provider does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_written_as_it_is_serialised() {
+        use FinishReason::{ContentFilter, Length, Other, Stop, ToolCalls};
+        for reason in [Stop, Length, ToolCalls, ContentFilter, Other] {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+            assert_eq!(reason.to_string(), reason.as_str());
+        }
+    }
+
+    #[test]
+    fn a_chunk_can_be_written_and_read_again() {
+        let delta = ToolCallDelta { index: 1, name: Some("go".into()), ..Default::default() };
+        let chunk = StreamChunk {
+            content: "Hi".into(),
+            tool_calls: vec![delta],
+            finish_reason: Some(FinishReason::Length),
+            model: Some("m".into()),
+            usage: Some(Usage { prompt_tokens: 3, ..Usage::default() }),
+            ..StreamChunk::default()
+        };
+        let written = serde_json::to_string(&chunk).unwrap();
+        assert_eq!(serde_json::from_str::<StreamChunk>(&written).unwrap(), chunk, "{written}");
+        assert_eq!(serde_json::from_str::<StreamChunk>("{}").unwrap(), StreamChunk::default());
+    }
 }

@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 use crate::environment::Environment;
 use crate::model::ModelName;
 use crate::provider::{LlmProvider, Protocol};
+use crate::seconds;
+use crate::tool::{Tool, ToolChoice};
 
 /// How the model is asked: which one, where, with what options and limits.
 ///
@@ -53,7 +55,7 @@ pub struct GenerationConfig {
     pub headers: Vec<(String, String)>,
     /// Fields to merge into the request's body, for whatever is not modelled here. Objects are
     /// merged field by field; anything else is replaced.
-    pub extra: Map<String, Value>,
+    pub extra_body: Map<String, Value>,
 
     /// How freely to choose among likely tokens: 0 for the likeliest, up to 1 or 2, as the provider
     /// has it.
@@ -92,29 +94,29 @@ pub struct GenerationConfig {
     pub max_retries: u32,
     /// The longest wait before a retry that a server may ask for; above it the error comes at once.
     /// Defaults to 60 s.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "seconds::deserialize")]
     pub max_retry_wait: Duration,
     /// The time for name look-up, connection and TLS handshake. Defaults to 10 s.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "seconds::deserialize")]
     pub connect_timeout: Duration,
     /// The time from the request to the whole head of the answer. Defaults to 600 s.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "seconds::deserialize")]
     pub first_byte_timeout: Duration,
     /// The time without a single byte, once the answer has begun, or while the request is written.
     /// Defaults to 300 s.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "seconds::deserialize")]
     pub idle_timeout: Duration,
-    /// The time that `next` waits for more text, reasoning or tool calls, however many pings and
-    /// counts of tokens come meanwhile. Work of a provider's own tools counts as more; what only the
-    /// provider can read, such as a signature, does not. Defaults to 900 s.
-    #[serde(deserialize_with = "seconds")]
-    pub stall_timeout: Duration,
     /// The largest line and event. Defaults to 32 MiB.
     pub max_event_bytes: usize,
     /// The largest response: text, reasoning and tool calls together. Defaults to 64 MiB.
     pub max_response_bytes: usize,
     /// How many tool calls a response may have. Defaults to 1,024.
     pub max_tool_calls: usize,
+    /// The time that `next` waits for more text, reasoning or tool calls, however many pings and
+    /// counts of tokens come meanwhile. Work of a provider's own tools counts as more; what only the
+    /// provider can read, such as a signature, does not. Defaults to 900 s.
+    #[serde(deserialize_with = "seconds::deserialize")]
+    pub stall_timeout: Duration,
 
     /// The proxy. Defaults to [`Proxy::Environment`].
     pub proxy: Proxy,
@@ -142,7 +144,7 @@ impl Default for GenerationConfig {
             base_url: None,
             path: None,
             headers: Vec::new(),
-            extra: Map::new(),
+            extra_body: Map::new(),
             temperature: None,
             top_p: None,
             top_k: None,
@@ -163,10 +165,10 @@ impl Default for GenerationConfig {
             connect_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(300),
-            stall_timeout: Duration::from_secs(900),
             max_event_bytes: 32 << 20,
             max_response_bytes: 64 << 20,
             max_tool_calls: 1024,
+            stall_timeout: Duration::from_secs(900),
             proxy: Proxy::Environment,
             ca_file: None,
             client_certificate: None,
@@ -194,6 +196,7 @@ impl GenerationConfig {
     }
 
     setters! {
+        model(model: impl Into<String>) = model.into();
         provider(provider: LlmProvider) = Some(provider);
         protocol(protocol: Protocol) = Some(protocol);
         api_key(key: impl Into<String>) = Some(key.into());
@@ -220,10 +223,10 @@ impl GenerationConfig {
         connect_timeout(limit: Duration) = limit;
         first_byte_timeout(limit: Duration) = limit;
         idle_timeout(limit: Duration) = limit;
-        stall_timeout(limit: Duration) = limit;
         max_event_bytes(bytes: usize) = bytes;
         max_response_bytes(bytes: usize) = bytes;
         max_tool_calls(calls: usize) = calls;
+        stall_timeout(limit: Duration) = limit;
         proxy(proxy: Proxy) = proxy;
         ca_file(file: impl Into<PathBuf>) = Some(file.into());
         client_certificate(file: impl Into<PathBuf>) = Some(file.into());
@@ -238,10 +241,10 @@ impl GenerationConfig {
         self
     }
 
-    /// Adds one of the [`extra`](Self#structfield.extra) fields.
+    /// Adds one of the [`extra_body`](Self#structfield.extra_body) fields.
     #[must_use]
     pub fn extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.extra.insert(name.into(), value.into());
+        self.extra_body.insert(name.into(), value.into());
         self
     }
 }
@@ -269,8 +272,8 @@ impl fmt::Debug for GenerationConfig {
         if !self.headers.is_empty() {
             debug.field("headers", &self.headers.iter().map(|(n, _)| n).collect::<Vec<_>>());
         }
-        if !self.extra.is_empty() {
-            debug.field("extra", &self.extra.keys().collect::<Vec<_>>());
+        if !self.extra_body.is_empty() {
+            debug.field("extra_body", &self.extra_body.keys().collect::<Vec<_>>());
         }
         if let Some(path) = &self.path {
             debug.field("path", &path.split('?').next().unwrap_or_default());
@@ -278,8 +281,8 @@ impl fmt::Debug for GenerationConfig {
         changed! {
             temperature top_p top_k max_tokens stop frequency_penalty presence_penalty seed
             response_format logprobs reasoning tools tool_choice parallel_tool_calls raw max_retries
-            max_retry_wait connect_timeout first_byte_timeout idle_timeout stall_timeout
-            max_event_bytes max_response_bytes max_tool_calls proxy ca_file client_certificate
+            max_retry_wait connect_timeout first_byte_timeout idle_timeout
+            max_event_bytes max_response_bytes max_tool_calls stall_timeout proxy ca_file client_certificate
             allow_plain_http environment
         }
         debug.finish()
@@ -398,46 +401,6 @@ impl Reasoning {
     }
 }
 
-/// A tool that a model may ask for; the program runs it and sends back the result
-/// ([`Message::tool`](crate::Message::tool)).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Tool {
-    /// What the model calls it: letters, digits, `_` and `-`.
-    pub name: String,
-    /// What it does and when to use it, for the model to read.
-    #[serde(default)]
-    pub description: String,
-    /// The arguments, as a JSON Schema of an object.
-    pub parameters: Value,
-}
-
-impl Tool {
-    /// A tool; `parameters` is the JSON Schema of the object that its arguments form.
-    pub fn new(
-        name: impl Into<String>,
-        description: impl Into<String>,
-        parameters: impl Into<Value>,
-    ) -> Self {
-        Self { name: name.into(), description: description.into(), parameters: parameters.into() }
-    }
-}
-
-/// Whether the model must use the tools.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ToolChoice {
-    /// As it likes.
-    Auto,
-    /// It must not.
-    None,
-    /// It must use one of them.
-    Required,
-    /// It must use this one.
-    Tool(String),
-}
-
 /// The way to the provider.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -465,11 +428,6 @@ impl fmt::Debug for Proxy {
     }
 }
 
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let seconds = f64::deserialize(deserializer)?;
-    Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
-}
-
 /// Headers are an object in a file, but a list here: their order is kept.
 fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
     let headers = std::collections::BTreeMap::deserialize(deserializer)?;
@@ -493,7 +451,7 @@ mod tests {
         assert_eq!(
             shown,
             "GenerationConfig { model: \"m\", api_key: (hidden), base_url: \"https://host:1/v1\", \
-             headers: [\"api-key\"], extra: [\"token\"], top_p: Some(0.5), proxy: Url(\"http://proxy:3128\") }"
+             headers: [\"api-key\"], extra_body: [\"token\"], top_p: Some(0.5), proxy: Url(\"http://proxy:3128\") }"
         );
     }
 

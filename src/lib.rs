@@ -73,7 +73,7 @@
 //! use serde_json::json;
 //!
 //! let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
-//! let weather = Tool::new("weather", "Today's weather in a city.", schema);
+//! let weather = Tool::function("weather", "Today's weather in a city.", schema);
 //! let config = GenerationConfig::new("gpt-4o-mini").tools([weather]);
 //!
 //! let mut history = vec![Message::user("Do I need an umbrella in Oslo?")];
@@ -84,7 +84,7 @@
 //!     }
 //!     history.push(Message::from(&response));
 //!     for call in &response.tool_calls {
-//!         let city = call.parse_arguments()?["city"].to_string();
+//!         let city = call.parse::<serde_json::Value>()?["city"].to_string();
 //!         history.push(Message::tool(&call.id, format!("It rains in {city}.")));
 //!     }
 //! };
@@ -118,6 +118,7 @@
 //! - `platform-verifier`: trusts what the operating system trusts, instead of Mozilla's roots
 //!   compiled in.
 
+mod attachment;
 mod cancel;
 mod chunk;
 mod config;
@@ -130,25 +131,29 @@ mod provider;
 mod request;
 mod response;
 mod retry;
+mod seconds;
 mod sse;
 mod stream;
 mod terminal;
+mod tool;
 mod transport;
 
 pub mod guide;
 
+pub use attachment::Attachment;
 pub use cancel::CancelHandle;
 pub use chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
-pub use config::{GenerationConfig, Proxy, Reasoning, ResponseFormat, Tool, ToolChoice};
+pub use config::{GenerationConfig, Proxy, Reasoning, ResponseFormat};
 pub use environment::Environment;
 pub use error::{Error, ErrorKind};
-pub use message::{Image, Message, MessageRole, Prompt, ToolCall};
+pub use message::{Message, MessageRole, Prompt, ToolCall};
 pub use model::ModelName;
 pub use provider::{LlmProvider, Protocol};
-pub use request::Request;
+pub use request::RequestPreview;
 pub use response::GenerationResponse;
 pub use stream::GenerationStream;
 pub use terminal::{TerminalSafe, terminal_safe};
+pub use tool::{Tool, ToolChoice};
 
 /// Asks a model, and gives its answer piece by piece while it is written.
 ///

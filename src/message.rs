@@ -1,10 +1,12 @@
 //! What is asked: a [`Prompt`] is a conversation, a list of [`Message`]s.
 
-use std::borrow::Cow;
+use std::fmt;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::attachment::Attachment;
 use crate::provider::{LlmProvider, Protocol};
 
 /// What is asked of the model: one or more messages.
@@ -57,9 +59,9 @@ pub struct Message {
     /// The text.
     #[serde(default)]
     pub content: String,
-    /// Pictures that belong to the text. Only user messages may have them.
+    /// What belongs to the text. Only user messages may have attachments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub images: Vec<Image>,
+    pub attachments: Vec<Attachment>,
     /// The tools that an assistant message asks to be called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
@@ -96,10 +98,10 @@ impl Message {
         Self { tool_call_id: Some(call_id.into()), ..Self::new(MessageRole::Tool, result) }
     }
 
-    /// Adds a picture to look at.
+    /// Adds a picture.
     #[must_use]
-    pub fn image(mut self, image: Image) -> Self {
-        self.images.push(image);
+    pub fn attach(mut self, attachment: Attachment) -> Self {
+        self.attachments.push(attachment);
         self
     }
 
@@ -107,7 +109,7 @@ impl Message {
         Self {
             role,
             content: content.into(),
-            images: Vec::new(),
+            attachments: Vec::new(),
             tool_calls: Vec::new(),
             tool_call_id: None,
             replay: None,
@@ -165,7 +167,7 @@ pub enum MessageRole {
 
 impl MessageRole {
     /// The role as most providers spell it: `"system"`, `"user"`, `"assistant"`, `"tool"`.
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
             Self::User => "user",
@@ -175,50 +177,9 @@ impl MessageRole {
     }
 }
 
-/// A picture in a user message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Image {
-    /// Where the provider can fetch it.
-    Url(String),
-    /// The picture itself, as base64.
-    #[non_exhaustive]
-    Data {
-        /// For example `image/png`.
-        media_type: String,
-        /// Standard base64, with padding.
-        base64: String,
-    },
-}
-
-impl Image {
-    /// A picture that the provider fetches from `url` (or a `data:` URL).
-    pub fn url(url: impl Into<String>) -> Self {
-        Self::Url(url.into())
-    }
-
-    /// A picture from its bytes; `media_type` is, for example, `image/png`.
-    pub fn bytes(media_type: impl Into<String>, bytes: &[u8]) -> Self {
-        Self::Data { media_type: media_type.into(), base64: base64(bytes) }
-    }
-
-    /// Media type and base64 of a picture that is not to be fetched.
-    pub(crate) fn inline(&self) -> Option<(&str, &str)> {
-        match self {
-            Self::Url(url) => url.strip_prefix("data:")?.split_once(";base64,"),
-            Self::Data { media_type, base64 } => Some((media_type, base64)),
-        }
-    }
-
-    /// The picture as a URL: its own, or a `data:` URL.
-    pub(crate) fn to_url(&self) -> Cow<'_, str> {
-        match self {
-            Self::Url(url) => Cow::Borrowed(url),
-            Self::Data { media_type, base64 } => {
-                format!("data:{media_type};base64,{base64}").into()
-            }
-        }
+impl fmt::Display for MessageRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -262,17 +223,31 @@ impl ToolCall {
         (!self.id.is_empty() && !matches!(number, Some(Ok(_)))).then_some(&self.id)
     }
 
-    /// The arguments as JSON; `{}` where the model wrote none.
+    /// The arguments as a value; `{}` where the model wrote none.
+    ///
+    /// ```
+    /// use kerb_stream::ToolCall;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Place { city: String }
+    ///
+    /// let call = ToolCall::new("call_1", "weather", r#"{"city": "Oslo"}"#);
+    /// assert_eq!(call.parse::<Place>()?.city, "Oslo");
+    /// assert_eq!(call.parse::<serde_json::Value>()?["city"], "Oslo");
+    /// # Ok::<(), anyhow::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// When they are not JSON, as when the answer was cut off in the middle of them or before them.
-    pub fn parse_arguments(&self) -> anyhow::Result<Value> {
-        if self.arguments.trim().is_empty() && !self.cut {
-            return Ok(Value::Object(serde_json::Map::new()));
-        }
-        serde_json::from_str(&self.arguments).map_err(|error| {
+    /// When they do not fit the type, or are not JSON, as when the answer was cut off in the middle
+    /// of them or before them.
+    pub fn parse<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        let is_empty = self.arguments.trim().is_empty() && !self.cut;
+        let arguments = if is_empty { "{}" } else { &self.arguments };
+        serde_json::from_str(arguments).map_err(|error| {
+            let problem = if error.is_data() { "do not fit" } else { "are not JSON" };
+            let name = &self.name;
             anyhow::Error::new(error)
-                .context(format!("the arguments of the call of {:?} are not JSON", self.name))
+                .context(format!("the arguments of the call of {name:?} {problem}"))
         })
     }
 }
@@ -307,21 +282,6 @@ pub(crate) enum Said<'a> {
     Text(&'a str, Option<&'a Value>),
     Call(&'a ToolCall, Option<&'a Value>),
     Opaque(&'a Value),
-}
-
-/// Standard base64 with padding (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, i| bits << 8 | u32::from(*group.get(i).unwrap_or(&0)));
-        for i in 0..4 {
-            let digit = (bits >> (18 - 6 * i)) as usize & 63;
-            let letter = ALPHABET.get(digit).filter(|_| i <= group.len());
-            text.push(letter.map_or('=', |&letter| letter.into()));
-        }
-    }
-    text
 }
 
 impl From<&str> for Prompt {
@@ -410,25 +370,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn base64_of_every_remainder() {
-        let image = |bytes: &[u8]| Image::bytes("image/png", bytes).to_url().into_owned();
-        assert_eq!(image(b""), "data:image/png;base64,");
-        assert_eq!(image(b"f"), "data:image/png;base64,Zg==");
-        assert_eq!(image(b"fo"), "data:image/png;base64,Zm8=");
-        assert_eq!(image(b"foo"), "data:image/png;base64,Zm9v");
-        assert_eq!(image(b"foob"), "data:image/png;base64,Zm9vYg==");
-        assert_eq!(image(&[0xfb, 0xff, 0xfe]), "data:image/png;base64,+//+");
-    }
-
-    #[test]
-    fn a_data_url_is_not_to_be_fetched() {
-        let image = Image::bytes("image/png", b"foo");
-        assert_eq!(image.inline(), Some(("image/png", "Zm9v")));
-        assert_eq!(Image::url(image.to_url()).inline(), image.inline());
-        assert_eq!(Image::url("https://example.com/a;base64,b").inline(), None);
-    }
 
     #[test]
     fn made_up_ids_are_known_again() {

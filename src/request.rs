@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::config::{GenerationConfig, without_secrets};
@@ -14,11 +15,11 @@ use crate::provider::{Ask, LlmProvider, Protocol};
 /// A request as it would be sent: see
 /// [`GenerationStream::request`](crate::GenerationStream::request).
 ///
-/// `Debug` and `Display` print it: keys and the caller's own header values are hidden, the prompt
-/// and the `extra` fields are not.
-#[derive(Debug, Clone, PartialEq)]
+/// `Debug` and `Display` print it, and it serialises for a `--dry-run`: keys and the caller's own
+/// header values are hidden, the prompt and the fields of `extra_body` are not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Request {
+pub struct RequestPreview {
     /// Who is asked.
     pub provider: LlmProvider,
     /// How.
@@ -26,12 +27,20 @@ pub struct Request {
     /// Where; the values of a query that came with the base URL or the path are hidden.
     pub url: String,
     /// The headers, with the values of those that the caller gave and of the key hidden.
+    #[serde(serialize_with = "as_object")]
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Value,
 }
 
-impl fmt::Display for Request {
+fn as_object<S: Serializer>(
+    headers: &[(String, String)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(headers.iter().map(|(name, value)| (name, value)))
+}
+
+impl fmt::Display for RequestPreview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "POST {}", self.url)?;
         for (name, value) in &self.headers {
@@ -204,7 +213,7 @@ impl Route {
     }
 
     /// The request with everything secret hidden.
-    pub(crate) fn preview(self, config: &GenerationConfig) -> Request {
+    pub(crate) fn preview(self, config: &GenerationConfig) -> RequestPreview {
         let given =
             |name: &str| config.headers.iter().any(|(n, _)| n.trim().eq_ignore_ascii_case(name));
         let http::Request { url, headers, body, .. } = self.request;
@@ -223,7 +232,7 @@ impl Route {
         });
         let query = query.collect::<Vec<_>>().join("&");
         let mark = if query.is_empty() { "" } else { "?" };
-        Request {
+        RequestPreview {
             provider: self.provider,
             protocol: self.protocol,
             url: format!("{}{mark}{query}", without_secrets(&url)),
@@ -247,7 +256,7 @@ fn own_words(messages: &[Message], provider: LlmProvider) -> Cow<'_, [Message]> 
 fn body(ask: Ask<'_>, protocol: Protocol) -> Result<Map<String, Value>, Error> {
     let config = ask.config;
     let said = |m: &Message| {
-        !(m.content.trim().is_empty() && m.images.is_empty() && m.tool_calls.is_empty())
+        !(m.content.trim().is_empty() && m.attachments.is_empty() && m.tool_calls.is_empty())
             || m.role == MessageRole::Tool
     };
     if !ask.messages.iter().any(said) {
@@ -264,7 +273,7 @@ fn body(ask: Ask<'_>, protocol: Protocol) -> Result<Map<String, Value>, Error> {
         }
     }
     let mut body = (protocol.wire().body)(ask)?;
-    merge(&mut body, &config.extra);
+    merge(&mut body, &config.extra_body);
     Ok(body)
 }
 

@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
 use crate::message::{Message, Replay, ToolCall};
 use crate::provider::LlmProvider;
+use crate::seconds;
 
 /// An answer as far as it has arrived.
 ///
 /// [`GenerationStream::into_response`](crate::GenerationStream::into_response) and
 /// [`generate`](crate::generate()) give one only when the answer is whole;
 /// [`GenerationStream::response`](crate::GenerationStream::response) shows it at any time.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+///
+/// It serialises, so that a log can be written and read again, and a [`Message`] made of it later.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct GenerationResponse {
     /// The text.
@@ -30,7 +34,6 @@ pub struct GenerationResponse {
     /// The finish reason in the provider's own word.
     pub raw_finish_reason: Option<String>,
     /// The model that answered, as the provider names it.
-    #[serde(serialize_with = "crate::chunk::serialize_model")]
     pub model: Option<Arc<str>>,
     /// Who was asked, once that is known.
     pub provider: Option<LlmProvider>,
@@ -43,9 +46,11 @@ pub struct GenerationResponse {
     pub rate_limit: BTreeMap<String, String>,
     /// How often the request was tried again.
     pub retries: u32,
-    /// From the first `next` to the end, well or not; zero before it.
+    /// From the first `next` to the end, well or not; zero before it. In JSON, it is in seconds.
+    #[serde(with = "seconds")]
     pub latency: Duration,
-    /// From the first `next` to the first text.
+    /// From the first `next` to the first text. In JSON, it is in seconds.
+    #[serde(with = "seconds::optional")]
     pub time_to_first_text: Option<Duration>,
     /// How many chunks came.
     pub chunk_count: usize,
@@ -53,7 +58,7 @@ pub struct GenerationResponse {
     #[serde(skip)]
     pub(crate) bytes: usize,
     /// How the provider wants to hear it again; set once the answer is whole.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replay: Option<Replay>,
 }
 
@@ -132,5 +137,39 @@ impl From<&GenerationResponse> for Message {
         message.tool_calls.clone_from(&response.tool_calls);
         message.replay.clone_from(&response.replay);
         message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::message::Part;
+    use crate::provider::Protocol;
+
+    #[test]
+    fn a_log_can_be_written_and_read_again() {
+        let response = GenerationResponse {
+            content: "Hi".into(),
+            model: Some("m".into()),
+            latency: Duration::from_millis(1500),
+            time_to_first_text: Some(Duration::from_millis(250)),
+            replay: Some(Replay {
+                provider: LlmProvider::Anthropic,
+                protocol: Protocol::Messages,
+                parts: vec![Part::Opaque(json!({"type": "thinking"}))],
+            }),
+            ..GenerationResponse::default()
+        };
+        let written = serde_json::to_string(&response).unwrap();
+        let read: GenerationResponse = serde_json::from_str(&written).unwrap();
+        assert_eq!(read, response, "{written}");
+        assert_eq!(Message::from(read).replay, response.replay);
+        let written: Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(
+            (&written["latency"], &written["time_to_first_text"]),
+            (&json!(1.5), &json!(0.25))
+        );
     }
 }

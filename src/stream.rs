@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::http::{self, Body, Secrets};
 use crate::message::Prompt;
 use crate::provider::{self, Decoder, LlmProvider, Output, Protocol};
-use crate::request::{self, Request, Route};
+use crate::request::{self, RequestPreview, Route};
 use crate::response::GenerationResponse;
 use crate::retry;
 use crate::sse::{Event, Frame, Parser, TooLarge};
@@ -75,13 +75,13 @@ impl GenerationStream {
     ///
     /// let recording = r#"data: {"choices":[{"delta":{"content":"Hi!"},"finish_reason":"stop"}]}"#;
     /// let config = GenerationConfig::default().protocol(Protocol::ChatCompletions);
-    /// let response = GenerationStream::from_reader(config, recording.as_bytes()).into_response()?;
+    /// let response = GenerationStream::from_reader(recording.as_bytes(), config).into_response()?;
     /// assert_eq!(response.content, "Hi!");
     /// # Ok::<(), anyhow::Error>(())
     /// ```
     pub fn from_reader(
-        config: impl Into<GenerationConfig>,
         reader: impl Read + Send + 'static,
+        config: impl Into<GenerationConfig>,
     ) -> Self {
         let state = State::Given(Body::from_reader(reader));
         Self { inner: Inner::new(state, config.into()), callback: None }
@@ -89,9 +89,9 @@ impl GenerationStream {
 }
 
 impl<F> GenerationStream<F> {
-    /// Calls `callback` with each chunk just before it is handed out, also within
-    /// [`into_response`](Self::into_response). It may borrow the caller's variables; a second one
-    /// replaces the first.
+    /// Calls `callback` with each chunk just before it is handed out; a second callback replaces the
+    /// first. It is called within [`into_response`](Self::into_response), too, and may borrow the
+    /// caller's variables.
     ///
     /// ```no_run
     /// # use kerb_stream::generate_stream;
@@ -131,7 +131,7 @@ impl<F> GenerationStream<F> {
     /// # Errors
     /// Those that the first `next` would give before it sends anything, apart from those about headers
     /// of the caller's own, the proxy and files of certificates, which are looked at only then.
-    pub fn request(&self) -> anyhow::Result<Request> {
+    pub fn request(&self) -> anyhow::Result<RequestPreview> {
         match &self.inner.state {
             State::Asked(prompt) => {
                 let config = &self.inner.config;

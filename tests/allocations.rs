@@ -37,7 +37,7 @@ impl Read for Endless {
 fn stream(protocol: Protocol, events: &[String]) -> GenerationStream {
     let config = GenerationConfig::default().protocol(protocol).max_response_bytes(usize::MAX);
     let events = events.concat().into_bytes();
-    let mut stream = GenerationStream::from_reader(config, Endless { events, at: 0 });
+    let mut stream = GenerationStream::from_reader(Endless { events, at: 0 }, config);
     for _ in 0..1_000 {
         stream.next().unwrap().unwrap();
     }

@@ -20,7 +20,7 @@ const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n
 
 fn hello() -> GenerationStream {
     let config = GenerationConfig::default().protocol(Protocol::ChatCompletions);
-    GenerationStream::from_reader(config, HELLO.as_bytes())
+    GenerationStream::from_reader(HELLO.as_bytes(), config)
 }
 
 #[test]

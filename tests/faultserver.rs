@@ -64,7 +64,7 @@ enum Otherwise {
 impl Otherwise {
     fn of(case: &Case, protocol: Protocol) -> Option<Self> {
         let fits = |(id, on, _): &&(&str, &str, Self)| {
-            *id == case.id && (on.is_empty() || *on == protocol.name())
+            *id == case.id && (on.is_empty() || *on == protocol.as_str())
         };
         OTHERWISE.iter().find(fits).map(|(_, _, otherwise)| *otherwise)
     }
@@ -94,7 +94,7 @@ fn every_fault_is_what_the_table_says() {
     assert!(count > 0, "there is no fault {only:?}");
     for (id, on, _) in OTHERWISE {
         let is_known = |case: &Case| {
-            case.id == *id && case.protocols.iter().any(|p| on.is_empty() || p.name() == *on)
+            case.id == *id && case.protocols.iter().any(|p| on.is_empty() || p.as_str() == *on)
         };
         assert!(cases().iter().any(is_known), "nothing is otherwise with {id} {on}");
     }

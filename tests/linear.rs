@@ -83,7 +83,7 @@ fn child(work: &str) {
     };
     let events = shape.start() + &events + &shape.ending();
     let config = GenerationConfig::default().protocol(protocol);
-    let response = GenerationStream::from_reader(config, Slowly { events, at: 0, step });
+    let response = GenerationStream::from_reader(Slowly { events, at: 0, step }, config);
     let Ok(response) = response.into_response() else {
         // Gemini's stop with nothing before it is no end.
         return assert_eq!(size, 0);

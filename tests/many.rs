@@ -224,7 +224,7 @@ fn a_stream_without_end_takes_no_more_memory() {
         {
             let read = |left| {
                 let reader = Endless { unit: unit.as_bytes(), left };
-                let error = GenerationStream::from_reader(config("http://127.0.0.1:1/v1"), reader)
+                let error = GenerationStream::from_reader(reader, config("http://127.0.0.1:1/v1"))
                     .into_response()
                     .unwrap_err();
                 assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Incomplete));

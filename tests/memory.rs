@@ -323,7 +323,7 @@ fn read(name: &str) -> String {
         .max_response_bytes(MAX_RESPONSE);
     let given =
         Given { pieces: pieces.into_iter().flatten(), piece: io::Cursor::default(), bytes: 0 };
-    let mut stream = GenerationStream::from_reader(config, given);
+    let mut stream = GenerationStream::from_reader(given, config);
     let end = stream.by_ref().filter_map(Result::err).last();
     let kind = end.as_ref().map(|error| Error::of(error).unwrap().kind());
     assert_ne!(kind, Some(ErrorKind::Config));

@@ -91,16 +91,16 @@ fn interrupted<F: FnMut(&StreamChunk)>(
 #[test]
 fn nothing_that_panicked_is_whole() {
     let config = GenerationConfig::default().protocol(Protocol::ChatCompletions);
-    interrupted(GenerationStream::from_reader(&config, Panics)).unwrap();
+    interrupted(GenerationStream::from_reader(Panics, &config)).unwrap();
 
-    let stream = GenerationStream::from_reader(&config, WHOLE.as_bytes());
+    let stream = GenerationStream::from_reader(WHOLE.as_bytes(), &config);
     let partial = interrupted(stream.callback(|_| panic!("the callback panics"))).unwrap();
     assert_eq!(partial.content, "Hi");
 
     // Whoever collects the chunks and catches what panics sees that something is missing.
     let two = WHOLE.replace("stop", "").repeat(2).replace("}data", "}\n\ndata");
     let mut chunks = 0;
-    let mut stream = GenerationStream::from_reader(&config, io::Cursor::new(two)).callback(|_| {
+    let mut stream = GenerationStream::from_reader(io::Cursor::new(two), &config).callback(|_| {
         chunks += 1;
         assert!(chunks < 2, "the callback panics");
     });

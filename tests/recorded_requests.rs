@@ -159,7 +159,7 @@ fn sent_again(
     let messages = read(&mut body, &mut config)?;
     body.retain(|_, value| !value.is_null() && *value != json!({}));
     let extra = body.keys().cloned().collect();
-    config.extra = body;
+    config.extra_body = body;
     let request = generate_stream(messages, config).request().unwrap();
     // Some addresses were hidden; Writer has a path of its own, and Vertex one for Anthropic.
     let others = ["REDACTED", "api.writer.com", ":streamRawPredict"];
@@ -200,7 +200,7 @@ fn needed(
 /// The assistant's message, as it comes out of the answer that these events make.
 fn said(config: &GenerationConfig, events: &[Value]) -> Message {
     let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
-    let stream = GenerationStream::from_reader(config, std::io::Cursor::new(events));
+    let stream = GenerationStream::from_reader(std::io::Cursor::new(events), config);
     stream.into_response().unwrap().into()
 }
 
@@ -226,7 +226,7 @@ fn text(content: &Value) -> Result<String, &'static str> {
 
 fn tool(tool: &Value, schema: &str) -> Tool {
     let description = tool["description"].as_str().unwrap_or_default();
-    Tool::new(tool["name"].as_str().unwrap(), description, tool[schema].clone())
+    Tool::function(tool["name"].as_str().unwrap(), description, tool[schema].clone())
 }
 
 /// The tools of a list in which there is nothing but those that the caller runs, with the fields that we

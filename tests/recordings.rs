@@ -184,7 +184,7 @@ fn check(protocol: Protocol) {
 fn events_that_are_lost_or_mixed_up_make_an_error_or_no_difference() {
     let config = GenerationConfig::default().protocol(Protocol::Responses);
     let read = |body: String| {
-        let stream = GenerationStream::from_reader(&config, Cursor::new(body));
+        let stream = GenerationStream::from_reader(Cursor::new(body), &config);
         let response = stream.into_response().ok()?;
         let calls = response.tool_calls.into_iter().map(|call| (call.name, call.arguments));
         let mut calls: Vec<_> = calls.collect();
@@ -246,9 +246,9 @@ fn differences(case: &Value, stream: &Path, protocol: Protocol) -> Vec<String> {
     let bytes = std::fs::read(stream).unwrap();
     let config = config(case).protocol(protocol);
     let whole = Cursor::new(bytes.clone());
-    let whole = Outcome::of(GenerationStream::from_reader(&config, whole));
+    let whole = Outcome::of(GenerationStream::from_reader(whole, &config));
     let single = OneByOne(bytes.into_iter());
-    let single = Outcome::of(GenerationStream::from_reader(&config, single));
+    let single = Outcome::of(GenerationStream::from_reader(single, &config));
     let mut differences = whole.differences(case, protocol);
     if whole != single {
         differences.push("read byte by byte it is another response".to_owned());

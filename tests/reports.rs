@@ -25,7 +25,7 @@ fn sample(name: &str) -> String {
 fn read(name: &str) -> (GenerationResponse, Option<anyhow::Error>) {
     let protocol: Protocol = name.split('.').next().unwrap().parse().unwrap();
     let config = GenerationConfig::default().protocol(protocol);
-    let mut stream = GenerationStream::from_reader(config, Cursor::new(sample(name)));
+    let mut stream = GenerationStream::from_reader(Cursor::new(sample(name)), config);
     let error = stream.by_ref().filter_map(Result::err).last();
     (stream.response().clone(), error)
 }

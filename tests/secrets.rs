@@ -238,7 +238,7 @@ fn everything_printed() -> Vec<(String, String)> {
     stream.cancel_handle().cancel();
     print_rest(&mut printed, "cancelled", stream);
     let recording =
-        GenerationStream::from_reader(key(local("http://a/v1".into())), &b"data: {\n\n"[..]);
+        GenerationStream::from_reader(&b"data: {\n\n"[..], key(local("http://a/v1".into())));
     print_rest(&mut printed, "a recording", recording);
     printed.push(("an environment".into(), format!("{:?}", Environment::from_iter([("A", KEY)]))));
     printed

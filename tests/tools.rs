@@ -71,7 +71,7 @@ fn check(script: &Script, saved: bool) {
 fn results(response: &GenerationResponse) -> Vec<Message> {
     let result = |call: &kerb_stream::ToolCall| {
         assert_eq!(call.name, "weather");
-        let arguments = call.parse_arguments().unwrap();
+        let arguments = call.parse::<Value>().unwrap();
         Message::tool(&call.id, format!("warm in {}", arguments["city"].as_str().unwrap()))
     };
     response.tool_calls.iter().map(result).collect()
@@ -102,7 +102,7 @@ fn arguments_that_were_cut_stay_visible_and_are_never_none() {
         assert_eq!(response.finish_reason, Some(FinishReason::Length), "{script:?}");
         let [call] = response.tool_calls.as_slice() else { panic!("{response:?}") };
         assert_eq!(call.arguments, r#"{"city":"Os"#, "{script:?}");
-        assert!(call.parse_arguments().is_err(), "{script:?}");
+        assert!(call.parse::<Value>().is_err(), "{script:?}");
 
         let history = [Message::user(QUESTION), Message::from(&response)];
         let asked = kerb_stream::generate_stream(&history, script.config()).request();
@@ -122,7 +122,7 @@ fn arguments_that_were_cut_stay_visible_and_are_never_none() {
 /// The answer that a script's events make.
 fn decoded(script: &Script, events: &[Value]) -> GenerationResponse {
     let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
-    let stream = GenerationStream::from_reader(script.config(), std::io::Cursor::new(events));
+    let stream = GenerationStream::from_reader(std::io::Cursor::new(events), script.config());
     stream.into_response().unwrap()
 }
 
@@ -153,7 +153,7 @@ impl Script {
             .api_key("k")
             .environment(Environment::empty())
             .max_retries(0)
-            .tools([Tool::new("weather", "The weather in a city.", schema)])
+            .tools([Tool::function("weather", "The weather in a city.", schema)])
     }
 }
 

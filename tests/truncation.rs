@@ -26,7 +26,7 @@ fn at_every_byte_of_a_reader() {
         let answer = Answer::new(protocol);
         for cut in 0..=answer.body.len() {
             let body = Cursor::new(answer.body.as_bytes()[..cut].to_vec());
-            let seen = Seen::of(GenerationStream::from_reader(config(protocol), body));
+            let seen = Seen::of(GenerationStream::from_reader(body, config(protocol)));
             assert_eq!(seen, answer.expected(cut), "{protocol}, cut at {cut}");
         }
     }
@@ -140,7 +140,7 @@ impl Answer {
         events.extend(body.match_indices("\n\n").map(|(at, _)| at + 2));
         let upto = |&end: &usize| {
             let body = Cursor::new(body.as_bytes()[..end].to_vec());
-            Seen::of(GenerationStream::from_reader(config(protocol), body)).chunks
+            Seen::of(GenerationStream::from_reader(body, config(protocol))).chunks
         };
         let chunks: Vec<_> = events.iter().map(upto).collect();
 

@@ -8,10 +8,11 @@ use super::common::{self, object};
 use super::wire::{First, Indexed, Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, SoFar, Wire};
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{ResponseFormat, ToolChoice};
+use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, Said};
 use crate::sse::Event;
+use crate::tool::ToolChoice;
 
 pub(super) const WIRE: Wire = Wire {
     path: "chat/completions",
@@ -129,7 +130,7 @@ fn message(message: &Message) -> Value {
         common::content(message, common::text, common::image)
     };
     let mut value = object([
-        ("role", Some(message.role.name().into())),
+        ("role", Some(message.role.as_str().into())),
         ("content", Some(content)),
         ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
         ("tool_call_id", message.tool_call_id.as_deref().map(Value::from)),
@@ -504,10 +505,12 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{GenerationConfig, Reasoning, Tool};
-    use crate::message::{Image, ToolCall};
+    use crate::attachment::Attachment;
+    use crate::config::{GenerationConfig, Reasoning};
+    use crate::message::ToolCall;
     use crate::provider::{LlmProvider, testing};
     use crate::response::GenerationResponse;
+    use crate::tool::Tool;
 
     fn said(messages: &[Message], config: &GenerationConfig, provider: LlmProvider) -> Value {
         Value::Object(body(Ask { provider, model: "m", messages, config }).unwrap())
@@ -580,8 +583,8 @@ mod tests {
             (new().reasoning(Reasoning::High), json!({"reasoning_effort": "high"})),
             (
                 new().tools([
-                    Tool::new("look", "Looks.", schema.clone()),
-                    Tool::new("go", "", schema.clone()),
+                    Tool::function("look", "Looks.", schema.clone()),
+                    Tool::function("go", "", schema.clone()),
                 ]),
                 json!({"tools": [
                     {"type": "function", "function":
@@ -617,10 +620,12 @@ mod tests {
     fn a_conversation_with_pictures_and_tools() {
         let mut asks = Message::assistant("");
         asks.tool_calls.push(ToolCall::new("c1", "look", ""));
-        let image = Image::url("https://example.com/cat.png");
+        let image = Attachment::url("https://example.com/cat.png");
         let messages = [
             Message::system("Be brief."),
-            Message::user("What is it?").image(image).image(Image::bytes("image/png", b"foo")),
+            Message::user("What is it?")
+                .attach(image)
+                .attach(Attachment::bytes("image/png", b"foo")),
             asks,
             Message::tool("c1", "a cat"),
             Message::assistant("A cat."),
@@ -838,7 +843,7 @@ mod tests {
             let all: Vec<_> = response
                 .tool_calls
                 .iter()
-                .map(|call| (&*call.id, call.parse_arguments().unwrap()))
+                .map(|call| (&*call.id, call.parse::<Value>().unwrap()))
                 .collect();
             assert_eq!(all, [("c", json!({"x": 1})), ("d", json!({}))], "{told}");
         }

@@ -8,10 +8,11 @@ use super::common::{self, object};
 use super::wire::{Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat, ToolChoice};
+use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, Said};
 use crate::sse::Event;
+use crate::tool::ToolChoice;
 
 pub(super) const WIRE: Wire = Wire {
     path: "chat",
@@ -89,7 +90,7 @@ fn message(message: &Message) -> Option<Value> {
         return assistant(message);
     }
     Some(object([
-        ("role", Some(message.role.name().into())),
+        ("role", Some(message.role.as_str().into())),
         ("tool_call_id", message.tool_call_id.as_deref().map(Value::from)),
         ("content", Some(common::content(message, common::text, common::image))),
     ]))
@@ -293,10 +294,12 @@ fn tokens(counts: &Counts<'_>) -> Option<Usage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{GenerationConfig, Tool};
-    use crate::message::{Image, Prompt, ToolCall};
+    use crate::attachment::Attachment;
+    use crate::config::GenerationConfig;
+    use crate::message::{Prompt, ToolCall};
     use crate::provider::testing;
     use crate::response::GenerationResponse;
+    use crate::tool::Tool;
 
     fn sent(prompt: impl Into<Prompt>, config: &GenerationConfig) -> Result<Value, String> {
         testing::sent(Protocol::CohereChat, prompt, config)
@@ -317,8 +320,8 @@ mod tests {
             vec![ToolCall::new("a", "look", r#"{"at":"sky"}"#), ToolCall::new("b", "time", "")];
         let conversation = [
             Message::system("Be brief."),
-            Message::user("What is it?").image(Image::bytes("image/png", b"foo")),
-            Message::user("").image(Image::url("https://example.com/a.png")),
+            Message::user("What is it?").attach(Attachment::bytes("image/png", b"foo")),
+            Message::user("").attach(Attachment::url("https://example.com/a.png")),
             Message::assistant(""),
             asking,
             Message::tool("a", "blue"),
@@ -386,8 +389,8 @@ mod tests {
             ),
             (
                 command().tools([
-                    Tool::new("look", "Looks.", schema.clone()),
-                    Tool::new("t", "", schema.clone()),
+                    Tool::function("look", "Looks.", schema.clone()),
+                    Tool::function("t", "", schema.clone()),
                 ]),
                 json!({"tools": [
                     {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": schema}},
@@ -416,8 +419,8 @@ mod tests {
             let error = sent("Hi", &config).unwrap_err();
             assert!(error.contains(named), "{error}");
         }
-        let picture = Image::url("https://example.com/a.png");
-        assert!(sent(Message::tool("a", "b").image(picture), &command()).is_err());
+        let picture = Attachment::url("https://example.com/a.png");
+        assert!(sent(Message::tool("a", "b").attach(picture), &command()).is_err());
     }
 
     #[test]

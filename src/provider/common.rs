@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::Ask;
-use crate::config::{Reasoning, Tool};
+use crate::attachment::Attachment;
+use crate::config::Reasoning;
 use crate::error::Error;
-use crate::message::{Image, Message, ToolCall};
+use crate::message::{Message, ToolCall};
+use crate::tool::Tool;
 
 /// An object of those fields that there are.
 pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
@@ -37,17 +39,17 @@ pub(super) fn function_call(call: &ToolCall) -> Value {
 pub(super) fn content(
     message: &Message,
     text: fn(&str) -> Value,
-    image: fn(&Image) -> Value,
+    image: fn(&Attachment) -> Value,
 ) -> Value {
-    if message.images.is_empty() {
+    if message.attachments.is_empty() {
         return json!(message.content);
     }
     let text = (!message.content.is_empty()).then(|| text(&message.content));
-    text.into_iter().chain(message.images.iter().map(image)).collect()
+    text.into_iter().chain(message.attachments.iter().map(image)).collect()
 }
 
 /// A part that is a picture.
-pub(super) fn image(image: &Image) -> Value {
+pub(super) fn image(image: &Attachment) -> Value {
     json!({"type": "image_url", "image_url": {"url": image.to_url()}})
 }
 

@@ -1027,7 +1027,7 @@ mod tests {
         );
         let events = std::io::Cursor::new(format!("data: {body}\n\n"));
         let config = crate::GenerationConfig::new("local::m");
-        let mut stream = crate::GenerationStream::from_reader(config, events);
+        let mut stream = crate::GenerationStream::from_reader(events, config);
         let within = stream.next().unwrap().unwrap_err();
         for error in [&told(429, &body), Error::of(&within).unwrap()] {
             assert_eq!(error.kind(), ErrorKind::Quota);

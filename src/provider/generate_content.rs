@@ -7,11 +7,13 @@ use serde_json::{Map, Value, json};
 use super::common::{self, object};
 use super::wire::{First, Indexed, Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
+use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat, ToolChoice};
+use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
-use crate::message::{Image, Message, MessageRole, Said};
+use crate::message::{Message, MessageRole, Said};
 use crate::sse::Event;
+use crate::tool::ToolChoice;
 
 pub(super) const WIRE: Wire = Wire {
     // Without `alt=sse` the answer is one long JSON array.
@@ -115,31 +117,15 @@ fn contents(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
 }
 
 fn user(message: &Message) -> Vec<Value> {
-    let says = !message.content.is_empty() || message.images.is_empty();
+    let says = !message.content.is_empty() || message.attachments.is_empty();
     let text = says.then(|| json!({"text": message.content}));
-    text.into_iter().chain(message.images.iter().map(image)).collect()
+    text.into_iter().chain(message.attachments.iter().map(image)).collect()
 }
 
-fn image(image: &Image) -> Value {
-    if let Some((media_type, base64)) = image.inline() {
-        return json!({"inlineData": {"mimeType": media_type, "data": base64}});
-    }
-    let url = image.to_url();
-    let media_type = media_type(&url).map(Value::from);
-    json!({"fileData": object([("mimeType", media_type), ("fileUri", Some(json!(url)))])})
-}
-
-/// Vertex does not fetch a picture without its type; Google's own tools guess it from the name,
-/// too.
-fn media_type(url: &str) -> Option<&'static str> {
-    let path = url.split(['?', '#']).next()?;
-    match path.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
-        "gif" => Some("image/gif"),
-        "heic" => Some("image/heic"),
-        "jpg" | "jpeg" => Some("image/jpeg"),
-        "png" => Some("image/png"),
-        "webp" => Some("image/webp"),
-        _ => None,
+fn image(image: &Attachment) -> Value {
+    match image.base64() {
+        Some(data) => json!({"inlineData": {"mimeType": image.media_type, "data": data}}),
+        None => json!({"fileData": {"mimeType": image.media_type, "fileUri": image.to_url()}}),
     }
 }
 
@@ -520,10 +506,11 @@ fn tokens(tokens: &Tokens<'_>) -> Option<Usage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{GenerationConfig, Tool};
+    use crate::config::GenerationConfig;
     use crate::message::{Prompt, ToolCall};
     use crate::provider::testing;
     use crate::response::GenerationResponse;
+    use crate::tool::Tool;
 
     fn sent(prompt: impl Into<Prompt>, config: &GenerationConfig) -> Result<Value, String> {
         testing::sent(Protocol::GenerateContent, prompt, config)
@@ -549,11 +536,10 @@ mod tests {
         let conversation = [
             Message::system("Be brief."),
             Message::user("What is it?")
-                .image(Image::bytes("image/png", b"foo"))
-                .image(Image::url("https://example.com/a.JPG?b.png"))
-                .image(Image::url("https://example.com/c")),
+                .attach(Attachment::bytes("image/png", b"foo"))
+                .attach(Attachment::url("https://example.com/a.JPG?b.png")),
             Message::assistant(""),
-            Message::user("").image(Image::url("data:image/gif;base64,Zm9v")),
+            Message::user("").attach(Attachment::url("data:image/gif;base64,Zm9v")),
             Message::system("Be kind."),
             asking,
             Message::tool("k0srpqrc", "noon"),
@@ -569,7 +555,6 @@ mod tests {
                     {"text": "What is it?"},
                     {"inlineData": {"mimeType": "image/png", "data": "Zm9v"}},
                     {"fileData": {"mimeType": "image/jpeg", "fileUri": "https://example.com/a.JPG?b.png"}},
-                    {"fileData": {"fileUri": "https://example.com/c"}},
                     {"inlineData": {"mimeType": "image/gif", "data": "Zm9v"}},
                 ]},
                 {"role": "model", "parts": [
@@ -642,8 +627,8 @@ mod tests {
             ),
             (
                 gemini().tools([
-                    Tool::new("look", "Looks.", schema.clone()),
-                    Tool::new("t", "", schema.clone()),
+                    Tool::function("look", "Looks.", schema.clone()),
+                    Tool::function("t", "", schema.clone()),
                 ]),
                 json!({"tools": [{"functionDeclarations": [
                     {"name": "look", "description": "Looks.", "parametersJsonSchema": schema},
@@ -671,11 +656,11 @@ mod tests {
             message.tool_calls = vec![ToolCall::new("a", "look", arguments)];
             Prompt::from(message)
         };
-        let picture = Image::url("https://example.com/a.png");
+        let picture = Attachment::url("https://example.com/a.png");
         let refused = [
             (Prompt::from("Hi"), gemini().parallel_tool_calls(false), "`parallel_tool_calls`"),
             (Message::tool("x", "blue").into(), gemini(), "\"x\""),
-            (Message::system("Look").image(picture).into(), gemini(), "images"),
+            (Message::system("Look").attach(picture).into(), gemini(), "attachments"),
             (called(r#"{"at": "sk"#), gemini(), "\"look\" are not JSON"),
             (called("[1]"), gemini(), "no object"),
         ];

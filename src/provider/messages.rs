@@ -9,11 +9,13 @@ use serde_json::{Map, Value, json};
 use super::common;
 use super::wire::{Raw, unescaped, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
+use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{GenerationConfig, Reasoning, ResponseFormat, ToolChoice};
+use crate::config::{GenerationConfig, Reasoning, ResponseFormat};
 use crate::error::Error;
-use crate::message::{Image, Message, MessageRole, Said, ToolCall};
+use crate::message::{Message, MessageRole, Said, ToolCall};
 use crate::sse::Event;
+use crate::tool::ToolChoice;
 
 pub(super) const WIRE: Wire = Wire {
     path: "messages",
@@ -121,7 +123,7 @@ fn messages(ask: Ask<'_>) -> Result<Value, Error> {
     for message in ask.messages()? {
         let (role, blocks) = match message.role {
             MessageRole::System => continue,
-            MessageRole::User => ("user", question(&message.images, &message.content)),
+            MessageRole::User => ("user", question(&message.attachments, &message.content)),
             MessageRole::Tool => ("user", vec![tool_result(ask, message)?]),
             MessageRole::Assistant => ("assistant", answer(ask, message)?),
         };
@@ -135,7 +137,7 @@ fn messages(ask: Ask<'_>) -> Result<Value, Error> {
     Ok(turns.collect())
 }
 
-fn question(images: &[Image], content: &str) -> Vec<Value> {
+fn question(images: &[Attachment], content: &str) -> Vec<Value> {
     images.iter().map(image).chain(text(content)).collect()
 }
 
@@ -156,10 +158,10 @@ fn text(text: &str) -> Option<Value> {
     (!is_blank(text)).then(|| json!({ "type": "text", "text": text }))
 }
 
-fn image(image: &Image) -> Value {
-    let source = match image.inline() {
-        Some((media_type, data)) => {
-            json!({ "type": "base64", "media_type": media_type, "data": data })
+fn image(image: &Attachment) -> Value {
+    let source = match image.base64() {
+        Some(data) => {
+            json!({ "type": "base64", "media_type": image.media_type, "data": data })
         }
         None => json!({ "type": "url", "url": image.to_url() }),
     };
@@ -532,9 +534,9 @@ fn is_void(json: Raw<'_>) -> bool {
 mod tests {
     use super::super::testing::sent;
     use super::*;
-    use crate::config::Tool;
     use crate::message::{Part, Replay};
     use crate::response::GenerationResponse;
+    use crate::tool::Tool;
 
     fn body_of(messages: &[Message], config: &GenerationConfig) -> Result<Value, String> {
         sent(Protocol::Messages, messages, config)
@@ -548,8 +550,10 @@ mod tests {
     fn each_option_has_its_place_in_the_body() {
         let config = || GenerationConfig::new("m");
         let schema = json!({"type": "object"});
-        let tools =
-            [Tool::new("look", "Looks.", schema.clone()), Tool::new("go", "", schema.clone())];
+        let tools = [
+            Tool::function("look", "Looks.", schema.clone()),
+            Tool::function("go", "", schema.clone()),
+        ];
         let format = || ResponseFormat::json_schema("answer", schema.clone());
         let thinking = |kind: &str| json!({"type": kind, "display": "summarized"});
         for (config, more) in [
@@ -647,9 +651,9 @@ mod tests {
         let conversation = [
             Message::system("Be brief."),
             Message::user("What is this?")
-                .image(Image::bytes("image/png", b"foo"))
-                .image(Image::url("https://example.com/a.png"))
-                .image(Image::url("data:image/gif;base64,Zg==")),
+                .attach(Attachment::bytes("image/png", b"foo"))
+                .attach(Attachment::url("https://example.com/a.png"))
+                .attach(Attachment::url("data:image/gif;base64,Zg==")),
             Message::system("Be kind."),
             Message::user("And this?"),
             Message::assistant(" \n"),
@@ -699,8 +703,10 @@ mod tests {
         let mut orphan = Message::tool("c1", "a door");
         orphan.tool_call_id = None;
         assert!(turns(&[orphan]).unwrap_err().contains("id of the call"));
-        let image = Image::url("https://example.com/a.png");
-        assert!(turns(&[Message::assistant("x").image(image)]).unwrap_err().contains("images"));
+        let image = Attachment::url("https://example.com/a.png");
+        assert!(
+            turns(&[Message::assistant("x").attach(image)]).unwrap_err().contains("attachments")
+        );
     }
 
     /// What events decode to: the answer, and what they left in the output.

@@ -46,7 +46,7 @@ macro_rules! protocols {
             pub const ALL: &[Self] = &[$(Self::$protocol),+];
 
             /// The protocol's name in lower case, as it is also serialised.
-            pub fn name(self) -> &'static str {
+            pub fn as_str(self) -> &'static str {
                 match self { $(Self::$protocol => $name),+ }
             }
 
@@ -76,7 +76,7 @@ protocols! {
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.as_str())
     }
 }
 
@@ -84,7 +84,7 @@ impl FromStr for Protocol {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        by_name("protocol", name, Self::ALL, Self::name)
+        by_name("protocol", name, Self::ALL, Self::as_str)
     }
 }
 
@@ -256,7 +256,7 @@ vendors! {
 impl LlmProvider {
     /// The provider's name in lower case: what [`FromStr`] reads and `"provider::model"` begins
     /// with.
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         self.vendor().name
     }
 
@@ -268,7 +268,7 @@ impl LlmProvider {
 
 impl fmt::Display for LlmProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.as_str())
     }
 }
 
@@ -276,13 +276,13 @@ impl FromStr for LlmProvider {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        by_name("provider", name, Self::ALL, Self::name)
+        by_name("provider", name, Self::ALL, Self::as_str)
     }
 }
 
 impl From<LlmProvider> for &str {
     fn from(provider: LlmProvider) -> Self {
-        provider.name()
+        provider.as_str()
     }
 }
 
@@ -407,18 +407,31 @@ impl<'a> Ask<'a> {
         Options::new(self)
     }
 
-    /// The messages, where only those of the user have pictures.
+    /// The messages, where only those of the user have attachments, and only pictures.
     pub(crate) fn messages(self) -> Result<&'a [Message], Error> {
-        let strange = |m: &Message| m.role != MessageRole::User && !m.images.is_empty();
-        if self.messages.iter().any(strange) {
-            return Err(self.refuse("only a user message can have images"));
+        for message in self.messages {
+            if message.role != MessageRole::User && !message.attachments.is_empty() {
+                return Err(self.refuse("only a user message can have attachments"));
+            }
+            if let Some(other) = message.attachments.iter().find(|other| !other.is_image()) {
+                let label = other.label().unwrap_or("without a name");
+                return Err(self.refuse(match &other.media_type {
+                    Some(media_type) => format!(
+                        "the attachment {label} is {media_type}; only pictures (image/…) can be sent"
+                    ),
+                    None => format!(
+                        "the media type of the attachment {label} is unknown; set its `media_type`, \
+                         as in \"image/png\""
+                    ),
+                }));
+            }
         }
         Ok(self.messages)
     }
 
     /// The arguments of a call, for protocols that want them as an object.
     pub(crate) fn arguments(self, call: &ToolCall) -> Result<Value, Error> {
-        match call.parse_arguments() {
+        match call.parse::<Value>() {
             Ok(arguments @ Value::Object(_)) => Ok(arguments),
             Ok(_) => {
                 let message = format!("the arguments of the call of {:?} are no object", call.name);
@@ -472,7 +485,7 @@ mod testing {
         let speaks = |provider: &&LlmProvider| provider.vendor().protocol == protocol;
         let prompt = prompt.into();
         let ask = Ask {
-            provider: *LlmProvider::ALL.iter().find(speaks).unwrap(),
+            provider: *LlmProvider::ALL.iter().find(speaks).unwrap_or(&LlmProvider::OpenAi),
             model: &config.model,
             messages: prompt.messages(),
             config,
@@ -499,19 +512,36 @@ mod testing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attachment::Attachment;
 
     #[test]
     fn names_are_unique_and_read_back() {
         for &provider in LlmProvider::ALL {
-            assert_eq!(provider.name().parse::<LlmProvider>().unwrap(), provider);
-            assert_eq!(provider.name(), provider.name().to_ascii_lowercase());
+            assert_eq!(provider.as_str().parse::<LlmProvider>().unwrap(), provider);
+            assert_eq!(provider.as_str(), provider.as_str().to_ascii_lowercase());
         }
         for &protocol in Protocol::ALL {
-            assert_eq!(protocol.name().parse::<Protocol>().unwrap(), protocol);
-            assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.name());
+            assert_eq!(protocol.as_str().parse::<Protocol>().unwrap(), protocol);
+            assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.as_str());
         }
         let error = "opnai".parse::<LlmProvider>().unwrap_err().to_string();
         assert!(error.contains("\"opnai\"") && error.contains("openai, anthropic"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_picture_is_refused_by_name() {
+        for &protocol in Protocol::ALL {
+            for (attachment, says) in [
+                (Attachment::bytes("application/pdf", b"%PDF-"), "is application/pdf"),
+                (Attachment::url("https://example.com/a.pdf?b=c.png"), "a.pdf is application/pdf"),
+                (Attachment::url("https://example.com/a"), "of the attachment a is unknown"),
+            ] {
+                let prompt = Message::user("Read this.").attach(attachment);
+                let error =
+                    testing::sent(protocol, prompt, &GenerationConfig::new("m")).unwrap_err();
+                assert!(error.contains(says), "{protocol}: {error}");
+            }
+        }
     }
 
     #[test]
@@ -573,11 +603,12 @@ mod tests {
 
     /// Which option each protocol takes, found out by asking it.
     fn options_table() -> String {
-        use crate::config::{Reasoning, ResponseFormat, Tool, ToolChoice};
+        use crate::config::{Reasoning, ResponseFormat};
+        use crate::tool::{Tool, ToolChoice};
 
         let new = || GenerationConfig::new("m");
         let schema = || ResponseFormat::json_schema("s", serde_json::json!({"type": "object"}));
-        let tool = || Tool::new("t", "", serde_json::json!({"type": "object"}));
+        let tool = || Tool::function("t", "", serde_json::json!({"type": "object"}));
         let options = [
             ("temperature", new().temperature(0.5)),
             ("top_p", new().top_p(0.5)),

@@ -41,7 +41,7 @@ impl<'a> Options<'a> {
             headers: _,
             environment: _,
             // The caller's own fields, which are merged into the body last.
-            extra: _,
+            extra_body: _,
             // What to keep, and how much of it.
             raw: _,
             max_event_bytes: _,

@@ -16,11 +16,13 @@ use super::common;
 use super::told::ToldText;
 use super::wire::{Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
+use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat, Tool, ToolChoice};
+use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
-use crate::message::{Image, MessageRole, Said};
+use crate::message::{MessageRole, Said};
 use crate::sse::Event;
+use crate::tool::{Tool, ToolChoice};
 
 pub(super) const WIRE: Wire = Wire {
     path: "responses",
@@ -116,14 +118,14 @@ fn input(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
 /// llama.cpp knows a message only by its `type`, and takes an assistant's text without an id only
 /// as a plain string.
 fn said(role: MessageRole, content: Value) -> Value {
-    json!({"type": "message", "role": role.name(), "content": content})
+    json!({"type": "message", "role": role.as_str(), "content": content})
 }
 
 fn text(text: &str) -> Value {
     json!({"type": "input_text", "text": text})
 }
 
-fn image(image: &Image) -> Value {
+fn image(image: &Attachment) -> Value {
     // vLLM insists on `detail`.
     json!({"type": "input_image", "image_url": image.to_url(), "detail": "auto"})
 }
@@ -811,8 +813,8 @@ mod tests {
             ),
             (
                 config().tools([
-                    Tool::new("look", "Looks.", schema.clone()),
-                    Tool::new("b", "", schema.clone()),
+                    Tool::function("look", "Looks.", schema.clone()),
+                    Tool::function("b", "", schema.clone()),
                 ]),
                 json!({"tools": [
                     {
@@ -854,8 +856,8 @@ mod tests {
         }
         let mut nameless = Message::tool("c1", "42");
         nameless.tool_call_id = None;
-        let picture = Message::assistant("See").image(Image::url("https://a/b.png"));
-        for (message, what) in [(nameless, "`tool_call_id`"), (picture, "images")] {
+        let picture = Message::assistant("See").attach(Attachment::url("https://a/b.png"));
+        for (message, what) in [(nameless, "`tool_call_id`"), (picture, "attachments")] {
             let error = sent(&[message], &config()).unwrap_err();
             assert!(error.to_string().contains(what), "{error}");
         }
@@ -868,8 +870,8 @@ mod tests {
             vec![ToolCall::new("c1", "look", r#"{"at":1}"#), ToolCall::new("c2", "b", "")];
         let messages = [
             Message::system("Be brief."),
-            Message::user("What is it?").image(Image::bytes("image/png", b"foo")),
-            Message::user("").image(Image::url("https://a/b.png")),
+            Message::user("What is it?").attach(Attachment::bytes("image/png", b"foo")),
+            Message::user("").attach(Attachment::url("https://a/b.png")),
             asks,
             Message::tool("c1", "42"),
             Message::tool("c2", ""),

@@ -84,7 +84,7 @@ fn thoughts_are_told_apart_from_the_answer() {
 fn tools_are_called_and_their_results_go_back() {
     each(|protocol, config| {
         let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}});
-        let tool = Tool::new("get_weather", "The weather in a city", parameters);
+        let tool = Tool::function("get_weather", "The weather in a city", parameters);
         let config = config.clone().tools([tool]);
         let mut history = vec![Message::user("What is the weather in Paris and Oslo?")];
         let first = Run::new(&history, &config).whole();
@@ -95,7 +95,7 @@ fn tools_are_called_and_their_results_go_back() {
             .iter()
             .map(|call| {
                 assert_eq!(call.name, "get_weather", "{protocol}");
-                call.parse_arguments().unwrap()["city"].clone()
+                call.parse::<serde_json::Value>().unwrap()["city"].clone()
             })
             .collect();
         assert_eq!(cities, ["Paris", "Oslo"], "{protocol}");

@@ -197,7 +197,7 @@ fn a_schema_is_kept_to() {
 #[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
 fn tools_are_accepted_with_their_history() {
     watchdog(LIMIT, || {
-        let tool = Tool::new(
+        let tool = Tool::function(
             "get_weather",
             "The weather in a city",
             json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}),

@@ -33,7 +33,7 @@ pub(crate) fn decode(protocol: Protocol, bytes: &[u8], sizes: &[usize]) -> Seen 
         .max_response_bytes(MAX_RESPONSE)
         .max_tool_calls(MAX_CALLS);
     let reader = InPieces { bytes: bytes.to_vec(), at: 0, sizes: sizes.to_vec(), reads: 0 };
-    let mut stream = GenerationStream::from_reader(config, reader);
+    let mut stream = GenerationStream::from_reader(reader, config);
     let mut chunks: Vec<StreamChunk> = Vec::new();
     let mut error = None;
     for item in &mut stream {

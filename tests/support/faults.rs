@@ -194,7 +194,7 @@ impl Case {
         let few = 1 < self.protocols.len() && self.protocols.len() < Protocol::ALL.len();
         let alone = self.protocols.len() == 1 && self.protocols != OPENAI;
         if few || alone {
-            let names: Vec<_> = self.protocols.iter().map(|protocol| protocol.name()).collect();
+            let names: Vec<_> = self.protocols.iter().map(|protocol| protocol.as_str()).collect();
             write!(row, " ({})", names.join(", ")).unwrap();
         }
         if self.requests > 1 {

@@ -1,0 +1,213 @@
+//! What a message holds beside text: [`Attachment`].
+
+use std::path::Path;
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+/// Something for the model to look at. For now that is a picture; anything else is an error that
+/// names it before the request is sent.
+///
+/// ```
+/// use kerb_stream::{Attachment, Message};
+///
+/// let question = Message::user("What is this?").attach(Attachment::url("https://example.com/a.png"));
+/// assert_eq!(question.attachments[0].media_type.as_deref(), Some("image/png"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Attachment {
+    /// For example `image/png`. It has to be set where neither the name nor the first bytes tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// The name of the file, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(flatten)]
+    data: Data,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Data {
+    /// Where the provider can fetch it.
+    Url(String),
+    /// Standard base64 with padding.
+    Base64(String),
+}
+
+impl Attachment {
+    /// Reads a file. The media type follows from the ending of its name, or else from its first
+    /// bytes.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn from_path(path: impl AsRef<Path>) -> anyhow::Result<Self> {
+        let path = path.as_ref();
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let by_name = name.as_deref().and_then(media_type_of_name);
+        let media_type = by_name.or_else(|| media_type_of_bytes(&bytes)).map(str::to_owned);
+        Ok(Self { media_type, name, data: Data::Base64(BASE64.encode(bytes)) })
+    }
+
+    /// An attachment from its bytes; `media_type` is, for example, `image/png`.
+    pub fn bytes(media_type: impl Into<String>, bytes: &[u8]) -> Self {
+        let data = Data::Base64(BASE64.encode(bytes));
+        Self { media_type: Some(media_type.into()), name: None, data }
+    }
+
+    /// Something that the provider fetches from `url`. The media type follows from the ending of
+    /// the URL's path; where there is none, set [`media_type`](Self::media_type). A `data:` URL with
+    /// base64 is taken apart, as if its bytes had been given.
+    pub fn url(url: impl Into<String>) -> Self {
+        let url = url.into();
+        if let Some((media_type, base64)) =
+            url.strip_prefix("data:").and_then(|data| data.split_once(";base64,"))
+        {
+            let data = Data::Base64(base64.to_owned());
+            return Self { media_type: Some(media_type.to_owned()), name: None, data };
+        }
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        let media_type = media_type_of_name(path).map(str::to_owned);
+        Self { media_type, name: None, data: Data::Url(url) }
+    }
+
+    /// The bytes; `None` where there is only a URL, or base64 that is not well-formed.
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        BASE64.decode(self.base64()?).ok()
+    }
+
+    /// The URL, if it is for the provider to fetch.
+    pub fn as_url(&self) -> Option<&str> {
+        match &self.data {
+            Data::Url(url) => Some(url),
+            Data::Base64(_) => None,
+        }
+    }
+
+    /// The bytes as standard base64.
+    pub(crate) fn base64(&self) -> Option<&str> {
+        match &self.data {
+            Data::Url(_) => None,
+            Data::Base64(base64) => Some(base64),
+        }
+    }
+
+    /// The URL, or a `data:` URL.
+    pub(crate) fn to_url(&self) -> String {
+        match &self.data {
+            Data::Url(url) => url.clone(),
+            Data::Base64(base64) => {
+                let media_type = self.media_type.as_deref().unwrap_or_default();
+                format!("data:{media_type};base64,{base64}")
+            }
+        }
+    }
+
+    pub(crate) fn is_image(&self) -> bool {
+        self.media_type.as_deref().is_some_and(|media_type| media_type.starts_with("image/"))
+    }
+
+    /// How a message calls it: the file's name, or the end of the URL's path.
+    pub(crate) fn label(&self) -> Option<&str> {
+        self.name.as_deref().or_else(|| self.as_url()?.split(['?', '#']).next()?.rsplit('/').next())
+    }
+}
+
+const MEDIA_TYPES: &[(&str, &str)] = &[
+    ("bmp", "image/bmp"),
+    ("gif", "image/gif"),
+    ("heic", "image/heic"),
+    ("heif", "image/heif"),
+    ("jpeg", "image/jpeg"),
+    ("jpg", "image/jpeg"),
+    ("mp3", "audio/mpeg"),
+    ("pdf", "application/pdf"),
+    ("png", "image/png"),
+    ("svg", "image/svg+xml"),
+    ("tiff", "image/tiff"),
+    ("txt", "text/plain"),
+    ("wav", "audio/wav"),
+    ("webp", "image/webp"),
+];
+
+fn media_type_of_name(name: &str) -> Option<&'static str> {
+    let (_, ending) = name.rsplit('/').next()?.rsplit_once('.')?;
+    let known = MEDIA_TYPES.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known));
+    known.map(|(_, media_type)| *media_type)
+}
+
+fn media_type_of_bytes(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
+        [b'%', b'P', b'D', b'F', ..] => Some("application/pdf"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_media_type_follows_from_the_name_and_then_from_the_bytes() {
+        let folder = std::env::temp_dir().join(format!("kerb-stream-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, bytes, media_type) in [
+            ("a.JPG", &b"x"[..], Some("image/jpeg")),
+            ("a.pdf", b"x", Some("application/pdf")),
+            ("png.", b"\x89PNG\r\n\x1a\n", Some("image/png")),
+            ("webp", b"RIFF\0\0\0\0WEBPVP8 ", Some("image/webp")),
+            ("jpeg", b"\xff\xd8\xff\xe0", Some("image/jpeg")),
+            ("gif", b"GIF89a", Some("image/gif")),
+            ("none", b"x", None),
+        ] {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let attachment = Attachment::from_path(&path).unwrap();
+            assert_eq!(attachment.media_type.as_deref(), media_type, "{name}");
+            assert_eq!(attachment.name.as_deref(), Some(name));
+            assert_eq!(attachment.to_bytes().as_deref(), Some(bytes));
+            assert_eq!(attachment.as_url(), None);
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+        let error = format!("{:#}", Attachment::from_path(folder.join("a.png")).unwrap_err());
+        assert!(error.starts_with("cannot read ") && error.contains("a.png: "), "{error}");
+    }
+
+    #[test]
+    fn a_url_is_kept_and_a_data_url_taken_apart() {
+        for (url, media_type, label) in [
+            ("https://a/b/c.png?x=/d.gif#e.jpg", Some("image/png"), "c.png"),
+            ("https://a.png/b", None, "b"),
+        ] {
+            let attachment = Attachment::url(url);
+            assert_eq!(attachment.media_type.as_deref(), media_type);
+            assert_eq!((attachment.as_url(), attachment.label()), (Some(url), Some(label)));
+            assert_eq!(attachment.to_url(), url);
+            assert_eq!(attachment.to_bytes(), None);
+        }
+        let given = Attachment::url("data:image/gif;base64,Zm9v");
+        assert_eq!(given, Attachment::bytes("image/gif", b"foo"));
+        assert_eq!(given.to_url(), "data:image/gif;base64,Zm9v");
+    }
+
+    #[test]
+    fn it_is_saved_with_its_message() {
+        for attachment in
+            [Attachment::bytes("image/png", b"foo"), Attachment::url("https://a/b.png")]
+        {
+            let saved = serde_json::to_string(&attachment).unwrap();
+            assert_eq!(serde_json::from_str::<Attachment>(&saved).unwrap(), attachment, "{saved}");
+        }
+        let saved = serde_json::to_value(Attachment::bytes("image/png", b"foo")).unwrap();
+        assert_eq!(saved, serde_json::json!({"media_type": "image/png", "base64": "Zm9v"}));
+    }
+}
