@@ -127,7 +127,8 @@ mod error;
 mod http;
 mod message;
 mod model;
-mod provider;
+mod protocol;
+mod redact;
 mod request;
 mod response;
 mod retry;
@@ -136,7 +137,6 @@ mod sse;
 mod stream;
 mod terminal;
 mod tool;
-mod transport;
 
 pub mod guide;
 
@@ -148,7 +148,7 @@ pub use environment::Environment;
 pub use error::{Error, ErrorKind};
 pub use message::{Message, MessageRole, Prompt, ToolCall};
 pub use model::ModelName;
-pub use provider::{LlmProvider, Protocol};
+pub use protocol::{LlmProvider, Protocol};
 pub use request::RequestPreview;
 pub use response::GenerationResponse;
 pub use stream::GenerationStream;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::provider::LlmProvider;
+use crate::protocol::LlmProvider;
 
 /// A well-known model and who serves it.
 ///

@@ -104,7 +104,7 @@ fn date(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::{LlmProvider, api_error};
+    use crate::protocol::{LlmProvider, api_error};
 
     fn api(status: u16, body: &str) -> Error {
         api_error(LlmProvider::OpenAi, Some(status), body)

@@ -12,9 +12,10 @@ use crate::cancel::CancelHandle;
 use crate::chunk::{FinishReason, StreamChunk};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
-use crate::http::{self, Body, Secrets};
+use crate::http::{self, Body};
 use crate::message::Prompt;
-use crate::provider::{self, Decoder, LlmProvider, Output, Protocol};
+use crate::protocol::{self, Decoder, LlmProvider, Output, Protocol};
+use crate::redact::Secrets;
 use crate::request::{self, RequestPreview, Route};
 use crate::response::GenerationResponse;
 use crate::retry;
@@ -963,7 +964,7 @@ impl Events {
             return Err(Error::new(ErrorKind::Decode, self.provider, message).caused_by(error));
         }
         if self.count == 1 && !self.output.chunk.has_piece() {
-            self.beginning = Some(provider::truncated(event.data, EXCERPT).to_owned());
+            self.beginning = Some(protocol::truncated(event.data, EXCERPT).to_owned());
         }
         if self.raw && !self.output.chunk.is_void() {
             // What waited for a piece comes with it.
@@ -984,14 +985,14 @@ impl Events {
     }
 
     fn fail(&mut self, error: &str) {
-        let mut error = provider::api_error(self.provider, None, error);
+        let mut error = protocol::api_error(self.provider, None, error);
         self.secrets.scrub_error(&mut error);
         self.failure = Some(error);
     }
 
     /// The beginning of what cannot be read, for a message.
     fn excerpt(&self, data: &str) -> String {
-        let beginning = provider::one_line(provider::truncated(data, EXCERPT));
+        let beginning = protocol::one_line(protocol::truncated(data, EXCERPT));
         format!("{:?}", self.secrets.scrub(&beginning))
     }
 }

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
-use super::wire::{First, Indexed, Raw, wire};
+use super::json::{First, Indexed, Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, SoFar, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
@@ -508,7 +508,7 @@ mod tests {
     use crate::attachment::Attachment;
     use crate::config::{GenerationConfig, Reasoning};
     use crate::message::ToolCall;
-    use crate::provider::{LlmProvider, testing};
+    use crate::protocol::{LlmProvider, testing};
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
 

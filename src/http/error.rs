@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ureq::{Error as UreqError, Timeout};
 
-use super::warm::Connection;
+use super::pool::Connection;
+use super::transport::{Fault, Phase, is_disconnect};
 use super::{Context, MISMATCH};
 use crate::error::{Error, ErrorKind};
-use crate::provider::LlmProvider;
-use crate::transport::{Fault, Phase, is_disconnect};
+use crate::protocol::LlmProvider;
 
 impl Context {
     pub(super) fn cancelled(&self) -> Error {
@@ -295,9 +295,9 @@ fn caused(error: Error, source: UreqError) -> Error {
 mod tests {
     use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
+    use super::super::transport::Limits;
     use super::*;
     use crate::http::Origin;
-    use crate::transport::Limits;
 
     #[test]
     fn an_alert_is_the_server_s_word_and_the_rest_is_ours() {

@@ -15,18 +15,18 @@ use crate::error::{Error, ErrorKind};
 use crate::message::{Message, MessageRole, ToolCall};
 use crate::sse::Event;
 
+mod api_error;
+mod builder;
 mod common;
-mod failure;
+mod json;
 mod options;
-mod output;
 mod told;
-mod wire;
 
+pub(crate) use api_error::{api_error, one_line, truncated};
+pub(crate) use builder::Output;
+use builder::SoFar;
 use chat_completions::Dialect;
-pub(crate) use failure::{api_error, one_line, truncated};
 pub(crate) use options::Options;
-pub(crate) use output::Output;
-use output::SoFar;
 
 macro_rules! protocols {
     ($($(#[$doc:meta])* $protocol:ident = $file:ident, $name:literal;)+) => {

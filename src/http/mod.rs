@@ -16,22 +16,22 @@ use ureq::http::{Response, Uri};
 use crate::cancel::CancelHandle;
 use crate::config::{GenerationConfig, without_secrets};
 use crate::error::{Error, ErrorKind};
-use crate::provider::{LlmProvider, api_error, one_line, truncated};
+use crate::protocol::{LlmProvider, api_error, one_line, truncated};
+use crate::redact::Secrets;
 use crate::retry;
-pub(crate) use crate::transport::bare_host;
-use crate::transport::{Limits, after};
+pub(crate) use transport::bare_host;
+use transport::{Limits, after};
 
-mod failure;
+mod error;
+mod pool;
 mod proxy;
-mod scrub;
 #[cfg(feature = "rustls")]
 mod tls;
-mod warm;
+mod transport;
 
-pub(crate) use failure::stalled;
+pub(crate) use error::stalled;
+use pool::{Connection, Settings};
 pub(crate) use proxy::remote_proxy;
-pub(crate) use scrub::Secrets;
-use warm::{Connection, Settings};
 
 /// What is read of the body of an error, and how long at most. It is more than an error keeps:
 /// servers send a long prompt back, and JSON that is cut cannot be read.
@@ -128,7 +128,7 @@ pub(crate) fn send(
         return Err(context.cancelled());
     }
 
-    let mut connection = match warm::take(&settings) {
+    let mut connection = match pool::take(&settings) {
         Some(connection) => connection,
         None => Connection::new(settings.clone(), provider)?,
     };
@@ -407,7 +407,7 @@ impl Body {
         let read = match &mut self.source {
             Source::Link(link) => link.read(buffer, deadline),
             // Nobody can interrupt it.
-            Source::Reader(reader) => uninterrupted(reader, buffer).map_err(failure::of_reader),
+            Source::Reader(reader) => uninterrupted(reader, buffer).map_err(error::of_reader),
         };
         match &read {
             Ok(1..) => {}
@@ -476,7 +476,7 @@ impl Link {
                     && let Some(connection) = self.connection.take()
                 {
                     self.cancel.detach();
-                    warm::give(connection);
+                    pool::give(connection);
                 }
                 Ok(read)
             }

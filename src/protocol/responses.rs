@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use serde_json::{Map, Value, json};
 
 use super::common;
+use super::json::{Raw, wire};
 use super::told::ToldText;
-use super::wire::{Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
@@ -732,7 +732,7 @@ mod tests {
     use super::*;
     use crate::config::GenerationConfig;
     use crate::error::ErrorKind;
-    use crate::provider::{LlmProvider, api_error};
+    use crate::protocol::{LlmProvider, api_error};
     use crate::response::GenerationResponse;
     use crate::{Message, ToolCall};
 

@@ -10,7 +10,8 @@ use crate::config::{GenerationConfig, without_secrets};
 use crate::error::{Error, ErrorKind};
 use crate::http;
 use crate::message::{Message, MessageRole, Prompt};
-use crate::provider::{Ask, LlmProvider, Protocol};
+use crate::protocol::{Ask, LlmProvider, Protocol};
+use crate::redact::Secrets;
 
 /// A request as it would be sent: see
 /// [`GenerationStream::request`](crate::GenerationStream::request).
@@ -208,7 +209,7 @@ impl Route {
         let body = serde_json::to_vec(&body).map_err(|error| {
             Error::new(ErrorKind::Config, provider, "the request is no JSON").caused_by(error)
         })?;
-        let secrets = http::Secrets::new(secrets);
+        let secrets = Secrets::new(secrets);
         Ok(Self { provider, protocol, request: http::Request { url, headers, body, secrets } })
     }
 

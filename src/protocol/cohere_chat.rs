@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
-use super::wire::{Raw, wire};
+use super::json::{Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -297,7 +297,7 @@ mod tests {
     use crate::attachment::Attachment;
     use crate::config::GenerationConfig;
     use crate::message::{Prompt, ToolCall};
-    use crate::provider::testing;
+    use crate::protocol::testing;
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
 
@@ -498,7 +498,7 @@ mod tests {
             assert!(output.ended);
             assert_eq!(output.chunk.finish_reason, reason, "{delta}");
             let told = output.failure.map(|failure| {
-                crate::provider::api_error(crate::provider::LlmProvider::Cohere, None, &failure)
+                crate::protocol::api_error(crate::protocol::LlmProvider::Cohere, None, &failure)
                     .message()
                     .to_owned()
             });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::de::IgnoredAny;
 
 use super::LlmProvider;
-use super::wire::{Raw, unescaped, wire};
+use super::json::{Raw, unescaped, wire};
 use crate::error::{Error, ErrorKind, Report};
 use crate::sse::{Event, Frame, Parser};
 

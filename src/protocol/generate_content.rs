@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
-use super::wire::{First, Indexed, Raw, wire};
+use super::json::{First, Indexed, Raw, wire};
 use super::{Ask, Decoder, Output, Protocol, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
@@ -508,7 +508,7 @@ mod tests {
     use super::*;
     use crate::config::GenerationConfig;
     use crate::message::{Prompt, ToolCall};
-    use crate::provider::testing;
+    use crate::protocol::testing;
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
 
@@ -829,8 +829,8 @@ mod tests {
             );
             let (response, failure) = decoded(&[&event]);
             assert_eq!(response.finish_reason, Some(FinishReason::Other));
-            let error = crate::provider::api_error(
-                crate::provider::LlmProvider::Google,
+            let error = crate::protocol::api_error(
+                crate::protocol::LlmProvider::Google,
                 None,
                 &failure.unwrap(),
             );

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use ureq::config::Config;
 use ureq::{Agent, Proxy};
 
+use super::transport::{self, Limits, Line};
 use super::{Origin, proxy};
 use crate::cancel::{CancelHandle, Interrupt};
 use crate::config::GenerationConfig;
 use crate::error::Error;
-use crate::provider::LlmProvider;
-use crate::transport::{self, Limits, Line};
+use crate::protocol::LlmProvider;
 
 /// How many connections wait at most.
 const KEPT: usize = 8;
