@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::environment::Environment;
 use crate::model::ModelName;
-use crate::protocol::{LlmProvider, Protocol};
+use crate::provider::{LlmProvider, Protocol};
 use crate::seconds;
 use crate::tool::{Tool, ToolChoice};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::LlmProvider;
+use crate::provider::LlmProvider;
 use crate::response::GenerationResponse;
 
 /// Why a stream ended other than well.

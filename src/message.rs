@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::attachment::Attachment;
-use crate::protocol::{LlmProvider, Protocol};
+use crate::provider::{LlmProvider, Protocol};
 
 /// What is asked of the model: one or more messages.
 ///

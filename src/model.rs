@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::protocol::LlmProvider;
+use crate::provider::LlmProvider;
 
 /// A well-known model and who serves it.
 ///

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
 use crate::message::{Message, Replay, ToolCall};
-use crate::protocol::LlmProvider;
+use crate::provider::LlmProvider;
 use crate::seconds;
 
 /// An answer as far as it has arrived.
@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::message::Part;
-    use crate::protocol::Protocol;
+    use crate::provider::Protocol;
 
     #[test]
     fn a_log_can_be_written_and_read_again() {

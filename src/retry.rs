@@ -104,7 +104,8 @@ fn date(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{LlmProvider, api_error};
+    use crate::protocol::api_error;
+    use crate::provider::LlmProvider;
 
     fn api(status: u16, body: &str) -> Error {
         api_error(LlmProvider::OpenAi, Some(status), body)

@@ -14,7 +14,8 @@ use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, Body};
 use crate::message::Prompt;
-use crate::protocol::{self, Decoder, LlmProvider, Output, Protocol};
+use crate::protocol::{self, Decoder, Output};
+use crate::provider::{LlmProvider, Protocol};
 use crate::redact::Secrets;
 use crate::request::{self, RequestPreview, Route};
 use crate::response::GenerationResponse;
@@ -339,7 +340,7 @@ impl Inner {
         let events = Events {
             provider,
             protocol,
-            decoder: (protocol.wire().decoder)(),
+            decoder: (protocol::wire(protocol).decoder)(),
             output: Output::new(config.max_tool_calls, config.max_response_bytes),
             raw: config.raw,
             secrets: route.as_ref().map(|route| route.request.secrets.clone()).unwrap_or_default(),

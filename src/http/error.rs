@@ -9,7 +9,7 @@ use super::pool::Connection;
 use super::transport::{Fault, Phase, is_disconnect};
 use super::{Context, MISMATCH};
 use crate::error::{Error, ErrorKind};
-use crate::protocol::LlmProvider;
+use crate::provider::LlmProvider;
 
 impl Context {
     pub(super) fn cancelled(&self) -> Error {

@@ -16,7 +16,7 @@ use super::{Origin, proxy};
 use crate::cancel::{CancelHandle, Interrupt};
 use crate::config::GenerationConfig;
 use crate::error::Error;
-use crate::protocol::LlmProvider;
+use crate::provider::LlmProvider;
 
 /// How many connections wait at most.
 const KEPT: usize = 8;

@@ -8,7 +8,7 @@ use super::{Origin, bare_host, is_loopback};
 use crate::config::{GenerationConfig, Proxy, without_secrets};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind};
-use crate::protocol::LlmProvider;
+use crate::provider::LlmProvider;
 
 /// The URL of the proxy for a request to `origin`; `None` to go directly.
 ///

@@ -15,7 +15,7 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector
 
 use super::{MISMATCH, Settings};
 use crate::error::{Error, ErrorKind};
-use crate::protocol::LlmProvider;
+use crate::provider::LlmProvider;
 
 /// How many settings are kept. A program has one or two.
 const KEPT: usize = 8;

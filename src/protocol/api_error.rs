@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::de::IgnoredAny;
 
-use super::LlmProvider;
 use super::json::{Raw, unescaped, wire};
 use crate::error::{Error, ErrorKind, Report};
+use crate::provider::LlmProvider;
 use crate::sse::{Event, Frame, Parser};
 
 /// The most of a body that an error keeps. Groq puts what the model wrote in vain

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::json::{Raw, unescape};
 use super::told::ToldJson;
-use super::{LlmProvider, Protocol};
+
 use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
 use crate::message::{Part, Replay};
+use crate::provider::{LlmProvider, Protocol};
 
 /// The piece of an answer that an event brings.
 ///

@@ -6,11 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
 use super::json::{First, Indexed, Raw, wire};
-use super::{Ask, Decoder, Output, Protocol, SoFar, Wire};
+use super::{Ask, Decoder, Output, SoFar, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, Said};
+use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -22,50 +23,6 @@ pub(super) const WIRE: Wire = Wire {
     decoder: || Box::<ChatCompletions>::default(),
 };
 
-/// How a vendor's Chat Completions differ from the common form.
-#[derive(Debug)]
-pub(crate) struct Dialect {
-    /// What it calls `max_tokens`.
-    pub(super) max_tokens: &'static str,
-    /// What it calls `seed`.
-    pub(super) seed: &'static str,
-    /// How it is told that a tool has to be called.
-    pub(super) required: &'static str,
-    /// What to ask for with the stream; `null` where the vendor refuses the field.
-    pub(super) stream_options: fn() -> Value,
-    /// Options of the common form that it refuses.
-    pub(super) refuses: &'static [&'static str],
-}
-
-impl Dialect {
-    /// What nearly every compatible server understands.
-    pub(super) const COMMON: Self = Self {
-        max_tokens: "max_tokens",
-        seed: "seed",
-        required: "required",
-        stream_options: || json!({"include_usage": true}),
-        refuses: &[],
-    };
-
-    /// Newer models refuse `max_tokens`. Random padding that hides the length of a token from
-    /// eavesdroppers doubles the bytes of a stream.
-    pub(super) const OPENAI: Self = Self {
-        max_tokens: "max_completion_tokens",
-        stream_options: || json!({"include_usage": true, "include_obfuscation": false}),
-        refuses: &["top_k"],
-        ..Self::COMMON
-    };
-
-    /// It refuses `stream_options` and sends the usage anyway.
-    pub(super) const MISTRAL: Self = Self {
-        seed: "random_seed",
-        required: "any",
-        stream_options: || Value::Null,
-        refuses: &["top_k", "logprobs"],
-        ..Self::COMMON
-    };
-}
-
 fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
     let dialect = &ask.provider.vendor().dialect;
     let messages = ask.messages()?.iter().map(message).collect::<Vec<_>>();
@@ -73,9 +30,9 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
     body.insert("model".into(), ask.model.into());
     body.insert("messages".into(), messages.into());
     body.insert("stream".into(), true.into());
-    let stream_options = (dialect.stream_options)();
-    if !stream_options.is_null() {
-        body.insert("stream_options".into(), stream_options);
+    if !dialect.stream_options.is_empty() {
+        let asked = dialect.stream_options.iter().map(|(name, value)| (*name, json!(value)));
+        body.insert("stream_options".into(), asked.collect());
     }
 
     let mut options = ask.options();
@@ -508,7 +465,8 @@ mod tests {
     use crate::attachment::Attachment;
     use crate::config::{GenerationConfig, Reasoning};
     use crate::message::ToolCall;
-    use crate::protocol::{LlmProvider, testing};
+    use crate::protocol::testing;
+    use crate::provider::LlmProvider;
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
 

@@ -6,11 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
 use super::json::{Raw, wire};
-use super::{Ask, Decoder, Output, Protocol, Wire};
+use super::{Ask, Decoder, Output, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, Said};
+use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -498,7 +499,7 @@ mod tests {
             assert!(output.ended);
             assert_eq!(output.chunk.finish_reason, reason, "{delta}");
             let told = output.failure.map(|failure| {
-                crate::protocol::api_error(crate::protocol::LlmProvider::Cohere, None, &failure)
+                crate::protocol::api_error(crate::provider::LlmProvider::Cohere, None, &failure)
                     .message()
                     .to_owned()
             });

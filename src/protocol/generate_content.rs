@@ -6,12 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
 use super::json::{First, Indexed, Raw, wire};
-use super::{Ask, Decoder, Output, Protocol, Wire};
+use super::{Ask, Decoder, Output, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, Said};
+use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -830,7 +831,7 @@ mod tests {
             let (response, failure) = decoded(&[&event]);
             assert_eq!(response.finish_reason, Some(FinishReason::Other));
             let error = crate::protocol::api_error(
-                crate::protocol::LlmProvider::Google,
+                crate::provider::LlmProvider::Google,
                 None,
                 &failure.unwrap(),
             );

@@ -8,12 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::common;
 use super::json::{Raw, unescaped, wire};
-use super::{Ask, Decoder, Output, Protocol, Wire};
+use super::{Ask, Decoder, Output, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{GenerationConfig, Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, Said, ToolCall};
+use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 

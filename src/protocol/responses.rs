@@ -15,12 +15,13 @@ use serde_json::{Map, Value, json};
 use super::common;
 use super::json::{Raw, wire};
 use super::told::ToldText;
-use super::{Ask, Decoder, Output, Protocol, Wire};
+use super::{Ask, Decoder, Output, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{MessageRole, Said};
+use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::{Tool, ToolChoice};
 
@@ -732,7 +733,8 @@ mod tests {
     use super::*;
     use crate::config::GenerationConfig;
     use crate::error::ErrorKind;
-    use crate::protocol::{LlmProvider, api_error};
+    use crate::protocol::api_error;
+    use crate::provider::LlmProvider;
     use crate::response::GenerationResponse;
     use crate::{Message, ToolCall};
 

@@ -7,10 +7,12 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::config::{GenerationConfig, without_secrets};
+use crate::endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::http;
 use crate::message::{Message, MessageRole, Prompt};
-use crate::protocol::{Ask, LlmProvider, Protocol};
+use crate::protocol::{self, Ask};
+use crate::provider::{LlmProvider, Protocol};
 use crate::redact::Secrets;
 
 /// A request as it would be sent: see
@@ -111,7 +113,12 @@ fn query_secrets(url: &str) -> Vec<String> {
 pub(crate) fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> {
     let model = config.model.trim();
     let (named, model) = match model.split_once("::") {
-        Some((provider, model)) => (Some(provider.parse::<LlmProvider>()?), model.trim()),
+        Some((provider, model)) => {
+            let provider = provider.parse::<LlmProvider>();
+            let provider =
+                provider.map_err(|error| Error::new(ErrorKind::Config, None, error.to_string()))?;
+            (Some(provider), model.trim())
+        }
         None => (None, model),
     };
     let chosen = match (config.provider, named) {
@@ -171,7 +178,7 @@ impl Route {
         let base = base_url(ask)?;
         let url = base.join(&path(ask, protocol)?, ask)?;
 
-        let wire = protocol.wire();
+        let wire = protocol::wire(protocol);
         let key = key(ask, protocol)?;
         let mut headers: Vec<(String, String)> = vec![
             ("content-type".into(), "application/json".into()),
@@ -222,7 +229,8 @@ impl Route {
             let secret = given(&name) || sounds_secret(&name);
             (name, if secret { HIDDEN.to_owned() } else { value })
         });
-        let own_query = self.protocol.wire().path.split_once('?').map_or("", |(_, query)| query);
+        let own_query =
+            protocol::wire(self.protocol).path.split_once('?').map_or("", |(_, query)| query);
         let query = url.split_once('?').map_or("", |(_, query)| query).split('&').map(|pair| {
             match pair.split_once('=') {
                 Some((name, _)) if !own_query.split('&').any(|own| own == pair) => {
@@ -273,7 +281,7 @@ fn body(ask: Ask<'_>, protocol: Protocol) -> Result<Map<String, Value>, Error> {
             return Err(ask.refuse(format!("the option `{option}` is not a number")));
         }
     }
-    let mut body = (protocol.wire().body)(ask)?;
+    let mut body = (protocol::wire(protocol).body)(ask)?;
     merge(&mut body, &config.extra_body);
     Ok(body)
 }
@@ -291,7 +299,7 @@ fn merge(body: &mut Map<String, Value>, extra: &Map<String, Value>) {
 }
 
 fn path(ask: Ask<'_>, protocol: Protocol) -> Result<String, Error> {
-    let template = ask.config.path.as_deref().unwrap_or(protocol.wire().path);
+    let template = ask.config.path.as_deref().unwrap_or(protocol::wire(protocol).path);
     let path = template.replace("{model}", &percent_encoded(ask.model));
     if climbs(&path) {
         let whose =
@@ -334,7 +342,7 @@ struct Key {
 fn key(ask: Ask<'_>, protocol: Protocol) -> Result<Option<Key>, Error> {
     let Ask { provider, config, .. } = ask;
     let vendor = provider.vendor();
-    let header = protocol.wire().auth;
+    let header = protocol::wire(protocol).auth;
     let from_environment = || {
         vendor.key_variables.iter().find_map(|name| {
             let bearer = vendor.bearer_variables.contains(name);
@@ -362,7 +370,7 @@ fn key(ask: Ask<'_>, protocol: Protocol) -> Result<Option<Key>, Error> {
 
 /// Whether the caller's own headers prove who is asking.
 fn brings_credentials(config: &GenerationConfig, protocol: Protocol) -> bool {
-    let auth = protocol.wire().auth.0;
+    let auth = protocol::wire(protocol).auth.0;
     config.headers.iter().any(|(name, _)| {
         let name = name.trim().to_ascii_lowercase();
         name == auth || CREDENTIALS.contains(&name.as_str())
@@ -372,8 +380,8 @@ fn brings_credentials(config: &GenerationConfig, protocol: Protocol) -> bool {
 fn base_url(ask: Ask<'_>) -> Result<BaseUrl, Error> {
     let vendor = ask.provider.vendor();
     let from_environment = || {
-        let (name, read) = vendor.base_url_variable?;
-        Some((read(&ask.config.environment.get(name)?), name))
+        let (name, form) = vendor.base_url_variable?;
+        Some((endpoint::from_variable(&ask.config.environment.get(name)?, form), name))
     };
     if let Some(url) = &ask.config.base_url {
         BaseUrl::parse(url.trim(), "the option `base_url`", ask)

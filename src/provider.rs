@@ -1,0 +1,405 @@
+//! Who serves a model, and how it is spoken to: [`LlmProvider`], [`Protocol`] and the table of vendors.
+//!
+//! It is plain data. A compatible vendor is one row of [`vendors!`]; what the rows mean is up to
+//! those who read them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// The wire protocols: how a request is written and a response is read.
+///
+/// Each provider has its own. Set [`GenerationConfig::protocol`](crate::GenerationConfig::protocol)
+/// for an endpoint that speaks several, such as OpenAI's or llama.cpp's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Protocol {
+    /// [OpenAI Chat Completions](https://platform.openai.com/docs/api-reference/chat): OpenAI,
+    /// Mistral, and nearly every server that people run themselves.
+    ChatCompletions,
+    /// [OpenAI Responses](https://platform.openai.com/docs/api-reference/responses): OpenAI, and
+    /// servers that follow it, such as llama.cpp, LM Studio and xAI. Asked not to store anything:
+    /// what a model has to see again of its own answer travels in the [`Message`](crate::Message).
+    Responses,
+    /// [Anthropic Messages](https://platform.claude.com/docs/en/api/messages): Anthropic;
+    /// llama.cpp, vLLM and OpenRouter speak it too.
+    Messages,
+    /// [Google Gemini's `generateContent`](https://ai.google.dev/api/generate-content).
+    GenerateContent,
+    /// [Cohere's Chat API](https://docs.cohere.com/reference/chat-stream), version 2.
+    CohereChat,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub const ALL: &[Self] = &[
+        Self::ChatCompletions,
+        Self::Responses,
+        Self::Messages,
+        Self::GenerateContent,
+        Self::CohereChat,
+    ];
+
+    /// The protocol's name in lower case, as it is also serialised.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat_completions",
+            Self::Responses => "responses",
+            Self::Messages => "messages",
+            Self::GenerateContent => "generate_content",
+            Self::CohereChat => "cohere_chat",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error lists the protocols there are.
+impl FromStr for Protocol {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> anyhow::Result<Self> {
+        by_name("protocol", name, Self::ALL, Self::as_str)
+    }
+}
+
+macro_rules! vendors {
+    ($($(#[$doc:meta])* $provider:ident { $($field:ident: $value:expr),* $(,)? })+) => {
+        /// Who serves a model.
+        ///
+        /// The name, in lower case, is what goes before `::` in `"provider::model"`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(into = "&str", try_from = "String")]
+        #[non_exhaustive]
+        pub enum LlmProvider { $($(#[$doc])* $provider),+ }
+
+        impl LlmProvider {
+            /// Every provider.
+            pub const ALL: &[Self] = &[$(Self::$provider),+];
+
+            pub(crate) fn vendor(self) -> &'static Vendor {
+                match self {$(
+                    Self::$provider => {
+                        const VENDOR: &Vendor = &Vendor { $($field: $value,)* ..COMPATIBLE };
+                        VENDOR
+                    }
+                )+}
+            }
+        }
+    };
+}
+
+vendors! {
+    /// [OpenAI](https://platform.openai.com/docs), at `OPENAI_BASE_URL` if that is set.
+    OpenAi {
+        name: "openai",
+        base_url: "https://api.openai.com/v1",
+        base_url_variable: Some(("OPENAI_BASE_URL", UrlForm::Whole)),
+        key_variables: &["OPENAI_API_KEY"],
+        model_prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"],
+        dialect: Dialect::OPENAI,
+    }
+    /// [Anthropic](https://platform.claude.com/docs), at `ANTHROPIC_BASE_URL` if that is set. The
+    /// token in `ANTHROPIC_AUTH_TOKEN` is used where there is no `ANTHROPIC_API_KEY`.
+    Anthropic {
+        name: "anthropic",
+        base_url: "https://api.anthropic.com/v1",
+        base_url_variable: Some(("ANTHROPIC_BASE_URL", UrlForm::WithoutVersion("v1"))),
+        key_variables: &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"],
+        bearer_variables: &["ANTHROPIC_AUTH_TOKEN"],
+        model_prefixes: &["claude-"],
+        protocol: Protocol::Messages,
+    }
+    /// [Google Gemini](https://ai.google.dev/gemini-api/docs), at `GOOGLE_GEMINI_BASE_URL` if that
+    /// is set.
+    Google {
+        name: "google",
+        base_url: "https://generativelanguage.googleapis.com/v1beta",
+        base_url_variable: Some(("GOOGLE_GEMINI_BASE_URL", UrlForm::WithoutVersion("v1beta"))),
+        key_variables: &["GOOGLE_API_KEY", "GEMINI_API_KEY"],
+        model_prefixes: &["gemini-", "gemma-"],
+        protocol: Protocol::GenerateContent,
+    }
+    /// [Mistral](https://docs.mistral.ai/api/), at `MISTRAL_BASE_URL` if that is set.
+    Mistral {
+        name: "mistral",
+        base_url: "https://api.mistral.ai/v1",
+        base_url_variable: Some(("MISTRAL_BASE_URL", UrlForm::Whole)),
+        key_variables: &["MISTRAL_API_KEY"],
+        model_prefixes: &[
+            "mistral-", "open-mistral", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-",
+        ],
+        dialect: Dialect::MISTRAL,
+    }
+    /// [Cohere](https://docs.cohere.com), at `CO_API_URL` if that is set.
+    Cohere {
+        name: "cohere",
+        base_url: "https://api.cohere.com/v2",
+        base_url_variable: Some(("CO_API_URL", UrlForm::WithoutVersion("v2"))),
+        key_variables: &["CO_API_KEY", "COHERE_API_KEY"],
+        model_prefixes: &["command-", "c4ai-"],
+        protocol: Protocol::CohereChat,
+    }
+    /// [Cerebras](https://inference-docs.cerebras.ai).
+    Cerebras {
+        name: "cerebras",
+        base_url: "https://api.cerebras.ai/v1",
+        key_variables: &["CEREBRAS_API_KEY"],
+    }
+    /// [DeepSeek](https://api-docs.deepseek.com).
+    DeepSeek {
+        name: "deepseek",
+        base_url: "https://api.deepseek.com",
+        key_variables: &["DEEPSEEK_API_KEY"],
+        model_prefixes: &["deepseek-"],
+    }
+    /// [Fireworks](https://docs.fireworks.ai).
+    Fireworks {
+        name: "fireworks",
+        base_url: "https://api.fireworks.ai/inference/v1",
+        key_variables: &["FIREWORKS_API_KEY"],
+        model_prefixes: &["accounts/fireworks/"],
+    }
+    /// [Groq](https://console.groq.com/docs/openai).
+    Groq {
+        name: "groq",
+        base_url: "https://api.groq.com/openai/v1",
+        key_variables: &["GROQ_API_KEY"],
+        dialect: Dialect { refuses: &["logprobs"], ..Dialect::COMMON },
+    }
+    /// [OpenRouter](https://openrouter.ai/docs).
+    OpenRouter {
+        name: "openrouter",
+        base_url: "https://openrouter.ai/api/v1",
+        key_variables: &["OPENROUTER_API_KEY"],
+    }
+    /// [Perplexity](https://docs.perplexity.ai).
+    Perplexity {
+        name: "perplexity",
+        base_url: "https://api.perplexity.ai",
+        key_variables: &["PERPLEXITY_API_KEY", "PPLX_API_KEY"],
+        model_prefixes: &["sonar"],
+    }
+    /// [Together](https://docs.together.ai).
+    Together {
+        name: "together",
+        base_url: "https://api.together.xyz/v1",
+        key_variables: &["TOGETHER_API_KEY"],
+    }
+    /// [xAI](https://docs.x.ai).
+    XAi {
+        name: "xai",
+        base_url: "https://api.x.ai/v1",
+        key_variables: &["XAI_API_KEY"],
+        model_prefixes: &["grok-"],
+    }
+    /// [llama.cpp](https://github.com/ggml-org/llama.cpp) on this machine.
+    LlamaCpp {
+        name: "llamacpp",
+        base_url: "http://localhost:8080/v1",
+        key_required: false,
+    }
+    /// [LM Studio](https://lmstudio.ai) on this machine.
+    LmStudio {
+        name: "lmstudio",
+        base_url: "http://localhost:1234/v1",
+        key_required: false,
+    }
+    /// [Ollama](https://ollama.com) on this machine, or at `OLLAMA_HOST`.
+    Ollama {
+        name: "ollama",
+        base_url: "http://localhost:11434/v1",
+        base_url_variable: Some(("OLLAMA_HOST", UrlForm::OllamaHost)),
+        key_required: false,
+        // https://github.com/pydantic/pydantic-ai/issues/2996
+        ends_without_reason: true,
+    }
+    /// [vLLM](https://docs.vllm.ai) on this machine.
+    Vllm {
+        name: "vllm",
+        base_url: "http://localhost:8000/v1",
+        key_required: false,
+    }
+    /// Any server at a [`base_url`](crate::GenerationConfig::base_url) that you name. It gets no key from
+    /// the environment.
+    Local {
+        name: "local",
+        key_required: false,
+    }
+}
+
+impl LlmProvider {
+    /// The provider's name in lower case: what [`FromStr`] reads and `"provider::model"` begins
+    /// with.
+    pub fn as_str(self) -> &'static str {
+        self.vendor().name
+    }
+
+    /// The environment variables that may hold its key, in the order in which they are tried.
+    pub fn key_variables(self) -> &'static [&'static str] {
+        self.vendor().key_variables
+    }
+}
+
+impl fmt::Display for LlmProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error lists the providers there are.
+impl FromStr for LlmProvider {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> anyhow::Result<Self> {
+        by_name("provider", name, Self::ALL, Self::as_str)
+    }
+}
+
+impl From<LlmProvider> for &str {
+    fn from(provider: LlmProvider) -> Self {
+        provider.as_str()
+    }
+}
+
+impl TryFrom<String> for LlmProvider {
+    type Error = anyhow::Error;
+
+    fn try_from(name: String) -> anyhow::Result<Self> {
+        name.parse()
+    }
+}
+
+fn by_name<T: Copy>(
+    what: &str,
+    name: &str,
+    all: &[T],
+    as_str: fn(T) -> &'static str,
+) -> anyhow::Result<T> {
+    let wanted = name.trim().to_ascii_lowercase();
+    all.iter().copied().find(|&one| as_str(one) == wanted).with_context(|| {
+        let known: Vec<_> = all.iter().copied().map(as_str).collect();
+        format!("there is no {what} {name:?}; there are {}", known.join(", "))
+    })
+}
+
+/// A row of the table: all there is to know of a vendor that speaks one of the protocols.
+#[derive(Debug)]
+pub(crate) struct Vendor {
+    /// In lower case, for `"provider::model"`.
+    pub(crate) name: &'static str,
+    /// Up to and including the version; empty where there is no public one.
+    pub(crate) base_url: &'static str,
+    /// The variable that names another base URL, and what the vendor's own tools write there.
+    pub(crate) base_url_variable: Option<(&'static str, UrlForm)>,
+    /// In the order of the vendor's own SDK.
+    pub(crate) key_variables: &'static [&'static str],
+    /// Those of them that hold a token, which goes as `Authorization: Bearer` whatever the
+    /// protocol's own header is.
+    pub(crate) bearer_variables: &'static [&'static str],
+    /// Whether a request without a key is hopeless.
+    pub(crate) key_required: bool,
+    /// How the names of its models begin.
+    pub(crate) model_prefixes: &'static [&'static str],
+    pub(crate) protocol: Protocol,
+    /// Its whole answers may end with `[DONE]` alone, without a finish reason and usage. Elsewhere
+    /// an answer that was interrupted ends so.
+    pub(crate) ends_without_reason: bool,
+    /// How its Chat Completions differ from the common form.
+    pub(crate) dialect: Dialect,
+}
+
+/// What a variable that names a base URL holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum UrlForm {
+    /// The whole base URL.
+    Whole,
+    /// The base URL without this version, which the vendor's own tools add to it.
+    WithoutVersion(&'static str),
+    /// The address that Ollama's server listens on.
+    OllamaHost,
+}
+
+/// What a vendor's row leaves out.
+const COMPATIBLE: Vendor = Vendor {
+    name: "",
+    base_url: "",
+    base_url_variable: None,
+    key_variables: &[],
+    bearer_variables: &[],
+    key_required: true,
+    model_prefixes: &[],
+    protocol: Protocol::ChatCompletions,
+    ends_without_reason: false,
+    dialect: Dialect::COMMON,
+};
+
+/// How a vendor's Chat Completions differ from the common form.
+#[derive(Debug)]
+pub(crate) struct Dialect {
+    /// What it calls `max_tokens`.
+    pub(crate) max_tokens: &'static str,
+    /// What it calls `seed`.
+    pub(crate) seed: &'static str,
+    /// How it is told that a tool has to be called.
+    pub(crate) required: &'static str,
+    /// What to ask for with the stream; nothing where the vendor refuses the field.
+    pub(crate) stream_options: &'static [(&'static str, bool)],
+    /// Options of the common form that it refuses.
+    pub(crate) refuses: &'static [&'static str],
+}
+
+impl Dialect {
+    /// What nearly every compatible server understands.
+    pub(crate) const COMMON: Self = Self {
+        max_tokens: "max_tokens",
+        seed: "seed",
+        required: "required",
+        stream_options: &[("include_usage", true)],
+        refuses: &[],
+    };
+
+    /// Newer models refuse `max_tokens`. Random padding that hides the length of a token from
+    /// eavesdroppers doubles the bytes of a stream.
+    pub(crate) const OPENAI: Self = Self {
+        max_tokens: "max_completion_tokens",
+        stream_options: &[("include_usage", true), ("include_obfuscation", false)],
+        refuses: &["top_k"],
+        ..Self::COMMON
+    };
+
+    /// It refuses `stream_options` and sends the usage anyway.
+    pub(crate) const MISTRAL: Self = Self {
+        seed: "random_seed",
+        required: "any",
+        stream_options: &[],
+        refuses: &["top_k", "logprobs"],
+        ..Self::COMMON
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_read_back() {
+        for &provider in LlmProvider::ALL {
+            assert_eq!(provider.as_str().parse::<LlmProvider>().unwrap(), provider);
+            assert_eq!(provider.as_str(), provider.as_str().to_ascii_lowercase());
+        }
+        for &protocol in Protocol::ALL {
+            assert_eq!(protocol.as_str().parse::<Protocol>().unwrap(), protocol);
+            assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.as_str());
+        }
+        let error = "opnai".parse::<LlmProvider>().unwrap_err().to_string();
+        assert!(error.contains("\"opnai\"") && error.contains("openai, anthropic"), "{error}");
+    }
+}
