@@ -5,11 +5,26 @@ use std::time::Duration;
 
 use ureq::{Error as UreqError, Timeout};
 
+use super::Origin;
+use super::control::Limits;
+use super::control::Phase;
+use super::fault::{Fault, is_disconnect};
 use super::pool::Connection;
-use super::transport::{Fault, Phase, is_disconnect};
-use super::{Context, MISMATCH};
 use crate::error::{Error, ErrorKind};
 use crate::provider::LlmProvider;
+
+pub(super) const MISMATCH: &str =
+    "the client's certificate cannot be used with the private key beside it (client_certificate)";
+
+/// What every message about a request needs.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub(super) origin: Origin,
+    /// The proxy's host and port.
+    pub(super) proxy: Option<String>,
+    pub(super) provider: LlmProvider,
+    pub(super) limits: Limits,
+}
 
 impl Context {
     pub(super) fn cancelled(&self) -> Error {
@@ -295,9 +310,9 @@ fn caused(error: Error, source: UreqError) -> Error {
 mod tests {
     use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
-    use super::super::transport::Limits;
     use super::*;
     use crate::http::Origin;
+    use crate::http::control::Limits;
 
     #[test]
     fn an_alert_is_the_server_s_word_and_the_rest_is_ours() {

@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ureq::http::header::{HeaderMap, HeaderName, HeaderValue};
 use ureq::http::{Response, Uri};
@@ -20,33 +19,31 @@ use crate::protocol::{api_error, one_line, truncated};
 use crate::provider::LlmProvider;
 use crate::redact::Secrets;
 use crate::retry;
-pub(crate) use transport::bare_host;
-use transport::{Limits, after};
+use control::{Limits, after};
+pub(crate) use resolver::bare_host;
 
+mod body;
+mod connector;
+mod control;
 mod error;
+mod fault;
 mod pool;
 mod proxy;
+mod resolver;
 #[cfg(feature = "rustls")]
 mod tls;
 mod transport;
 
+pub(crate) use body::Body;
+use error::Context;
 pub(crate) use error::stalled;
 use pool::{Connection, Settings};
 pub(crate) use proxy::remote_proxy;
 
-/// What is read of the body of an error, and how long at most. It is more than an error keeps:
-/// servers send a long prompt back, and JSON that is cut cannot be read.
-const ERROR_BODY: u64 = 1 << 20;
+/// How long the body of an error is read at most.
 const ERROR_TIME: Duration = Duration::from_secs(5);
-/// What is read after the end marker, and how long at most, to keep the connection for the next
-/// request.
-const REST: usize = 16 << 10;
-const REST_TIME: Duration = Duration::from_millis(100);
 /// The most that is kept of a header that says something about the answer.
 const KEPT: usize = 256;
-
-const MISMATCH: &str =
-    "the client's certificate cannot be used with the private key beside it (client_certificate)";
 
 /// Where providers say what their support asks for.
 const REQUEST_IDS: &[&str] = &[
@@ -251,16 +248,6 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What every message about a request needs.
-#[derive(Debug, Clone)]
-struct Context {
-    origin: Origin,
-    /// The proxy's host and port.
-    proxy: Option<String>,
-    provider: LlmProvider,
-    limits: Limits,
-}
-
 impl Context {
     /// What to make of an answer, by its status and its headers.
     fn answer(
@@ -287,12 +274,8 @@ impl Context {
             .collect();
         let encoding = encoding(&head.headers).map(|value| clean(&value));
         let status = head.status.as_u16();
-        let mut body = Body::new(Source::Link(Box::new(Link {
-            reader: body.into_reader(),
-            connection: Some(connection),
-            cancel: cancel.clone(),
-            context: self.clone(),
-        })));
+        let mut body =
+            Body::of_connection(body.into_reader(), connection, cancel.clone(), self.clone());
         if status == 200 {
             if let Some(encoding) = encoding {
                 let message = format!(
@@ -368,137 +351,6 @@ fn redirect_target(location: &HeaderValue, secrets: &Secrets) -> Option<String> 
     let target = Origin::of_uri(&uri)?;
     let scheme = if target.secure { "https" } else { "http" };
     Some(secrets.scrub(&one_line(&format!("{scheme}://{target}"))))
-}
-
-/// The body of an answer, or another source of the same bytes.
-pub(crate) struct Body {
-    source: Source,
-    /// How reading ended. ureq reads on after an error as if the body had ended well.
-    end: Option<Result<(), Error>>,
-}
-
-enum Source {
-    Link(Box<Link>),
-    Reader(Box<dyn Read + Send>),
-}
-
-impl Body {
-    /// A recording, a pipe, another client's body.
-    pub(crate) fn from_reader(reader: impl Read + Send + 'static) -> Self {
-        Self::new(Source::Reader(Box::new(reader)))
-    }
-
-    fn new(source: Source) -> Self {
-        Self { source, end: None }
-    }
-
-    /// Reads what there is, and waits if there is nothing, until `deadline` at the latest; 0 is the
-    /// end. The first error is final.
-    pub(crate) fn read(
-        &mut self,
-        buffer: &mut [u8],
-        deadline: Option<Instant>,
-    ) -> Result<usize, Error> {
-        if let Some(end) = &self.end {
-            return end.clone().map(|()| 0);
-        }
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        let read = match &mut self.source {
-            Source::Link(link) => link.read(buffer, deadline),
-            // Nobody can interrupt it.
-            Source::Reader(reader) => uninterrupted(reader, buffer).map_err(error::of_reader),
-        };
-        match &read {
-            Ok(1..) => {}
-            Ok(0) => self.end = Some(Ok(())),
-            Err(error) => self.end = Some(Err(error.clone())),
-        }
-        read
-    }
-
-    /// After the end marker, reads on as far as it costs next to nothing, so that the connection
-    /// can be used again. A server that lingers is not waited for.
-    pub(crate) fn finish(mut self) {
-        let Source::Link(_) = &self.source else {
-            return;
-        };
-        let deadline = after(REST_TIME);
-        let mut buffer = [0; 2048];
-        let mut rest = 0;
-        while rest <= REST
-            && let Ok(read @ 1..) = self.read(&mut buffer, deadline)
-        {
-            rest += read;
-        }
-    }
-
-    /// The body of an error, as much as comes until `deadline`.
-    fn error_text(&mut self, deadline: Option<Instant>) -> Result<String, Error> {
-        let mut text = Vec::new();
-        let mut buffer = [0; 4096];
-        while (text.len() as u64) < ERROR_BODY {
-            match self.read(&mut buffer, deadline) {
-                Ok(0) => break,
-                Ok(read) => text.extend(buffer.iter().take(read)),
-                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-                // The status says more than a body that does not end.
-                Err(_) => break,
-            }
-        }
-        text.truncate(ERROR_BODY as usize);
-        Ok(String::from_utf8_lossy(&text).into_owned())
-    }
-}
-
-/// A body that comes over a connection.
-struct Link {
-    reader: ureq::BodyReader<'static>,
-    /// Until it is given back.
-    connection: Option<Connection>,
-    cancel: CancelHandle,
-    context: Context,
-}
-
-impl Link {
-    fn read(&mut self, buffer: &mut [u8], deadline: Option<Instant>) -> Result<usize, Error> {
-        if let Some(connection) = &self.connection {
-            connection.line.body(deadline);
-        }
-        let read = uninterrupted(&mut self.reader, buffer);
-        // A socket that was shut down reads like a body that has ended.
-        if !matches!(read, Ok(1..)) && self.cancel.is_cancelled() {
-            return Err(self.context.cancelled());
-        }
-        match read {
-            Ok(read) => {
-                if read == 0
-                    && let Some(connection) = self.connection.take()
-                {
-                    self.cancel.detach();
-                    pool::give(connection);
-                }
-                Ok(read)
-            }
-            Err(error) => Err(self.context.cut(error.into())),
-        }
-    }
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").finish_non_exhaustive()
-    }
-}
-
-fn uninterrupted(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match reader.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => return read,
-        }
-    }
 }
 
 #[cfg(test)]

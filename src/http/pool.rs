@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use ureq::config::Config;
 use ureq::{Agent, Proxy};
 
-use super::transport::{self, Limits, Line};
+use super::connector;
+use super::control::{Limits, Line};
+use super::fault;
 use super::{Origin, proxy};
 use crate::cancel::{CancelHandle, Interrupt};
 use crate::config::GenerationConfig;
@@ -87,12 +89,12 @@ impl Connection {
         #[cfg(feature = "rustls")]
         let (agent, line) = {
             let tls = super::tls::tls(&settings, provider)?;
-            transport::agent(config.tls_config(tls.config).build(), tls.connector)
+            connector::agent(config.tls_config(tls.config).build(), tls.connector)
         };
         #[cfg(not(feature = "rustls"))]
         let (agent, line) = {
             let _ = provider;
-            transport::agent(config.build(), transport::Plain)
+            connector::agent(config.build(), connector::Plain)
         };
         Ok(Self { agent, line, settings })
     }
@@ -109,7 +111,7 @@ impl Connection {
     /// closed it, or something comes over it that is no TLS.
     pub(super) fn is_stale(&self, error: &ureq::Error) -> bool {
         let is_broken = |error: &io::Error| {
-            transport::is_disconnect(error) || error.kind() == io::ErrorKind::InvalidData
+            fault::is_disconnect(error) || error.kind() == io::ErrorKind::InvalidData
         };
         matches!(error, ureq::Error::Io(error) if is_broken(error)) && self.line.is_stale()
     }

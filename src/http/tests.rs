@@ -1,10 +1,11 @@
 //! Against scripted servers on this machine.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use super::*;
 use crate::config::Proxy;

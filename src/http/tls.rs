@@ -13,7 +13,8 @@ use std::time::SystemTime;
 use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector, Transport};
 
-use super::{MISMATCH, Settings};
+use super::error::MISMATCH;
+use super::pool::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::provider::LlmProvider;
 

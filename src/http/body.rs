@@ -1,0 +1,159 @@
+//! The body of a response: bytes as they come, under a deadline.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use super::control::after;
+use super::error::{self, Context};
+use super::pool::{self, Connection};
+use crate::cancel::CancelHandle;
+use crate::error::{Error, ErrorKind};
+
+/// What is read of the body of an error. It is more than an error keeps: servers send a long prompt
+/// back, and JSON that is cut cannot be read.
+const ERROR_BODY: u64 = 1 << 20;
+/// What is read after the end marker, and how long at most, to keep the connection for the next
+/// request.
+const REST: usize = 16 << 10;
+const REST_TIME: Duration = Duration::from_millis(100);
+/// The body of an answer, or another source of the same bytes.
+pub(crate) struct Body {
+    source: Source,
+    /// How reading ended. ureq reads on after an error as if the body had ended well.
+    end: Option<Result<(), Error>>,
+}
+
+enum Source {
+    Link(Box<Link>),
+    Reader(Box<dyn Read + Send>),
+}
+
+impl Body {
+    /// A recording, a pipe, another client's body.
+    pub(crate) fn from_reader(reader: impl Read + Send + 'static) -> Self {
+        Self::new(Source::Reader(Box::new(reader)))
+    }
+
+    pub(super) fn of_connection(
+        reader: ureq::BodyReader<'static>,
+        connection: Connection,
+        cancel: CancelHandle,
+        context: Context,
+    ) -> Self {
+        let connection = Some(connection);
+        Self::new(Source::Link(Box::new(Link { reader, connection, cancel, context })))
+    }
+
+    fn new(source: Source) -> Self {
+        Self { source, end: None }
+    }
+
+    /// Reads what there is, and waits if there is nothing, until `deadline` at the latest; 0 is the
+    /// end. The first error is final.
+    pub(crate) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, Error> {
+        if let Some(end) = &self.end {
+            return end.clone().map(|()| 0);
+        }
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let read = match &mut self.source {
+            Source::Link(link) => link.read(buffer, deadline),
+            // Nobody can interrupt it.
+            Source::Reader(reader) => uninterrupted(reader, buffer).map_err(error::of_reader),
+        };
+        match &read {
+            Ok(1..) => {}
+            Ok(0) => self.end = Some(Ok(())),
+            Err(error) => self.end = Some(Err(error.clone())),
+        }
+        read
+    }
+
+    /// After the end marker, reads on as far as it costs next to nothing, so that the connection
+    /// can be used again. A server that lingers is not waited for.
+    pub(crate) fn finish(mut self) {
+        let Source::Link(_) = &self.source else {
+            return;
+        };
+        let deadline = after(REST_TIME);
+        let mut buffer = [0; 2048];
+        let mut rest = 0;
+        while rest <= REST
+            && let Ok(read @ 1..) = self.read(&mut buffer, deadline)
+        {
+            rest += read;
+        }
+    }
+
+    /// The body of an error, as much as comes until `deadline`.
+    pub(super) fn error_text(&mut self, deadline: Option<Instant>) -> Result<String, Error> {
+        let mut text = Vec::new();
+        let mut buffer = [0; 4096];
+        while (text.len() as u64) < ERROR_BODY {
+            match self.read(&mut buffer, deadline) {
+                Ok(0) => break,
+                Ok(read) => text.extend(buffer.iter().take(read)),
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                // The status says more than a body that does not end.
+                Err(_) => break,
+            }
+        }
+        text.truncate(ERROR_BODY as usize);
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// A body that comes over a connection.
+struct Link {
+    reader: ureq::BodyReader<'static>,
+    /// Until it is given back.
+    connection: Option<Connection>,
+    cancel: CancelHandle,
+    context: Context,
+}
+
+impl Link {
+    fn read(&mut self, buffer: &mut [u8], deadline: Option<Instant>) -> Result<usize, Error> {
+        if let Some(connection) = &self.connection {
+            connection.line.body(deadline);
+        }
+        let read = uninterrupted(&mut self.reader, buffer);
+        // A socket that was shut down reads like a body that has ended.
+        if !matches!(read, Ok(1..)) && self.cancel.is_cancelled() {
+            return Err(self.context.cancelled());
+        }
+        match read {
+            Ok(read) => {
+                if read == 0
+                    && let Some(connection) = self.connection.take()
+                {
+                    self.cancel.detach();
+                    pool::give(connection);
+                }
+                Ok(read)
+            }
+            Err(error) => Err(self.context.cut(error.into())),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+fn uninterrupted(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}

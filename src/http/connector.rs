@@ -1,0 +1,166 @@
+//! Opens connections: ureq's own connectors, and around them what a stream needs besides.
+//!
+//! ```text
+//!   LineTransport ── counts, names of faults, no response to another request
+//!     └ TLS
+//!        └ Socket ── limits per phase; an early response survives a failed write; torn records
+//!           └ proxy or TCP
+//! ```
+//!
+//! It uses ureq's `unversioned` interface, which may change in a minor release; nobody else does.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use ureq::config::Config;
+use ureq::unversioned::resolver::Resolver;
+use ureq::unversioned::transport::time::Instant as Moment;
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, ConnectionDetails, Connector, SocksConnector, TcpConnector, Transport,
+};
+use ureq::{Agent, Error, Proxy};
+
+use super::control::{Line, Phase, after};
+use super::fault::{Fault, named};
+use super::resolver::{Later, Names};
+use super::transport::{LineTransport, Socket};
+
+/// An agent whose connections `line` governs. `tls` comes last in the chain.
+pub(crate) fn agent(config: Config, tls: impl Connector<Box<dyn Transport>>) -> (Agent, Arc<Line>) {
+    let line = Arc::new(Line::default());
+    let chain =
+        ().chain(SocksConnector::default())
+            .chain(ConnectProxyConnector::default())
+            .chain(TcpConnector::default());
+    let connector = LineConnector { line: Arc::clone(&line), chain, tls };
+    (Agent::with_parts(config, connector, Later), line)
+}
+
+/// Opens connections under the limits of a [`Line`].
+struct LineConnector<C, T> {
+    line: Arc<Line>,
+    chain: C,
+    tls: T,
+}
+
+impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for LineConnector<C, T> {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<Self::Out>, Error> {
+        let mut state = self.line.state();
+        state.depth += 1;
+        state.fresh = true;
+        if state.depth == 1 {
+            let deadline = after(state.limits.connect);
+            state.enter(Phase::Connect, deadline);
+        }
+        let depth = state.depth;
+        drop(state);
+
+        let transport = self.open(details, depth);
+
+        let mut state = self.line.state();
+        state.depth -= 1;
+        if state.depth == 0 && transport.is_ok() {
+            let deadline = after(state.limits.first_byte);
+            state.enter(Phase::Head, deadline);
+        }
+        drop(state);
+        transport.map(Some)
+    }
+}
+
+impl<C: Connector, T: Connector<Box<dyn Transport>>> LineConnector<C, T> {
+    fn open(
+        &self,
+        details: &ConnectionDetails<'_>,
+        depth: u8,
+    ) -> Result<Box<dyn Transport>, Error> {
+        self.line.check()?;
+        let nested = depth > 1;
+        let proxy = details.config.proxy();
+        let needs_address = proxy.is_none_or(Proxy::resolve_target);
+        let addrs = if details.addrs.is_empty() && needs_address {
+            let limit = self.line.limit(details.timeout);
+            let addrs = Names.resolve(details.uri, details.config, limit)?;
+            self.line.check()?;
+            addrs
+        } else {
+            details.addrs.clone()
+        };
+
+        let theirs = Arc::clone(&details.register_shutdown);
+        let line = Arc::clone(&self.line);
+        let details = ConnectionDetails {
+            uri: details.uri,
+            addrs,
+            config: details.config,
+            request_level: details.request_level,
+            resolver: &Names,
+            now: Moment::now(),
+            timeout: self.line.limit(details.timeout),
+            current_time: Arc::clone(&details.current_time),
+            run_connector: Arc::clone(&details.run_connector),
+            register_shutdown: if nested {
+                theirs
+            } else {
+                Arc::new(move |socket| {
+                    line.register(Weak::clone(&socket))?;
+                    theirs(socket)
+                })
+            },
+        };
+        let transport = self
+            .chain
+            .connect(&details, None)
+            .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
+            .map_err(|source| {
+                let proxy = nested || proxy.is_some();
+                named(source, |source| Fault::Connect { proxy, source })
+            })?;
+        let socket = Socket::new(&self.line, Box::new(transport), details.needs_tls());
+        let transport = self
+            .tls
+            .connect(&details, Some(Box::new(socket)))
+            .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
+            .map_err(|source| {
+                let proxy = nested;
+                named(source, |source| Fault::Tls { proxy, source })
+            })?;
+        Ok(Box::new(LineTransport {
+            line: Arc::clone(&self.line),
+            inner: Box::new(transport),
+            outermost: !nested,
+            held: Vec::new(),
+            holds: true,
+        }))
+    }
+}
+
+impl<C, T> fmt::Debug for LineConnector<C, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineConnector").finish_non_exhaustive()
+    }
+}
+
+/// Stands where TLS would be.
+#[cfg(not(feature = "rustls"))]
+#[derive(Debug)]
+pub(crate) struct Plain;
+
+#[cfg(not(feature = "rustls"))]
+impl Connector<Box<dyn Transport>> for Plain {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails<'_>,
+        chained: Option<Box<dyn Transport>>,
+    ) -> Result<Option<Self::Out>, Error> {
+        Ok(chained)
+    }
+}

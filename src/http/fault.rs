@@ -1,0 +1,66 @@
+//! What goes wrong below a request, on the way through ureq to the message.
+
+use std::fmt;
+use std::io;
+
+use ureq::Error;
+
+/// What the transport adds to ureq's errors, inside [`Error::Other`].
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The connection ended in the middle of a body. ureq would take some of these for the body's
+    /// end.
+    Broken(io::Error),
+    /// No connection, or none through the proxy.
+    Connect { proxy: bool, source: Error },
+    /// The stream was cancelled.
+    Interrupted,
+    /// The head of the response does not end, or its trailers do not.
+    Endless,
+    /// There is no address for a name.
+    Name { host: String, source: Error },
+    /// No TLS session, with the target or with the proxy.
+    Tls { proxy: bool, source: Error },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(source) => source.fmt(f),
+            Self::Connect { source, .. } | Self::Name { source, .. } | Self::Tls { source, .. } => {
+                source.fmt(f)
+            }
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::Endless => f.write_str("it does not end"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Other(Box::new(fault))
+    }
+}
+
+/// Names an error, unless it was named on its way or is a time limit, which the phase names.
+pub(super) fn named(error: Error, name: impl FnOnce(Error) -> Fault) -> Error {
+    match error {
+        Error::Timeout(reason) => Error::Timeout(reason),
+        Error::Other(fault) if fault.is::<Fault>() => Error::Other(fault),
+        error => name(error).into(),
+    }
+}
+
+/// Whether the other side is gone.
+pub(crate) fn is_disconnect(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::UnexpectedEof
+    )
+}

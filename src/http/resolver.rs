@@ -1,0 +1,54 @@
+//! Looks up names, within a limit of time.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ureq::Error;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+use ureq::unversioned::transport::time::Duration as Span;
+
+use super::fault::{Fault, named};
+
+/// Looks nothing up. ureq asks before it knows whether it needs a connection; [`LineConnector`]
+/// asks [`Names`] when it does.
+#[derive(Debug)]
+pub(super) struct Later;
+
+impl Resolver for Later {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
+    }
+}
+
+/// Looks names up within a limit. That takes a thread, so what needs no look-up goes without.
+#[derive(Debug)]
+pub(super) struct Names;
+
+impl Resolver for Names {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        mut timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let host = uri.host().unwrap_or_default();
+        let bare = bare_host(host);
+        if bare.parse::<IpAddr>().is_ok() || bare.eq_ignore_ascii_case("localhost") {
+            timeout.after = Span::NotHappening;
+        }
+        let found = DefaultResolver::default().resolve(uri, config, timeout);
+        found.map_err(|source| {
+            let host = host.to_owned();
+            named(source, |source| Fault::Name { host, source })
+        })
+    }
+}
+
+/// A URL's host without the brackets of an IPv6 address. Around anything else they are a part of the
+/// name that is looked up, so `[localhost]` is not `localhost`.
+pub(crate) fn bare_host(host: &str) -> &str {
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    inside.filter(|inside| inside.parse::<Ipv6Addr>().is_ok()).unwrap_or(host)
+}
