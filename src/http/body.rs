@@ -25,7 +25,7 @@ pub(crate) struct Body {
 }
 
 enum Source {
-    Link(Box<Link>),
+    Connection(Box<HttpBody>),
     Reader(Box<dyn Read + Send>),
 }
 
@@ -42,7 +42,7 @@ impl Body {
         context: Context,
     ) -> Self {
         let connection = Some(connection);
-        Self::new(Source::Link(Box::new(Link { reader, connection, cancel, context })))
+        Self::new(Source::Connection(Box::new(HttpBody { reader, connection, cancel, context })))
     }
 
     fn new(source: Source) -> Self {
@@ -63,7 +63,7 @@ impl Body {
             return Ok(0);
         }
         let read = match &mut self.source {
-            Source::Link(link) => link.read(buffer, deadline),
+            Source::Connection(link) => link.read(buffer, deadline),
             // Nobody can interrupt it.
             Source::Reader(reader) => uninterrupted(reader, buffer).map_err(error::of_reader),
         };
@@ -78,7 +78,7 @@ impl Body {
     /// After the end marker, reads on as far as it costs next to nothing, so that the connection
     /// can be used again. A server that lingers is not waited for.
     pub(crate) fn finish(mut self) {
-        let Source::Link(_) = &self.source else {
+        let Source::Connection(_) = &self.source else {
             return;
         };
         let deadline = after(REST_TIME);
@@ -110,7 +110,7 @@ impl Body {
 }
 
 /// A body that comes over a connection.
-struct Link {
+struct HttpBody {
     reader: ureq::BodyReader<'static>,
     /// Until it is given back.
     connection: Option<Connection>,
@@ -118,10 +118,10 @@ struct Link {
     context: Context,
 }
 
-impl Link {
+impl HttpBody {
     fn read(&mut self, buffer: &mut [u8], deadline: Option<Instant>) -> Result<usize, Error> {
         if let Some(connection) = &self.connection {
-            connection.line.body(deadline);
+            connection.control.begin_read(deadline);
         }
         let read = uninterrupted(&mut self.reader, buffer);
         // A socket that was shut down reads like a body that has ended.
@@ -134,7 +134,7 @@ impl Link {
                     && let Some(connection) = self.connection.take()
                 {
                     self.cancel.detach();
-                    pool::give(connection);
+                    pool::checkin(connection);
                 }
                 Ok(read)
             }

@@ -1,9 +1,9 @@
 //! Opens connections: ureq's own connectors, and around them what a stream needs besides.
 //!
 //! ```text
-//!   LineTransport ── counts, names of faults, no response to another request
+//!   ControlledTransport ── counts, names of faults, no response to another request
 //!     └ TLS
-//!        └ Socket ── limits per phase; an early response survives a failed write; torn records
+//!        └ SocketTransport ── limits per phase; an early response survives a failed write; torn records
 //!           └ proxy or TCP
 //! ```
 //!
@@ -20,30 +20,33 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error, Proxy};
 
-use super::control::{Line, Phase, after};
+use super::control::{ConnectionControl, Phase, after};
 use super::fault::{Fault, named};
-use super::resolver::{Later, Names};
-use super::transport::{LineTransport, Socket};
+use super::resolver::{NoopResolver, TimedResolver};
+use super::transport::{ControlledTransport, SocketTransport};
 
-/// An agent whose connections `line` governs. `tls` comes last in the chain.
-pub(crate) fn agent(config: Config, tls: impl Connector<Box<dyn Transport>>) -> (Agent, Arc<Line>) {
-    let line = Arc::new(Line::default());
+/// An agent whose connections `control` governs. `tls` comes last in the chain.
+pub(crate) fn agent(
+    config: Config,
+    tls: impl Connector<Box<dyn Transport>>,
+) -> (Agent, Arc<ConnectionControl>) {
+    let control = Arc::new(ConnectionControl::default());
     let chain =
         ().chain(SocksConnector::default())
             .chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default());
-    let connector = LineConnector { line: Arc::clone(&line), chain, tls };
-    (Agent::with_parts(config, connector, Later), line)
+    let connector = ControlledConnector { control: Arc::clone(&control), chain, tls };
+    (Agent::with_parts(config, connector, NoopResolver), control)
 }
 
-/// Opens connections under the limits of a [`Line`].
-struct LineConnector<C, T> {
-    line: Arc<Line>,
+/// Opens connections under the limits of a [`ConnectionControl`].
+struct ControlledConnector<C, T> {
+    control: Arc<ConnectionControl>,
     chain: C,
     tls: T,
 }
 
-impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for LineConnector<C, T> {
+impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for ControlledConnector<C, T> {
     type Out = Box<dyn Transport>;
 
     fn connect(
@@ -51,7 +54,7 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for LineConnector
         details: &ConnectionDetails<'_>,
         _: Option<()>,
     ) -> Result<Option<Self::Out>, Error> {
-        let mut state = self.line.state();
+        let mut state = self.control.state();
         state.depth += 1;
         state.fresh = true;
         if state.depth == 1 {
@@ -63,7 +66,7 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for LineConnector
 
         let transport = self.open(details, depth);
 
-        let mut state = self.line.state();
+        let mut state = self.control.state();
         state.depth -= 1;
         if state.depth == 0 && transport.is_ok() {
             let deadline = after(state.limits.first_byte);
@@ -74,42 +77,42 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for LineConnector
     }
 }
 
-impl<C: Connector, T: Connector<Box<dyn Transport>>> LineConnector<C, T> {
+impl<C: Connector, T: Connector<Box<dyn Transport>>> ControlledConnector<C, T> {
     fn open(
         &self,
         details: &ConnectionDetails<'_>,
         depth: u8,
     ) -> Result<Box<dyn Transport>, Error> {
-        self.line.check()?;
+        self.control.check()?;
         let nested = depth > 1;
         let proxy = details.config.proxy();
         let needs_address = proxy.is_none_or(Proxy::resolve_target);
         let addrs = if details.addrs.is_empty() && needs_address {
-            let limit = self.line.limit(details.timeout);
-            let addrs = Names.resolve(details.uri, details.config, limit)?;
-            self.line.check()?;
+            let limit = self.control.limit(details.timeout);
+            let addrs = TimedResolver.resolve(details.uri, details.config, limit)?;
+            self.control.check()?;
             addrs
         } else {
             details.addrs.clone()
         };
 
         let theirs = Arc::clone(&details.register_shutdown);
-        let line = Arc::clone(&self.line);
+        let control = Arc::clone(&self.control);
         let details = ConnectionDetails {
             uri: details.uri,
             addrs,
             config: details.config,
             request_level: details.request_level,
-            resolver: &Names,
+            resolver: &TimedResolver,
             now: Moment::now(),
-            timeout: self.line.limit(details.timeout),
+            timeout: self.control.limit(details.timeout),
             current_time: Arc::clone(&details.current_time),
             run_connector: Arc::clone(&details.run_connector),
             register_shutdown: if nested {
                 theirs
             } else {
                 Arc::new(move |socket| {
-                    line.register(Weak::clone(&socket))?;
+                    control.register(Weak::clone(&socket))?;
                     theirs(socket)
                 })
             },
@@ -122,7 +125,7 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> LineConnector<C, T> {
                 let proxy = nested || proxy.is_some();
                 named(source, |source| Fault::Connect { proxy, source })
             })?;
-        let socket = Socket::new(&self.line, Box::new(transport), details.needs_tls());
+        let socket = SocketTransport::new(&self.control, Box::new(transport), details.needs_tls());
         let transport = self
             .tls
             .connect(&details, Some(Box::new(socket)))
@@ -131,8 +134,8 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> LineConnector<C, T> {
                 let proxy = nested;
                 named(source, |source| Fault::Tls { proxy, source })
             })?;
-        Ok(Box::new(LineTransport {
-            line: Arc::clone(&self.line),
+        Ok(Box::new(ControlledTransport {
+            control: Arc::clone(&self.control),
             inner: Box::new(transport),
             outermost: !nested,
             held: Vec::new(),
@@ -141,19 +144,19 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> LineConnector<C, T> {
     }
 }
 
-impl<C, T> fmt::Debug for LineConnector<C, T> {
+impl<C, T> fmt::Debug for ControlledConnector<C, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LineConnector").finish_non_exhaustive()
+        f.debug_struct("ControlledConnector").finish_non_exhaustive()
     }
 }
 
 /// Stands where TLS would be.
 #[cfg(not(feature = "rustls"))]
 #[derive(Debug)]
-pub(crate) struct Plain;
+pub(crate) struct NoTls;
 
 #[cfg(not(feature = "rustls"))]
-impl Connector<Box<dyn Transport>> for Plain {
+impl Connector<Box<dyn Transport>> for NoTls {
     type Out = Box<dyn Transport>;
 
     fn connect(

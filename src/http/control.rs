@@ -29,7 +29,7 @@ pub(crate) enum Phase {
     /// which every byte of a dripping head would restart.
     Head,
     /// The body is read. The limit on one read is always the same, so that it is set only once: see
-    /// [`Line::read_limit`].
+    /// [`ConnectionControl::read_limit`].
     #[default]
     Body,
 }
@@ -37,10 +37,10 @@ pub(crate) enum Phase {
 /// What the transport knows and decides about the connections of one agent, which serves one stream
 /// at a time.
 #[derive(Default)]
-pub(crate) struct Line(Mutex<State>);
+pub(crate) struct ConnectionControl(Mutex<ControlState>);
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct ControlState {
     pub(super) phase: Phase,
     /// When the phase has to end.
     deadline: Option<Instant>,
@@ -55,9 +55,9 @@ pub(super) struct State {
     sockets: Vec<Weak<dyn ShutdownHandle>>,
 }
 
-impl Line {
+impl ConnectionControl {
     /// A request begins; it is not known yet whether a connection is at hand.
-    pub(crate) fn begin(&self, limits: Limits) {
+    pub(crate) fn begin_request(&self, limits: Limits) {
         let mut state = self.state();
         state.enter(Phase::Head, after(limits.first_byte));
         state.limits = limits;
@@ -66,7 +66,7 @@ impl Line {
     }
 
     /// The next read of the body begins, which ends at `deadline` at the latest, whatever drips in.
-    pub(crate) fn body(&self, deadline: Option<Instant>) {
+    pub(crate) fn begin_read(&self, deadline: Option<Instant>) {
         let mut state = self.state();
         state.enter(Phase::Body, deadline);
         state.received = 0;
@@ -156,19 +156,19 @@ impl Line {
     }
 
     /// No code of others runs under the lock, so a poisoned one is whole.
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, ControlState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ControlState {
     pub(super) fn enter(&mut self, phase: Phase, deadline: Option<Instant>) {
         self.phase = phase;
         self.deadline = deadline;
     }
 }
 
-impl Interrupt for Line {
+impl Interrupt for ConnectionControl {
     fn interrupt(&self) {
         let mut state = self.state();
         state.interrupted = true;
@@ -180,9 +180,9 @@ impl Interrupt for Line {
     }
 }
 
-impl fmt::Debug for Line {
+impl fmt::Debug for ConnectionControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").finish_non_exhaustive()
+        f.debug_struct("ConnectionControl").finish_non_exhaustive()
     }
 }
 
@@ -199,14 +199,14 @@ mod tests {
     #[test]
     fn the_socket_is_told_the_same_limit_until_the_deadline_is_near() {
         let second = Duration::from_secs(1);
-        let line = Line::default();
+        let control = ConnectionControl::default();
         let told = |left: Duration| {
-            line.body(after(left));
-            let (limit, is_early) = line.read_limit(NextTimeout::default());
+            control.begin_read(after(left));
+            let (limit, is_early) = control.read_limit(NextTimeout::default());
             (*limit.for_read().after, limit.for_read().reason, is_early)
         };
         let limits = |stall, idle| {
-            line.begin(Limits { stall, idle, ..Limits::default() });
+            control.begin_request(Limits { stall, idle, ..Limits::default() });
         };
         limits(8 * second, 300 * second);
         for spent in [0, 10, 900] {
@@ -216,9 +216,9 @@ mod tests {
         let (near, reason, is_early) = told(second);
         assert!(near <= second && reason == Timeout::RecvBody && !is_early);
         // Who waits for nothing waits for no deadline.
-        line.body(after(8 * second));
+        control.begin_read(after(8 * second));
         let at_once = NextTimeout { per_read: Some(AT_ONCE), ..NextTimeout::default() };
-        assert!(!line.read_limit(at_once).1);
+        assert!(!control.read_limit(at_once).1);
         // A shorter limit on one read is the same anyway, and comes first.
         limits(8 * second, 7 * second + second / 2);
         assert_eq!(told(8 * second), (7 * second + second / 2, Timeout::PerRead, false));

@@ -1,4 +1,4 @@
-//! What went wrong, in one line: with whom, why, and what to do.
+//! What went wrong, in one control: with whom, why, and what to do.
 
 use std::io;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Context {
             Some(proxy) if by_proxy => format!("the proxy {proxy}"),
             _ => origin.to_string(),
         };
-        let phase = connection.line.phase();
+        let phase = connection.control.phase();
         match error {
             UreqError::Timeout(reason) => self.timeout(reason, phase),
             UreqError::Other(fault) => match fault.downcast::<Fault>() {
@@ -66,7 +66,7 @@ impl Context {
                 self.network(message, error.into())
             }
             // TLS 1.3 asks for the client's certificate, and misses it, after the handshake.
-            UreqError::Io(error) if is_alert(&error) && connection.line.is_fresh() => {
+            UreqError::Io(error) if is_alert(&error) && connection.control.is_fresh() => {
                 self.no_session(&whom(false), error.into())
             }
             // There was a session, so the server does speak TLS.

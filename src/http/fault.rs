@@ -44,7 +44,7 @@ impl From<Fault> for Error {
     }
 }
 
-/// Names an error, unless it was named on its way or is a time limit, which the phase names.
+/// TimedResolver an error, unless it was named on its way or is a time limit, which the phase names.
 pub(super) fn named(error: Error, name: impl FnOnce(Error) -> Fault) -> Error {
     match error {
         Error::Timeout(reason) => Error::Timeout(reason),

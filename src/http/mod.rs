@@ -37,13 +37,13 @@ mod transport;
 pub(crate) use body::Body;
 use error::Context;
 pub(crate) use error::stalled;
-use pool::{Connection, Settings};
+use pool::{Connection, ConnectionSettings};
 pub(crate) use proxy::remote_proxy;
 
 /// How long the body of an error is read at most.
 const ERROR_TIME: Duration = Duration::from_secs(5);
 /// The most that is kept of a header that says something about the answer.
-const KEPT: usize = 256;
+const MAX_HEADER: usize = 256;
 
 /// Where providers say what their support asks for.
 const REQUEST_IDS: &[&str] = &[
@@ -108,7 +108,7 @@ pub(crate) fn send(
         return Err(Error::new(ErrorKind::Config, provider, message));
     }
     let headers = headers(request, provider)?;
-    let settings = Settings::new(&origin, provider, config)?;
+    let settings = ConnectionSettings::new(&origin, provider, config)?;
     let limits = Limits {
         connect: config.connect_timeout,
         first_byte: config.first_byte_timeout,
@@ -126,7 +126,7 @@ pub(crate) fn send(
         return Err(context.cancelled());
     }
 
-    let mut connection = match pool::take(&settings) {
+    let mut connection = match pool::checkout(&settings) {
         Some(connection) => connection,
         None => Connection::new(settings.clone(), provider)?,
     };
@@ -233,7 +233,7 @@ pub(crate) fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Whether a host, without brackets, is this machine. Names below `localhost` are not, nor is what
+/// Whether a host, without brackets, is this machine. TimedResolver below `localhost` are not, nor is what
 /// ends in a dot: whose they are may be up to a name server.
 pub(crate) fn is_loopback(host: &str) -> bool {
     match host.parse::<IpAddr>() {
@@ -260,7 +260,7 @@ impl Context {
         let (head, body) = response.into_parts();
         let clean = |value: &HeaderValue| {
             let text = String::from_utf8_lossy(value.as_bytes());
-            truncated(&one_line(&request.secrets.scrub(&text)), KEPT).to_owned()
+            truncated(&one_line(&request.secrets.scrub(&text)), MAX_HEADER).to_owned()
         };
         let request_id = REQUEST_IDS.iter().find_map(|name| head.headers.get(*name)).map(clean);
         // A server may put the key into a name, too.

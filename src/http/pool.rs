@@ -12,7 +12,7 @@ use ureq::config::Config;
 use ureq::{Agent, Proxy};
 
 use super::connector;
-use super::control::{Limits, Line};
+use super::control::{ConnectionControl, Limits};
 use super::fault;
 use super::{Origin, proxy};
 use crate::cancel::{CancelHandle, Interrupt};
@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::provider::LlmProvider;
 
 /// How many connections wait at most.
-const KEPT: usize = 8;
+const MAX_IDLE: usize = 8;
 /// How long one may have waited. Servers close theirs after a minute or more, as a rule.
 const MAX_AGE: Duration = Duration::from_secs(55);
 /// What the buffers of a socket, and with TLS those of the session, hold. The head of an answer has
@@ -29,18 +29,18 @@ const MAX_AGE: Duration = Duration::from_secs(55);
 const INPUT: usize = 24 << 10;
 const OUTPUT: usize = 8 << 10;
 
-static WAITING: Mutex<Vec<(Instant, Connection)>> = Mutex::new(Vec::new());
+static IDLE: Mutex<Vec<(Instant, Connection)>> = Mutex::new(Vec::new());
 
 /// All that two requests must have in common to use the same connection.
 #[derive(Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct ConnectionSettings {
     origin: Origin,
     pub(super) proxy: Option<Proxy>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) client_certificate: Option<PathBuf>,
 }
 
-impl Settings {
+impl ConnectionSettings {
     pub(super) fn new(
         origin: &Origin,
         provider: LlmProvider,
@@ -66,12 +66,12 @@ fn is_secure(proxy: &Proxy) -> bool {
 /// An agent that serves one stream at a time, and so has one connection at most.
 pub(super) struct Connection {
     pub(super) agent: Agent,
-    pub(super) line: Arc<Line>,
-    pub(super) settings: Settings,
+    pub(super) control: Arc<ConnectionControl>,
+    pub(super) settings: ConnectionSettings,
 }
 
 impl Connection {
-    pub(super) fn new(settings: Settings, provider: LlmProvider) -> Result<Self, Error> {
+    pub(super) fn new(settings: ConnectionSettings, provider: LlmProvider) -> Result<Self, Error> {
         let config = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -87,24 +87,24 @@ impl Connection {
             .max_idle_age(2 * MAX_AGE)
             .proxy(settings.proxy.clone());
         #[cfg(feature = "rustls")]
-        let (agent, line) = {
+        let (agent, control) = {
             let tls = super::tls::tls(&settings, provider)?;
             connector::agent(config.tls_config(tls.config).build(), tls.connector)
         };
         #[cfg(not(feature = "rustls"))]
-        let (agent, line) = {
+        let (agent, control) = {
             let _ = provider;
-            connector::agent(config.build(), connector::Plain)
+            connector::agent(config.build(), connector::NoTls)
         };
-        Ok(Self { agent, line, settings })
+        Ok(Self { agent, control, settings })
     }
 
     /// A request begins, which `cancel` ends.
     pub(super) fn begin(&self, limits: Limits, cancel: &CancelHandle) {
-        self.line.begin(limits);
-        let line: Weak<Line> = Arc::downgrade(&self.line);
-        let line: Weak<dyn Interrupt> = line;
-        cancel.attach(line);
+        self.control.begin_request(limits);
+        let control: Weak<ConnectionControl> = Arc::downgrade(&self.control);
+        let control: Weak<dyn Interrupt> = control;
+        cancel.attach(control);
     }
 
     /// Whether a request failed only because the connection was of no more use: the server had
@@ -113,17 +113,17 @@ impl Connection {
         let is_broken = |error: &io::Error| {
             fault::is_disconnect(error) || error.kind() == io::ErrorKind::InvalidData
         };
-        matches!(error, ureq::Error::Io(error) if is_broken(error)) && self.line.is_stale()
+        matches!(error, ureq::Error::Io(error) if is_broken(error)) && self.control.is_stale()
     }
 }
 
 /// A connection that waits for such a request.
-pub(super) fn take(settings: &Settings) -> Option<Connection> {
-    let mut waiting = waiting();
-    let old = expired(&mut waiting);
-    let at = waiting.iter().rposition(|(_, connection)| connection.settings == *settings);
-    let found = at.map(|at| waiting.remove(at).1);
-    drop(waiting);
+pub(super) fn checkout(settings: &ConnectionSettings) -> Option<Connection> {
+    let mut idle = idle();
+    let old = expired(&mut idle);
+    let at = idle.iter().rposition(|(_, connection)| connection.settings == *settings);
+    let found = at.map(|at| idle.remove(at).1);
+    drop(idle);
     // Closing a socket may take its time.
     drop(old);
     found
@@ -131,27 +131,27 @@ pub(super) fn take(settings: &Settings) -> Option<Connection> {
 
 /// Keeps a connection whose answer was read to its end, unless the server or somebody has closed
 /// it.
-pub(super) fn give(connection: Connection) {
-    if !connection.line.is_open() {
+pub(super) fn checkin(connection: Connection) {
+    if !connection.control.is_open() {
         return;
     }
-    let mut waiting = waiting();
-    let old = expired(&mut waiting);
-    let oldest = (waiting.len() >= KEPT).then(|| waiting.remove(0));
-    waiting.push((Instant::now(), connection));
-    drop(waiting);
+    let mut idle = idle();
+    let old = expired(&mut idle);
+    let oldest = (idle.len() >= MAX_IDLE).then(|| idle.remove(0));
+    idle.push((Instant::now(), connection));
+    drop(idle);
     drop((old, oldest));
 }
 
 /// Those that have waited for too long; they stand first.
-fn expired(waiting: &mut Vec<(Instant, Connection)>) -> Vec<(Instant, Connection)> {
-    let fresh = waiting.iter().position(|(since, _)| since.elapsed() < MAX_AGE);
-    waiting.drain(..fresh.unwrap_or(waiting.len())).collect()
+fn expired(idle: &mut Vec<(Instant, Connection)>) -> Vec<(Instant, Connection)> {
+    let fresh = idle.iter().position(|(since, _)| since.elapsed() < MAX_AGE);
+    idle.drain(..fresh.unwrap_or(idle.len())).collect()
 }
 
 /// No code of others runs under the lock, so a poisoned one is whole.
-fn waiting() -> MutexGuard<'static, Vec<(Instant, Connection)>> {
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+fn idle() -> MutexGuard<'static, Vec<(Instant, Connection)>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -164,7 +164,7 @@ mod tests {
         let provider = LlmProvider::Local;
         let config = GenerationConfig::new("m").environment(Environment::empty());
         let origin = Origin::of("http://127.0.0.1:1", provider).unwrap();
-        let settings = Settings::new(&origin, provider, &config).unwrap();
+        let settings = ConnectionSettings::new(&origin, provider, &config).unwrap();
         let waiting = |seconds| {
             let since = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
             (since, Connection::new(settings.clone(), provider).unwrap())

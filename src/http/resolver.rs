@@ -11,12 +11,12 @@ use ureq::unversioned::transport::time::Duration as Span;
 
 use super::fault::{Fault, named};
 
-/// Looks nothing up. ureq asks before it knows whether it needs a connection; [`LineConnector`]
-/// asks [`Names`] when it does.
+/// Looks nothing up. ureq asks before it knows whether it needs a connection; [`ControlledConnector`]
+/// asks [`TimedResolver`] when it does.
 #[derive(Debug)]
-pub(super) struct Later;
+pub(super) struct NoopResolver;
 
-impl Resolver for Later {
+impl Resolver for NoopResolver {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         Ok(self.empty())
     }
@@ -24,9 +24,9 @@ impl Resolver for Later {
 
 /// Looks names up within a limit. That takes a thread, so what needs no look-up goes without.
 #[derive(Debug)]
-pub(super) struct Names;
+pub(super) struct TimedResolver;
 
-impl Resolver for Names {
+impl Resolver for TimedResolver {
     fn resolve(
         &self,
         uri: &Uri,

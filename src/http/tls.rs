@@ -14,12 +14,12 @@ use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector, Transport};
 
 use super::error::MISMATCH;
-use super::pool::Settings;
+use super::pool::ConnectionSettings;
 use crate::error::{Error, ErrorKind};
 use crate::provider::LlmProvider;
 
 /// How many settings are kept. A program has one or two.
-const KEPT: usize = 8;
+const MAX_CACHED: usize = 8;
 
 /// The largest file that is read. All authorities that browsers trust take a quarter of a megabyte.
 const MAX_FILE: u64 = 16 << 20;
@@ -28,7 +28,7 @@ const MAX_FILE: u64 = 16 << 20;
 const CA_FILE: &str = "ca_file or SSL_CERT_FILE";
 const CLIENT_CERTIFICATE: &str = "client_certificate";
 
-/// Settings, and the connector that has seen no others: it keeps what it makes of the first.
+/// ConnectionSettings, and the connector that has seen no others: it keeps what it makes of the first.
 #[derive(Clone)]
 pub(super) struct Tls {
     pub(super) config: TlsConfig,
@@ -51,7 +51,7 @@ struct Stamped {
 
 static MADE: Mutex<Vec<(Source, Tls)>> = Mutex::new(Vec::new());
 
-pub(super) fn tls(settings: &Settings, provider: LlmProvider) -> Result<Tls, Error> {
+pub(super) fn tls(settings: &ConnectionSettings, provider: LlmProvider) -> Result<Tls, Error> {
     let stamp = |path: &Option<PathBuf>, option| {
         let path = path.as_deref();
         path.map(|path| stamped(path, option, provider)).transpose()
@@ -76,7 +76,7 @@ pub(super) fn tls(settings: &Settings, provider: LlmProvider) -> Result<Tls, Err
         connector: SharedConnector(Arc::default()),
     };
     let mut made = made();
-    if made.len() >= KEPT {
+    if made.len() >= MAX_CACHED {
         made.remove(0);
     }
     made.push((source, tls.clone()));

@@ -1,4 +1,4 @@
-//! Reads and writes of one connection, under the limits of its [`Line`].
+//! Reads and writes of one connection, under the limits of its [`ConnectionControl`].
 
 use std::io;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use ureq::unversioned::transport::time::Duration as Span;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use ureq::{Error, Timeout};
 
-use super::control::{Line, Phase};
+use super::control::{ConnectionControl, Phase};
 use super::fault::{Fault, is_disconnect};
 
 /// The most that may come before the head of a response is whole: twice what a head may have, for
 /// the interim responses that may precede it. It bounds the trailers behind a body, too.
 pub(crate) const MAX_PREAMBLE: usize = 64 << 10;
 
-/// Keeps the requests of a [`Line`] and their responses together.
+/// Keeps the requests of a [`ConnectionControl`] and their responses together.
 #[derive(Debug)]
-pub(super) struct LineTransport {
-    pub(super) line: Arc<Line>,
+pub(super) struct ControlledTransport {
+    pub(super) control: Arc<ConnectionControl>,
     pub(super) inner: Box<dyn Transport>,
     /// Whether what comes is the answer, and not what a proxy passes on.
     pub(super) outermost: bool,
@@ -33,10 +33,10 @@ pub(super) struct LineTransport {
 const HELD: usize = 8 << 10;
 
 /// The limit on a read that is to give what is there and not wait: see
-/// [`LineTransport::has_leftovers`].
+/// [`ControlledTransport::has_leftovers`].
 pub(super) const AT_ONCE: Span = Span::Exact(Duration::ZERO);
 
-impl LineTransport {
+impl ControlledTransport {
     /// Writes what was held back.
     fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
         self.holds = false;
@@ -44,7 +44,7 @@ impl LineTransport {
         if held.is_empty() {
             return Ok(());
         }
-        let is_reused = self.outermost && !self.line.is_fresh();
+        let is_reused = self.outermost && !self.control.is_fresh();
         if is_reused && self.has_leftovers(timeout) {
             // Such a connection is of no more use than one that the server has closed.
             return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
@@ -67,7 +67,7 @@ impl LineTransport {
     /// that are not decrypted yet, text that is still in the TLS session, and a part of a record,
     /// which the session keeps until the rest comes.
     ///
-    /// The session gives what it has before it asks for more. If it does ask, [`Socket`] says
+    /// The session gives what it has before it asks for more. If it does ask, [`SocketTransport`] says
     /// whether a record is torn, and else gives up at once, which leaves the session as it is.
     fn has_leftovers(&mut self, timeout: NextTimeout) -> bool {
         let at_once = NextTimeout { per_read: Some(AT_ONCE), ..timeout };
@@ -76,7 +76,7 @@ impl LineTransport {
     }
 }
 
-impl Transport for LineTransport {
+impl Transport for ControlledTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.inner.buffers()
     }
@@ -99,7 +99,7 @@ impl Transport for LineTransport {
             return progress;
         }
         let came = self.inner.buffers().input().len().saturating_sub(before);
-        let mut state = self.line.state();
+        let mut state = self.control.state();
         state.received += came;
         if state.received > MAX_PREAMBLE {
             return Err(Fault::Endless.into());
@@ -119,38 +119,42 @@ impl Transport for LineTransport {
     }
 }
 
-/// Reads and writes under the limits of a [`Line`]. It stands below TLS, since a record that drips
+/// Reads and writes under the limits of a [`ConnectionControl`]. It stands below TLS, since a record that drips
 /// in makes the session read again and again before it gives anything.
 ///
 /// It also lets a response be read that came before the request was written: a server that refuses
 /// a large body responds, closes, and so makes the rest of the writing fail. TLS would try the
 /// failed write again before it reads.
 #[derive(Debug)]
-pub(super) struct Socket {
-    line: Arc<Line>,
+pub(super) struct SocketTransport {
+    control: Arc<ConnectionControl>,
     inner: Box<dyn Transport>,
     broken: bool,
     /// Where the records stand that TLS reads from here, if it does.
-    records: Option<Records>,
+    records: Option<TlsRecords>,
 }
 
-impl Socket {
-    pub(super) fn new(line: &Arc<Line>, mut inner: Box<dyn Transport>, carries_tls: bool) -> Self {
-        let mut records = carries_tls.then(Records::default);
+impl SocketTransport {
+    pub(super) fn new(
+        control: &Arc<ConnectionControl>,
+        mut inner: Box<dyn Transport>,
+        carries_tls: bool,
+    ) -> Self {
+        let mut records = carries_tls.then(TlsRecords::default);
         if let Some(records) = &mut records {
             // A proxy may have sent more than its own response.
             records.follow(inner.buffers().input());
         }
-        Self { line: Arc::clone(line), inner, broken: false, records }
+        Self { control: Arc::clone(control), inner, broken: false, records }
     }
 
     /// Whether a part of a record has come, and not all of it.
     fn is_torn(&self) -> bool {
-        self.records.as_ref().is_some_and(Records::is_torn)
+        self.records.as_ref().is_some_and(TlsRecords::is_torn)
     }
 }
 
-impl Transport for Socket {
+impl Transport for SocketTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.inner.buffers()
     }
@@ -159,7 +163,7 @@ impl Transport for Socket {
         if self.broken {
             return Ok(());
         }
-        match self.inner.transmit_output(amount, self.line.limit(timeout)) {
+        match self.inner.transmit_output(amount, self.control.limit(timeout)) {
             Err(Error::Io(error)) if is_disconnect(&error) => {
                 self.broken = true;
                 Ok(())
@@ -174,7 +178,7 @@ impl Transport for Socket {
         }
         let before = self.inner.buffers().input().len();
         let progress = loop {
-            let (limit, is_early) = self.line.read_limit(timeout);
+            let (limit, is_early) = self.control.read_limit(timeout);
             match self.inner.await_input(limit) {
                 Err(Error::Timeout(Timeout::RecvBody)) if is_early => {}
                 progress => break progress,
@@ -198,7 +202,7 @@ impl Transport for Socket {
 /// Follows TLS records as they come in, by their lengths: the session does not tell whether it
 /// holds a part of one. It looks at the headers only, and keeps nothing of the rest.
 #[derive(Debug, Default)]
-struct Records {
+struct TlsRecords {
     /// How much of a header has come.
     header: usize,
     /// The latest two bytes of it; at its end, the record's length.
@@ -207,7 +211,7 @@ struct Records {
     left: usize,
 }
 
-impl Records {
+impl TlsRecords {
     /// How long a record's header is.
     const HEADER: usize = 5;
 
@@ -253,7 +257,7 @@ mod tests {
             ends.push(ends.last().unwrap() + 5 + usize::from(length));
         }
         for piece in [1, 2, 3, 5, 7, 4096, all.len()] {
-            let mut records = Records::default();
+            let mut records = TlsRecords::default();
             let mut come = 0;
             for piece in all.chunks(piece) {
                 records.follow(piece);

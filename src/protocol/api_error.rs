@@ -14,13 +14,13 @@ use crate::sse::{Event, Frame, Parser};
 
 /// The most of a body that an error keeps. Groq puts what the model wrote in vain
 /// (`failed_generation`) in there, which is of use only as a whole.
-const KEPT: usize = 64 << 10;
+const MAX_BODY: usize = 64 << 10;
 /// The most of a body that is searched for events.
-const SEARCHED: usize = 1 << 20;
+const MAX_SEARCHED: usize = 1 << 20;
 /// The most of a type, a code or an id.
-const WORD: usize = 256;
+const MAX_WORD: usize = 256;
 /// The most of a message that an error shows.
-const SHOWN: usize = 1000;
+const MAX_MESSAGE: usize = 1000;
 
 wire! {
     /// The fields in which errors come, at whatever level. None is made a value before it is known
@@ -87,7 +87,7 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     let message = message_of(&inner)
         .or_else(|| message_of(&outer))
         .or_else(|| text(inner_json))
-        .unwrap_or_else(|| plain(truncated(body, KEPT)));
+        .unwrap_or_else(|| plain(truncated(body, MAX_BODY)));
     // OpenRouter quotes the provider that it asked. Xiaomi names no parameter there, but says what is wrong.
     let upstream = text(inner.metadata.raw);
     let more = upstream.or_else(|| text(inner.param).filter(|param| param.contains(' ')));
@@ -155,7 +155,7 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         error_type: error_type.as_deref().map(word),
         request_id: either(|told| text_or_number(told.request_id)).as_deref().map(word),
         retry_after,
-        body: truncated(body, KEPT).to_owned(),
+        body: truncated(body, MAX_BODY).to_owned(),
         rate_limit: BTreeMap::new(),
     };
     Error::new(kind(judged, &words, &said), provider, one_line(&message)).reported(report)
@@ -163,7 +163,7 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
 
 /// The error in a body that is an event stream though its status is none of one.
 fn in_events(body: &str) -> Option<String> {
-    let body = truncated(body, SEARCHED);
+    let body = truncated(body, MAX_SEARCHED);
     let json = |frame: Frame<'_>| {
         let (Frame::Event(Event { data, .. }) | Frame::Error(data)) = frame;
         let is_object = data.trim_start().starts_with('{');
@@ -236,19 +236,19 @@ fn first(list: Raw<'_>) -> Raw<'_> {
 /// A string that is not empty, as far as an error has use for it. A piece of an escape at its end
 /// does no harm, since a message shows much less.
 fn text(raw: Raw<'_>) -> Option<String> {
-    let text = unescaped(truncated(raw.literal()?, KEPT));
+    let text = unescaped(truncated(raw.literal()?, MAX_BODY));
     Some(text).filter(|text| !text.is_empty())
 }
 
 /// The same for what may also be a number, which is given as its digits.
 fn text_or_number(raw: Raw<'_>) -> Option<String> {
     let is_number = raw.json().starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    if is_number { Some(truncated(raw.json(), WORD).to_owned()) } else { text(raw) }
+    if is_number { Some(truncated(raw.json(), MAX_WORD).to_owned()) } else { text(raw) }
 }
 
 /// A type, a code or an id as it may stand in a message, whatever the server puts there.
 fn word(text: &str) -> String {
-    one_line(truncated(text, WORD))
+    one_line(truncated(text, MAX_WORD))
 }
 
 /// Whether a field in which errors come holds one. MiniMax says with a 0 that there is none.
@@ -542,7 +542,7 @@ fn plain(body: &str) -> String {
 
 /// Text from elsewhere as it may stand in a message: on one line, without control characters.
 pub(crate) fn one_line(text: &str) -> String {
-    let words = truncated(text, SHOWN).split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = truncated(text, MAX_MESSAGE).split_whitespace().collect::<Vec<_>>().join(" ");
     crate::terminal_safe(&words).to_string()
 }
 
@@ -1034,9 +1034,9 @@ mod tests {
             assert_eq!(error.code(), Some("insufficient_quota"));
             assert_eq!(error.request_id(), Some("r"));
             assert!(error.message().starts_with("no money: word"));
-            assert!(error.message().len() <= SHOWN);
+            assert!(error.message().len() <= MAX_MESSAGE);
             let kept = error.body().unwrap();
-            assert!(body.starts_with(kept) && kept.len() == KEPT);
+            assert!(body.starts_with(kept) && kept.len() == MAX_BODY);
         }
     }
 
