@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::endpoint;
 use crate::environment::Environment;
 use crate::model::ModelName;
 use crate::provider::{LlmProvider, Protocol};
@@ -48,13 +49,16 @@ pub struct GenerationConfig {
     /// The path below the base URL, for a gateway with paths of its own; `{model}` stands for the
     /// model. Defaults to the protocol's.
     pub path: Option<String>,
-    /// Headers to send as well. One that the crate sets itself is replaced. A value whose header's
+    /// Headers to send as well. One that the crate sets itself is replaced; a name that comes twice is
+    /// an error. A value whose header's
     /// name sounds like a key (`…key`, `…auth`, `…token`, `…secret`, `cookie`) is guarded like one, and
     /// so is one in the query of the base URL or the path.
     #[serde(deserialize_with = "headers")]
     pub headers: Vec<(String, String)>,
-    /// Fields to merge into the request's body, for whatever is not modelled here. Objects are
-    /// merged field by field; anything else is replaced.
+    /// Fields to merge into the request's body, for whatever is not modelled here. Objects are merged
+    /// field by field, and the elements of `tools` and `include` are added to those that are there.
+    /// A field that the crate sets by itself is replaced; one that an option of yours has set is an
+    /// error that names both, and so are `model` and `stream`.
     pub extra_body: Map<String, Value>,
 
     /// How freely to choose among likely tokens: 0 for the likeliest, up to 1 or 2, as the provider
@@ -267,7 +271,7 @@ impl fmt::Debug for GenerationConfig {
             debug.field("api_key", &Hidden);
         }
         if let Some(url) = &self.base_url {
-            debug.field("base_url", &without_secrets(url));
+            debug.field("base_url", &endpoint::redacted(url));
         }
         if !self.headers.is_empty() {
             debug.field("headers", &self.headers.iter().map(|(n, _)| n).collect::<Vec<_>>());
@@ -296,22 +300,6 @@ impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
     }
-}
-
-/// A URL as it may be shown: without user, password, query and fragment.
-pub(crate) fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // A password that was not encoded may hold what seems to end the authority.
-    let (_, port) = authority.rsplit_once(':').unwrap_or_default();
-    let is_port = port.ends_with(']') || port.bytes().all(|b| b.is_ascii_digit());
-    let rest = match rest.rsplit_once('@') {
-        Some((_, behind)) if authority.contains('@') || !is_port => behind,
-        _ => rest,
-    };
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let colon = if scheme.is_empty() { "" } else { "://" };
-    format!("{scheme}{colon}{rest}")
 }
 
 impl From<&str> for GenerationConfig {
@@ -423,7 +411,7 @@ impl fmt::Debug for Proxy {
         match self {
             Self::Environment => f.write_str("Environment"),
             Self::Direct => f.write_str("Direct"),
-            Self::Url(url) => f.debug_tuple("Url").field(&without_secrets(url)).finish(),
+            Self::Url(url) => f.debug_tuple("Url").field(&endpoint::redacted(url)).finish(),
         }
     }
 }
@@ -466,7 +454,7 @@ mod tests {
             ("localhost:8080/v1", "localhost:8080/v1"),
             ("", ""),
         ] {
-            assert_eq!(without_secrets(url), shown);
+            assert_eq!(endpoint::redacted(url), shown);
         }
     }
 

@@ -1,6 +1,226 @@
-//! Where a request goes: URLs are taken apart here.
+//! Where a request goes: [`Endpoint`] is a URL that was taken apart. No other file takes URLs apart.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ::http::Uri;
 
 use crate::provider::UrlForm;
+
+/// A URL that a request can be sent to. `Display` shows it without its query, which may hold a key.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    uri: Uri,
+    origin: Origin,
+}
+
+/// The server that a URL leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) is_secure: bool,
+    /// In lower case and as the URL has it: an IPv6 address stands in brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Endpoint {
+    /// Takes a URL apart; an error is the end of a sentence that begins with whose URL it is.
+    pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
+        if url.is_empty() {
+            return Err("is empty");
+        }
+        if !url.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err("has a blank, a control character or a non-ASCII character in it");
+        }
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let is_secure = scheme.eq_ignore_ascii_case("https");
+        if !is_secure && !scheme.eq_ignore_ascii_case("http") {
+            return Err("does not begin with http:// or https://");
+        }
+        if rest.contains('#') {
+            return Err("has a fragment (#…)");
+        }
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        if authority.contains('@') {
+            return Err(
+                "has a user name or a password in it; use the option `api_key` or `headers`",
+            );
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        let is_address = bare_host(host) != host;
+        if host.is_empty() || (host.contains(['[', ']', ':', '\\']) && !is_address) {
+            return Err("has no host, or one that is neither a name nor an address");
+        }
+        let port = match port {
+            None if is_secure => 443,
+            None => 80,
+            // Rust reads `+80`, too, which others do not; ureq takes a port that is too large for none.
+            Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => port.parse().unwrap_or(0),
+            Some(_) => 0,
+        };
+        if port == 0 {
+            return Err("has a port that is not between 1 and 65535");
+        }
+        let scheme = if is_secure { "https" } else { "http" };
+        let uri: Uri = format!("{scheme}://{rest}").parse().map_err(|_| "is an invalid URL")?;
+        if leads_elsewhere(uri.path()) {
+            return Err("has a segment `.` or `..`, which leads elsewhere on the server");
+        }
+        Ok(Self { uri, origin: Origin { is_secure, host: host.to_ascii_lowercase(), port } })
+    }
+
+    /// The URL with more of a path behind its own, which may bring a query.
+    pub(crate) fn join(&self, path: &str) -> Result<Self, &'static str> {
+        let invalid = "has characters that no URL has";
+        if !path.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+            return Err(invalid);
+        }
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let queries: Vec<_> =
+            [self.query(), query].into_iter().filter(|query| !query.is_empty()).collect();
+        let mark = if queries.is_empty() { "" } else { "?" };
+        let base = self.to_string();
+        let url = format!(
+            "{}/{}{mark}{}",
+            base.trim_end_matches('/'),
+            path.trim_start_matches('/'),
+            queries.join("&")
+        );
+        let uri = url.parse().map_err(|_| invalid)?;
+        Ok(Self { uri, origin: self.origin.clone() })
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The URL without this end of its path, if that is how the path ends.
+    pub(crate) fn without_end(&self, end: &str) -> Option<String> {
+        let url = self.to_string();
+        Some(url.trim_end_matches('/').strip_suffix(end)?.trim_end_matches('/').to_owned())
+    }
+
+    /// The fields of the query. One without a value has an empty one.
+    pub(crate) fn query_fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.query().split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
+    /// The URL with the values of its query hidden, apart from the fields of `own`, another query.
+    pub(crate) fn with_hidden_query(&self, own: &str) -> String {
+        let mut url = self.to_string();
+        let mut mark = '?';
+        for pair in self.query().split('&').filter(|pair| !pair.is_empty()) {
+            url.push(mark);
+            mark = '&';
+            match pair.split_once('=') {
+                Some((name, _)) if !own.split('&').any(|own| own == pair) => {
+                    url.push_str(name);
+                    url.push_str("=(hidden)");
+                }
+                _ => url.push_str(pair),
+            }
+        }
+        url
+    }
+
+    /// Where a redirect to `location` leads, without the query; `None` where that cannot be told.
+    pub(crate) fn redirected(&self, location: &str) -> Option<Self> {
+        let base = self.to_string();
+        let (scheme, rest) = base.split_once("://")?;
+        let (authority, path) = rest.split_once('/')?;
+        let target = if location.contains("://") {
+            location.to_owned()
+        } else if location.starts_with("//") {
+            format!("{scheme}:{location}")
+        } else if location.starts_with('/') {
+            format!("{scheme}://{authority}{location}")
+        } else {
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            format!("{scheme}://{authority}/{folder}/{location}")
+        };
+        Self::parse(&redacted(&target)).ok()
+    }
+
+    fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.origin.is_secure { "https" } else { "http" };
+        let authority = self.uri.authority().map_or("", |authority| authority.as_str());
+        write!(f, "{scheme}://{authority}{}", self.uri.path())
+    }
+}
+
+impl Origin {
+    pub(crate) fn bare_host(&self) -> &str {
+        bare_host(&self.host)
+    }
+
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback(self.bare_host())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// A URL's host without the brackets of an IPv6 address. Around anything else they are a part of the
+/// name that is looked up, so `[localhost]` is not `localhost`.
+pub(crate) fn bare_host(host: &str) -> &str {
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    inside.filter(|inside| inside.parse::<Ipv6Addr>().is_ok()).unwrap_or(host)
+}
+
+/// Whether a host, without brackets, is this machine. Names below `localhost` are not, nor is what
+/// ends in a dot: a name server may say whose they are.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host == "localhost",
+    }
+}
+
+/// A URL as it may be shown: without user, password, query and fragment. It need not be valid.
+pub(crate) fn redacted(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // A password that was not encoded may hold what seems to end the authority.
+    let (_, port) = authority.rsplit_once(':').unwrap_or_default();
+    let is_port = port.ends_with(']') || port.bytes().all(|b| b.is_ascii_digit());
+    let rest = match rest.rsplit_once('@') {
+        Some((_, behind)) if authority.contains('@') || !is_port => behind,
+        _ => rest,
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let colon = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{colon}{rest}")
+}
+
+/// Whether a path has segments that a server, or a proxy before it, takes for other folders. Some
+/// decode the path before they take it apart, some take a backslash for a slash, and some cut off
+/// what a semicolon begins.
+pub(crate) fn leads_elsewhere(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default().to_ascii_lowercase();
+    let path = path.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    path.replace("%3b", ";").split(['/', '\\']).any(|segment| {
+        let name = segment.split(';').next().unwrap_or_default();
+        matches!(name, "." | "..")
+    })
+}
 
 /// The base URL that a variable names.
 pub(crate) fn from_variable(value: &str, form: UrlForm) -> String {

@@ -51,6 +51,11 @@ struct Details {
 /// What a provider tells about a failure beside the message.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
+    /// Where the provider was reached, if that is not its own address.
+    pub(crate) address: Option<String>,
+    pub(crate) model: Option<String>,
+    /// Where the key came from: empty if none was sent, `None` if that is not known.
+    pub(crate) key_source: Option<String>,
     /// `None` for an error inside a stream.
     pub(crate) status: Option<u16>,
     /// Such as `invalid_api_key`; a number is given as its digits.
@@ -246,9 +251,15 @@ impl Report {
         message: &str,
         f: &mut fmt::Formatter<'_>,
     ) -> fmt::Result {
+        if let Some(address) = &self.address {
+            write!(f, " at {address}")?;
+        }
         match self.status {
             Some(status) => write!(f, " answered {status}")?,
             None => f.write_str(" reports an error inside the stream")?,
+        }
+        if let Some(model) = self.model.as_ref().filter(|_| kind == ErrorKind::NotFound) {
+            write!(f, " for model {model:?}")?;
         }
         if !message.is_empty() {
             write!(f, ": {}", message.trim_end_matches('.'))?;
@@ -263,9 +274,14 @@ impl Report {
         }
         f.write_str(if open { ")" } else { "" })?;
         match kind {
-            ErrorKind::Auth => match provider.map_or(&[][..], LlmProvider::key_variables) {
-                [] => f.write_str("; check the API key"),
-                names => write!(f, "; check the API key ({})", names.join(" or ")),
+            ErrorKind::Auth => match (self.key_source.as_deref(), key_variables(provider)) {
+                (None, None) => f.write_str("; check the API key"),
+                (None, Some(names)) => write!(f, "; check the API key ({names})"),
+                (Some(""), None) => f.write_str("; no API key was sent; set the option `api_key`"),
+                (Some(""), Some(names)) => {
+                    write!(f, "; no API key was sent; set {names}, or the option `api_key`")
+                }
+                (Some(source), _) => write!(f, "; check the API key (from {source})"),
             },
             ErrorKind::ContextLength => f.write_str("; shorten the prompt"),
             // OpenAI, OpenRouter and Xiaomi say 404, too, of a model that takes no tools or pictures.
@@ -279,6 +295,12 @@ impl Report {
             },
         }
     }
+}
+
+/// The variables that may hold a provider's key, as a message names them.
+fn key_variables(provider: Option<LlmProvider>) -> Option<String> {
+    let names = provider?.key_variables();
+    (!names.is_empty()).then(|| names.join(" or "))
 }
 
 impl StdError for Error {

@@ -150,6 +150,7 @@ pub use environment::Environment;
 pub use error::{Error, ErrorKind};
 pub use message::{Message, MessageRole, Prompt, ToolCall};
 pub use model::ModelName;
+pub use protocol::Adaptation;
 pub use provider::{LlmProvider, Protocol};
 pub use request::RequestPreview;
 pub use response::GenerationResponse;

@@ -1,14 +1,17 @@
-//! Taking the caller's keys out of what a server sends back.
+//! Text from elsewhere as it may be shown: without keys, without control characters, and not too
+//! long.
 
 use std::sync::{Arc, OnceLock};
 
-use crate::error::Error;
+use crate::terminal::terminal_safe;
 
 /// How much of a key gives it away. Servers show its beginning or its end.
 const PART: usize = 8;
 /// How often a text is unescaped to find a key: once for JSON or a URL, and once more for the JSON
 /// that stands in a string of JSON, as gateways quote other servers.
 const DEPTH: usize = 2;
+/// The most of a message that an error shows.
+const MAX_MESSAGE: usize = 1000;
 
 /// The caller's keys. How they are recognised is worked out once for a request, since it takes
 /// longer than all the rest of a short response.
@@ -40,7 +43,7 @@ impl Secrets {
     ///
     /// A secret that is shorter is a stand-in such as `none`; it is replaced where it stands as a
     /// word of its own.
-    pub(crate) fn scrub(&self, text: &str) -> String {
+    pub(crate) fn redact(&self, text: &str) -> String {
         let Keys { texts, forms } = &*self.0;
         let shortest = texts.iter().map(|secret| secret.len().min(PART)).min();
         if shortest.is_none_or(|shortest| text.len() < shortest) {
@@ -84,12 +87,6 @@ impl Secrets {
             hiding = is_hidden;
         }
         clean
-    }
-
-    /// The same for all that an error shows of what a server told. It comes last: JSON has more than
-    /// one way to write a character, and what is read of it has but one.
-    pub(crate) fn scrub_error(&self, error: &mut Error) {
-        error.map_texts(|text| self.scrub(text));
     }
 
     #[cfg(test)]
@@ -201,12 +198,24 @@ fn base64(before: usize, secret: &[u8], tail: &[u8; 2]) -> Vec<u8> {
     bits.flat_map(|bits| [18, 12, 6, 0].map(|shift| digit(bits >> shift))).collect()
 }
 
+/// Text from elsewhere as it may stand in a message: on one line, without control characters.
+pub(crate) fn one_line(text: &str) -> String {
+    let words = truncated(text, MAX_MESSAGE).split_whitespace().collect::<Vec<_>>().join(" ");
+    terminal_safe(&words).to_string()
+}
+
+/// At most so many bytes of a text, cut between characters.
+pub(crate) fn truncated(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    text.get(..end.unwrap_or_default()).unwrap_or(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn scrub(text: &str, secrets: &[String]) -> String {
-        Secrets::new(secrets.to_vec()).scrub(text)
+        Secrets::new(secrets.to_vec()).redact(text)
     }
 
     #[test]

@@ -12,12 +12,12 @@ use crate::cancel::CancelHandle;
 use crate::chunk::{FinishReason, StreamChunk};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
-use crate::http::{self, Body};
+use crate::http::{self, Body, PreparedRequest};
 use crate::message::Prompt;
 use crate::protocol::{self, Decoder, Output};
 use crate::provider::{LlmProvider, Protocol};
-use crate::redact::Secrets;
-use crate::request::{self, RequestPreview, Route};
+use crate::redact::{Secrets, one_line, truncated};
+use crate::request::{self, RequestPreview};
 use crate::response::GenerationResponse;
 use crate::retry;
 use crate::sse::{Event, Frame, Parser, TooLarge};
@@ -131,13 +131,12 @@ impl<F> GenerationStream<F> {
     /// ```
     ///
     /// # Errors
-    /// Those that the first `next` would give before it sends anything, apart from those about headers
-    /// of the caller's own, the proxy and files of certificates, which are looked at only then.
+    /// Those that the first `next` would give before it sends anything.
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
         match &self.inner.state {
             State::Asked(prompt) => {
                 let config = &self.inner.config;
-                Ok(Route::new(prompt, config).map(|route| route.preview(config))?)
+                Ok(request::preview(prompt, config)?)
             }
             _ => {
                 Err(Error::new(ErrorKind::Config, None, "the request has been sent already").into())
@@ -206,7 +205,7 @@ enum State {
     Asked(Prompt),
     Given(Body),
     /// To be sent, again if it was sent before.
-    Sending(Route),
+    Sending(Box<PreparedRequest>),
     Reading(Box<Answer>),
     Ended(Option<Error>),
 }
@@ -299,12 +298,13 @@ impl Inner {
         let (body, provider, protocol, route) =
             match std::mem::replace(&mut self.state, State::Empty) {
                 State::Asked(prompt) => {
-                    self.state = State::Sending(Route::new(&prompt, config)?);
+                    let (request, _) = request::prepare(&prompt, config)?;
+                    self.state = State::Sending(Box::new(request));
                     return Ok(());
                 }
                 State::Sending(route) => {
-                    let sent = http::send(&route.request, route.provider, config, &self.cancel);
-                    let (provider, protocol) = (route.provider, route.protocol);
+                    let sent = http::send(&route, &self.cancel);
+                    let (provider, protocol) = (route.peer.provider, route.protocol);
                     match sent {
                         Ok(answer) => {
                             self.response.request_id = answer.request_id;
@@ -343,7 +343,7 @@ impl Inner {
             decoder: (protocol::wire(protocol).decoder)(),
             output: Output::new(config.max_tool_calls, config.max_response_bytes),
             raw: config.raw,
-            secrets: route.as_ref().map(|route| route.request.secrets.clone()).unwrap_or_default(),
+            secrets: route.as_ref().map(|route| route.secrets.clone()).unwrap_or_default(),
             count: 0,
             beginning: None,
             failure: None,
@@ -415,7 +415,7 @@ fn panicked(provider: Option<LlmProvider>) -> Error {
 /// An answer while it is read.
 struct Answer {
     /// What was sent, to send it again if need be; `None` for a recording.
-    route: Option<Route>,
+    route: Option<Box<PreparedRequest>>,
     body: Body,
     parser: Parser,
     events: Events,
@@ -784,7 +784,7 @@ impl Answer {
             }
             Ok(_) => Ok(()),
             Err(cause) if cause.kind() == ErrorKind::Network => {
-                let message = format!("the connection broke {}", self.so_far(response));
+                let message = format!("the stream was cut {}", self.so_far(response));
                 let error = Error::new(ErrorKind::Incomplete, self.events.provider, message);
                 Err(error.caused_by(cause.without_provider()))
             }
@@ -851,7 +851,7 @@ impl Answer {
         if self.events.count > 0 && !output.understood {
             return Err(self.nothing_said());
         }
-        let message = format!("the stream ended {}", self.so_far(response));
+        let message = format!("the stream ended before the answer did, {}", self.so_far(response));
         Err(Error::new(ErrorKind::Incomplete, *provider, message))
     }
 
@@ -868,9 +868,7 @@ impl Answer {
             false => "without a finish reason or an end marker",
             true => "with a finish reason before the answer and no end marker",
         };
-        format!(
-            "before the answer did, after {seconds:.1} s, {count} events and {chunks} chunks, {lacks}"
-        )
+        format!("after {seconds:.1} s, {count} events and {chunks} chunks, {lacks}")
     }
 
     fn too_large(&self, config: &GenerationConfig) -> Error {
@@ -965,7 +963,7 @@ impl Events {
             return Err(Error::new(ErrorKind::Decode, self.provider, message).caused_by(error));
         }
         if self.count == 1 && !self.output.chunk.has_piece() {
-            self.beginning = Some(protocol::truncated(event.data, EXCERPT).to_owned());
+            self.beginning = Some(truncated(event.data, EXCERPT).to_owned());
         }
         if self.raw && !self.output.chunk.is_void() {
             // What waited for a piece comes with it.
@@ -987,14 +985,14 @@ impl Events {
 
     fn fail(&mut self, error: &str) {
         let mut error = protocol::api_error(self.provider, None, error);
-        self.secrets.scrub_error(&mut error);
+        error.map_texts(|text| self.secrets.redact(text));
         self.failure = Some(error);
     }
 
     /// The beginning of what cannot be read, for a message.
     fn excerpt(&self, data: &str) -> String {
-        let beginning = protocol::one_line(protocol::truncated(data, EXCERPT));
-        format!("{:?}", self.secrets.scrub(&beginning))
+        let beginning = one_line(truncated(data, EXCERPT));
+        format!("{:?}", self.secrets.redact(&beginning))
     }
 }
 

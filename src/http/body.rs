@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::control::after;
-use super::error::{self, Context};
+use super::error::{self, Peer};
 use super::pool::{self, Connection};
 use crate::cancel::CancelHandle;
 use crate::error::{Error, ErrorKind};
@@ -17,7 +18,7 @@ const ERROR_BODY: u64 = 1 << 20;
 /// request.
 const REST: usize = 16 << 10;
 const REST_TIME: Duration = Duration::from_millis(100);
-/// The body of an answer, or another source of the same bytes.
+/// The body of a response, or another source of the same bytes.
 pub(crate) struct Body {
     source: Source,
     /// How reading ended. ureq reads on after an error as if the body had ended well.
@@ -39,10 +40,10 @@ impl Body {
         reader: ureq::BodyReader<'static>,
         connection: Connection,
         cancel: CancelHandle,
-        context: Context,
+        peer: Arc<Peer>,
     ) -> Self {
         let connection = Some(connection);
-        Self::new(Source::Connection(Box::new(HttpBody { reader, connection, cancel, context })))
+        Self::new(Source::Connection(Box::new(HttpBody { reader, connection, cancel, peer })))
     }
 
     fn new(source: Source) -> Self {
@@ -115,7 +116,7 @@ struct HttpBody {
     /// Until it is given back.
     connection: Option<Connection>,
     cancel: CancelHandle,
-    context: Context,
+    peer: Arc<Peer>,
 }
 
 impl HttpBody {
@@ -126,7 +127,7 @@ impl HttpBody {
         let read = uninterrupted(&mut self.reader, buffer);
         // A socket that was shut down reads like a body that has ended.
         if !matches!(read, Ok(1..)) && self.cancel.is_cancelled() {
-            return Err(self.context.cancelled());
+            return Err(self.peer.cancelled());
         }
         match read {
             Ok(read) => {
@@ -138,7 +139,7 @@ impl HttpBody {
                 }
                 Ok(read)
             }
-            Err(error) => Err(self.context.cut(error.into())),
+            Err(error) => Err(self.peer.cut(error.into())),
         }
     }
 }

@@ -1,42 +1,55 @@
-//! What went wrong, in one control: with whom, why, and what to do.
+//! Errors of the connection, in one line each: what went wrong, with whom, and what to do.
 
 use std::io;
 use std::time::Duration;
 
 use ureq::{Error as UreqError, Timeout};
 
-use super::Origin;
-use super::control::Limits;
-use super::control::Phase;
+use super::control::{Limits, Phase};
 use super::fault::{Fault, is_disconnect};
 use super::pool::Connection;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Report};
 use crate::provider::LlmProvider;
 
 pub(super) const MISMATCH: &str =
     "the client's certificate cannot be used with the private key beside it (client_certificate)";
 
-/// What every message about a request needs.
-#[derive(Debug, Clone)]
-pub(super) struct Context {
-    pub(super) origin: Origin,
-    /// The proxy's host and port.
-    pub(super) proxy: Option<String>,
-    pub(super) provider: LlmProvider,
-    pub(super) limits: Limits,
+/// Whom a request goes to, and by which way: what every message about it needs.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) provider: LlmProvider,
+    /// The host and port, and the variable that named them.
+    pub(crate) address: String,
+    /// Whether that is the provider's own address, and not the caller's choice.
+    pub(crate) is_public: bool,
+    /// The path that was added to the base URL.
+    pub(crate) path: String,
+    /// The proxy's host and port, and the variable that named them.
+    pub(crate) proxy: Option<String>,
+    pub(crate) model: String,
+    /// Where the key comes from; `None` if there is none.
+    pub(crate) key_source: Option<String>,
+    pub(crate) limits: Limits,
 }
 
-impl Context {
+impl Peer {
+    /// Tells a report what it does not know by itself.
+    pub(super) fn introduce(&self, report: &mut Report) {
+        report.address = (!self.is_public).then(|| self.address.clone());
+        report.model = Some(self.model.clone());
+        report.key_source = Some(self.key_source.clone().unwrap_or_default());
+    }
+
     pub(super) fn cancelled(&self) -> Error {
         Error::new(ErrorKind::Cancelled, self.provider, "cancelled")
     }
 
-    /// Why there is no answer.
-    pub(super) fn no_answer(&self, error: UreqError, connection: &Connection) -> Error {
-        let origin = &self.origin;
+    /// Why there is no response.
+    pub(super) fn no_response(&self, error: UreqError, connection: &Connection) -> Error {
+        let address = &self.address;
         let whom = |by_proxy: bool| match &self.proxy {
             Some(proxy) if by_proxy => format!("the proxy {proxy}"),
-            _ => origin.to_string(),
+            _ => address.clone(),
         };
         let phase = connection.control.phase();
         match error {
@@ -44,12 +57,12 @@ impl Context {
             UreqError::Other(fault) => match fault.downcast::<Fault>() {
                 Ok(fault) => match *fault {
                     Fault::Name { host, source } => {
-                        let url = match &self.proxy {
-                            Some(proxy) if proxy.starts_with(&host) => "the proxy's URL",
-                            _ => "the URL",
+                        let advice = match &self.proxy {
+                            Some(proxy) if proxy.starts_with(&host) => "check the proxy's URL",
+                            _ if self.is_public => "are you online, or behind a proxy?",
+                            _ => "check the URL",
                         };
-                        let message = format!("there is no address for {host}; check {url}");
-                        self.network(message, source)
+                        self.network(format!("no address found for {host}; {advice}"), source)
                     }
                     Fault::Connect { proxy: by, source } => {
                         self.no_connection(by, &whom(by), source)
@@ -62,7 +75,7 @@ impl Context {
                 Err(_) => self.failed("the request failed"),
             },
             UreqError::Io(error) if is_disconnect(&error) => {
-                let message = format!("{origin} closed the connection before it answered");
+                let message = format!("{address} closed the connection before it answered");
                 self.network(message, error.into())
             }
             // TLS 1.3 asks for the client's certificate, and misses it, after the handshake.
@@ -71,7 +84,7 @@ impl Context {
             }
             // There was a session, so the server does speak TLS.
             UreqError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let message = format!("the connection to {origin} broke before the response came");
+                let message = format!("lost the connection to {address} before the response came");
                 self.network(message, error.into())
             }
             error @ UreqError::Protocol(_) => {
@@ -91,11 +104,11 @@ impl Context {
             UreqError::BadUri(_) | UreqError::RequireHttpsOnly(_) | UreqError::Http(_) => {
                 self.refused_by_us("the URL or a header has a character that it may not have")
             }
-            error => self.network(format!("the request to {origin} failed"), error),
+            error => self.network(format!("the request to {address} failed"), error),
         }
     }
 
-    /// Why an answer ends where it does.
+    /// Why a body ends where it does.
     pub(super) fn cut(&self, error: UreqError) -> Error {
         match error {
             UreqError::Timeout(reason) => self.timeout(reason, Phase::Body),
@@ -103,8 +116,10 @@ impl Context {
                 Ok(fault) => match *fault {
                     Fault::Broken(error) => self.network(self.broken(), error.into()),
                     Fault::Endless => {
-                        let origin = &self.origin;
-                        self.failed(&format!("the trailers of the response of {origin} do not end"))
+                        let address = &self.address;
+                        self.failed(&format!(
+                            "the trailers of the response of {address} do not end"
+                        ))
                     }
                     _ => self.failed(&self.broken()),
                 },
@@ -113,18 +128,18 @@ impl Context {
             UreqError::Io(error) => self.network(self.broken(), error.into()),
             UreqError::BodyStalled => self.failed(&self.broken()),
             error => {
-                let message = format!("the answer of {} is not well-formed HTTP", self.origin);
+                let message = format!("the response of {} is not well-formed HTTP", self.address);
                 self.network(message, error)
             }
         }
     }
 
     fn broken(&self) -> String {
-        format!("the connection to {} broke in the middle of the answer", self.origin)
+        format!("lost the connection to {}", self.address)
     }
 
     fn timeout(&self, reason: Timeout, phase: Phase) -> Error {
-        let origin = &self.origin;
+        let address = &self.address;
         let shown = |time: Duration| format!("{time:?}");
         let message = match (phase, reason) {
             (Phase::Connect, _) => {
@@ -133,19 +148,19 @@ impl Context {
                     Some(proxy) => format!(" by the proxy {proxy}"),
                     None => String::new(),
                 };
-                format!("no connection to {origin}{by} within {time} (connect_timeout)")
+                format!("no connection to {address}{by} within {time} (connect_timeout)")
             }
             (Phase::Head, Timeout::PerWrite) => {
                 let time = shown(self.limits.idle);
-                format!("{origin} read nothing of the request for {time} (idle_timeout)")
+                format!("{address} read nothing of the request for {time} (idle_timeout)")
             }
             (Phase::Head, _) => {
                 let time = shown(self.limits.first_byte);
-                format!("no answer from {origin} within {time} (first_byte_timeout)")
+                format!("no response from {address} within {time} (first_byte_timeout)")
             }
             (Phase::Body, Timeout::PerRead | Timeout::PerWrite) => {
                 let time = shown(self.limits.idle);
-                format!("nothing came from {origin} for {time} (idle_timeout)")
+                format!("nothing came from {address} for {time} (idle_timeout)")
             }
             (Phase::Body, _) => return stalled(self.provider, self.limits.stall),
         };
@@ -153,7 +168,7 @@ impl Context {
     }
 
     fn no_connection(&self, by_proxy: bool, whom: &str, source: UreqError) -> Error {
-        let origin = &self.origin;
+        let address = &self.address;
         match source {
             UreqError::ConnectProxyFailed(reason) => {
                 // ureq writes the status as `407/407`.
@@ -165,12 +180,12 @@ impl Context {
                         .permanent(format!("{whom} asks for a valid user and password ({status})")),
                     // It has no time, or the target had none.
                     Some(status @ (408 | 429 | 500 | 502..)) => {
-                        self.failed(&format!("{whom} could not connect to {origin} ({status})"))
+                        self.failed(&format!("{whom} could not connect to {address} ({status})"))
                     }
                     Some(status) => {
-                        self.permanent(format!("{whom} refuses to connect to {origin} ({status})"))
+                        self.permanent(format!("{whom} refuses to connect to {address} ({status})"))
                     }
-                    None => self.failed(&format!("{whom} did not connect to {origin}")),
+                    None => self.failed(&format!("{whom} did not connect to {address}")),
                 }
             }
             UreqError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -184,7 +199,7 @@ impl Context {
                 self.refused_by_socks(whom, error)
             }
             source if by_proxy => {
-                self.network(format!("{whom} did not connect to {origin}"), source)
+                self.network(format!("{whom} did not connect to {address}"), source)
             }
             source => self.network(format!("cannot connect to {whom}"), source),
         }
@@ -192,22 +207,22 @@ impl Context {
 
     /// What a SOCKS proxy replies, which ureq says in words of its own only.
     fn refused_by_socks(&self, whom: &str, error: io::Error) -> Error {
-        let origin = &self.origin;
+        let address = &self.address;
         let text = error.to_string();
         match (error.kind(), text.as_str()) {
             (io::ErrorKind::PermissionDenied, _) | (_, "no acceptable auth methods") => {
                 self.permanent(format!("{whom} asks for a valid user and password"))
             }
             (_, "connection not allowed by ruleset") => {
-                self.permanent(format!("{whom} refuses to connect to {origin}"))
+                self.permanent(format!("{whom} refuses to connect to {address}"))
             }
             (io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput, _)
             | (_, "command not supported" | "address kind not supported" | "unknown auth method") =>
             {
-                let message = format!("{whom} cannot be used for {origin}; check the proxy's URL");
+                let message = format!("{whom} cannot be used for {address}; check the proxy's URL");
                 self.permanent(message).caused_by(error)
             }
-            _ => self.network(format!("{whom} did not connect to {origin}"), error.into()),
+            _ => self.network(format!("{whom} did not connect to {address}"), error.into()),
         }
     }
 
@@ -224,9 +239,13 @@ impl Context {
         } else if is_alert {
             format!("no TLS session with {whom}")
         } else if says(&["UnknownIssuer", "CaUsedAsEndEntity"]) {
+            let or_system = match cfg!(feature = "platform-verifier") {
+                true => "",
+                false => ", or build with the feature `platform-verifier`",
+            };
             format!(
-                "the certificate of {whom} was issued by nobody that is trusted; if it should be, name \
-                 the authority's file in ca_file or SSL_CERT_FILE"
+                "the certificate of {whom} is not signed by a trusted CA; if it should be trusted, name \
+                 the CA's file in `ca_file` or SSL_CERT_FILE{or_system}"
             )
         } else if says(&["NotValidForName", "not valid for name", "valid for"]) {
             format!("the certificate of {whom} is for another host; check the URL")
@@ -251,7 +270,7 @@ impl Context {
     }
 
     fn undecodable(&self, why: &str, source: Option<UreqError>) -> Error {
-        let message = format!("the head of the answer of {} {why}", self.origin);
+        let message = format!("the head of the response of {} {why}", self.address);
         let error = Error::new(ErrorKind::Decode, self.provider, message);
         match source {
             Some(source) => caused(error, source),
@@ -311,14 +330,19 @@ mod tests {
     use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
     use super::*;
-    use crate::http::Origin;
-    use crate::http::control::Limits;
 
     #[test]
     fn an_alert_is_the_server_s_word_and_the_rest_is_ours() {
-        let provider = LlmProvider::Local;
-        let origin = Origin::of("https://host", provider).unwrap();
-        let context = Context { origin, proxy: None, provider, limits: Limits::default() };
+        let peer = Peer {
+            provider: LlmProvider::Local,
+            address: "host:443".to_owned(),
+            is_public: false,
+            path: String::new(),
+            proxy: None,
+            model: "m".to_owned(),
+            key_source: None,
+            limits: Limits::default(),
+        };
         let alert = rustls::Error::AlertReceived;
         let invalid = rustls::Error::InvalidCertificate;
         for (error, says) in [
@@ -329,11 +353,11 @@ mod tests {
             (alert(AlertDescription::HandshakeFailure), "no TLS session with host"),
             (invalid(CertificateError::Expired), "has expired"),
             (invalid(CertificateError::BadEncoding), "is not valid"),
-            (invalid(CertificateError::UnknownIssuer), "nobody that is trusted"),
+            (invalid(CertificateError::UnknownIssuer), "not signed by a trusted CA"),
             (InvalidMessage::InvalidContentType.into(), "does not speak TLS"),
         ] {
             let source = io::Error::new(io::ErrorKind::InvalidData, error);
-            let error = context.no_session("host", source.into());
+            let error = peer.no_session("host", source.into());
             assert!(error.to_string().contains(says), "{error:?}");
         }
     }

@@ -4,20 +4,21 @@
 //! read to its end leaves its agent, and with it the connection, in a list for the whole process.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use ureq::Agent;
 use ureq::config::Config;
-use ureq::{Agent, Proxy};
 
-use super::connector;
 use super::control::{ConnectionControl, Limits};
-use super::fault;
-use super::{Origin, proxy};
+use super::proxy::{self, ChosenProxy};
+#[cfg(feature = "rustls")]
+use super::tls::{self, Tls};
+use super::{connector, fault};
 use crate::cancel::{CancelHandle, Interrupt};
 use crate::config::GenerationConfig;
-use crate::error::Error;
+use crate::endpoint::{Endpoint, Origin};
+use crate::error::{Error, ErrorKind};
 use crate::provider::LlmProvider;
 
 /// How many connections wait at most.
@@ -33,45 +34,61 @@ static IDLE: Mutex<Vec<(Instant, Connection)>> = Mutex::new(Vec::new());
 
 /// All that two requests must have in common to use the same connection.
 #[derive(Clone, PartialEq)]
-pub(super) struct ConnectionSettings {
+pub(crate) struct ConnectionSettings {
     origin: Origin,
-    pub(super) proxy: Option<Proxy>,
-    pub(super) ca_file: Option<PathBuf>,
-    pub(super) client_certificate: Option<PathBuf>,
+    proxy: Option<ChosenProxy>,
+    #[cfg(feature = "rustls")]
+    tls: Tls,
 }
 
 impl ConnectionSettings {
-    pub(super) fn new(
-        origin: &Origin,
+    /// Chooses the proxy and loads the certificates, so that an error comes before anything is sent.
+    pub(crate) fn new(
+        endpoint: &Endpoint,
         provider: LlmProvider,
         config: &GenerationConfig,
     ) -> Result<Self, Error> {
-        let proxy = proxy::choose(origin, provider, config)?;
-        let variable = || config.environment.get("SSL_CERT_FILE").map(PathBuf::from);
-        let uses_tls = origin.secure || proxy.as_ref().is_some_and(is_secure);
-        Ok(Self {
-            origin: origin.clone(),
-            proxy,
+        let origin = endpoint.origin().clone();
+        if origin.is_secure && cfg!(not(feature = "rustls")) {
+            let message = "https needs the crate's feature `rustls`";
+            return Err(Error::new(ErrorKind::Config, provider, message));
+        }
+        let proxy = proxy::choose(&origin, provider, config)?;
+        #[cfg(feature = "rustls")]
+        let tls = {
             // A file that is not needed need not be there.
-            ca_file: config.ca_file.clone().or_else(variable).filter(|_| uses_tls),
-            client_certificate: config.client_certificate.clone().filter(|_| uses_tls),
+            let uses_tls = origin.is_secure || proxy.as_ref().is_some_and(ChosenProxy::is_secure);
+            if uses_tls { tls::load(config, provider)? } else { tls::load_default(provider)? }
+        };
+        Ok(Self {
+            origin,
+            proxy,
+            #[cfg(feature = "rustls")]
+            tls,
         })
     }
-}
 
-fn is_secure(proxy: &Proxy) -> bool {
-    proxy.protocol() == ureq::ProxyProtocol::Https
+    /// The proxy as messages show it.
+    pub(crate) fn proxy_name(&self) -> Option<String> {
+        self.proxy.as_ref().map(ToString::to_string)
+    }
+
+    /// The same if it is not on this machine.
+    pub(crate) fn remote_proxy(&self) -> Option<String> {
+        let proxy = self.proxy.as_ref().filter(|proxy| !proxy.is_loopback());
+        proxy.map(ToString::to_string)
+    }
 }
 
 /// An agent that serves one stream at a time, and so has one connection at most.
 pub(super) struct Connection {
     pub(super) agent: Agent,
     pub(super) control: Arc<ConnectionControl>,
-    pub(super) settings: ConnectionSettings,
+    settings: ConnectionSettings,
 }
 
 impl Connection {
-    pub(super) fn new(settings: ConnectionSettings, provider: LlmProvider) -> Result<Self, Error> {
+    pub(super) fn new(settings: ConnectionSettings) -> Self {
         let config = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -85,18 +102,15 @@ impl Connection {
             .max_idle_connections(1)
             .max_idle_connections_per_host(1)
             .max_idle_age(2 * MAX_AGE)
-            .proxy(settings.proxy.clone());
+            .proxy(settings.proxy.as_ref().map(|proxy| proxy.proxy.clone()));
         #[cfg(feature = "rustls")]
-        let (agent, control) = {
-            let tls = super::tls::tls(&settings, provider)?;
-            connector::agent(config.tls_config(tls.config).build(), tls.connector)
-        };
+        let (agent, control) = connector::agent(
+            config.tls_config(settings.tls.config.clone()).build(),
+            settings.tls.connector.clone(),
+        );
         #[cfg(not(feature = "rustls"))]
-        let (agent, control) = {
-            let _ = provider;
-            connector::agent(config.build(), connector::NoTls)
-        };
-        Ok(Self { agent, control, settings })
+        let (agent, control) = connector::agent(config.build(), connector::NoTls);
+        Self { agent, control, settings }
     }
 
     /// A request begins, which `cancel` ends.
@@ -163,11 +177,11 @@ mod tests {
     fn connections_that_have_waited_too_long_are_not_used() {
         let provider = LlmProvider::Local;
         let config = GenerationConfig::new("m").environment(Environment::empty());
-        let origin = Origin::of("http://127.0.0.1:1", provider).unwrap();
-        let settings = ConnectionSettings::new(&origin, provider, &config).unwrap();
+        let endpoint = Endpoint::parse("http://127.0.0.1:1").unwrap();
+        let settings = ConnectionSettings::new(&endpoint, provider, &config).unwrap();
         let waiting = |seconds| {
             let since = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
-            (since, Connection::new(settings.clone(), provider).unwrap())
+            (since, Connection::new(settings.clone()))
         };
         let mut all = vec![waiting(100), waiting(56), waiting(50), waiting(0)];
         assert_eq!(expired(&mut all).len(), 2);

@@ -1,16 +1,52 @@
 //! Which proxy to use: as the configuration says, or as curl reads the environment.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ureq::Proxy as UreqProxy;
 
-use super::{Origin, bare_host, is_loopback};
-use crate::config::{GenerationConfig, Proxy, without_secrets};
+use crate::config::{GenerationConfig, Proxy};
+use crate::endpoint::{self, Origin, bare_host};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::provider::LlmProvider;
 
-/// The URL of the proxy for a request to `origin`; `None` to go directly.
+/// A proxy, and the variable that names it. `Display` is how messages show it.
+#[derive(Clone, PartialEq)]
+pub(super) struct ChosenProxy {
+    pub(super) proxy: UreqProxy,
+    variable: Option<&'static str>,
+}
+
+impl ChosenProxy {
+    #[cfg(feature = "rustls")]
+    pub(super) fn is_secure(&self) -> bool {
+        self.proxy.protocol() == ureq::ProxyProtocol::Https
+    }
+
+    pub(super) fn is_loopback(&self) -> bool {
+        endpoint::is_loopback(&bare_host(self.proxy.host()).to_ascii_lowercase())
+    }
+}
+
+/// Like `Display`, since a proxy's URL may hold a password.
+impl fmt::Debug for ChosenProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for ChosenProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.proxy.host(), self.proxy.port())?;
+        match self.variable {
+            Some(name) => write!(f, " (from {name})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The proxy for a request to `origin`; `None` to go directly.
 ///
 /// A proxy that the configuration names is used for everything. One from the environment is never
 /// used for this machine itself: a local model would be out of its reach.
@@ -18,45 +54,32 @@ pub(super) fn choose(
     origin: &Origin,
     provider: LlmProvider,
     config: &GenerationConfig,
-) -> Result<Option<UreqProxy>, Error> {
-    let (url, from) = match &config.proxy {
+) -> Result<Option<ChosenProxy>, Error> {
+    let (url, variable) = match &config.proxy {
         Proxy::Direct => return Ok(None),
-        Proxy::Url(url) => (url.clone(), "proxy"),
+        Proxy::Url(url) => (url.clone(), None),
         Proxy::Environment => match from_environment(origin, &config.environment) {
-            Some(found) => found,
+            Some((url, name)) => (url, Some(name)),
             None => return Ok(None),
         },
     };
-    let refuse = |why: &str| {
-        let shown = without_secrets(&url);
-        let message = format!("the proxy {shown:?} ({from}) {why}");
-        Err(Error::new(ErrorKind::Config, provider, message))
+    let problem = match UreqProxy::new(url.trim()) {
+        _ if url.starts_with("https:") && cfg!(not(feature = "rustls")) => {
+            "speaks TLS, which needs the crate's feature `rustls`"
+        }
+        Ok(proxy) if !proxy.host().is_empty() => return Ok(Some(ChosenProxy { proxy, variable })),
+        _ => "is an invalid URL; it should look like http://host:3128 or socks5://host:1080",
     };
-    if url.starts_with("https:") && cfg!(not(feature = "rustls")) {
-        return refuse("speaks TLS, which needs the crate's feature `rustls`");
-    }
-    match UreqProxy::new(url.trim()) {
-        Ok(proxy) if !proxy.host().is_empty() => Ok(Some(proxy)),
-        _ => refuse("is no URL such as http://host:3128 or socks5://host:1080"),
-    }
-}
-
-/// The proxy on another machine that requests for this one would go through. Only the configuration
-/// can name one, see [`choose`]; what is no proxy is refused there.
-pub(crate) fn remote_proxy(config: &GenerationConfig) -> Option<String> {
-    let Proxy::Url(url) = &config.proxy else {
-        return None;
-    };
-    let proxy = UreqProxy::new(url.trim()).ok()?;
-    let host = bare_host(proxy.host()).to_ascii_lowercase();
-    (!is_loopback(&host)).then(|| without_secrets(url))
+    let shown = endpoint::redacted(&url);
+    let message = format!("the proxy {shown:?} ({}) {problem}", variable.unwrap_or("proxy"));
+    Err(Error::new(ErrorKind::Config, provider, message))
 }
 
 /// The proxy that the environment names for `origin`, and the variable that names it.
 fn from_environment(origin: &Origin, environment: &Environment) -> Option<(String, &'static str)> {
     // `HTTP_PROXY` is not read: in a CGI program, it holds what the client sent as its header
     // `Proxy`.
-    let names: &[&'static str] = if origin.secure {
+    let names: &[&'static str] = if origin.is_secure {
         &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
     } else {
         &["http_proxy", "all_proxy", "ALL_PROXY"]
@@ -132,9 +155,10 @@ fn holds(network: &str, address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::Endpoint;
 
     fn chosen(url: &str, variables: &[(&str, &str)]) -> Option<String> {
-        let origin = Origin::of(url, LlmProvider::Local).unwrap();
+        let origin = Endpoint::parse(url).unwrap().origin().clone();
         let environment = Environment::from_iter(variables.iter().copied());
         from_environment(&origin, &environment).map(|(url, _)| url)
     }
@@ -199,14 +223,14 @@ mod tests {
             ("[2001:db8::1]", "[2001:db8::1]:443", true),
             ("[2001:db8::1]", "2001:db9::/32", false),
         ] {
-            let origin = Origin::of(&format!("https://{host}/v1"), LlmProvider::Local).unwrap();
+            let origin = Endpoint::parse(&format!("https://{host}/v1")).unwrap().origin().clone();
             assert_eq!(is_exception(&origin, exceptions), direct, "{host} {exceptions}");
         }
     }
 
     #[test]
     fn a_proxy_that_is_none_is_refused_without_its_password() {
-        let origin = Origin::of("https://a.com", LlmProvider::Local).unwrap();
+        let origin = Endpoint::parse("https://a.com").unwrap().origin().clone();
         for url in
             ["ftp://user:hunter2@host:1", "http://user:hunter2@", "http://user:hunter2@ho st"]
         {

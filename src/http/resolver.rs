@@ -1,6 +1,6 @@
 //! Looks up names, within a limit of time.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ureq::Error;
 use ureq::config::Config;
@@ -10,6 +10,7 @@ use ureq::unversioned::transport::NextTimeout;
 use ureq::unversioned::transport::time::Duration as Span;
 
 use super::fault::{Fault, named};
+use crate::endpoint::bare_host;
 
 /// Looks nothing up. ureq asks before it knows whether it needs a connection; [`ControlledConnector`]
 /// asks [`TimedResolver`] when it does.
@@ -44,11 +45,4 @@ impl Resolver for TimedResolver {
             named(source, |source| Fault::Name { host, source })
         })
     }
-}
-
-/// A URL's host without the brackets of an IPv6 address. Around anything else they are a part of the
-/// name that is looked up, so `[localhost]` is not `localhost`.
-pub(crate) fn bare_host(host: &str) -> &str {
-    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    inside.filter(|inside| inside.parse::<Ipv6Addr>().is_ok()).unwrap_or(host)
 }

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
-use crate::config::Proxy;
+use crate::config::{GenerationConfig, Proxy};
 use crate::environment::Environment;
+use crate::request;
 
 const SECOND: Duration = Duration::from_secs(1);
 const SHORT: Duration = Duration::from_millis(80);
@@ -53,16 +54,20 @@ impl Server {
         })
     }
 
-    fn request(&self) -> Request {
-        request_to(&format!("http://{}/v1/chat", self.address))
+    fn url(&self) -> String {
+        format!("http://{}/v1", self.address)
     }
 
-    fn send(&self) -> Result<Answer, Error> {
+    fn request(&self) -> PreparedRequest {
+        request_to(&self.url(), &config())
+    }
+
+    fn send(&self) -> Result<HttpResponse, Error> {
         self.send_with(&config())
     }
 
-    fn send_with(&self, config: &GenerationConfig) -> Result<Answer, Error> {
-        send(&self.request(), LlmProvider::Local, config, &CancelHandle::new())
+    fn send_with(&self, config: &GenerationConfig) -> Result<HttpResponse, Error> {
+        send(&request_to(&self.url(), config), &CancelHandle::new())
     }
 
     fn accepted(&self) -> usize {
@@ -70,17 +75,26 @@ impl Server {
     }
 }
 
-fn request_to(url: &str) -> Request {
-    Request {
-        url: url.to_owned(),
-        headers: vec![("authorization".into(), "Bearer sk-0123456789".into())],
-        body: b"{}".to_vec(),
-        secrets: Secrets::new(vec!["sk-0123456789".into()]),
-    }
+fn request_to(url: &str, config: &GenerationConfig) -> PreparedRequest {
+    prepared(url, config).unwrap()
+}
+
+/// One attempt of a request to `url`.
+fn attempt(
+    url: &str,
+    config: &GenerationConfig,
+    cancel: &CancelHandle,
+) -> Result<HttpResponse, Error> {
+    send(&prepared(url, config)?, cancel)
+}
+
+fn prepared(url: &str, config: &GenerationConfig) -> Result<PreparedRequest, Error> {
+    let config = config.clone().base_url(url).allow_plain_http(true);
+    request::prepare(&"Hi".into(), &config).map(|(request, _)| request)
 }
 
 fn config() -> GenerationConfig {
-    GenerationConfig::new("m").environment(Environment::empty())
+    GenerationConfig::new("m").environment(Environment::empty()).api_key("sk-0123456789")
 }
 
 /// The head and the body of the next request; `None` when the client has gone.
@@ -165,7 +179,7 @@ fn a_request_says_what_it_must_and_the_answer_tells_its_headers() {
 
         let request = requests.recv().unwrap();
         let lower = request.to_ascii_lowercase();
-        assert!(request.starts_with("POST /v1/chat HTTP/1.1\r\n"), "{request}");
+        assert!(request.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{request}");
         for header in [
             "accept-encoding: identity\r\n",
             concat!("user-agent: kerb-stream/", env!("CARGO_PKG_VERSION"), "\r\n"),
@@ -194,7 +208,7 @@ fn a_finished_answer_leaves_its_connection_and_an_abandoned_one_closes_it() {
         // Another limit is not another connection; a handle that comes late touches nothing.
         let handle = CancelHandle::new();
         let other = config().idle_timeout(LONG);
-        let answer = send(&server.request(), LlmProvider::Local, &other, &handle).unwrap();
+        let answer = attempt(&server.url(), &other, &handle).unwrap();
         answer.body.finish();
         handle.cancel();
         server.send().unwrap().body.finish();
@@ -240,7 +254,7 @@ fn few_connections_wait_for_the_next_request() {
 fn tls_that_fails_says_why() {
     in_time(|| {
         let send = |url: String, config: &GenerationConfig, cancel: &CancelHandle| {
-            send(&request_to(&url), LlmProvider::Local, config, cancel).unwrap_err()
+            attempt(&url, config, cancel).unwrap_err()
         };
         let plain = Server::new(|_, socket| {
             let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
@@ -412,16 +426,15 @@ fn each_limit_on_time_names_itself() {
         timeout(answer.body.read(&mut [0; 8], None).unwrap_err(), "(idle_timeout)");
 
         // A server that reads nothing.
-        let mut request = silent.request();
-        request.body = vec![b' '; 32 << 20];
         let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
-        request.url = format!("http://{}", deaf.local_addr().unwrap());
-        let config = config().idle_timeout(SHORT);
-        let error = send(&request, LlmProvider::Local, &config, &CancelHandle::new()).unwrap_err();
+        let url = format!("http://{}", deaf.local_addr().unwrap());
+        let mut request = request_to(&url, &config().idle_timeout(SHORT));
+        request.body = vec![b' '; 32 << 20];
+        let error = send(&request, &CancelHandle::new()).unwrap_err();
         timeout(error, "(idle_timeout)");
 
         // A deadline of one read, and none for the one before it.
-        let config = self::config().stall_timeout(SHORT);
+        let config = config().stall_timeout(SHORT);
         let mut answer = stalling.send_with(&config).unwrap();
         assert_eq!(answer.body.read(&mut [0; 8], None).unwrap(), 5);
         let start = Instant::now();
@@ -465,7 +478,7 @@ fn cancelling_wakes_whoever_waits_and_nobody_else() {
                 let mut request = server.request();
                 request.body = b"body".to_vec();
                 let cancel = CancelHandle::new();
-                send(&request, LlmProvider::Local, &config(), &cancel).unwrap()
+                send(&request, &cancel).unwrap()
             };
             is_waiting.recv().unwrap();
             let handle = CancelHandle::new();
@@ -473,7 +486,7 @@ fn cancelling_wakes_whoever_waits_and_nobody_else() {
                 let (mut request, handle) = (server.request(), handle.clone());
                 request.body = phase.as_bytes().to_vec();
                 thread::spawn(move || {
-                    let mut answer = send(&request, LlmProvider::Local, &config(), &handle)?;
+                    let mut answer = send(&request, &handle)?;
                     read_all(&mut answer.body)
                 })
             };
@@ -485,7 +498,7 @@ fn cancelling_wakes_whoever_waits_and_nobody_else() {
             assert!(start.elapsed() < SECOND, "{phase}: {:?}", start.elapsed());
 
             let before = server.accepted();
-            let error = send(&server.request(), LlmProvider::Local, &config(), &handle);
+            let error = send(&server.request(), &handle);
             assert_eq!(error.unwrap_err().kind(), ErrorKind::Cancelled);
             assert_eq!(server.accepted(), before);
 
@@ -510,7 +523,7 @@ fn an_answer_that_comes_before_the_request_is_written_is_read() {
         });
         let mut request = server.request();
         request.body = vec![b' '; 32 << 20];
-        let error = send(&request, LlmProvider::Local, &config(), &CancelHandle::new());
+        let error = send(&request, &CancelHandle::new());
         let error = api(error.unwrap_err());
         assert_eq!((error.status(), error.message()), (Some(413), "too large ..."));
     });
@@ -522,45 +535,40 @@ fn statuses_are_data_and_only_200_is_a_stream() {
         for (answer, shown) in [
             (
                 "HTTP/1.1 401 No\r\nrequest-id: q\r\nContent-Length: 36\r\n\r\n{\"error\":\"no sk-0123456789, please\"}",
-                "local answered 401: no [redacted], please (request q); check the API key",
+                "401: no [redacted], please (request q); check the API key (from the option `api_key`)",
             ),
             (
                 "HTTP/1.1 429 No\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n",
-                "local answered 429; try again in 7 s",
+                "429; try again in 7 s",
             ),
             (
                 "HTTP/1.1 500 No\r\nContent-Length: 500\r\n\r\ncut \u{1b}[2J here",
-                "local answered 500: cut ␛[2J here",
+                "500: cut ␛[2J here",
             ),
             (
                 "HTTP/1.1 500 No\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x08x",
-                "local answered 500: the error is encoded (gzip)",
+                "500: the error is encoded (gzip)",
             ),
             (
                 "HTTP/1.1 302 No\r\nLocation: https://user:pw@Evil.example:8443/p?key=sk-x\r\nContent-Length: 0\r\n\r\n",
-                "local answered 302: a redirect to https://evil.example:8443, which was not followed; if \
-                 that is right, make it the base URL",
+                "302: a redirect to https://Evil.example:8443/p, which was not followed; check the base URL",
             ),
             (
-                "HTTP/1.1 308 No\r\nLocation: /v2\r\nContent-Length: 2\r\n\r\nno",
-                "local answered 308: a redirect on the same server, which was not followed; check the base \
-                 URL's path",
+                "HTTP/1.1 308 No\r\nLocation: /v2/chat/completions\r\nContent-Length: 2\r\n\r\nno",
+                "308: a redirect to http://{address}/v2/chat/completions, which was not followed; if that is right, set the base URL to http://{address}/v2",
             ),
             (
                 "HTTP/1.1 307 No\r\nContent-Length: 0\r\n\r\n",
-                "local answered 307: a redirect that does not say where to",
+                "307: a redirect that does not say where to",
             ),
-            (
-                "HTTP/1.1 204 No\r\n\r\n",
-                "local answered 204: this is no stream; check the base URL",
-            ),
+            ("HTTP/1.1 204 No\r\n\r\n", "204: this is not a stream; check the base URL"),
             (
                 "HTTP/1.1 101 No\r\nUpgrade: websocket\r\n\r\n",
-                "local answered 101: this is no stream; check the base URL",
+                "101: this is not a stream; check the base URL",
             ),
             (
                 "HTTP/1.1 299 No\r\nContent-Length: 2\r\n\r\nno",
-                "local answered 299: this is no stream; check the base URL",
+                "299: this is not a stream; check the base URL",
             ),
         ] {
             let server = Server::new(move |_, socket| {
@@ -570,6 +578,9 @@ fn statuses_are_data_and_only_200_is_a_stream() {
                 linger(socket);
             });
             let error = server.send().unwrap_err();
+            let address = &server.address;
+            let shown = shown.replace("{address}", address);
+            let shown = format!("local at {address} answered {shown}");
             assert_eq!(error.to_string(), shown, "{answer}");
             assert!(!format!("{error:?}").contains("sk-"), "{error:?}");
         }
@@ -716,7 +727,7 @@ fn nobody_at_home_is_said_with_host_and_port() {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let send = |url: String, config: &GenerationConfig| {
-            send(&request_to(&url), LlmProvider::Local, config, &CancelHandle::new()).unwrap_err()
+            attempt(&url, config, &CancelHandle::new()).unwrap_err()
         };
         let error = send(format!("http://{address}/secret/path?key=k"), &config());
         let expected = format!("local: {address} refused the connection; is the server running?");
@@ -757,8 +768,7 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
                 _ => proxy,
             };
             let config = config().proxy(Proxy::Url(format!("http://u:hunter2@{}", proxy.address)));
-            let request = request_to("http://far.example/v1?key=k");
-            let error = send(&request, LlmProvider::Local, &config, &CancelHandle::new());
+            let error = attempt("http://far.example/v1?key=k", &config, &CancelHandle::new());
             let error = error.unwrap_err();
             assert_eq!(error.to_string(), format!("local: the proxy {} {shown}", proxy.address));
             assert_eq!(error.status(), None);
@@ -793,8 +803,7 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
             });
             let url = format!("socks5h://{user}{}", proxy.address);
             let config = config().proxy(Proxy::Url(url));
-            let request = request_to("http://far.example/v1");
-            let error = send(&request, LlmProvider::Local, &config, &CancelHandle::new());
+            let error = attempt("http://far.example/v1", &config, &CancelHandle::new());
             let error = error.unwrap_err();
             assert_eq!(error.to_string(), format!("local: the proxy {} {shown}", proxy.address));
             assert_eq!(error.is_retryable(), may_pass, "{error:?}");
@@ -811,8 +820,7 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
         for scheme in ["http", "socks5h"] {
             let url = format!("{scheme}://{}", dripping.address);
             let config = config().proxy(Proxy::Url(url)).connect_timeout(SHORT);
-            let request = request_to("http://far.example/v1");
-            let error = send(&request, LlmProvider::Local, &config, &CancelHandle::new());
+            let error = attempt("http://far.example/v1", &config, &CancelHandle::new());
             let text = error.unwrap_err().to_string();
             assert!(text.contains("(connect_timeout)"), "{text}");
         }
@@ -848,46 +856,22 @@ fn a_tunnel_carries_streams_and_is_kept() {
 }
 
 #[test]
-fn headers_that_cannot_be_sent_are_refused_without_their_values() {
-    for (name, value) in [
-        ("x-api-key", "sk-0123\n456789"),
-        ("x-api-key", "sk-0123456789é"),
-        ("x-api-key", "sk-0123\u{0}456789"),
-        ("x y", "sk-0123456789"),
-        ("Transfer-Encoding", "chunked"),
-    ] {
-        let mut request = request_to("http://127.0.0.1:1");
-        request.headers.push((name.into(), value.into()));
-        let error = send(&request, LlmProvider::Local, &config(), &CancelHandle::new());
-        let error = error.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
-        let text = error.to_string().to_lowercase();
-        assert!(text.contains(&name.to_lowercase()) && !text.contains("sk-"), "{text}");
-        assert!(!format!("{request:?} {error:?}").contains("sk-"));
-    }
+fn a_head_that_is_too_long_is_the_caller_s_to_mend() {
     in_time(|| {
         let server = Server::answering("");
-        let mut request = server.request();
-        request.headers.push(("x-long".into(), "x".repeat(1 << 20)));
-        let error = send(&request, LlmProvider::Local, &config(), &CancelHandle::new());
-        let error = error.unwrap_err();
+        let config = config().header("x-long", "x".repeat(1 << 20));
+        let error = server.send_with(&config).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+        assert!(error.to_string().contains("too long"), "{error}");
     });
-    for url in [
-        "",
-        "host/path",
-        "ftp://host",
-        "http://",
-        "http://host:99999/",
-        "http://host:x/",
-        "http://host:+80/",
-        "http://a b/",
-    ] {
-        let request = request_to(url);
-        let error = send(&request, LlmProvider::Local, &config(), &CancelHandle::new());
-        let error = error.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config, "{url}: {error:?}");
-    }
+}
+
+#[test]
+fn a_request_shows_no_values() {
+    let request = request_to("http://127.0.0.1:1/v1?key=k-0123456789", &config());
+    let shown = format!("{request:?}");
+    assert!(shown.contains("authorization"), "{shown}");
+    assert!(!(shown.contains("sk-") || shown.contains("k-01")), "{shown}");
 }
 
 #[test]

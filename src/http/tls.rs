@@ -14,7 +14,7 @@ use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector, Transport};
 
 use super::error::MISMATCH;
-use super::pool::ConnectionSettings;
+use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 use crate::provider::LlmProvider;
 
@@ -31,12 +31,13 @@ const CLIENT_CERTIFICATE: &str = "client_certificate";
 /// ConnectionSettings, and the connector that has seen no others: it keeps what it makes of the first.
 #[derive(Clone)]
 pub(super) struct Tls {
+    source: TlsFiles,
     pub(super) config: TlsConfig,
     pub(super) connector: SharedConnector,
 }
 
 #[derive(Clone, PartialEq)]
-struct Source {
+struct TlsFiles {
     ca_file: Option<Stamped>,
     client_certificate: Option<Stamped>,
 }
@@ -49,37 +50,57 @@ struct Stamped {
     modified: Option<SystemTime>,
 }
 
-static MADE: Mutex<Vec<(Source, Tls)>> = Mutex::new(Vec::new());
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
 
-pub(super) fn tls(settings: &ConnectionSettings, provider: LlmProvider) -> Result<Tls, Error> {
-    let stamp = |path: &Option<PathBuf>, option| {
-        let path = path.as_deref();
-        path.map(|path| stamped(path, option, provider)).transpose()
+static CACHED: Mutex<Vec<Tls>> = Mutex::new(Vec::new());
+
+/// The settings for a request over TLS.
+pub(super) fn load(config: &GenerationConfig, provider: LlmProvider) -> Result<Tls, Error> {
+    let variable = || config.environment.get("SSL_CERT_FILE").map(PathBuf::from);
+    let ca_file = config.ca_file.clone().or_else(variable);
+    load_files(ca_file.as_deref(), config.client_certificate.as_deref(), provider)
+}
+
+/// The settings for one that does without.
+pub(super) fn load_default(provider: LlmProvider) -> Result<Tls, Error> {
+    load_files(None, None, provider)
+}
+
+fn load_files(
+    ca_file: Option<&Path>,
+    client_certificate: Option<&Path>,
+    provider: LlmProvider,
+) -> Result<Tls, Error> {
+    let stamp =
+        |path: Option<&Path>, option| path.map(|path| stamped(path, option, provider)).transpose();
+    let source = TlsFiles {
+        ca_file: stamp(ca_file, CA_FILE)?,
+        client_certificate: stamp(client_certificate, CLIENT_CERTIFICATE)?,
     };
-    let source = Source {
-        ca_file: stamp(&settings.ca_file, CA_FILE)?,
-        client_certificate: stamp(&settings.client_certificate, CLIENT_CERTIFICATE)?,
-    };
-    let made = || MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, tls)) = made().iter().find(|(known, _)| *known == source) {
+    let cached = || CACHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(tls) = cached().iter().find(|tls| tls.source == source) {
         return Ok(tls.clone());
     }
-    let roots = match &settings.ca_file {
+    let roots = match ca_file {
         Some(path) => roots(path, provider)?,
         None if cfg!(feature = "platform-verifier") => RootCerts::PlatformVerifier,
         None => RootCerts::WebPki,
     };
-    let client = settings.client_certificate.as_deref();
-    let client = client.map(|path| client_certificate(path, provider)).transpose()?;
+    let client = client_certificate.map(|path| read_client_certificate(path, provider));
     let tls = Tls {
-        config: TlsConfig::builder().root_certs(roots).client_cert(client).build(),
+        source,
+        config: TlsConfig::builder().root_certs(roots).client_cert(client.transpose()?).build(),
         connector: SharedConnector(Arc::default()),
     };
-    let mut made = made();
-    if made.len() >= MAX_CACHED {
-        made.remove(0);
+    let mut cached = cached();
+    if cached.len() >= MAX_CACHED {
+        cached.remove(0);
     }
-    made.push((source, tls.clone()));
+    cached.push(tls.clone());
     Ok(tls)
 }
 
@@ -114,7 +135,7 @@ fn roots(path: &Path, provider: LlmProvider) -> Result<RootCerts, Error> {
     Ok(RootCerts::from(certificates))
 }
 
-fn client_certificate(path: &Path, provider: LlmProvider) -> Result<ClientCert, Error> {
+fn read_client_certificate(path: &Path, provider: LlmProvider) -> Result<ClientCert, Error> {
     let pem = contents(path, CLIENT_CERTIFICATE, provider)?;
     let mut chain = Vec::new();
     let mut key = None;

@@ -1,7 +1,6 @@
 //! Errors as providers tell them: the message, type and code in every shape that was seen, and what
 //! kind of error that makes.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use serde::de::IgnoredAny;
 use super::json::{Raw, unescaped, wire};
 use crate::error::{Error, ErrorKind, Report};
 use crate::provider::LlmProvider;
+use crate::redact::{one_line, truncated};
 use crate::sse::{Event, Frame, Parser};
 
 /// The most of a body that an error keeps. Groq puts what the model wrote in vain
@@ -19,8 +19,6 @@ const MAX_BODY: usize = 64 << 10;
 const MAX_SEARCHED: usize = 1 << 20;
 /// The most of a type, a code or an id.
 const MAX_WORD: usize = 256;
-/// The most of a message that an error shows.
-const MAX_MESSAGE: usize = 1000;
 
 wire! {
     /// The fields in which errors come, at whatever level. None is made a value before it is known
@@ -156,7 +154,7 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         request_id: either(|told| text_or_number(told.request_id)).as_deref().map(word),
         retry_after,
         body: truncated(body, MAX_BODY).to_owned(),
-        rate_limit: BTreeMap::new(),
+        ..Report::default()
     };
     Error::new(kind(judged, &words, &said), provider, one_line(&message)).reported(report)
 }
@@ -538,18 +536,6 @@ fn plain(body: &str) -> String {
         body.get(start..start + length)
     });
     title.unwrap_or_else(|| truncated(body, 200)).to_owned()
-}
-
-/// Text from elsewhere as it may stand in a message: on one line, without control characters.
-pub(crate) fn one_line(text: &str) -> String {
-    let words = truncated(text, MAX_MESSAGE).split_whitespace().collect::<Vec<_>>().join(" ");
-    crate::terminal_safe(&words).to_string()
-}
-
-/// At most so many bytes of a text, cut between characters.
-pub(crate) fn truncated(text: &str, bytes: usize) -> &str {
-    let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
-    text.get(..end.unwrap_or_default()).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -1034,7 +1020,7 @@ mod tests {
             assert_eq!(error.code(), Some("insufficient_quota"));
             assert_eq!(error.request_id(), Some("r"));
             assert!(error.message().starts_with("no money: word"));
-            assert!(error.message().len() <= MAX_MESSAGE);
+            assert!(error.message().len() <= 1000);
             let kept = error.body().unwrap();
             assert!(body.starts_with(kept) && kept.len() == MAX_BODY);
         }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
 use super::json::{First, Indexed, Raw, wire};
-use super::{Ask, Decoder, Output, SoFar, Wire};
+use super::{ChatRequest, Decoder, Output, SoFar, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
@@ -23,11 +23,11 @@ pub(super) const WIRE: Wire = Wire {
     decoder: || Box::<ChatCompletions>::default(),
 };
 
-fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
-    let dialect = &ask.provider.vendor().dialect;
-    let messages = ask.messages()?.iter().map(message).collect::<Vec<_>>();
+fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
+    let dialect = &request.provider.vendor().dialect;
+    let messages = request.messages()?.iter().map(message).collect::<Vec<_>>();
     let mut body = Map::new();
-    body.insert("model".into(), ask.model.into());
+    body.insert("model".into(), request.model.into());
     body.insert("messages".into(), messages.into());
     body.insert("stream".into(), true.into());
     if !dialect.stream_options.is_empty() {
@@ -35,9 +35,9 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
         body.insert("stream_options".into(), asked.collect());
     }
 
-    let mut options = ask.options();
+    let mut options = request.options();
     options.refuse(dialect.refuses)?;
-    options.say(
+    options.move_into(
         &mut body,
         &[
             ("temperature", "temperature"),
@@ -57,16 +57,16 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
             body.insert("top_logprobs".into(), alternatives);
         }
     }
-    if let Some(format) = options.typed("response_format", &ask.config.response_format) {
+    if let Some(format) = options.typed("response_format", &request.config.response_format) {
         body.insert("response_format".into(), response_format(format));
     }
-    if let Some(reasoning) = options.typed("reasoning", &ask.config.reasoning) {
-        body.insert("reasoning_effort".into(), common::effort(ask, *reasoning)?.into());
+    if let Some(reasoning) = options.typed("reasoning", &request.config.reasoning) {
+        body.insert("reasoning_effort".into(), common::effort(request, *reasoning)?.into());
     }
     if options.take("tools").is_some() {
-        body.insert("tools".into(), ask.config.tools.iter().map(common::function).collect());
+        body.insert("tools".into(), request.config.tools.iter().map(common::function).collect());
     }
-    if let Some(choice) = options.typed("tool_choice", &ask.config.tool_choice) {
+    if let Some(choice) = options.typed("tool_choice", &request.config.tool_choice) {
         let choice = match choice {
             ToolChoice::Auto => "auto".into(),
             ToolChoice::None => "none".into(),
@@ -461,6 +461,8 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::attachment::Attachment;
     use crate::config::{GenerationConfig, Reasoning};
@@ -471,7 +473,16 @@ mod tests {
     use crate::tool::Tool;
 
     fn said(messages: &[Message], config: &GenerationConfig, provider: LlmProvider) -> Value {
-        Value::Object(body(Ask { provider, model: "m", messages, config }).unwrap())
+        Value::Object(
+            body(ChatRequest {
+                provider,
+                model: "m",
+                messages,
+                config,
+                adaptations: &RefCell::default(),
+            })
+            .unwrap(),
+        )
     }
 
     /// What a configuration adds to the plainest body.
@@ -485,9 +496,15 @@ mod tests {
 
     fn refusal(config: GenerationConfig, provider: LlmProvider) -> String {
         let messages = [Message::user("Hi")];
-        body(Ask { provider, model: "m", messages: &messages, config: &config })
-            .unwrap_err()
-            .to_string()
+        body(ChatRequest {
+            provider,
+            model: "m",
+            messages: &messages,
+            config: &config,
+            adaptations: &RefCell::default(),
+        })
+        .unwrap_err()
+        .to_string()
     }
 
     #[test]

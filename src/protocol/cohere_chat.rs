@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
 use super::json::{Raw, wire};
-use super::{Ask, Decoder, Output, Wire};
+use super::{ChatRequest, Decoder, Output, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
@@ -23,15 +23,21 @@ pub(super) const WIRE: Wire = Wire {
     decoder: || Box::new(CohereChat::default()),
 };
 
-fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
-    let messages: Vec<_> = ask.messages()?.iter().filter_map(message).collect();
+fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
+    let mut messages = Vec::with_capacity(request.messages.len());
+    for (at, said) in request.messages()?.iter().enumerate() {
+        match message(said) {
+            Some(message) => messages.push(message),
+            None => common::tell_changed_turn(request, at, true),
+        }
+    }
     let mut body = Map::new();
-    body.insert("model".into(), ask.model.into());
+    body.insert("model".into(), request.model.into());
     body.insert("messages".into(), messages.into());
     body.insert("stream".into(), true.into());
 
-    let mut options = ask.options();
-    options.say(
+    let mut options = request.options();
+    options.move_into(
         &mut body,
         &[
             ("temperature", "temperature"),
@@ -46,11 +52,13 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
     );
     if let Some(alternatives) = options.take("logprobs") {
         if alternatives != 0 {
-            return Err(ask.refuse("the option `logprobs` must be 0: Cohere tells no alternatives"));
+            return Err(
+                request.refuse("the option `logprobs` must be 0: Cohere tells no alternatives")
+            );
         }
         body.insert("logprobs".into(), true.into());
     }
-    if let Some(format) = options.typed("response_format", &ask.config.response_format) {
+    if let Some(format) = options.typed("response_format", &request.config.response_format) {
         let format = match format {
             ResponseFormat::Json => json!({"type": "json_object"}),
             ResponseFormat::JsonSchema { schema, .. } => {
@@ -59,24 +67,34 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
         };
         body.insert("response_format".into(), format);
     }
-    if let Some(reasoning) = options.typed("reasoning", &ask.config.reasoning) {
+    if let Some(reasoning) = options.typed("reasoning", &request.config.reasoning) {
         let thinking = match reasoning {
             Reasoning::Off => json!({"type": "disabled"}),
-            some => json!({"type": "enabled", "token_budget": some.budget()}),
+            Reasoning::Budget(tokens) => json!({"type": "enabled", "token_budget": tokens}),
+            &level => {
+                let sent = format!("a budget of {} tokens", level.budget());
+                request.adapt(
+                    "reasoning",
+                    format!("{level:?}").to_lowercase(),
+                    sent,
+                    "Cohere counts tokens",
+                );
+                json!({"type": "enabled", "token_budget": level.budget()})
+            }
         };
         body.insert("thinking".into(), thinking);
     }
     if options.take("tools").is_some() {
-        body.insert("tools".into(), ask.config.tools.iter().map(common::function).collect());
+        body.insert("tools".into(), request.config.tools.iter().map(common::function).collect());
     }
-    if let Some(choice) = options.typed("tool_choice", &ask.config.tool_choice) {
+    if let Some(choice) = options.typed("tool_choice", &request.config.tool_choice) {
         let choice = match choice {
             // What it does unless it is told otherwise.
             ToolChoice::Auto => None,
             ToolChoice::None => Some("NONE"),
             ToolChoice::Required => Some("REQUIRED"),
             ToolChoice::Tool(_) => {
-                return Err(ask.refuse("the option `tool_choice` cannot name a tool to Cohere"));
+                return Err(request.refuse("the option `tool_choice` cannot name a tool to Cohere"));
             }
         };
         body.extend(choice.map(|choice| ("tool_choice".to_owned(), choice.into())));

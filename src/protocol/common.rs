@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::Ask;
+use super::ChatRequest;
 use crate::attachment::Attachment;
 use crate::config::Reasoning;
 use crate::error::Error;
-use crate::message::{Message, ToolCall};
+use crate::message::{Message, MessageRole, ToolCall};
 use crate::tool::Tool;
 
 /// An object of those fields that there are.
@@ -59,7 +59,10 @@ pub(super) fn text(text: &str) -> Value {
 }
 
 /// How hard to think, for protocols of OpenAI's that have a word for it.
-pub(super) fn effort(ask: Ask<'_>, reasoning: Reasoning) -> Result<&'static str, Error> {
+pub(super) fn effort(
+    request: ChatRequest<'_>,
+    reasoning: Reasoning,
+) -> Result<&'static str, Error> {
     Ok(match reasoning {
         Reasoning::Off => "none",
         Reasoning::Minimal => "minimal",
@@ -67,7 +70,7 @@ pub(super) fn effort(ask: Ask<'_>, reasoning: Reasoning) -> Result<&'static str,
         Reasoning::Medium => "medium",
         Reasoning::High => "high",
         Reasoning::Budget(_) => {
-            return Err(ask.refuse("the option `reasoning` takes a level here, not a budget"));
+            return Err(request.refuse("the option `reasoning` takes a level here, not a budget"));
         }
     })
 }
@@ -79,6 +82,32 @@ pub(super) const MAX_OPEN: usize = 1024;
 pub(super) fn make_room<T>(open: &mut Vec<T>) {
     if open.len() >= MAX_OPEN {
         open.remove(0);
+    }
+}
+
+/// Tells that system messages leave their places, where they do: some protocols take what they say
+/// beside the conversation.
+pub(super) fn tell_moved_system(request: ChatRequest<'_>, sent: &str) {
+    let is_system = |message: &&Message| message.role == MessageRole::System;
+    let leading = request.messages.iter().take_while(is_system).count();
+    let all = request.messages.iter().filter(is_system).count();
+    if all > leading || all > 1 {
+        let why = "this protocol takes instructions beside the conversation";
+        request.adapt("messages", format!("{all} system messages in their places"), sent, why);
+    }
+}
+
+/// Tells that the message at an index is joined with the one before it, or left out, where it is.
+pub(super) fn tell_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: bool) {
+    let Some(message) = request.messages.get(at) else { return };
+    let (what, role) = (format!("messages[{at}]"), message.role);
+    let before = request.messages.iter().take(at).rfind(|other| other.role != MessageRole::System);
+    if is_empty {
+        let why = "this protocol refuses a turn without content";
+        request.adapt(&what, format!("an empty {role} message"), "nothing", why);
+    } else if role != MessageRole::Tool && before.is_some_and(|before| before.role == role) {
+        let why = "the roles must alternate in this protocol";
+        request.adapt(&what, format!("a second {role} message"), "one turn of both", why);
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
 use super::json::{First, Indexed, Raw, wire};
-use super::{Ask, Decoder, Output, Wire};
+use super::{ChatRequest, Decoder, Output, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -25,18 +25,19 @@ pub(super) const WIRE: Wire = Wire {
     decoder: || Box::<GenerateContent>::default(),
 };
 
-fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
+fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let mut body = Map::new();
-    let system = ask.messages.iter().filter(|message| message.role == MessageRole::System);
+    let system = request.messages.iter().filter(|message| message.role == MessageRole::System);
     let system: Vec<_> = system.map(|message| json!({"text": message.content})).collect();
     if !system.is_empty() {
+        common::tell_moved_system(request, "parts of `systemInstruction`");
         body.insert("systemInstruction".into(), json!({"parts": system}));
     }
-    body.insert("contents".into(), contents(ask)?.into());
+    body.insert("contents".into(), contents(request)?.into());
 
-    let mut options = ask.options();
+    let mut options = request.options();
     let mut generation = Map::new();
-    options.say(
+    options.move_into(
         &mut generation,
         &[
             ("temperature", "temperature"),
@@ -53,25 +54,26 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
         generation.insert("responseLogprobs".into(), true.into());
         generation.insert("logprobs".into(), alternatives);
     }
-    if let Some(format) = options.typed("response_format", &ask.config.response_format) {
+    if let Some(format) = options.typed("response_format", &request.config.response_format) {
         generation.insert("responseMimeType".into(), "application/json".into());
         if let ResponseFormat::JsonSchema { schema, .. } = format {
             generation.insert("responseJsonSchema".into(), schema.clone());
         }
     }
-    if let Some(reasoning) = options.typed("reasoning", &ask.config.reasoning) {
-        generation.insert("thinkingConfig".into(), thinking(ask.model, *reasoning));
+    if let Some(reasoning) = options.typed("reasoning", &request.config.reasoning) {
+        generation.insert("thinkingConfig".into(), thinking(request, *reasoning));
     }
     if !generation.is_empty() {
         body.insert("generationConfig".into(), generation.into());
     }
     if options.take("tools").is_some() {
         // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
-        let tools = ask.config.tools.iter().map(|tool| common::tool(tool, "parametersJsonSchema"));
+        let tools =
+            request.config.tools.iter().map(|tool| common::tool(tool, "parametersJsonSchema"));
         let tools: Vec<_> = tools.collect();
         body.insert("tools".into(), json!([{"functionDeclarations": tools}]));
     }
-    if let Some(choice) = options.typed("tool_choice", &ask.config.tool_choice) {
+    if let Some(choice) = options.typed("tool_choice", &request.config.tool_choice) {
         let calling = match choice {
             ToolChoice::Auto => json!({"mode": "AUTO"}),
             ToolChoice::None => json!({"mode": "NONE"}),
@@ -85,7 +87,7 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
 }
 
 /// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget.
-fn thinking(model: &str, reasoning: Reasoning) -> Value {
+fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
     let level = match reasoning {
         Reasoning::Off => return json!({"thinkingBudget": 0}),
         Reasoning::Minimal => "minimal",
@@ -94,7 +96,11 @@ fn thinking(model: &str, reasoning: Reasoning) -> Value {
         Reasoning::High => "high",
         Reasoning::Budget(_) => "",
     };
-    if level.is_empty() || model.contains("gemini-2.5") {
+    if level.is_empty() || request.model.contains("gemini-2.5") {
+        if !level.is_empty() {
+            let sent = format!("a budget of {} tokens", reasoning.budget());
+            request.adapt("reasoning", level, sent, "Gemini 2.5 counts tokens");
+        }
         json!({"includeThoughts": true, "thinkingBudget": reasoning.budget()})
     } else {
         json!({"includeThoughts": true, "thinkingLevel": level})
@@ -102,15 +108,16 @@ fn thinking(model: &str, reasoning: Reasoning) -> Value {
 }
 
 /// The conversation.
-fn contents(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
+fn contents(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
-    for (at, message) in ask.messages()?.iter().enumerate() {
+    for (at, message) in request.messages()?.iter().enumerate() {
         let (role, parts) = match message.role {
             MessageRole::System => continue,
             MessageRole::User => ("user", user(message)),
-            MessageRole::Assistant => ("model", model(ask, message)?),
-            MessageRole::Tool => ("user", vec![result(ask, at, message)?]),
+            MessageRole::Assistant => ("model", model(request, message)?),
+            MessageRole::Tool => ("user", vec![result(request, at, message)?]),
         };
+        common::tell_changed_turn(request, at, parts.is_empty());
         common::add_turn(&mut turns, role, parts);
     }
     let turns = turns.into_iter();
@@ -130,7 +137,7 @@ fn image(image: &Attachment) -> Value {
     }
 }
 
-fn model(ask: Ask<'_>, message: &Message) -> Result<Vec<Value>, Error> {
+fn model(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Error> {
     let turn = message.turn(Protocol::GenerateContent).into_iter();
     let parts = turn.map(|said| {
         let (name, value, signature) = match said {
@@ -140,7 +147,7 @@ fn model(ask: Ask<'_>, message: &Message) -> Result<Vec<Value>, Error> {
                 let call = object([
                     ("id", call.given_id().map(Value::from)),
                     ("name", Some(json!(call.name))),
-                    ("args", Some(ask.arguments(call)?)),
+                    ("args", Some(request.arguments(call)?)),
                 ]);
                 ("functionCall", call, signature)
             }
@@ -151,11 +158,13 @@ fn model(ask: Ask<'_>, message: &Message) -> Result<Vec<Value>, Error> {
 }
 
 /// The result of a tool. Gemini wants the tool's name, which only the call has, and an object.
-fn result(ask: Ask<'_>, at: usize, message: &Message) -> Result<Value, Error> {
+fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Value, Error> {
     let id = message.tool_call_id.as_deref().unwrap_or_default();
-    let mut calls = ask.messages.iter().take(at).rev().flat_map(|earlier| &earlier.tool_calls);
+    let mut calls = request.messages.iter().take(at).rev().flat_map(|earlier| &earlier.tool_calls);
     let Some(call) = calls.find(|call| call.id == id) else {
-        return Err(ask.refuse(format!("no message before the result of tool call {id:?} has it")));
+        return Err(
+            request.refuse(format!("no message before the result of tool call {id:?} has it"))
+        );
     };
     let response = match serde_json::from_str(&message.content) {
         Ok(object @ Value::Object(_)) => object,

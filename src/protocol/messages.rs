@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::common;
 use super::json::{Raw, unescaped, wire};
-use super::{Ask, Decoder, Output, Wire};
+use super::{ChatRequest, Decoder, Output, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{GenerationConfig, Reasoning, ResponseFormat};
+use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, Said, ToolCall};
 use crate::provider::Protocol;
@@ -33,16 +33,17 @@ const MAX_TOKENS: u32 = 8192;
 /// The same where a model thinks as much as it likes; those that can are able to write twice this.
 const MAX_TOKENS_THINKING: u32 = 32_000;
 
-fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
-    let config = ask.config;
-    let mut options = ask.options();
+fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
+    let config = request.config;
+    let mut options = request.options();
     let mut body = Map::new();
     let mut say = |name: &str, value: Value| body.insert(name.to_owned(), value);
 
-    say("model", ask.model.into());
+    say("model", request.model.into());
     say("stream", true.into());
-    say("messages", messages(ask)?);
-    if let Some(system) = system(ask.messages) {
+    say("messages", messages(request)?);
+    if let Some(system) = system(request.messages) {
+        common::tell_moved_system(request, "one `system` text");
         say("system", system.into());
     }
     if options.take("tools").is_some() {
@@ -50,7 +51,7 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
     }
     options.take("tool_choice");
     options.take("parallel_tool_calls");
-    if let Some(choice) = tool_choice(config) {
+    if let Some(choice) = tool_choice(request) {
         say("tool_choice", choice);
     }
 
@@ -72,7 +73,11 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
                     json!({ "type": "enabled", "budget_tokens": tokens, "display": "summarized" });
                 None
             }
-            Reasoning::Minimal | Reasoning::Low => Some("low"),
+            Reasoning::Minimal => {
+                request.adapt("reasoning", "minimal", "low", "it is the lowest effort here");
+                Some("low")
+            }
+            Reasoning::Low => Some("low"),
             Reasoning::Medium => Some("medium"),
             Reasoning::High => Some("high"),
         };
@@ -92,8 +97,12 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
         say("output_config", output.into());
     }
 
+    if config.max_tokens.is_none() {
+        let why = "this protocol requires a limit";
+        request.adapt("max_tokens", "nothing", max_tokens.to_string(), why);
+    }
     say("max_tokens", max_tokens.into());
-    options.say(
+    options.move_into(
         &mut body,
         &[
             ("max_tokens", "max_tokens"),
@@ -119,15 +128,16 @@ fn system(messages: &[Message]) -> Option<String> {
 }
 
 /// The conversation: user and assistant in turns, and the results of tools are the user's.
-fn messages(ask: Ask<'_>) -> Result<Value, Error> {
+fn messages(request: ChatRequest<'_>) -> Result<Value, Error> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
-    for message in ask.messages()? {
+    for (at, message) in request.messages()?.iter().enumerate() {
         let (role, blocks) = match message.role {
             MessageRole::System => continue,
             MessageRole::User => ("user", question(&message.attachments, &message.content)),
-            MessageRole::Tool => ("user", vec![tool_result(ask, message)?]),
-            MessageRole::Assistant => ("assistant", answer(ask, message)?),
+            MessageRole::Tool => ("user", vec![tool_result(request, message)?]),
+            MessageRole::Assistant => ("assistant", answer(request, message)?),
         };
+        common::tell_changed_turn(request, at, blocks.is_empty());
         common::add_turn(&mut turns, role, blocks);
     }
     let turns = turns.into_iter().map(|(role, mut blocks)| {
@@ -142,12 +152,12 @@ fn question(images: &[Attachment], content: &str) -> Vec<Value> {
     images.iter().map(image).chain(text(content)).collect()
 }
 
-fn answer(ask: Ask<'_>, message: &Message) -> Result<Vec<Value>, Error> {
+fn answer(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Error> {
     let mut blocks = Vec::new();
     for said in message.turn(Protocol::Messages) {
         match said {
             Said::Text(said, _) => blocks.extend(text(said)),
-            Said::Call(call, extra) => blocks.push(tool_use(ask, call, extra)?),
+            Said::Call(call, extra) => blocks.push(tool_use(request, call, extra)?),
             Said::Opaque(block) => blocks.push(block.clone()),
         }
     }
@@ -169,8 +179,12 @@ fn image(image: &Attachment) -> Value {
     json!({ "type": "image", "source": source })
 }
 
-fn tool_use(ask: Ask<'_>, call: &ToolCall, extra: Option<&Value>) -> Result<Value, Error> {
-    let input = ask.arguments(call)?;
+fn tool_use(
+    request: ChatRequest<'_>,
+    call: &ToolCall,
+    extra: Option<&Value>,
+) -> Result<Value, Error> {
+    let input = request.arguments(call)?;
     let mut block = json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input });
     if let (Value::Object(block), Some(caller)) = (&mut block, extra) {
         block.insert("caller".to_owned(), caller.clone());
@@ -178,9 +192,9 @@ fn tool_use(ask: Ask<'_>, call: &ToolCall, extra: Option<&Value>) -> Result<Valu
     Ok(block)
 }
 
-fn tool_result(ask: Ask<'_>, message: &Message) -> Result<Value, Error> {
+fn tool_result(request: ChatRequest<'_>, message: &Message) -> Result<Value, Error> {
     let Some(id) = &message.tool_call_id else {
-        return Err(ask.refuse("a tool message needs the id of the call that it answers"));
+        return Err(request.refuse("a tool message needs the id of the call that it answers"));
     };
     Ok(if message.content.is_empty() {
         json!({ "type": "tool_result", "tool_use_id": id })
@@ -189,11 +203,17 @@ fn tool_result(ask: Ask<'_>, message: &Message) -> Result<Value, Error> {
     })
 }
 
-fn tool_choice(config: &GenerationConfig) -> Option<Value> {
+fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
+    let config = request.config;
     let mut choice = match &config.tool_choice {
         None if config.parallel_tool_calls.is_none() => return None,
-        // Where no call is allowed there is no saying how many.
-        Some(ToolChoice::None) => return Some(json!({ "type": "none" })),
+        Some(ToolChoice::None) => {
+            if let Some(allowed) = config.parallel_tool_calls {
+                let why = "where no call is allowed, their number cannot be";
+                request.adapt("parallel_tool_calls", allowed.to_string(), "nothing", why);
+            }
+            return Some(json!({ "type": "none" }));
+        }
         None | Some(ToolChoice::Auto) => json!({ "type": "auto" }),
         Some(ToolChoice::Required) => json!({ "type": "any" }),
         Some(ToolChoice::Tool(name)) => json!({ "type": "tool", "name": name }),
@@ -535,6 +555,7 @@ fn is_void(json: Raw<'_>) -> bool {
 mod tests {
     use super::super::testing::sent;
     use super::*;
+    use crate::config::GenerationConfig;
     use crate::message::{Part, Replay};
     use crate::response::GenerationResponse;
     use crate::tool::Tool;

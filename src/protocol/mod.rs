@@ -1,9 +1,13 @@
 //! The seam behind which each wire protocol lives.
 //!
-//! A protocol is one file, which turns an [`Ask`] into a request's body and events into an
+//! A protocol is one file, which turns an [`ChatRequest`] into a request's body and events into an
 //! [`Output`]. The files are pure: they know nothing of URLs, statuses, retries, environment or
 //! completeness.
 
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::config::GenerationConfig;
@@ -24,22 +28,47 @@ mod options;
 mod responses;
 mod told;
 
-pub(crate) use api_error::{api_error, one_line, truncated};
+pub(crate) use api_error::api_error;
 pub(crate) use builder::Output;
 use builder::SoFar;
-pub(crate) use options::Options;
+pub(crate) use options::{OPTIONS, Options, only_options};
 
-/// What is asked, once it is settled who is asked.
+/// What is asked, once it is settled which provider is asked, and in which protocol.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct ChatRequest<'a> {
     pub(crate) provider: LlmProvider,
     /// The model without its `provider::`.
     pub(crate) model: &'a str,
     pub(crate) messages: &'a [Message],
     pub(crate) config: &'a GenerationConfig,
+    /// What the encoder changes to fit the provider.
+    pub(crate) adaptations: &'a RefCell<Vec<Adaptation>>,
 }
 
-impl<'a> Ask<'a> {
+/// Something that was changed to fit the provider. `Display` is one line.
+///
+/// Only the form is changed; where the meaning would change, the request is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Adaptation {
+    /// The option or message.
+    pub what: String,
+    /// What the caller asked.
+    pub asked: String,
+    /// What is sent.
+    pub sent: String,
+    /// The reason, such as a rule of the provider's.
+    pub why: String,
+}
+
+impl fmt::Display for Adaptation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, asked, sent, why } = self;
+        write!(f, "{what}: asked {asked}, sent {sent}: {why}")
+    }
+}
+
+impl<'a> ChatRequest<'a> {
     /// Everything that the caller has set and that has to be said, or refused.
     pub(crate) fn options(self) -> Options<'a> {
         Options::new(self)
@@ -79,6 +108,19 @@ impl<'a> Ask<'a> {
         }
     }
 
+    /// Tells that `what` is sent in another form than it was asked in.
+    pub(crate) fn adapt(
+        self,
+        what: &str,
+        asked: impl Into<String>,
+        sent: impl Into<String>,
+        why: &str,
+    ) {
+        let (what, why) = (what.to_owned(), why.to_owned());
+        let adaptation = Adaptation { what, asked: asked.into(), sent: sent.into(), why };
+        self.adaptations.borrow_mut().push(adaptation);
+    }
+
     /// An error about something in the prompt or the configuration.
     pub(crate) fn refuse(self, message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Config, self.provider, message)
@@ -95,9 +137,17 @@ pub(crate) struct Wire {
     /// Headers that every request has.
     pub(crate) headers: &'static [(&'static str, &'static str)],
     /// The request's body.
-    pub(crate) body: fn(Ask<'_>) -> Result<Map<String, Value>, Error>,
+    pub(crate) body: fn(ChatRequest<'_>) -> Result<Map<String, Value>, Error>,
     /// A decoder for one answer.
     pub(crate) decoder: fn() -> Box<dyn Decoder>,
+}
+
+/// The body of a request, before the caller's own fields are merged into it.
+pub(crate) fn encode(
+    request: ChatRequest<'_>,
+    protocol: Protocol,
+) -> Result<Map<String, Value>, Error> {
+    (wire(protocol).body)(request)
 }
 
 /// How a protocol is spoken.
@@ -133,13 +183,14 @@ mod testing {
     ) -> Result<Value, String> {
         let speaks = |provider: &&LlmProvider| provider.vendor().protocol == protocol;
         let prompt = prompt.into();
-        let ask = Ask {
+        let request = ChatRequest {
             provider: *LlmProvider::ALL.iter().find(speaks).unwrap_or(&LlmProvider::OpenAi),
             model: &config.model,
             messages: prompt.messages(),
             config,
+            adaptations: &RefCell::default(),
         };
-        (wire(protocol).body)(ask).map(Value::from).map_err(|error| error.to_string())
+        encode(request, protocol).map(Value::from).map_err(|error| error.to_string())
     }
 
     /// The answer that events without names make, and the failure that they tell.
@@ -274,8 +325,15 @@ mod tests {
             let (name, rest) = option.split_at(option.find([':', ' ']).unwrap_or(option.len()));
             table += &format!("| `{name}`{rest} |");
             for (_, protocol, provider) in columns {
-                let ask = Ask { provider, model: "m", messages: &messages, config };
-                table += if (wire(protocol).body)(ask).is_ok() { " ✓ |" } else { " – |" };
+                let adaptations = RefCell::default();
+                let request = ChatRequest {
+                    provider,
+                    model: "m",
+                    messages: &messages,
+                    config,
+                    adaptations: &adaptations,
+                };
+                table += if encode(request, protocol).is_ok() { " ✓ |" } else { " – |" };
             }
             table.push('\n');
         }

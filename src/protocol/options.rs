@@ -2,19 +2,44 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Ask;
+use super::ChatRequest;
 use crate::config::GenerationConfig;
 use crate::error::Error;
+
+macro_rules! options {
+    ($($option:ident)*) => {
+        /// The names of all options that a body may carry.
+        pub(crate) const OPTIONS: &[&str] = &[$(stringify!($option)),*];
+
+        /// The configuration with only some of its options.
+        pub(crate) fn only_options(
+            config: &GenerationConfig,
+            keep: impl Fn(&str) -> bool,
+        ) -> GenerationConfig {
+            let mut kept = config.clone();
+            let GenerationConfig { $($option,)* .. } = GenerationConfig::default();
+            $(if !keep(stringify!($option)) {
+                kept.$option = $option;
+            })*
+            kept
+        }
+    };
+}
+
+options! {
+    temperature top_p top_k max_tokens stop frequency_penalty presence_penalty seed logprobs
+    parallel_tool_calls response_format reasoning tools tool_choice
+}
 
 /// The options that the caller has set. A protocol takes out each one that it can say;
 /// [`finish`](Self::finish) refuses what is left by name.
 pub(crate) struct Options<'a> {
-    ask: Ask<'a>,
+    request: ChatRequest<'a>,
     set: Vec<(&'static str, Value)>,
 }
 
 impl<'a> Options<'a> {
-    pub(super) fn new(ask: Ask<'a>) -> Self {
+    pub(super) fn new(request: ChatRequest<'a>) -> Self {
         // All of them by name: an option that is added does not compile before it has a place here.
         let GenerationConfig {
             temperature,
@@ -31,7 +56,7 @@ impl<'a> Options<'a> {
             tools,
             tool_choice,
             parallel_tool_calls,
-            // Whom to ask, and where.
+            // Whom to request, and where.
             model: _,
             provider: _,
             protocol: _,
@@ -59,7 +84,7 @@ impl<'a> Options<'a> {
             ca_file: _,
             client_certificate: _,
             allow_plain_http: _,
-        } = ask.config;
+        } = request.config;
         let here = |set: bool| set.then_some(Value::Null);
         let set = [
             ("temperature", temperature.map(Value::from)),
@@ -79,7 +104,7 @@ impl<'a> Options<'a> {
             ("tool_choice", here(tool_choice.is_some())),
         ];
         let set = set.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        Self { ask, set }
+        Self { request, set }
     }
 
     /// Takes out one option, if it is set: its value for a scalar or a list, else `null`.
@@ -95,7 +120,7 @@ impl<'a> Options<'a> {
     }
 
     /// Moves scalars and lists into `body`: each pair is an option and what the protocol calls it.
-    pub(crate) fn say(&mut self, body: &mut Map<String, Value>, names: &[(&str, &str)]) {
+    pub(crate) fn move_into(&mut self, body: &mut Map<String, Value>, names: &[(&str, &str)]) {
         for (option, name) in names {
             if let Some(value) = self.take(option) {
                 body.insert((*name).to_owned(), value);
@@ -108,7 +133,7 @@ impl<'a> Options<'a> {
         let set = self.set.iter().map(|(name, _)| *name).filter(|name| options.contains(name));
         let mut set: Vec<_> = set.map(|name| format!("`{name}`")).collect();
         set.sort_unstable();
-        let whom = match self.ask.config.protocol {
+        let whom = match self.request.config.protocol {
             Some(protocol) => format!("over the protocol {protocol}"),
             None => "to this provider".to_owned(),
         };
@@ -117,7 +142,7 @@ impl<'a> Options<'a> {
             [one] => format!("the option {one} cannot be sent {whom}; leave it unset"),
             _ => format!("the options {} cannot be sent {whom}; leave them unset", set.join(", ")),
         };
-        Err(self.ask.refuse(message))
+        Err(self.request.refuse(message))
     }
 
     /// An error where an option is left: the protocol has no word for it.

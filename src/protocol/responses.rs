@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::common;
 use super::json::{Raw, wire};
 use super::told::ToldText;
-use super::{Ask, Decoder, Output, Wire};
+use super::{ChatRequest, Decoder, Output, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -33,17 +33,17 @@ pub(super) const WIRE: Wire = Wire {
     decoder: || Box::new(Responses::default()),
 };
 
-fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
-    let config = ask.config;
+fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
+    let config = request.config;
     let mut include = Vec::new();
     let mut body = Map::new();
-    body.insert("model".into(), ask.model.into());
-    body.insert("input".into(), input(ask)?.into());
+    body.insert("model".into(), request.model.into());
+    body.insert("input".into(), input(request)?.into());
     body.insert("stream".into(), true.into());
     body.insert("store".into(), false.into());
 
-    let mut options = ask.options();
-    options.say(
+    let mut options = request.options();
+    options.move_into(
         &mut body,
         &[
             ("max_tokens", "max_output_tokens"),
@@ -56,7 +56,7 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
         body.insert("text".into(), json!({"format": text_format(format)}));
     }
     if let Some(&how) = options.typed("reasoning", &config.reasoning) {
-        body.insert("reasoning".into(), reasoning(ask, how)?);
+        body.insert("reasoning".into(), reasoning(request, how)?);
         if how != Reasoning::Off {
             // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked.
             // Models that do not reason refuse to be, so it is asked only along with reasoning.
@@ -82,11 +82,11 @@ fn body(ask: Ask<'_>) -> Result<Map<String, Value>, Error> {
 
 /// The conversation as items. System messages are items too, rather than `instructions`: they keep
 /// their places, and every server that was looked at takes them.
-fn input(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
-    let mut items = Vec::with_capacity(ask.messages.len());
+fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
+    let mut items = Vec::with_capacity(request.messages.len());
     // The calls whose arguments are free text; their results have a type of their own.
     let mut custom = Vec::new();
-    for message in ask.messages()? {
+    for message in request.messages()? {
         match message.role {
             MessageRole::Assistant => {
                 let turn = message.turn(Protocol::Responses);
@@ -99,7 +99,9 @@ fn input(ask: Ask<'_>) -> Result<Vec<Value>, Error> {
             }
             MessageRole::Tool => {
                 let Some(id) = &message.tool_call_id else {
-                    return Err(ask.refuse("a tool message needs the `tool_call_id` it answers"));
+                    return Err(
+                        request.refuse("a tool message needs the `tool_call_id` it answers")
+                    );
                 };
                 let kind = if custom.iter().any(|call| call == id) {
                     "custom_tool_call_output"
@@ -173,8 +175,8 @@ fn text_format(format: &ResponseFormat) -> Value {
     }
 }
 
-fn reasoning(ask: Ask<'_>, reasoning: Reasoning) -> Result<Value, Error> {
-    let effort = common::effort(ask, reasoning)?;
+fn reasoning(request: ChatRequest<'_>, reasoning: Reasoning) -> Result<Value, Error> {
+    let effort = common::effort(request, reasoning)?;
     Ok(match reasoning {
         Reasoning::Off => json!({"effort": effort}),
         // Nobody sees OpenAI's models reason without asking for a summary.
@@ -730,6 +732,8 @@ impl Counts<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::config::GenerationConfig;
     use crate::error::ErrorKind;
@@ -740,7 +744,8 @@ mod tests {
 
     fn sent(messages: &[Message], config: &GenerationConfig) -> Result<Value, Error> {
         let (provider, model) = (LlmProvider::OpenAi, "m");
-        body(Ask { provider, model, messages, config }).map(Value::Object)
+        body(ChatRequest { provider, model, messages, config, adaptations: &RefCell::default() })
+            .map(Value::Object)
     }
 
     fn items(messages: &[Message]) -> Value {

@@ -1,0 +1,174 @@
+//! The headers of a request: who asks, with which key, and what the caller adds.
+
+use ::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind};
+use crate::protocol::{self, ChatRequest};
+use crate::provider::Protocol;
+
+/// All headers of a request, and which of its texts nobody may see.
+pub(super) struct Credentials {
+    /// Values that must not be shown are marked as sensitive.
+    pub(super) headers: HeaderMap,
+    pub(super) secrets: Vec<String>,
+    /// Where the key comes from; `None` if there is none.
+    pub(super) key_source: Option<String>,
+}
+
+/// Headers with which a caller proves to a provider who is asking.
+const CREDENTIAL_HEADERS: [&str; 6] =
+    ["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
+
+/// Words that name a key in the names of headers and of a query's fields. They may also end a word,
+/// as in `accesskey`.
+const CREDENTIAL_ENDINGS: [&str; 14] = [
+    "key",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "credential",
+    "credentials",
+    "signature",
+    "auth",
+    "authorization",
+    "authentication",
+    "cookie",
+    "jwt",
+];
+/// The same for words that end many others, such as `bypass`.
+const CREDENTIAL_WORDS: [&str; 3] = ["pass", "pwd", "sig"];
+
+/// Headers that say how the message is framed, which is not the caller's to say.
+const FRAMING: [&str; 3] = ["content-length", "transfer-encoding", "expect"];
+
+pub(super) fn credentials(
+    request: ChatRequest<'_>,
+    protocol: Protocol,
+    endpoint: &Endpoint,
+) -> Result<Credentials, Error> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+    for (name, value) in protocol::wire(protocol).headers {
+        headers.insert(*name, HeaderValue::from_static(value));
+    }
+    let mut secrets: Vec<_> = endpoint
+        .query_fields()
+        // Azure Functions calls its key `code`.
+        .filter(|(name, _)| is_credential_name(name) || name.eq_ignore_ascii_case("code"))
+        .map(|(_, value)| value.to_owned())
+        .collect();
+    let mut key_source = None;
+    if let Some(key) = key(request, protocol)? {
+        let (name, prefix) = key.header;
+        headers.insert(name, header_value(request, name, &format!("{prefix}{}", key.secret))?);
+        secrets.push(key.secret);
+        key_source = Some(key.source);
+    }
+    let mut given = Vec::new();
+    for (name, value) in &request.config.headers {
+        let name = header_name(request, name)?;
+        let value = header_value(request, name.as_str(), value.trim())?;
+        if given.contains(&name) {
+            return Err(request.refuse(format!("the header {name} is set twice; set it once")));
+        }
+        if is_credential_name(name.as_str()) {
+            let text = value.to_str().unwrap_or_default();
+            secrets.extend(text.split_whitespace().map(str::to_owned));
+            key_source = Some(format!("the header {name}"));
+        }
+        given.push(name.clone());
+        headers.insert(name, value);
+    }
+    secrets.retain(|secret| !secret.is_empty());
+    Ok(Credentials { headers, secrets, key_source })
+}
+
+fn header_name(request: ChatRequest<'_>, name: &str) -> Result<HeaderName, Error> {
+    let known = HeaderName::from_bytes(name.trim().as_bytes());
+    let name =
+        known.map_err(|_| request.refuse(format!("{name:?} cannot be the name of a header")))?;
+    if FRAMING.contains(&name.as_str()) {
+        return Err(request.refuse(format!("the header {name} cannot be set")));
+    }
+    Ok(name)
+}
+
+/// A value as it is sent. It is never shown, since it may be a key.
+fn header_value(request: ChatRequest<'_>, name: &str, value: &str) -> Result<HeaderValue, Error> {
+    let known = HeaderValue::from_str(value).ok().filter(|_| value.is_ascii());
+    let mut value = known.ok_or_else(|| {
+        request.refuse(format!(
+            "the value of the header {name} has a character that no header may have, such as a line \
+             break or a non-ASCII character; if it is a key, copy it again"
+        ))
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Whether a header or a field of a query carries a key, as far as its name tells: gateways have
+/// names of their own, such as `cf-aig-authorization` and `Ocp-Apim-Subscription-Key`.
+fn is_credential_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    // This one is made up for each request.
+    name != "idempotency-key"
+        && name.split(['-', '_', '.']).any(|word| {
+            CREDENTIAL_WORDS.contains(&word)
+                || CREDENTIAL_ENDINGS.iter().any(|ending| word.ends_with(ending))
+        })
+}
+
+struct Key {
+    secret: String,
+    /// The header that carries it, and what stands before it there.
+    header: (&'static str, &'static str),
+    source: String,
+}
+
+/// The key, from the configuration or else from the provider's variables.
+fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<Key>, Error> {
+    let ChatRequest { provider, config, .. } = request;
+    let vendor = provider.vendor();
+    let header = protocol::wire(protocol).auth;
+    let given = config.api_key.as_deref().map(|key| Key {
+        secret: key.trim().to_owned(),
+        header,
+        source: "the option `api_key`".to_owned(),
+    });
+    let from_environment = || {
+        vendor.key_variables.iter().find_map(|name| {
+            let bearer = vendor.bearer_variables.contains(name);
+            let header = if bearer { ("authorization", "Bearer ") } else { header };
+            let source = (*name).to_owned();
+            Some(Key { secret: config.environment.get(name)?, header, source })
+        })
+    };
+    let key = given.or_else(from_environment).filter(|key| !key.secret.is_empty());
+    let problem = match key {
+        Some(Key { source, secret, .. }) if !secret.bytes().all(|b| b.is_ascii_graphic()) => {
+            format!(
+                "the API key (from {source}) has characters that no key has (a line break, a blank \
+                 or a non-ASCII character); copy it again"
+            )
+        }
+        Some(key) => return Ok(Some(key)),
+        None if !vendor.key_required || brings_credentials(request, header.0) => return Ok(None),
+        None => {
+            let names = vendor.key_variables.join(" or ");
+            format!("there is no API key; set {names}, or the option `api_key`")
+        }
+    };
+    Err(Error::new(ErrorKind::Auth, provider, problem))
+}
+
+/// Whether the caller's own headers prove who is asking.
+fn brings_credentials(request: ChatRequest<'_>, key_header: &str) -> bool {
+    request.config.headers.iter().any(|(name, _)| {
+        let name = name.trim().to_ascii_lowercase();
+        name == key_header || CREDENTIAL_HEADERS.contains(&name.as_str())
+    })
+}

@@ -1,0 +1,167 @@
+//! The caller's own fields of the body, which are merged into it last.
+
+use std::cell::RefCell;
+
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::protocol::{self, ChatRequest, OPTIONS, only_options};
+use crate::provider::Protocol;
+
+/// Fields that the crate adds to what an option says, so that it is of use.
+const ADDED: [&str; 5] = [
+    "/generationConfig/thinkingConfig/includeThoughts",
+    "/reasoning/summary",
+    "/response_format/json_schema/strict",
+    "/text/format/strict",
+    "/thinking/display",
+];
+
+/// Lists to which a caller's elements are added.
+const LISTS: [&str; 2] = ["/include", "/tools"];
+
+/// Merges [`extra_body`](crate::GenerationConfig::extra_body) into the body: objects field by field,
+/// `tools` and `include` behind what is there. What the crate sets by itself is replaced; what an option of
+/// the caller's has set is not, since one of the two would be lost without a word.
+pub(super) fn merge(
+    body: &mut Map<String, Value>,
+    request: ChatRequest<'_>,
+    protocol: Protocol,
+) -> Result<(), Error> {
+    let extra = &request.config.extra_body;
+    if extra.is_empty() {
+        return Ok(());
+    }
+    if extra.contains_key("model") {
+        return Err(request.refuse("`extra_body` cannot set `model`; set the option `model`"));
+    }
+    if extra.contains_key("stream") {
+        return Err(request.refuse("`extra_body` cannot set `stream`: every request streams"));
+    }
+    let defaults = encode_with_options(request, protocol, |_| false).unwrap_or_default();
+    let clash = merge_fields(body, extra, &defaults, "");
+    let Err(field) = clash else { return Ok(()) };
+    let is_from = |option: &&&str| {
+        let encoded = encode_with_options(request, protocol, |name| name == **option);
+        let encoded = encoded.map(Value::Object).unwrap_or_default();
+        let default = Value::Object(defaults.clone());
+        encoded.pointer(&field).is_some() && encoded.pointer(&field) != default.pointer(&field)
+    };
+    let option = OPTIONS.iter().find(is_from).copied().unwrap_or("?");
+    let field = field.trim_start_matches('/').replace('/', ".");
+    Err(request.refuse(format!(
+        "`extra_body` sets `{field}`, and so does the option `{option}`; leave one of them out"
+    )))
+}
+
+/// Merges objects; an error is the JSON pointer of a field that an option has set.
+fn merge_fields(
+    body: &mut Map<String, Value>,
+    extra: &Map<String, Value>,
+    defaults: &Map<String, Value>,
+    path: &str,
+) -> Result<(), String> {
+    for (name, value) in extra {
+        let path = format!("{path}/{name}");
+        let default = defaults.get(name);
+        match (body.get_mut(name), value) {
+            (Some(Value::Object(body)), Value::Object(extra)) => {
+                let none = Map::new();
+                let defaults = default.and_then(Value::as_object).unwrap_or(&none);
+                merge_fields(body, extra, defaults, &path)?;
+            }
+            (Some(Value::Array(list)), Value::Array(more)) if LISTS.contains(&&*path) => {
+                list.extend(more.iter().cloned());
+            }
+            (Some(set), _) if Some(&*set) != default && !ADDED.contains(&&*path) => {
+                return Err(path);
+            }
+            _ => _ = body.insert(name.clone(), value.clone()),
+        }
+    }
+    Ok(())
+}
+
+/// The body as it would be with some of the caller's options only.
+fn encode_with_options(
+    request: ChatRequest<'_>,
+    protocol: Protocol,
+    keep: impl Fn(&str) -> bool,
+) -> Option<Map<String, Value>> {
+    let config = only_options(request.config, keep);
+    let adaptations = RefCell::default();
+    let request = ChatRequest { config: &config, adaptations: &adaptations, ..request };
+    protocol::encode(request, protocol).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::{GenerationConfig, Protocol, Reasoning, Tool, generate_stream};
+
+    fn body(config: GenerationConfig) -> Result<serde_json::Value, String> {
+        let config = config.api_key("key");
+        let request = generate_stream("Hi", config).request();
+        request.map(|request| request.body).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_the_crate_sets_by_itself_is_replaced_and_the_rest_is_added() {
+        let config = GenerationConfig::new("gpt-4o").extra("service_tier", "flex");
+        let sent = body(config.extra("stream_options", json!({"include_usage": false}))).unwrap();
+        assert_eq!(sent["service_tier"], "flex");
+        let expected = json!({"include_usage": false, "include_obfuscation": false});
+        assert_eq!(sent["stream_options"], expected);
+        let sent = body(GenerationConfig::new("claude-x").extra("max_tokens", 9)).unwrap();
+        assert_eq!(sent["max_tokens"], 9);
+    }
+
+    #[test]
+    fn tools_are_added_to_those_of_the_caller() {
+        let mine = Tool::function("mine", "", json!({"type": "object"}));
+        for model in ["gpt-4o", "claude-x", "gemini-x"] {
+            let other = json!([{"type": "other"}]);
+            let sent =
+                body(GenerationConfig::new(model).tools([mine.clone()]).extra("tools", other));
+            let tools = sent.unwrap()["tools"].clone();
+            assert!(tools[0].to_string().contains("mine"), "{model}: {tools}");
+            assert_eq!(tools[1], json!({"type": "other"}), "{model}");
+        }
+    }
+
+    #[test]
+    fn a_clash_names_the_field_and_the_option() {
+        let config = || GenerationConfig::new("gpt-4o");
+        let gemini = || GenerationConfig::new("gemini-x");
+        let claude = || GenerationConfig::new("claude-x");
+        for (config, field, option) in [
+            (config().temperature(0.5).extra("temperature", 1), "`temperature`", "`temperature`"),
+            (config().max_tokens(5).extra("max_completion_tokens", 6), "`max_c", "`max_tokens`"),
+            (
+                gemini().top_k(5).extra("generationConfig", json!({"topK": 6})),
+                "`generationConfig.topK`",
+                "`top_k`",
+            ),
+            (
+                claude().reasoning(Reasoning::Low).extra("output_config", json!({"effort": "max"})),
+                "`output_config.effort`",
+                "`reasoning`",
+            ),
+            (claude().max_tokens(5).extra("max_tokens", 6), "`max_tokens`", "`max_tokens`"),
+            (config().stop(["a"]).extra("stop", json!(["b"])), "`stop`", "`stop`"),
+        ] {
+            let error = body(config).unwrap_err();
+            assert!(error.contains(field) && error.contains(option), "{error}");
+        }
+        for name in ["stream", "model"] {
+            assert!(body(config().extra(name, false)).unwrap_err().contains(name));
+        }
+        let summary = config().protocol(Protocol::Responses).reasoning(Reasoning::Low);
+        let sent = body(summary.extra("reasoning", json!({"summary": "detailed"}))).unwrap();
+        assert_eq!(sent["reasoning"], json!({"effort": "low", "summary": "detailed"}));
+        // Other fields of the same object are no clash.
+        let sent = body(gemini().top_k(5).extra("generationConfig", json!({"topP": 0.5}))).unwrap();
+        assert_eq!(sent["generationConfig"], json!({"topK": 5, "topP": 0.5}));
+    }
+}

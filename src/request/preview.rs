@@ -1,0 +1,73 @@
+//! A request to look at: [`RequestPreview`].
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::http::PreparedRequest;
+use crate::protocol::{self, Adaptation};
+use crate::provider::{LlmProvider, Protocol};
+
+/// A request as it would be sent: see
+/// [`GenerationStream::request`](crate::GenerationStream::request).
+///
+/// `Debug` and `Display` print it, and it serialises for a `--dry-run`: keys and the caller's own
+/// header values are hidden, the prompt and the fields of `extra_body` are not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RequestPreview {
+    /// The provider that would be asked.
+    pub provider: LlmProvider,
+    /// The protocol that it would be asked in.
+    pub protocol: Protocol,
+    /// The URL; the values of a query that came with the base URL or the path are hidden.
+    pub url: String,
+    /// The headers, with the values of those that the caller gave and of the key hidden.
+    #[serde(serialize_with = "as_object")]
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Value,
+    /// What was changed to fit the provider.
+    pub adaptations: Vec<Adaptation>,
+}
+
+impl RequestPreview {
+    pub(super) fn new(request: &PreparedRequest, adaptations: Vec<Adaptation>) -> Self {
+        let (_, own_query) =
+            protocol::wire(request.protocol).path.split_once('?').unwrap_or_default();
+        let shown = |value: &::http::HeaderValue| match value.to_str() {
+            Ok(text) if !value.is_sensitive() => text.to_owned(),
+            _ => "(hidden)".to_owned(),
+        };
+        let headers = request.headers.iter();
+        Self {
+            provider: request.peer.provider,
+            protocol: request.protocol,
+            url: request.endpoint.with_hidden_query(own_query),
+            headers: headers.map(|(name, value)| (name.to_string(), shown(value))).collect(),
+            body: serde_json::from_slice(&request.body).unwrap_or_default(),
+            adaptations,
+        }
+    }
+}
+
+fn as_object<S: Serializer>(
+    headers: &[(String, String)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(headers.iter().map(|(name, value)| (name, value)))
+}
+
+impl fmt::Display for RequestPreview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "POST {}", self.url)?;
+        for (name, value) in &self.headers {
+            writeln!(f, "{name}: {value}")?;
+        }
+        for adaptation in &self.adaptations {
+            writeln!(f, "# {adaptation}")?;
+        }
+        write!(f, "\n{:#}", self.body)
+    }
+}

@@ -1,0 +1,61 @@
+//! Which provider a configuration means, and which protocol that is spoken to in.
+
+use crate::config::GenerationConfig;
+use crate::error::{Error, ErrorKind};
+use crate::provider::{LlmProvider, Protocol};
+
+/// The provider, and the model's name without it.
+pub(crate) fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> {
+    let refuse = |provider, message| Err(Error::new(ErrorKind::Config, provider, message));
+    let model = config.model.trim();
+    let (named, model) = match model.split_once("::") {
+        Some((provider, model)) => match provider.parse::<LlmProvider>() {
+            Ok(provider) => (Some(provider), model.trim()),
+            Err(error) => return refuse(None, error.to_string()),
+        },
+        None => (None, model),
+    };
+    if let (Some(one), Some(other)) = (config.provider, named)
+        && one != other
+    {
+        let message = format!("the model's name says {other}, but the option `provider` {one}");
+        return refuse(Some(one), message);
+    }
+    let implied = || config.base_url.as_ref().map(|_| LlmProvider::Local);
+    let provider = config.provider.or(named).or_else(implied).or_else(|| by_prefix(model));
+    match provider {
+        Some(provider) if !model.is_empty() => Ok((provider, model)),
+        Some(provider) => {
+            refuse(Some(provider), "no model is named; set the option `model`".to_owned())
+        }
+        None if model.is_empty() => refuse(
+            None,
+            "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\""
+                .to_owned(),
+        ),
+        None => refuse(
+            None,
+            format!(
+                "no provider found for model {model:?}; say who serves it, as in \
+                 \"ollama::{model}\", or set `base_url`"
+            ),
+        ),
+    }
+}
+
+/// The provider whose models' names begin like this one; the longest beginning decides.
+fn by_prefix(model: &str) -> Option<LlmProvider> {
+    let mut longest = (0, None);
+    for &provider in LlmProvider::ALL {
+        for prefix in provider.vendor().model_prefixes {
+            if model.starts_with(prefix) && prefix.len() > longest.0 {
+                longest = (prefix.len(), Some(provider));
+            }
+        }
+    }
+    longest.1
+}
+
+pub(crate) fn protocol_of(config: &GenerationConfig, provider: LlmProvider) -> Protocol {
+    config.protocol.unwrap_or(provider.vendor().protocol)
+}
