@@ -14,7 +14,7 @@ use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, Body, PreparedRequest};
 use crate::message::Prompt;
-use crate::protocol::{self, Decoder, Output};
+use crate::protocol::{self, ChunkBuilder, Decoder};
 use crate::provider::{LlmProvider, Protocol};
 use crate::redact::{Secrets, one_line, truncated};
 use crate::request::{self, RequestPreview};
@@ -341,7 +341,7 @@ impl Inner {
             provider,
             protocol,
             decoder: (protocol::wire(protocol).decoder)(),
-            output: Output::new(config.max_tool_calls, config.max_response_bytes),
+            output: ChunkBuilder::new(config.max_tool_calls, config.max_response_bytes),
             raw: config.raw,
             secrets: route.as_ref().map(|route| route.secrets.clone()).unwrap_or_default(),
             count: 0,
@@ -636,7 +636,7 @@ impl Answer {
         match reason {
             None => false,
             Some(FinishReason::Stop | FinishReason::ToolCalls) => {
-                output.calls() > 0 || (output.so_far.anything && !output.so_far.at_work)
+                output.calls() > 0 || (output.seen.anything && !output.seen.at_work)
             }
             Some(_) => true,
         }
@@ -644,16 +644,16 @@ impl Answer {
 
     /// Whether nothing was said, not even that the answer ends.
     fn is_empty(&self) -> bool {
-        let so_far = self.events.output.so_far;
-        !(so_far.anything || so_far.reasoning || self.early_stop.is_some())
+        let seen = self.events.output.seen;
+        !(seen.anything || seen.reasoning || self.early_stop.is_some())
     }
 
     /// Bounds the time of what follows the end of an answer, unless more of it may come: a tool of
     /// the provider's own makes that possible, and so does an answer in which nothing was said yet.
     fn watch_tail(&mut self, response: &GenerationResponse) {
         let (output, reason) = (&self.events.output, response.finish_reason);
-        let was_said = output.calls() > 0 || output.so_far.anything;
-        let in_tail = self.is_settled(reason) && was_said && !output.so_far.own_tools;
+        let was_said = output.calls() > 0 || output.seen.anything;
+        let in_tail = self.is_settled(reason) && was_said && !output.seen.own_tools;
         if in_tail != self.in_tail {
             self.in_tail = in_tail;
             self.clock = Clock::default();
@@ -665,7 +665,7 @@ impl Answer {
         let (provider, output) = (self.events.provider, &mut self.events.output);
         let incomplete =
             |message: String| Err(Error::new(ErrorKind::Incomplete, provider, message));
-        if output.has_gap {
+        if output.seen.gap {
             return incomplete(
                 "a piece of the answer is missing, as what came later in the stream shows".into(),
             );
@@ -692,7 +692,7 @@ impl Answer {
         }
         let vendor = self.events.provider.vendor();
         let is_marked = self.has_final_usage || vendor.ends_without_reason;
-        if end == End::Protocol || (self.events.output.so_far.anything && is_marked) {
+        if end == End::Protocol || (self.events.output.seen.anything && is_marked) {
             return Ok(());
         }
         incomplete(
@@ -705,7 +705,7 @@ impl Answer {
     fn nothing_said(&self) -> Error {
         let Events { provider, protocol, count, beginning, output, .. } = &self.events;
         let begins = self.events.excerpt(beginning.as_deref().unwrap_or_default());
-        match (count, output.understood) {
+        match (count, output.seen.understood) {
             (0, _) => Error::new(
                 ErrorKind::Incomplete,
                 *provider,
@@ -832,7 +832,7 @@ impl Answer {
     /// The body has ended, and everything in it was read.
     fn end(&mut self, response: &GenerationResponse) -> Result<(), Error> {
         let Events { provider, output, .. } = &self.events;
-        let is_document = self.no_stream.is_some() && output.is_document;
+        let is_document = self.no_stream.is_some() && output.seen.document;
         if self.is_settled(response.finish_reason) || (is_document && !self.is_empty()) {
             self.events.ended = Some(End::Settled);
             return Ok(());
@@ -848,7 +848,7 @@ impl Answer {
             let message = format!("the answer is no event stream{advice}. It begins: {beginning}");
             return Err(Error::new(ErrorKind::Decode, *provider, message));
         }
-        if self.events.count > 0 && !output.understood {
+        if self.events.count > 0 && !output.seen.understood {
             return Err(self.nothing_said());
         }
         let message = format!("the stream ended before the answer did, {}", self.so_far(response));
@@ -920,7 +920,7 @@ struct Events {
     provider: LlmProvider,
     protocol: Protocol,
     decoder: Box<dyn Decoder>,
-    output: Output,
+    output: ChunkBuilder,
     /// Whether to keep each event's data.
     raw: bool,
     /// Keys that a provider must not echo into a message.

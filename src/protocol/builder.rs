@@ -19,7 +19,7 @@ use crate::provider::{LlmProvider, Protocol};
 /// It joins what providers tear apart (halves of a character) and tells apart what they mix up
 /// (tool calls), in one place for every protocol.
 #[derive(Debug, Default)]
-pub(crate) struct Output {
+pub(crate) struct ChunkBuilder {
     pub(crate) chunk: StreamChunk,
     /// The protocol's own end marker has come.
     pub(crate) ended: bool,
@@ -27,18 +27,11 @@ pub(crate) struct Output {
     pub(crate) failure: Option<String>,
     /// There are more tool calls than the limit.
     pub(crate) too_many_calls: bool,
-    /// An event had the form of the protocol, whatever it brought.
-    pub(crate) understood: bool,
-    /// An event had the form of a whole answer, as of one that is not streamed.
-    pub(crate) is_document: bool,
-    /// A piece is known to be missing: it had no call to belong to, or what was told again differs
-    /// from what came.
-    pub(crate) has_gap: bool,
     /// Something came that a caller reads, or a tool of the provider's own was at work. The stream
     /// takes this back whenever it has seen it.
     pub(crate) progress: bool,
     /// What has come since the beginning of the answer.
-    pub(crate) so_far: SoFar,
+    pub(crate) seen: Seen,
     max_tool_calls: usize,
     /// The most that [`opaque_bytes`](Self::opaque_bytes) may become.
     max_opaque_bytes: usize,
@@ -55,7 +48,7 @@ pub(crate) struct Output {
 
 /// What has come since the beginning of an answer.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct SoFar {
+pub(crate) struct Seen {
     pub(crate) text: bool,
     pub(crate) reasoning: bool,
     /// Text, a call of the caller's tools, or a picture.
@@ -64,6 +57,13 @@ pub(crate) struct SoFar {
     pub(crate) own_tools: bool,
     /// One still is, as far as the stream tells: nothing has come since.
     pub(crate) at_work: bool,
+    /// An event had the form of the protocol, whatever it brought.
+    pub(crate) understood: bool,
+    /// An event had the form of a whole answer, as of one that is not streamed.
+    pub(crate) document: bool,
+    /// A piece is known to be missing: it had no call to belong to, or what was told again differs
+    /// from what came.
+    pub(crate) gap: bool,
 }
 
 /// What is known of a tool call.
@@ -85,7 +85,7 @@ struct Halves {
     reasoning: Option<u16>,
 }
 
-impl Output {
+impl ChunkBuilder {
     /// An output that takes up to so many tool calls, and so many bytes that only the provider
     /// reads again.
     pub(crate) fn new(max_tool_calls: usize, max_opaque_bytes: usize) -> Self {
@@ -138,7 +138,7 @@ impl Output {
         let before = self.chunk.reasoning.len();
         append(text, &mut self.halves.reasoning, &mut self.chunk.reasoning);
         if text.is_text() {
-            self.so_far.reasoning = true;
+            self.seen.reasoning = true;
             self.progress = true;
         }
         self.chunk.reasoning.get(before..).unwrap_or_default()
@@ -209,7 +209,7 @@ impl Output {
     pub(crate) fn whole_call(&mut self, at: usize, id: Raw<'_>, name: Raw<'_>, whole: Raw<'_>) {
         let Some(call) = self.calls.get(at) else { return };
         if name.is_text() && !call.name.is_empty() && !name.is(&call.name) {
-            self.has_gap = true;
+            self.seen.gap = true;
             return;
         }
         self.extend_call(at, id, name, Raw::default());
@@ -227,7 +227,7 @@ impl Output {
                 let arguments = rest.to_owned();
                 self.call_delta(ToolCallDelta { index: at, arguments, ..Default::default() });
             }
-            None => self.has_gap = true,
+            None => self.seen.gap = true,
         }
     }
 
@@ -321,9 +321,9 @@ impl Output {
     /// else make many of them out of a small event.
     fn call_delta(&mut self, delta: ToolCallDelta) {
         self.progress = true;
-        self.understood = true;
-        self.so_far.anything = true;
-        self.so_far.at_work = false;
+        self.seen.understood = true;
+        self.seen.anything = true;
+        self.seen.at_work = false;
         match self.chunk.tool_calls.last_mut() {
             Some(last) if last.index == delta.index => {
                 last.id = delta.id.or(last.id.take());
@@ -370,15 +370,15 @@ impl Output {
 
     /// A tool of the provider's own is at work: the answer goes on after it.
     pub(crate) fn own_tool(&mut self) {
-        self.so_far.own_tools = true;
-        self.so_far.at_work = true;
+        self.seen.own_tools = true;
+        self.seen.at_work = true;
         self.progress = true;
     }
 
     /// A part that a person can use and that is no text, such as a picture.
     pub(crate) fn picture(&mut self) {
-        self.so_far.anything = true;
-        self.so_far.at_work = false;
+        self.seen.anything = true;
+        self.seen.at_work = false;
         self.progress = true;
     }
 
@@ -395,7 +395,7 @@ impl Output {
         let waits = reason == FinishReason::Stop && !self.calls.is_empty();
         self.chunk.finish_reason = Some(if waits { FinishReason::ToolCalls } else { reason });
         self.chunk.raw_finish_reason = Some(word.to_owned());
-        self.understood = true;
+        self.seen.understood = true;
     }
 
     /// The model that answers; the first name that is not empty counts.
@@ -430,7 +430,7 @@ impl Output {
     /// is cut cannot be read; it is as large as an event at most.
     pub(crate) fn fail(&mut self, error: &str) {
         self.failure = Some(error.to_owned());
-        self.understood = true;
+        self.seen.understood = true;
     }
 
     /// Takes the chunk out, so that the next event finds an empty one.
@@ -476,9 +476,9 @@ impl Output {
     /// part for itself.
     fn said(&mut self, before: usize) {
         self.progress = true;
-        self.so_far.text = true;
-        self.so_far.anything = true;
-        self.so_far.at_work = false;
+        self.seen.text = true;
+        self.seen.anything = true;
+        self.seen.at_work = false;
         let more = self.chunk.content.len() - before;
         match self.parts.last_mut() {
             _ if more == 0 => {}
@@ -548,7 +548,7 @@ mod tests {
     }
 
     fn texts(pieces: &[&str]) -> Vec<String> {
-        let mut output = Output::new(9, 9999);
+        let mut output = ChunkBuilder::new(9, 9999);
         let mut texts: Vec<_> = pieces
             .iter()
             .map(|piece| {
@@ -574,7 +574,7 @@ mod tests {
 
     /// What comes out of pieces of calls: index, name and arguments, piece by piece.
     fn calls(pieces: &[[&str; 4]]) -> Vec<String> {
-        let mut output = Output::new(9, 9999);
+        let mut output = ChunkBuilder::new(9, 9999);
         let mut told = Vec::new();
         for piece in pieces {
             let [index, id, name, arguments] = piece.map(raw);
@@ -676,7 +676,7 @@ mod tests {
         let longer = [["0", A, "\"get\"", NONE], ["0", A, "\"get_weather\"", NONE]];
         assert_eq!(calls(&longer), ["0get()", "0get_weather()"]);
         assert!(calls(&[["0", A, LOOK, NONE], ["0", A, LOOK, NONE]]).len() == 1, "no news");
-        let mut output = Output::new(9, 9999);
+        let mut output = ChunkBuilder::new(9, 9999);
         output.tool_call(Raw::ZERO, raw(A), Raw::default(), Raw::default());
         assert!(output.has_nameless_call());
         output.tool_call(Raw::ZERO, Raw::default(), raw(LOOK), Raw::default());
@@ -691,7 +691,7 @@ mod tests {
             ["0", A, NONE, r#""\ude00\"}""#],
         ];
         assert_eq!(calls(&halves), [r#"0look({"x":")"#, "1look({})", r#"0(😀"})"#]);
-        let mut output = Output::new(9, 9999);
+        let mut output = ChunkBuilder::new(9, 9999);
         output.tool_call(Raw::ZERO, raw(A), raw(LOOK), raw(r#""\ud83d""#));
         output.flush();
         assert_eq!(output.take().tool_calls[0].arguments, "\u{fffd}");
@@ -699,7 +699,7 @@ mod tests {
 
     #[test]
     fn pieces_of_one_call_in_an_event_are_one() {
-        let mut output = Output::new(9, 9999);
+        let mut output = ChunkBuilder::new(9, 9999);
         for piece in ["\"1\"", "\"2\"", "\"3\""] {
             output.tool_call(Raw::ZERO, raw(A), raw(LOOK), raw(piece));
         }
@@ -709,7 +709,7 @@ mod tests {
 
     #[test]
     fn no_tokens_at_all_are_no_news_after_a_number() {
-        let mut output = Output::new(9, 9999);
+        let mut output = ChunkBuilder::new(9, 9999);
         let mut told = |prompt, completion, cached| {
             output.usage(Usage {
                 prompt_tokens: prompt,

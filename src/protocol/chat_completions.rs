@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
 use super::json::{First, Indexed, Raw, wire};
-use super::{ChatRequest, Decoder, Output, SoFar, Wire};
+use super::{ChatRequest, ChunkBuilder, Decoder, Seen, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
@@ -222,10 +222,10 @@ struct ChatCompletions {
 }
 
 impl Decoder for ChatCompletions {
-    fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
+    fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let chunk: Chunk<'_> = serde_json::from_str(event.data)?;
         let choice = &chunk.choices.one;
-        out.understood |= chunk.choices.is_list;
+        out.seen.understood |= chunk.choices.is_list;
         out.model(chunk.model);
         match &choice.delta {
             Some(delta) => {
@@ -235,7 +235,7 @@ impl Decoder for ChatCompletions {
             None => _ = out.text(choice.text),
         }
         if choice.message.is_some() {
-            out.is_document = !self.has_deltas;
+            out.seen.document = !self.has_deltas;
             self.decode_message(&choice.message.parse(), choice.delta.is_none(), out);
         }
         if let Some(word) = choice.finish_reason.str() {
@@ -262,7 +262,7 @@ impl Decoder for ChatCompletions {
 }
 
 impl ChatCompletions {
-    fn decode_delta(&mut self, delta: &Delta<'_>, out: &mut Output) {
+    fn decode_delta(&mut self, delta: &Delta<'_>, out: &mut ChunkBuilder) {
         // Some gateways send the same reasoning under two names or all three.
         if delta.reasoning_content.is_text() {
             out.kept_reasoning(delta.reasoning_content, &mut self.content);
@@ -294,12 +294,12 @@ impl ChatCompletions {
     /// The whole of the message, behind the deltas or beside each: it counts as far as no delta has
     /// told it. Where there are none, it comes in pieces as they do. Beside a delta, Writer's is a
     /// piece, too, so that only one that `stands_alone` can be compared.
-    fn decode_message(&mut self, message: &Delta<'_>, stands_alone: bool, out: &mut Output) {
+    fn decode_message(&mut self, message: &Delta<'_>, stands_alone: bool, out: &mut ChunkBuilder) {
         if !self.has_deltas {
             return self.decode_delta(message, out);
         }
         let unless = |told: bool, field| if told { Raw::default() } else { field };
-        let SoFar { text, reasoning, .. } = out.so_far;
+        let Seen { text, reasoning, .. } = out.seen;
         let has_calls = out.calls() > 0;
         if has_calls && stands_alone {
             for (nth, call) in message.tool_calls.elements().enumerate() {
@@ -326,7 +326,7 @@ impl ChatCompletions {
         );
     }
 
-    fn decode_content(&self, content: Raw<'_>, out: &mut Output) {
+    fn decode_content(&self, content: Raw<'_>, out: &mut ChunkBuilder) {
         match content.json().as_bytes().first() {
             Some(b'[') => {
                 for part in content.elements() {
@@ -343,7 +343,7 @@ impl ChatCompletions {
         }
     }
 
-    fn finish(&mut self, word: &str, native: Raw<'_>, out: &mut Output) {
+    fn finish(&mut self, word: &str, native: Raw<'_>, out: &mut ChunkBuilder) {
         self.keep(out);
         let native = native.str().unwrap_or_default();
         let reason = match finish_reason(word) {
@@ -354,14 +354,14 @@ impl ChatCompletions {
             reason => reason,
         };
         out.finish(reason, word);
-        if is_failure(word) || (is_failure(&native) && !out.so_far.anything) {
+        if is_failure(word) || (is_failure(&native) && !out.seen.anything) {
             let word = if is_failure(word) { word } else { &*native };
             out.fail(&format!("the model stopped with {word:?}"));
         }
     }
 
     /// Texts and summaries come in pieces, which share type and index; anything else is whole.
-    fn detail(&mut self, json: Raw<'_>, out: &mut Output) {
+    fn detail(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) {
         let Value::Object(piece) = out.keep(json) else { return };
         let is_text = matches!(
             piece.get("type").and_then(Value::as_str),
@@ -389,7 +389,7 @@ impl ChatCompletions {
     }
 
     /// Keeps what was thought, if tools were called after it.
-    fn keep(&mut self, out: &mut Output) {
+    fn keep(&mut self, out: &mut ChunkBuilder) {
         let content = std::mem::take(&mut self.content);
         let details = std::mem::take(&mut self.details);
         let mut fields = Map::new();
@@ -623,8 +623,8 @@ mod tests {
         );
     }
 
-    fn decode(events: &[&str]) -> Output {
-        let (mut decoder, mut out) = (ChatCompletions::default(), Output::new(9, 9999));
+    fn decode(events: &[&str]) -> ChunkBuilder {
+        let (mut decoder, mut out) = (ChatCompletions::default(), ChunkBuilder::new(9, 9999));
         for data in events {
             decoder.decode(&Event { name: "", data }, &mut out).unwrap();
         }
@@ -717,7 +717,7 @@ mod tests {
         }
         assert!(
             ChatCompletions::default()
-                .decode(&Event { name: "", data: "{\"choices\":" }, &mut Output::new(9, 9999))
+                .decode(&Event { name: "", data: "{\"choices\":" }, &mut ChunkBuilder::new(9, 9999))
                 .is_err()
         );
     }
@@ -823,11 +823,11 @@ mod tests {
             assert_eq!(all, [("c", json!({"x": 1})), ("d", json!({}))], "{told}");
         }
         let mut out = decode(&[&calls(&call("{1"), "delta"), &whole]);
-        assert!(std::mem::take(&mut out.has_gap));
+        assert!(std::mem::take(&mut out.seen.gap));
         // Writer's message beside a delta is the same piece again.
         let piece = calls(&call(r#"{\"x"#), "delta");
         let piece = piece.replace(r#""delta""#, r#""message":{"tool_calls":null},"delta""#);
-        assert!(!decode(&[&piece]).has_gap);
+        assert!(!decode(&[&piece]).seen.gap);
         // A server that tells pieces of a message.
         let [hel, lo] = ["Hel", "lo"]
             .map(|text| format!(r#"{{"choices":[{{"message":{{"content":"{text}"}}}}]}}"#));

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
 use super::json::{Raw, wire};
-use super::{ChatRequest, Decoder, Output, Wire};
+use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
@@ -196,7 +196,7 @@ struct CohereChat {
 }
 
 impl Decoder for CohereChat {
-    fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
+    fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let Frame { kind, index, delta, error, message } = serde_json::from_str(event.data)?;
         let kind = kind.str();
         match kind.as_deref().unwrap_or(event.name) {
@@ -210,7 +210,7 @@ impl Decoder for CohereChat {
                 match self.calls.iter().rfind(|(known, _)| index.is_none() || *known == index) {
                     Some(&(_, at)) => out.call_arguments(at, arguments),
                     // A piece of a call that was never announced.
-                    None => out.has_gap |= arguments.is_text(),
+                    None => out.seen.gap |= arguments.is_text(),
                 }
             }
             "message-end" => {
@@ -227,29 +227,29 @@ impl Decoder for CohereChat {
             }
             _ => return Ok(()),
         }
-        out.understood = true;
+        out.seen.understood = true;
         Ok(())
     }
 }
 
 impl CohereChat {
-    fn content(&mut self, content: &Content<'_>, out: &mut Output) {
+    fn content(&mut self, content: &Content<'_>, out: &mut ChunkBuilder) {
         out.text(content.text);
         out.kept_reasoning(content.thinking, &mut self.thinking);
     }
 
-    fn plan(&mut self, plan: Raw<'_>, out: &mut Output) {
+    fn plan(&mut self, plan: Raw<'_>, out: &mut ChunkBuilder) {
         out.kept_reasoning(plan, &mut self.tool_plan);
     }
 
-    fn call(&mut self, index: Option<u64>, call: &Call<'_>, out: &mut Output) {
+    fn call(&mut self, index: Option<u64>, call: &Call<'_>, out: &mut ChunkBuilder) {
         let Call { id, function } = call;
         let at = out.new_call(None, *id, function.name, function.arguments);
         self.calls.extend(at.map(|at| (index, at)));
     }
 
     /// The whole of a message that was not streamed.
-    fn whole(&mut self, message: &Whole<'_>, out: &mut Output) {
+    fn whole(&mut self, message: &Whole<'_>, out: &mut ChunkBuilder) {
         self.plan(message.tool_plan, out);
         for part in message.content.elements() {
             self.content(&part.parse(), out);
@@ -262,7 +262,7 @@ impl CohereChat {
     }
 
     /// Keeps what is complete of the thoughts.
-    fn keep(&mut self, out: &mut Output) {
+    fn keep(&mut self, out: &mut ChunkBuilder) {
         let thinking = std::mem::take(&mut self.thinking);
         if !thinking.is_empty() {
             out.opaque(json!({"type": "thinking", "thinking": thinking}));
@@ -274,7 +274,7 @@ impl CohereChat {
     }
 }
 
-fn end(delta: &Delta<'_>, out: &mut Output) {
+fn end(delta: &Delta<'_>, out: &mut ChunkBuilder) {
     out.ended = true;
     if let Some(usage) = tokens(&delta.usage) {
         out.usage(usage);
@@ -512,7 +512,7 @@ mod tests {
             (r#"{"error": "Odd."}"#, None, Some("Odd.")),
         ] {
             let event = format!(r#"{{"type": "message-end", "delta": {delta}}}"#);
-            let mut output = Output::new(9, 9999);
+            let mut output = ChunkBuilder::new(9, 9999);
             CohereChat::default().decode(&Event { name: "", data: &event }, &mut output).unwrap();
             assert!(output.ended);
             assert_eq!(output.chunk.finish_reason, reason, "{delta}");
@@ -528,7 +528,7 @@ mod tests {
     #[test]
     fn an_event_may_be_named_outside_its_data_and_an_error_may_have_no_name() {
         let data = r#"{"delta": {"message": {"content": {"text": "Hi"}}}}"#;
-        let mut output = Output::new(9, 9999);
+        let mut output = ChunkBuilder::new(9, 9999);
         CohereChat::default().decode(&Event { name: "content-delta", data }, &mut output).unwrap();
         assert_eq!(output.take().content, "Hi");
         for error in [r#"{"message": "Odd."}"#, r#"{"error": {"message": "Odd."}}"#] {
@@ -544,11 +544,11 @@ mod tests {
         for (events, gap) in
             [(&[start, piece][..], false), (&[start, &other], true), (&[piece], true)]
         {
-            let (mut decoder, mut out) = (CohereChat::default(), Output::new(9, 9999));
+            let (mut decoder, mut out) = (CohereChat::default(), ChunkBuilder::new(9, 9999));
             for data in events {
                 decoder.decode(&Event { name: "", data }, &mut out).unwrap();
             }
-            assert_eq!(out.has_gap, gap, "{events:?}");
+            assert_eq!(out.seen.gap, gap, "{events:?}");
         }
     }
 }

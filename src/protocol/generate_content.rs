@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
 use super::json::{First, Indexed, Raw, wire};
-use super::{ChatRequest, Decoder, Output, Wire};
+use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -249,12 +249,12 @@ struct GenerateContent {
 }
 
 impl Decoder for GenerateContent {
-    fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
+    fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let Answer { candidates, feedback, model, usage, error } =
             serde_json::from_str(event.data)?;
         let First { one: candidate, is_list } = candidates;
         let usage = tokens(&usage);
-        out.understood |= is_list || usage.is_some();
+        out.seen.understood |= is_list || usage.is_some();
         out.model(model);
         for part in candidate.content.parts.elements() {
             self.decode_part(part, out)?;
@@ -281,7 +281,7 @@ impl Decoder for GenerateContent {
 }
 
 impl GenerateContent {
-    fn decode_part(&mut self, json: Raw<'_>, out: &mut Output) -> serde_json::Result<()> {
+    fn decode_part(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let part: Part<'_> = json.parse();
         let Part { text, signature, call, .. } = part;
         let thought = part.thought.json() == "true";
@@ -321,7 +321,7 @@ impl GenerateContent {
     /// A call comes whole, and one without arguments has none. Vertex can be asked for pieces of
     /// it: a name, the values of the arguments one by one, and at the end a call with nothing in
     /// it.
-    fn decode_call(&mut self, json: Raw<'_>, out: &mut Output) -> serde_json::Result<()> {
+    fn decode_call(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let Call { id, name, args, partial_args, will_continue } = json.parse();
         let mut text = String::new();
         if name.is_some() || args.is_some() {
@@ -336,7 +336,7 @@ impl GenerateContent {
         }
         let Some(arguments) = &mut self.arguments else {
             // A piece of a call that was never announced, or had ended.
-            out.has_gap |= partial_args.is_some();
+            out.seen.gap |= partial_args.is_some();
             return Ok(());
         };
         for argument in partial_args.elements() {
@@ -854,14 +854,14 @@ mod tests {
     #[test]
     fn a_piece_of_a_call_that_was_not_announced_is_a_gap() {
         let decode = |calls: &[&str]| {
-            let (mut decoder, mut out) = (GenerateContent::default(), Output::new(9, 9999));
+            let (mut decoder, mut out) = (GenerateContent::default(), ChunkBuilder::new(9, 9999));
             for call in calls {
                 let data = format!(
                     r#"{{"candidates":[{{"content":{{"parts":[{{"functionCall":{call}}}]}}}}]}}"#
                 );
                 decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
             }
-            (out.has_gap, out.take().tool_calls.len())
+            (out.seen.gap, out.take().tool_calls.len())
         };
         let piece = r#"{"partialArgs":[{"jsonPath":"$.a","numberValue":1}]}"#;
         assert_eq!(decode(&[r#"{"name":"f","willContinue":true}"#, piece, "{}"]), (false, 1));

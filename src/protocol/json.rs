@@ -75,7 +75,7 @@ impl<'a> Raw<'a> {
     }
 
     /// A string that is not empty. For text that comes in pieces there is
-    /// [`Output`](super::Output), which joins halves of characters; here they become U+FFFD.
+    /// [`ChunkBuilder`](super::ChunkBuilder), which joins halves of characters; here they become U+FFFD.
     pub(crate) fn str(self) -> Option<Cow<'a, str>> {
         let literal = self.literal().filter(|literal| !literal.is_empty())?;
         if memchr::memchr(b'\\', literal.as_bytes()).is_none() {

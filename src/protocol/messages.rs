@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::common;
 use super::json::{Raw, unescaped, wire};
-use super::{ChatRequest, Decoder, Output, Wire};
+use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -307,7 +307,7 @@ struct Counted {
 }
 
 impl Decoder for Messages {
-    fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
+    fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let frame: Frame<'_> = serde_json::from_str(event.data)?;
         // Relays leave out one of the two names.
         let kind = frame.kind.str().unwrap_or(Cow::Borrowed(event.name));
@@ -339,7 +339,7 @@ impl Decoder for Messages {
             "ping" => {}
             _ => return Ok(()),
         }
-        out.understood = true;
+        out.seen.understood = true;
         Ok(())
     }
 }
@@ -347,7 +347,7 @@ impl Decoder for Messages {
 impl Messages {
     /// A message as far as it is known: as a rule nothing but its model and usage, but all of it
     /// after a call by code at the provider, or if the answer was not streamed.
-    fn whole(&mut self, message: &Start<'_>, out: &mut Output) {
+    fn whole(&mut self, message: &Start<'_>, out: &mut ChunkBuilder) {
         out.model(message.model);
         for block in message.content.elements() {
             self.start(Raw::default(), block, out);
@@ -357,13 +357,13 @@ impl Messages {
         stop(message.stop_reason, out);
     }
 
-    fn count(&mut self, counts: &Counts<'_>, out: &mut Output) {
+    fn count(&mut self, counts: &Counts<'_>, out: &mut ChunkBuilder) {
         if self.counted.count(counts) {
             out.usage(self.counted.usage());
         }
     }
 
-    fn start(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut Output) {
+    fn start(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
         let block: Block<'_> = json.parse();
         let kind = match block.kind.str().as_deref() {
             Some("text") => {
@@ -393,7 +393,7 @@ impl Messages {
         self.open.push(Open { index: index.u64(), kind });
     }
 
-    fn delta(&mut self, index: Raw<'_>, delta: &Delta<'_>, out: &mut Output) {
+    fn delta(&mut self, index: Raw<'_>, delta: &Delta<'_>, out: &mut ChunkBuilder) {
         match delta.kind.str().as_deref() {
             Some("text_delta") => {
                 out.text(delta.text);
@@ -412,7 +412,7 @@ impl Messages {
                     out.progress |= delta.partial_json.is_text();
                 }
                 // A piece of a call that was never announced, or had ended.
-                None => out.has_gap |= delta.partial_json.is_text(),
+                None => out.seen.gap |= delta.partial_json.is_text(),
             },
             Some("compaction_delta") => {
                 self.grow(index, "content", delta.content, out);
@@ -422,7 +422,13 @@ impl Messages {
         }
     }
 
-    fn grow(&mut self, index: Raw<'_>, field: &'static str, piece: Raw<'_>, out: &mut Output) {
+    fn grow(
+        &mut self,
+        index: Raw<'_>,
+        field: &'static str,
+        piece: Raw<'_>,
+        out: &mut ChunkBuilder,
+    ) {
         if let Some(Kind::Kept { grown, block }) = self.opened(index)
             && let Some(piece) = piece.literal()
         {
@@ -447,14 +453,14 @@ impl Messages {
         self.open.iter().rposition(same)
     }
 
-    fn close(&mut self, index: Raw<'_>, out: &mut Output) {
+    fn close(&mut self, index: Raw<'_>, out: &mut ChunkBuilder) {
         if let Some(at) = self.position(index.u64()) {
             keep(self.open.remove(at), out);
         }
     }
 
     /// Closes what a relay left open.
-    fn close_all(&mut self, out: &mut Output) {
+    fn close_all(&mut self, out: &mut ChunkBuilder) {
         for open in self.open.drain(..) {
             keep(open, out);
         }
@@ -496,7 +502,7 @@ impl Counted {
 }
 
 /// Keeps a finished block for the next request, if Anthropic would take it back.
-fn keep(open: Open, out: &mut Output) {
+fn keep(open: Open, out: &mut ChunkBuilder) {
     if let Kind::Kept { block, grown } = open.kind
         && let Some(block) = grown_up(block, grown, out)
     {
@@ -513,7 +519,7 @@ fn escaped(text: &str) -> String {
 fn grown_up(
     mut block: Map<String, Value>,
     grown: BTreeMap<&str, String>,
-    out: &mut Output,
+    out: &mut ChunkBuilder,
 ) -> Option<Value> {
     for (field, literal) in grown {
         let text = unescaped(&literal);
@@ -532,7 +538,7 @@ fn grown_up(
     (known && !unsigned).then_some(block)
 }
 
-fn stop(reason: Raw<'_>, out: &mut Output) {
+fn stop(reason: Raw<'_>, out: &mut ChunkBuilder) {
     if let Some(word) = reason.str() {
         let reason = match &*word {
             "end_turn" | "stop_sequence" => FinishReason::Stop,
@@ -732,9 +738,9 @@ mod tests {
     }
 
     /// What events decode to: the answer, and what they left in the output.
-    fn decode(events: &[&str]) -> (GenerationResponse, Output) {
+    fn decode(events: &[&str]) -> (GenerationResponse, ChunkBuilder) {
         let mut decoder = Messages::default();
-        let mut out = Output::new(9, 9999);
+        let mut out = ChunkBuilder::new(9, 9999);
         let mut response = GenerationResponse::default();
         for data in events {
             // A name before the data, where the test is about it.
@@ -968,9 +974,9 @@ mod tests {
         let start = r#"{"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "c", "name": "go"}}"#;
         let piece = r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}}"#;
         let other = piece.replace("0", "1");
-        assert!(!decode(&[start, piece, STOP]).1.has_gap);
+        assert!(!decode(&[start, piece, STOP]).1.seen.gap);
         for lost in [&[piece][..], &[start, &other], &[start, STOP, piece]] {
-            assert!(decode(lost).1.has_gap, "{lost:?}");
+            assert!(decode(lost).1.seen.gap, "{lost:?}");
         }
         // Blocks are told apart, whatever their ids.
         let second = start.replace("0,", "1,");
@@ -981,7 +987,7 @@ mod tests {
 
     #[test]
     fn only_so_many_unfinished_blocks_are_remembered() {
-        let (mut decoder, mut out) = (Messages::default(), Output::new(9999, 9999));
+        let (mut decoder, mut out) = (Messages::default(), ChunkBuilder::new(9999, 9999));
         let start =
             r#"{"type": "content_block_start", "content_block": {"type": "tool_use", "id": "c"}}"#;
         for _ in 0..2 * common::MAX_OPEN {

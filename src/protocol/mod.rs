@@ -1,7 +1,7 @@
 //! The seam behind which each wire protocol lives.
 //!
 //! A protocol is one file, which turns an [`ChatRequest`] into a request's body and events into an
-//! [`Output`]. The files are pure: they know nothing of URLs, statuses, retries, environment or
+//! [`ChunkBuilder`]. The files are pure: they know nothing of URLs, statuses, retries, environment or
 //! completeness.
 
 use std::cell::RefCell;
@@ -29,8 +29,8 @@ mod responses;
 mod told;
 
 pub(crate) use api_error::api_error;
-pub(crate) use builder::Output;
-use builder::SoFar;
+pub(crate) use builder::ChunkBuilder;
+use builder::Seen;
 pub(crate) use options::{OPTIONS, Options, only_options};
 
 /// What is asked, once it is settled which provider is asked, and in which protocol.
@@ -165,7 +165,7 @@ pub(crate) fn wire(protocol: Protocol) -> &'static Wire {
 pub(crate) trait Decoder: Send {
     /// Reads one event into `out`. What it does not know it passes over; an error is JSON that
     /// cannot be read at all.
-    fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()>;
+    fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()>;
 }
 
 /// What the protocols' tests share.
@@ -198,7 +198,7 @@ mod testing {
         protocol: Protocol,
         events: &[&str],
     ) -> (GenerationResponse, Option<String>) {
-        let (mut decoder, mut output) = ((wire(protocol).decoder)(), Output::new(9, 9999));
+        let (mut decoder, mut output) = ((wire(protocol).decoder)(), ChunkBuilder::new(9, 9999));
         let mut response = GenerationResponse::default();
         for data in events {
             decoder.decode(&Event { name: "", data }, &mut output).unwrap();

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::common;
 use super::json::{Raw, wire};
 use super::told::ToldText;
-use super::{ChatRequest, Decoder, Output, Wire};
+use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -268,11 +268,11 @@ struct Known {
 }
 
 impl Decoder for Responses {
-    fn decode(&mut self, event: &Event<'_>, out: &mut Output) -> serde_json::Result<()> {
+    fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let data: Data<'_> = serde_json::from_str(event.data)?;
         let kind = data.kind.str();
         let kind = kind.as_deref().unwrap_or(event.name);
-        out.understood |= kind.starts_with("response.");
+        out.seen.understood |= kind.starts_with("response.");
         out.model(data.response.model);
         if data.response.error.is_error() {
             out.fail(data.response.error.json());
@@ -360,7 +360,7 @@ impl Decoder for Responses {
 }
 
 impl Responses {
-    fn added(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut Output) {
+    fn added(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
         let item: Item<'_> = json.parse();
         let mut known = self.take(index, [item.id, item.call_id], true);
         if item.is_call() && known.call.is_none() {
@@ -375,7 +375,7 @@ impl Responses {
         self.known.push_back(known);
     }
 
-    fn done(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut Output) {
+    fn done(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
         let item: Item<'_> = json.parse();
         let was_latest = self.find(index.u64(), [item.id, item.call_id], false);
         let was_latest = was_latest.is_none_or(|at| at + 1 == self.known.len());
@@ -391,7 +391,7 @@ impl Responses {
         item: &Item<'_>,
         json: Raw<'_>,
         was_latest: bool,
-        out: &mut Output,
+        out: &mut ChunkBuilder,
     ) -> Known {
         if item.is_call() {
             // LM Studio tells the arguments only here.
@@ -435,16 +435,16 @@ impl Responses {
 
     /// Compares a text that is told again as a whole with what came in deltas, and adds what is
     /// missing at its end.
-    fn whole_text(&mut self, known: &mut Known, whole: &str, out: &mut Output) {
+    fn whole_text(&mut self, known: &mut Known, whole: &str, out: &mut ChunkBuilder) {
         match known.text.rest(whole) {
             Some(rest) => self.more_text(known, known.part.unwrap_or_default(), rest, out),
-            None => out.has_gap = true,
+            None => out.seen.gap = true,
         }
     }
 
     /// The same for one part of a message. One that another part has followed is compared at the
     /// end of the message, and what is told of an item that reasons is no text.
-    fn whole_part(&mut self, data: &Data<'_>, part: u64, whole: Raw<'_>, out: &mut Output) {
+    fn whole_part(&mut self, data: &Data<'_>, part: u64, whole: Raw<'_>, out: &mut ChunkBuilder) {
         let mut item = self.item(data);
         let whole = whole.str().unwrap_or_default();
         let reasons = item.part.is_some() && item.message == 0;
@@ -453,13 +453,13 @@ impl Responses {
         } else if item.part == Some(part) && !reasons {
             match item.part_text.rest(&whole) {
                 Some(rest) => self.more_text(&mut item, part, rest, out),
-                None => out.has_gap = true,
+                None => out.seen.gap = true,
             }
         }
         self.known.push_back(item);
     }
 
-    fn more_text(&mut self, known: &mut Known, part: u64, text: &str, out: &mut Output) {
+    fn more_text(&mut self, known: &mut Known, part: u64, text: &str, out: &mut ChunkBuilder) {
         if !text.is_empty() {
             self.begin_text(known, part, out);
             out.plain_text(text);
@@ -470,18 +470,18 @@ impl Responses {
 
     /// Text of a part of a message is to come: only what belongs at the end of the answer can be
     /// added to it.
-    fn begin_text(&mut self, known: &mut Known, part: u64, out: &mut Output) {
+    fn begin_text(&mut self, known: &mut Known, part: u64, out: &mut ChunkBuilder) {
         if known.part.is_none() {
             // Sets the message apart from the one before it.
-            if out.so_far.text {
+            if out.seen.text {
                 out.new_message();
             }
             self.messages += 1;
             known.message = self.messages;
-            out.has_gap |= known.index.is_some() && known.index < self.latest_message;
+            out.seen.gap |= known.index.is_some() && known.index < self.latest_message;
             self.latest_message = known.index.max(self.latest_message);
         }
-        out.has_gap |= known.message != self.messages || known.part > Some(part);
+        out.seen.gap |= known.message != self.messages || known.part > Some(part);
         if known.part != Some(part) {
             known.part_text = ToldText::default();
         }
@@ -490,7 +490,13 @@ impl Responses {
 
     /// The end of the answer. vLLM calls one that is cut short `completed` too, and tells only the
     /// status.
-    fn end(&mut self, kind: &str, response: &Response<'_>, event: &Event<'_>, out: &mut Output) {
+    fn end(
+        &mut self,
+        kind: &str,
+        response: &Response<'_>,
+        event: &Event<'_>,
+        out: &mut ChunkBuilder,
+    ) {
         if self.known.is_empty() {
             // Everything there is comes at once.
             for json in response.output.elements() {
@@ -530,7 +536,7 @@ impl Responses {
     /// Compares what the end tells again with what has come: a relay may have lost events on the
     /// way. Some endpoints tell nothing again, such as ChatGPT's for Codex; vLLM gives the items
     /// other ids here, and then their order has to tell which is which.
-    fn compare(&mut self, response: &Response<'_>, out: &mut Output) {
+    fn compare(&mut self, response: &Response<'_>, out: &mut ChunkBuilder) {
         let (mut text, mut ends, mut knows_calls) = (String::new(), Vec::new(), false);
         // Of those that are known, the last one of which text has come.
         let (mut knows_messages, mut latest) = (false, 0);
@@ -562,7 +568,7 @@ impl Responses {
             let found = find(self, at, &item);
             let has_come = found.and_then(|at| self.known.get(at)).is_some_and(|it| it.message > 0);
             // What was lost before a message that has come cannot follow it.
-            out.has_gap |=
+            out.seen.gap |=
                 item.is("message") && at < latest && !has_come && !item.whole_text().is_empty();
             let was_latest = found.is_none_or(|at| at + 1 == self.known.len());
             if let Some(known) = found.and_then(|at| self.known.remove(at)) {
@@ -583,7 +589,7 @@ impl Responses {
                     for end in ends {
                         let rest = text.get(told.max(start)..end).unwrap_or_default();
                         if !rest.is_empty() {
-                            if told <= start && out.so_far.text {
+                            if told <= start && out.seen.text {
                                 out.new_message();
                             }
                             out.plain_text(rest);
@@ -592,14 +598,14 @@ impl Responses {
                         start = end;
                     }
                 }
-                None => out.has_gap = true,
+                None => out.seen.gap = true,
             }
         }
         for known in &self.known {
             if let Some(at) = known.call.filter(|&at| out.has_no_arguments(at)) {
                 out.whole_arguments(at, &known.announced);
             }
-            out.has_gap |= known.is_lost;
+            out.seen.gap |= known.is_lost;
         }
     }
 
@@ -753,8 +759,8 @@ mod tests {
     }
 
     /// Decodes events and folds them, as the stream does.
-    fn read(events: &[Value]) -> (GenerationResponse, Output) {
-        let mut out = Output::new(9, 99_999);
+    fn read(events: &[Value]) -> (GenerationResponse, ChunkBuilder) {
+        let mut out = ChunkBuilder::new(9, 99_999);
         let mut response = GenerationResponse::default();
         let mut decoder = (WIRE.decoder)();
         for event in events {
@@ -1129,7 +1135,7 @@ mod tests {
             ] {
                 let events: Vec<_> = deltas.iter().cloned().chain(last).collect();
                 let (response, out) = read(&events);
-                assert_eq!((&*response.content, out.has_gap), (content, gap), "{events:?}");
+                assert_eq!((&*response.content, out.seen.gap), (content, gap), "{events:?}");
             }
         }
 
@@ -1161,7 +1167,7 @@ mod tests {
                     [ToolCall::new("c", "look", content)],
                     "{events:?}"
                 );
-                assert_eq!(out.has_gap, gap, "{events:?}");
+                assert_eq!(out.seen.gap, gap, "{events:?}");
             }
         }
         // The announcement of the second was lost: its arguments are not the first one's.
@@ -1175,13 +1181,13 @@ mod tests {
             [events.to_vec(), vec![done(1, second.clone()), ended("completed")]].concat();
         let (response, out) = read(&told_again);
         let calls = [ToolCall::new("c", "look", "{}"), ToolCall::new("d", "look", "{\"b\":2}")];
-        assert_eq!((&*response.tool_calls, out.has_gap), (&calls[..], false));
+        assert_eq!((&*response.tool_calls, out.seen.gap), (&calls[..], false));
         let at_the_end = [events.to_vec(), vec![completed(json!([call("{}"), second]))]].concat();
         assert_eq!(read(&at_the_end).0.tool_calls, calls);
         let never = [events.to_vec(), vec![ended("completed")]].concat();
-        assert!(read(&never).1.has_gap);
+        assert!(read(&never).1.seen.gap);
         let one = [events.to_vec(), vec![completed(json!([call("{}")]))]].concat();
-        assert!(read(&one).1.has_gap, "the second was told of, and never came");
+        assert!(read(&one).1.seen.gap, "the second was told of, and never came");
     }
 
     #[test]
@@ -1197,7 +1203,7 @@ mod tests {
             let (response, out) = read(events);
             let calls =
                 response.tool_calls.iter().map(|call| format!("{}{}", call.name, call.arguments));
-            (calls.collect::<Vec<_>>(), out.has_gap)
+            (calls.collect::<Vec<_>>(), out.seen.gap)
         };
         let both = [told.to_vec(), vec![end(json!([f, g]))]].concat();
         assert_eq!(names(&both), (vec!["g{\"y\":22}".into(), "f{\"x\":1}".into()], false));
@@ -1236,7 +1242,7 @@ mod tests {
             ],
         ] {
             let (response, out) = read(&[&events[..], &[ended("completed")]].concat());
-            assert_eq!((&*response.content, out.has_gap), ("Hi", false), "{events:?}");
+            assert_eq!((&*response.content, out.seen.gap), ("Hi", false), "{events:?}");
         }
         // A part of which no delta came.
         let second = json!({"type": "response.output_text.done", "item_id": "m", "output_index": 0, "content_index": 1, "text": " there"});
@@ -1277,7 +1283,7 @@ mod tests {
         ];
         for events in [&streamed[..], &whole] {
             let (response, out) = read(events);
-            assert_eq!((&*response.content, out.has_gap), ("Wait.\n\nDone.", false));
+            assert_eq!((&*response.content, out.seen.gap), ("Wait.\n\nDone.", false));
             let said = |text: &str, phase: &str| json!({"type": "message", "role": "assistant", "content": text, "phase": phase});
             let expected = json!([said("Wait.", "commentary"), said("Done.", "final_answer")]);
             assert_eq!(items(&[response.into()]), expected);
@@ -1359,7 +1365,7 @@ mod tests {
             (vec![piece(1, "b", "one"), renamed], None, true),
         ] {
             let (response, out) = read(&events);
-            assert_eq!(out.has_gap, gap, "{events:?}");
+            assert_eq!(out.seen.gap, gap, "{events:?}");
             assert!(content.is_none_or(|content| response.content == content), "{response:?}");
         }
     }
@@ -1388,7 +1394,7 @@ mod tests {
         ] {
             let events: Vec<_> = events.into_iter().chain([ended("completed")]).collect();
             let (response, out) = read(&events);
-            assert_eq!((&*response.content, out.has_gap), (content, gap), "{events:?}");
+            assert_eq!((&*response.content, out.seen.gap), (content, gap), "{events:?}");
         }
     }
 
@@ -1443,7 +1449,7 @@ mod tests {
 
     #[test]
     fn only_so_many_unfinished_items_are_remembered() {
-        let (mut decoder, mut out) = (Responses::default(), Output::new(9, 99_999));
+        let (mut decoder, mut out) = (Responses::default(), ChunkBuilder::new(9, 99_999));
         for index in 0..2000 {
             let data = added(index, json!({"type": "message"})).to_string();
             decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
@@ -1488,7 +1494,7 @@ mod tests {
         assert_eq!((response.usage, response.chunk_count), (Some(usage), 2));
 
         let named = Event { name: "response.output_text.delta", data: r#"{"delta": "Yes"}"# };
-        let mut out = Output::new(9, 99_999);
+        let mut out = ChunkBuilder::new(9, 99_999);
         (WIRE.decoder)().decode(&named, &mut out).unwrap();
         assert_eq!(out.take().content, "Yes");
         assert!((WIRE.decoder)().decode(&Event { name: "", data: "{" }, &mut out).is_err());
