@@ -122,6 +122,7 @@ mod attachment;
 mod cancel;
 mod chunk;
 mod config;
+mod decode;
 mod endpoint;
 mod environment;
 mod error;
