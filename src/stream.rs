@@ -1,19 +1,20 @@
-//! The iterator that joins the rooms: request → body → events → chunks, and whether the answer is
-//! whole.
+//! The iterator that joins the rooms: it prepares a request, sends it, reads the response, tries
+//! again if that may help, and can be cancelled.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::iter::FusedIterator;
+use std::mem;
 use std::time::Instant;
 
 use crate::cancel::CancelHandle;
 use crate::chunk::StreamChunk;
 use crate::config::GenerationConfig;
-use crate::decode::{self, Answer};
+use crate::decode::{self, ResponseDecoder};
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, Body, PreparedRequest};
 use crate::message::Prompt;
-use crate::provider::LlmProvider;
+use crate::provider::{LlmProvider, Protocol};
 use crate::request::{self, RequestPreview};
 use crate::response::GenerationResponse;
 use crate::retry;
@@ -144,9 +145,32 @@ impl<F: FnMut(&StreamChunk)> GenerationStream<F> {
         let error = match self.inner.state {
             State::Ended(None) => return Ok(self.inner.response),
             State::Ended(Some(error)) => error,
-            _ => panicked(self.inner.response.provider),
+            _ => decode::panicked(self.inner.response.provider),
         };
         Err(error.with_partial(self.inner.response).into())
+    }
+
+    /// Writes each piece of text to `out` as it comes, and flushes: Rust's standard output keeps
+    /// text back until the line ends. Returns the whole answer.
+    ///
+    /// ```no_run
+    /// let stream = kerb_stream::generate_stream("Why is the sky blue?", "gpt-4o-mini");
+    /// stream.write_to(&mut std::io::stdout())?;
+    /// # Ok::<(), anyhow::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`into_response`](Self::into_response), and the [`std::io::Error`] of a failed
+    /// write, which ends the stream.
+    pub fn write_to(mut self, out: &mut impl Write) -> anyhow::Result<GenerationResponse> {
+        for chunk in &mut self {
+            let Ok(chunk) = chunk else { break };
+            if !chunk.content.is_empty() {
+                out.write_all(chunk.content.as_bytes())?;
+                out.flush()?;
+            }
+        }
+        self.into_response()
     }
 }
 
@@ -182,19 +206,19 @@ struct Inner {
     cancel: CancelHandle,
     response: GenerationResponse,
     started: Option<Instant>,
+    /// What is sent, and sent again if need be; `None` before it is prepared, and for a recording.
+    request: Option<Box<PreparedRequest>>,
     state: State,
     /// A `next` has begun and not ended: it still runs, or has panicked.
     is_running: bool,
 }
 
 enum State {
-    /// What stands here while the state is taken out.
-    Empty,
     Asked(Prompt),
+    /// The caller gives the response.
     Given(Body),
-    /// To be sent, again if it was sent before.
-    Sending(Box<PreparedRequest>),
-    Reading(Box<Answer>),
+    Sending,
+    Reading(Box<ResponseDecoder>),
     Ended(Option<Error>),
 }
 
@@ -205,31 +229,30 @@ impl Inner {
             cancel: CancelHandle::new(),
             response: GenerationResponse::default(),
             started: None,
+            request: None,
             state,
             is_running: false,
         }
     }
 
     fn next(&mut self) -> Option<Result<StreamChunk, Error>> {
-        if std::mem::replace(&mut self.is_running, true) {
+        if mem::replace(&mut self.is_running, true) {
             // A logger, a callback or a reader has panicked, and the caller has caught it. What is
             // left can no longer be told from the whole, and `None` would say that it is.
-            let error = panicked(self.response.provider);
+            let error = decode::panicked(self.response.provider);
             self.end(Some(error.clone()));
             return Some(Err(error));
         }
         if let State::Ended(_) = self.state {
             return None;
         }
-        let item = self.advance();
-        if let Ok(Some(chunk)) = &item
-            && self.response.time_to_first_text.is_none()
-            && !chunk.content.is_empty()
-        {
-            self.response.time_to_first_text = self.started.map(|started| started.elapsed());
-        }
-        match item {
-            Ok(Some(chunk)) => Some(Ok(chunk)),
+        match self.advance() {
+            Ok(Some(chunk)) => {
+                if self.response.time_to_first_text.is_none() && !chunk.content.is_empty() {
+                    self.response.time_to_first_text = self.started.map(|at| at.elapsed());
+                }
+                Some(Ok(chunk))
+            }
             Ok(None) => {
                 self.end(None);
                 None
@@ -242,15 +265,15 @@ impl Inner {
     }
 
     /// The one place where a stream ends. What it leaves behind closes the connection, unless the
-    /// answer was read to its end.
+    /// response was read to its end.
     fn end(&mut self, error: Option<Error>) {
         if error.is_some() {
             self.response.cut();
         }
-        self.response.latency = self.started.map(|started| started.elapsed()).unwrap_or_default();
-        let state = std::mem::replace(&mut self.state, State::Ended(error));
-        if let (State::Reading(answer), State::Ended(None)) = (state, &self.state) {
-            self.response.replay = answer.finish();
+        self.response.latency = self.started.map(|at| at.elapsed()).unwrap_or_default();
+        let state = mem::replace(&mut self.state, State::Ended(error));
+        if let (State::Reading(decoder), State::Ended(None)) = (state, &self.state) {
+            self.response.replay = decoder.finish();
         }
     }
 
@@ -260,18 +283,15 @@ impl Inner {
             if self.cancel.is_cancelled() {
                 return Err(self.cancelled());
             }
-            let result = match &mut self.state {
-                State::Reading(answer) => {
-                    answer.next(&mut self.response, &self.config, &self.cancel)
-                }
+            let item = match &mut self.state {
+                State::Reading(decoder) => decoder.next(&mut self.response, &self.cancel),
                 State::Ended(_) => return Ok(None),
-                State::Empty => return Err(panicked(self.response.provider)),
-                State::Asked(_) | State::Given(_) | State::Sending(_) => match self.open() {
+                State::Asked(_) | State::Given(_) | State::Sending => match self.open() {
                     Ok(()) => continue,
                     Err(error) => Err(error),
                 },
             };
-            match result {
+            match item {
                 Err(_) if self.cancel.is_cancelled() => return Err(self.cancelled()),
                 Err(error) => self.try_again(error)?,
                 item => return item,
@@ -279,73 +299,68 @@ impl Inner {
         }
     }
 
+    /// Goes one step nearer to a response that can be read.
     fn open(&mut self) -> Result<(), Error> {
         let config = &self.config;
-        let (body, provider, protocol, route) =
-            match std::mem::replace(&mut self.state, State::Empty) {
-                State::Asked(prompt) => {
-                    let (request, _) = request::prepare(&prompt, config)?;
-                    self.state = State::Sending(Box::new(request));
-                    return Ok(());
-                }
-                State::Sending(route) => {
-                    let sent = http::send(&route, &self.cancel);
-                    let (provider, protocol) = (route.peer.provider, route.protocol);
-                    match sent {
-                        Ok(answer) => {
-                            self.response.request_id = answer.request_id;
-                            self.response.rate_limit = answer.rate_limit;
-                            (answer.body, provider, protocol, Some(route))
-                        }
-                        Err(mut error) => {
-                            self.state = State::Sending(route);
-                            self.response.provider = Some(provider);
-                            if let Some(report) = error.report_mut() {
-                                self.response.request_id.clone_from(&report.request_id);
-                                self.response.rate_limit = std::mem::take(&mut report.rate_limit);
-                            }
-                            return Err(error);
-                        }
+        match &self.state {
+            State::Asked(prompt) => {
+                let (request, _) = request::prepare(prompt, config)?;
+                self.response.provider = Some(request.peer.provider);
+                self.request = Some(Box::new(request));
+                self.state = State::Sending;
+            }
+            State::Sending => {
+                let Some(request) = &self.request else {
+                    return Err(decode::panicked(self.response.provider));
+                };
+                let response = http::send(request, &self.cancel).inspect_err(|error| {
+                    if let Some(report) = error.report() {
+                        self.response.request_id.clone_from(&report.request_id);
+                        self.response.rate_limit.clone_from(&report.rate_limit);
                     }
+                })?;
+                self.response.request_id = response.request_id;
+                self.response.rate_limit = response.rate_limit;
+                let (provider, protocol) = (request.peer.provider, request.protocol);
+                self.read(response.body, provider, protocol);
+            }
+            State::Given(_) => {
+                let provider = match (config.provider, request::provider_of(config)) {
+                    (Some(provider), _) | (None, Ok((provider, _))) => provider,
+                    // The protocol is all that it takes to read a recording.
+                    (None, Err(_)) if config.protocol.is_some() => LlmProvider::Local,
+                    (None, Err(error)) => return Err(error),
+                };
+                let protocol = request::protocol_of(config, provider);
+                // Should reading begin with a panic, that is how the stream ends.
+                let ended = State::Ended(Some(decode::panicked(provider.into())));
+                if let State::Given(body) = mem::replace(&mut self.state, ended) {
+                    self.read(body, provider, protocol);
                 }
-                State::Given(body) => {
-                    let provider = match (config.provider, request::provider_of(config)) {
-                        (Some(provider), _) | (None, Ok((provider, _))) => provider,
-                        // The protocol is all that it takes to read a recording.
-                        (None, Err(_)) if config.protocol.is_some() => LlmProvider::Local,
-                        (None, Err(error)) => return Err(error),
-                    };
-                    (body, provider, request::protocol_of(config, provider), None)
-                }
-                other => {
-                    self.state = other;
-                    return Ok(());
-                }
-            };
-        self.response.provider = Some(provider);
-        let answer = Answer::new(body, provider, protocol, route, config);
-        self.state = State::Reading(Box::new(answer));
+            }
+            State::Reading(_) | State::Ended(_) => {}
+        }
         Ok(())
+    }
+
+    fn read(&mut self, body: Body, provider: LlmProvider, protocol: Protocol) {
+        self.response.provider = Some(provider);
+        let request = self.request.as_deref();
+        let decoder = ResponseDecoder::new(body, provider, protocol, request, &self.config);
+        self.state = State::Reading(Box::new(decoder));
     }
 
     /// Goes back to sending, if the failure may pass and nothing has been handed out.
     fn try_again(&mut self, error: Error) -> Result<(), Error> {
-        if self.response.chunk_count > 0 {
+        if self.response.chunk_count > 0 || self.request.is_none() {
             return Err(error);
         }
-        let route = match std::mem::replace(&mut self.state, State::Empty) {
-            State::Sending(route) => route,
-            State::Reading(answer) => match answer.route {
-                Some(route) => route,
-                None => return Err(error),
-            },
-            _ => return Err(error),
-        };
         let Some(wait) = retry::again(&error, self.response.retries, &self.config) else {
             return Err(error);
         };
+        // A connection that failed closes before the wait.
+        self.state = State::Sending;
         log::info!("{error}; trying again in {:.1} s", wait.as_secs_f64());
-        self.state = State::Sending(route);
         if self.cancel.wait(wait) {
             return Err(self.cancelled());
         }
@@ -353,7 +368,7 @@ impl Inner {
             provider: self.response.provider,
             retries: self.response.retries + 1,
             // As long as no other response has come.
-            rate_limit: std::mem::take(&mut self.response.rate_limit),
+            rate_limit: mem::take(&mut self.response.rate_limit),
             ..GenerationResponse::default()
         };
         Ok(())
@@ -362,9 +377,4 @@ impl Inner {
     fn cancelled(&self) -> Error {
         decode::cancelled(self.response.provider)
     }
-}
-
-fn panicked(provider: Option<LlmProvider>) -> Error {
-    let message = "a panic interrupted the stream; what arrived before it may lack a piece";
-    Error::new(ErrorKind::Incomplete, provider, message)
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io;
 use std::iter::FusedIterator;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -198,4 +199,48 @@ fn what_the_head_of_the_last_response_says_is_in_the_response() {
             }
         }
     }
+}
+
+/// A writer that tells its flushes, and breaks after so many writes.
+struct Tell {
+    told: Vec<String>,
+    breaks_after: usize,
+}
+
+impl io::Write for Tell {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.breaks_after == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.breaks_after -= 1;
+        self.told.push(String::from_utf8(bytes.to_vec()).unwrap());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.told.push("(flush)".to_owned());
+        Ok(())
+    }
+}
+
+#[test]
+fn each_piece_is_written_and_flushed() {
+    let mut out = Tell { told: Vec::new(), breaks_after: usize::MAX };
+    let response = hello().write_to(&mut out).unwrap();
+    assert_eq!(out.told.concat().replace("(flush)", ""), response.content);
+    assert!(out.told.iter().skip(1).step_by(2).all(|told| told == "(flush)"), "{:?}", out.told);
+
+    let mut broken = Tell { told: Vec::new(), breaks_after: 1 };
+    let error = hello().write_to(&mut broken).unwrap_err();
+    let error = error.downcast_ref::<io::Error>().unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+
+    let cut = HELLO.split_once("[DONE]").unwrap().0.replace("\"stop\"", "null");
+    let config = GenerationConfig::default().protocol(Protocol::ChatCompletions);
+    let stream = GenerationStream::from_reader(io::Cursor::new(cut), config);
+    let mut out = Vec::new();
+    let error = stream.write_to(&mut out).unwrap_err();
+    assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Incomplete));
+    let partial = Error::of(&error).unwrap().partial().unwrap();
+    assert_eq!(partial.content.as_bytes(), out);
 }

@@ -544,8 +544,8 @@ fn what_is_no_stream_is_told_apart() {
     for (body, says) in [
         ("<!doctype html>\n<html><body>Please log in</body></html>", "Please log in"),
         ("upstream connect error", "upstream connect error"),
-        ("{\"object\":\"list\",\"data\":[]}", "no event stream"),
-        ("{\"a\":1}\n{\"a\":2}\n", "no event stream"),
+        ("{\"object\":\"list\",\"data\":[]}", "not an event stream"),
+        ("{\"a\":1}\n{\"a\":2}\n", "not an event stream"),
         ("SSH-2.0-OpenSSH", "SSH"),
         ("data: {broken\n\n", "event 1 cannot be read"),
     ] {
@@ -603,7 +603,7 @@ fn an_answer_that_was_not_streamed_is_one_chunk() {
                 .unwrap_err();
         assert!(kind == ErrorKind::InvalidRequest && message.contains("no"), "{message}");
     }
-    // A first line of a stream that is no event stream is no document.
+    // A first line of a stream that is not an event stream is no document.
     let cut = r#"{"choices":[{"delta":{"content":"Hi"}}]}"#;
     assert_eq!(outcome(cut).1.unwrap_err().0, ErrorKind::Incomplete);
 

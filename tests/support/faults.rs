@@ -328,7 +328,7 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 whole("F31", "The whole answer at once, as JSON", "Hello world"),
                 fails("F32", "An error as JSON with status 200", InvalidRequest, "model is not available").on(TYPED),
                 fails("F32", "The same in Cohere's words, which do not say whose fault it is", Server, "model is not available").on(&[CohereChat]).set(twice).requests(2),
-                fails("F33", "A web page with status 200, such as a hotel's", Decode, "no event stream; check the base URL. It begins: \"<!doctype html>"),
+                fails("F33", "A web page with status 200, such as a hotel's", Decode, "not an event stream; check the base URL. It begins: \"<!doctype html>"),
                 whole("F34", "A content type with parameters, in odd case", HELLO),
                 whole("F35", "No content type", HELLO),
                 whole("F36", "The content type text/plain", HELLO),
@@ -526,7 +526,7 @@ fn parts() -> Vec<(&'static str, Vec<Case>)> {
                 whole("F144", "Arguments of a tool call that are torn", "").on(&[ChatCompletions, Messages])
                     .also("they are given as they came", |seen| seen.response.tool_calls[0].arguments == "{\"city\":\"Paris"),
                 fails("F145", "Two JSON values in one event", Decode, "event"),
-                fails("F146", "JSON lines in place of events", Decode, "is no event stream").on(OPENAI),
+                fails("F146", "JSON lines in place of events", Decode, "is not an event stream").on(OPENAI),
                 whole("F147", "Data over several lines, without blanks", "Hello"),
                 fails("F148", "[DONE] is all there is", Incomplete, "its end marker is all there is").on(OPENAI).requests(3),
                 fails("F148", "A role, then [DONE]", Incomplete, "the stream is empty").with("v=role").on(OPENAI).requests(3),
