@@ -39,12 +39,12 @@ pub struct CancelHandle(Arc<Shared>);
 struct Shared {
     /// Outside the lock, since it is asked for with each chunk; set under it.
     is_cancelled: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<Cancellation>,
     cancelled: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Cancellation {
     /// Weak, so that a stream which is dropped takes its sockets along.
     running: Option<Weak<dyn Interrupt>>,
 }
@@ -117,7 +117,7 @@ impl CancelHandle {
     }
 
     /// No code of others runs under the lock, so a poisoned one is whole.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Cancellation> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -120,30 +120,32 @@ impl Message {
     ///
     /// Without a memory of that order (another protocol wrote it, or the caller changed the text),
     /// it is the text and then the calls.
-    pub(crate) fn turn(&self, protocol: Protocol) -> Vec<Said<'_>> {
+    pub(crate) fn turn(&self, protocol: Protocol) -> Vec<TurnPart<'_>> {
         self.remembered(protocol).unwrap_or_else(|| {
-            let text = (!self.content.is_empty()).then_some(Said::Text(&self.content, None));
-            text.into_iter().chain(self.tool_calls.iter().map(|c| Said::Call(c, None))).collect()
+            let text = (!self.content.is_empty()).then_some(TurnPart::Text(&self.content, None));
+            text.into_iter()
+                .chain(self.tool_calls.iter().map(|c| TurnPart::Call(c, None)))
+                .collect()
         })
     }
 
-    fn remembered(&self, protocol: Protocol) -> Option<Vec<Said<'_>>> {
+    fn remembered(&self, protocol: Protocol) -> Option<Vec<TurnPart<'_>>> {
         let replay = self.replay.as_ref().filter(|r| r.protocol == protocol)?;
         let (mut text, mut calls) = (self.content.as_str(), self.tool_calls.iter());
         let mut turn = Vec::with_capacity(replay.parts.len());
         for part in &replay.parts {
             turn.push(match part {
-                Part::Opaque(value) => Said::Opaque(value),
-                Part::Text { bytes, extra } => {
+                ReplayPart::Opaque(value) => TurnPart::Opaque(value),
+                ReplayPart::Text { bytes, extra } => {
                     let (said, rest) = text.split_at_checked(*bytes)?;
                     text = rest;
-                    Said::Text(said, extra.as_ref())
+                    TurnPart::Text(said, extra.as_ref())
                 }
-                Part::Gap { bytes } => {
+                ReplayPart::Gap { bytes } => {
                     text = text.split_at_checked(*bytes)?.1;
                     continue;
                 }
-                Part::Call { extra } => Said::Call(calls.next()?, extra.as_ref()),
+                ReplayPart::Call { extra } => TurnPart::Call(calls.next()?, extra.as_ref()),
             });
         }
         (text.is_empty() && calls.next().is_none()).then_some(turn)
@@ -259,13 +261,13 @@ pub(crate) struct Replay {
     /// Signatures and encrypted thoughts are of use to those who wrote them only.
     pub(crate) provider: LlmProvider,
     pub(crate) protocol: Protocol,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<ReplayPart>,
 }
 
 /// One part of a [`Replay`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Part {
+pub(crate) enum ReplayPart {
     /// The next so many bytes of the text, and what the provider attached to them.
     Text { bytes: usize, extra: Option<Value> },
     /// The next tool call, and what the provider attached to it.
@@ -278,7 +280,7 @@ pub(crate) enum Part {
 
 /// One part of a turn as a protocol has to send it: see [`Message::turn`].
 #[derive(Debug, PartialEq)]
-pub(crate) enum Said<'a> {
+pub(crate) enum TurnPart<'a> {
     Text(&'a str, Option<&'a Value>),
     Call(&'a ToolCall, Option<&'a Value>),
     Opaque(&'a Value),
@@ -391,22 +393,22 @@ mod tests {
             provider: LlmProvider::Local,
             protocol: Protocol::ChatCompletions,
             parts: vec![
-                Part::Opaque(thought.clone()),
-                Part::Text { bytes: 5, extra: None },
-                Part::Call { extra: None },
-                Part::Text { bytes: 2, extra: None },
+                ReplayPart::Opaque(thought.clone()),
+                ReplayPart::Text { bytes: 5, extra: None },
+                ReplayPart::Call { extra: None },
+                ReplayPart::Text { bytes: 2, extra: None },
             ],
         });
         let call = message.tool_calls[0].clone();
-        let plain = [Said::Text("Aha. So", None), Said::Call(&call, None)];
+        let plain = [TurnPart::Text("Aha. So", None), TurnPart::Call(&call, None)];
 
         assert_eq!(
             message.turn(Protocol::ChatCompletions),
             [
-                Said::Opaque(&thought),
-                Said::Text("Aha. ", None),
-                Said::Call(&call, None),
-                Said::Text("So", None)
+                TurnPart::Opaque(&thought),
+                TurnPart::Text("Aha. ", None),
+                TurnPart::Call(&call, None),
+                TurnPart::Text("So", None)
             ]
         );
         assert_eq!(message.turn(Protocol::Responses), plain);
@@ -417,7 +419,7 @@ mod tests {
         message.content.push('!');
         assert_eq!(
             message.turn(Protocol::ChatCompletions),
-            [Said::Text("Aha. So!", None), Said::Call(&call, None)]
+            [TurnPart::Text("Aha. So!", None), TurnPart::Call(&call, None)]
         );
     }
 }

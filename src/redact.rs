@@ -214,7 +214,7 @@ pub(crate) fn truncated(text: &str, bytes: usize) -> &str {
 mod tests {
     use super::*;
 
-    fn scrub(text: &str, secrets: &[String]) -> String {
+    fn redacted(text: &str, secrets: &[String]) -> String {
         Secrets::new(secrets.to_vec()).redact(text)
     }
 
@@ -232,12 +232,12 @@ mod tests {
             ("ein schlüssel", "ein [redacted]"),
             ("", ""),
         ] {
-            assert_eq!(scrub(text, &secrets), clean);
+            assert_eq!(redacted(text, &secrets), clean);
         }
-        assert_eq!(scrub("as it is", &[]), "as it is");
+        assert_eq!(redacted("as it is", &[]), "as it is");
         // A secret from a URL, where the server decodes it.
-        assert_eq!(scrub("key 0123\"4567", &["0123%224567".to_owned()]), "key [redacted]");
-        assert_eq!(scrub(r"pass \u0061bc", &["abc".to_owned()]), "pass [redacted]");
+        assert_eq!(redacted("key 0123\"4567", &["0123%224567".to_owned()]), "key [redacted]");
+        assert_eq!(redacted(r"pass \u0061bc", &["abc".to_owned()]), "pass [redacted]");
     }
 
     #[test]
@@ -260,7 +260,7 @@ mod tests {
             ("dTpLL1krMDEyMzQ1Njc/Pj44OWFi", "dTp[redacted]"),
             ("Sy9ZKzAxMjM0NTY3Pz4-ODlhYg", "[redacted]Yg"),
         ] {
-            assert_eq!(scrub(text, &[key.to_owned()]), clean, "{text}");
+            assert_eq!(redacted(text, &[key.to_owned()]), clean, "{text}");
         }
     }
 }

@@ -145,7 +145,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::message::Part;
+    use crate::message::ReplayPart;
     use crate::provider::Protocol;
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
             replay: Some(Replay {
                 provider: LlmProvider::Anthropic,
                 protocol: Protocol::Messages,
-                parts: vec![Part::Opaque(json!({"type": "thinking"}))],
+                parts: vec![ReplayPart::Opaque(json!({"type": "thinking"}))],
             }),
             ..GenerationResponse::default()
         };

@@ -54,13 +54,13 @@ pub(crate) struct Parser {
     /// Lines that are no part of any event: a body that is no event stream consists of them.
     stray: Vec<u8>,
     limit: usize,
-    state: State,
+    state: LineState,
     any_event: bool,
 }
 
 /// What the next byte is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum LineState {
     /// The first of all, which may begin a byte order mark.
     Start,
     /// Part of a line.
@@ -94,7 +94,7 @@ impl Parser {
             repaired: String::new(),
             stray: Vec::new(),
             limit,
-            state: State::Start,
+            state: LineState::Start,
             any_event: false,
         }
     }
@@ -112,20 +112,22 @@ impl Parser {
 
     /// The next frame that is complete. `None` means that it takes more bytes.
     pub(crate) fn next(&mut self) -> Result<Option<Frame<'_>>, TooLarge> {
-        if let State::AfterEvent { cr } = self.state {
+        if let LineState::AfterEvent { cr } = self.state {
             self.forget_event();
-            self.state = if cr { State::AfterCr } else { State::Line };
+            self.state = if cr { LineState::AfterCr } else { LineState::Line };
         }
         loop {
             let rest = self.bytes(self.line..self.filled);
             match self.state {
-                State::Start if rest.len() < 3 && BYTE_ORDER_MARK.starts_with(rest) => {
+                LineState::Start if rest.len() < 3 && BYTE_ORDER_MARK.starts_with(rest) => {
                     return Ok(None);
                 }
-                State::Start => self.skip(if rest.starts_with(BYTE_ORDER_MARK) { 3 } else { 0 }),
-                State::AfterCr if rest.is_empty() => return Ok(None),
-                State::AfterCr => self.skip(usize::from(rest.first() == Some(&b'\n'))),
-                State::Line | State::Comment | State::AfterEvent { .. } => {}
+                LineState::Start => {
+                    self.skip(if rest.starts_with(BYTE_ORDER_MARK) { 3 } else { 0 })
+                }
+                LineState::AfterCr if rest.is_empty() => return Ok(None),
+                LineState::AfterCr => self.skip(usize::from(rest.first() == Some(&b'\n'))),
+                LineState::Line | LineState::Comment | LineState::AfterEvent { .. } => {}
             }
             let Some(found) = memchr2(b'\n', b'\r', self.bytes(self.scan..self.filled)) else {
                 return self.wait_for_line_end();
@@ -133,15 +135,15 @@ impl Parser {
             let line = self.line..self.scan + found;
             let cr = self.bytes(line.end..line.end + 1) == b"\r";
             (self.line, self.scan) = (line.end + 1, line.end + 1);
-            let comment = self.state == State::Comment;
-            self.state = if cr { State::AfterCr } else { State::Line };
+            let comment = self.state == LineState::Comment;
+            self.state = if cr { LineState::AfterCr } else { LineState::Line };
             if comment {
                 continue;
             }
             match self.read_line(line)? {
                 Read::Field => {}
                 Read::Event => {
-                    self.state = State::AfterEvent { cr };
+                    self.state = LineState::AfterEvent { cr };
                     return Ok(Some(Frame::Event(self.event())));
                 }
                 Read::Error => return Ok(Some(Frame::Error(&self.repaired))),
@@ -152,7 +154,7 @@ impl Parser {
     /// At the end of the bytes: the event that only lacks its line ends. Whether it is whole or
     /// torn nobody can tell here; the algorithm would throw it away.
     pub(crate) fn finish(&mut self) -> Result<Option<Frame<'_>>, TooLarge> {
-        if self.line < self.filled && self.state != State::Comment {
+        if self.line < self.filled && self.state != LineState::Comment {
             let line = self.line..self.filled;
             self.line = self.filled;
             if let Read::Error = self.read_line(line)? {
@@ -160,7 +162,7 @@ impl Parser {
             }
         }
         let pending = self.has_data;
-        self.state = State::AfterEvent { cr: false };
+        self.state = LineState::AfterEvent { cr: false };
         Ok(pending.then(|| Frame::Event(self.event())))
     }
 
@@ -256,14 +258,14 @@ impl Parser {
     fn skip(&mut self, bytes: usize) {
         self.line += bytes;
         self.scan = self.line;
-        self.state = State::Line;
+        self.state = LineState::Line;
     }
 
     fn wait_for_line_end(&mut self) -> Result<Option<Frame<'_>>, TooLarge> {
         if self.bytes(self.line..self.filled).first() == Some(&b':') {
-            self.state = State::Comment;
+            self.state = LineState::Comment;
         }
-        if self.state == State::Comment {
+        if self.state == LineState::Comment {
             self.line = self.filled;
         }
         self.scan = self.filled;

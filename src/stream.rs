@@ -43,13 +43,13 @@ use crate::retry;
 /// ```
 #[must_use = "streams are lazy and do nothing unless consumed"]
 pub struct GenerationStream<F = fn(&StreamChunk)> {
-    inner: Inner,
+    inner: StreamCore,
     callback: Option<F>,
 }
 
 impl GenerationStream {
     pub(crate) fn new(prompt: Prompt, config: GenerationConfig) -> Self {
-        Self { inner: Inner::new(State::Asked(prompt), config), callback: None }
+        Self { inner: StreamCore::new(StreamState::Asked(prompt), config), callback: None }
     }
 
     /// Decodes an answer that comes from somewhere else: a recording, a pipe, another HTTP client's
@@ -74,8 +74,8 @@ impl GenerationStream {
         reader: impl Read + Send + 'static,
         config: impl Into<GenerationConfig>,
     ) -> Self {
-        let state = State::Given(Body::from_reader(reader));
-        Self { inner: Inner::new(state, config.into()), callback: None }
+        let state = StreamState::Given(Body::from_reader(reader));
+        Self { inner: StreamCore::new(state, config.into()), callback: None }
     }
 }
 
@@ -123,7 +123,7 @@ impl<F> GenerationStream<F> {
     /// Those that the first `next` would give before it sends anything.
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
         match &self.inner.state {
-            State::Asked(prompt) => {
+            StreamState::Asked(prompt) => {
                 let config = &self.inner.config;
                 Ok(request::preview(prompt, config)?)
             }
@@ -143,8 +143,8 @@ impl<F: FnMut(&StreamChunk)> GenerationStream<F> {
     pub fn into_response(mut self) -> anyhow::Result<GenerationResponse> {
         for _ in &mut self {}
         let error = match self.inner.state {
-            State::Ended(None) => return Ok(self.inner.response),
-            State::Ended(Some(error)) => error,
+            StreamState::Ended(None) => return Ok(self.inner.response),
+            StreamState::Ended(Some(error)) => error,
             _ => decode::panicked(self.inner.response.provider),
         };
         Err(error.with_partial(self.inner.response).into())
@@ -201,19 +201,19 @@ impl<F> fmt::Debug for GenerationStream<F> {
 }
 
 /// The stream without its callback, and so without the type parameter.
-struct Inner {
+struct StreamCore {
     config: Box<GenerationConfig>,
     cancel: CancelHandle,
     response: GenerationResponse,
     started: Option<Instant>,
     /// What is sent, and sent again if need be; `None` before it is prepared, and for a recording.
     request: Option<Box<PreparedRequest>>,
-    state: State,
+    state: StreamState,
     /// A `next` has begun and not ended: it still runs, or has panicked.
     is_running: bool,
 }
 
-enum State {
+enum StreamState {
     Asked(Prompt),
     /// The caller gives the response.
     Given(Body),
@@ -222,8 +222,8 @@ enum State {
     Ended(Option<Error>),
 }
 
-impl Inner {
-    fn new(state: State, config: GenerationConfig) -> Self {
+impl StreamCore {
+    fn new(state: StreamState, config: GenerationConfig) -> Self {
         Self {
             config: Box::new(config),
             cancel: CancelHandle::new(),
@@ -243,7 +243,7 @@ impl Inner {
             self.end(Some(error.clone()));
             return Some(Err(error));
         }
-        if let State::Ended(_) = self.state {
+        if let StreamState::Ended(_) = self.state {
             return None;
         }
         match self.advance() {
@@ -271,8 +271,8 @@ impl Inner {
             self.response.cut();
         }
         self.response.latency = self.started.map(|at| at.elapsed()).unwrap_or_default();
-        let state = mem::replace(&mut self.state, State::Ended(error));
-        if let (State::Reading(decoder), State::Ended(None)) = (state, &self.state) {
+        let state = mem::replace(&mut self.state, StreamState::Ended(error));
+        if let (StreamState::Reading(decoder), StreamState::Ended(None)) = (state, &self.state) {
             self.response.replay = decoder.finish();
         }
     }
@@ -284,12 +284,14 @@ impl Inner {
                 return Err(self.cancelled());
             }
             let item = match &mut self.state {
-                State::Reading(decoder) => decoder.next(&mut self.response, &self.cancel),
-                State::Ended(_) => return Ok(None),
-                State::Asked(_) | State::Given(_) | State::Sending => match self.open() {
-                    Ok(()) => continue,
-                    Err(error) => Err(error),
-                },
+                StreamState::Reading(decoder) => decoder.next(&mut self.response, &self.cancel),
+                StreamState::Ended(_) => return Ok(None),
+                StreamState::Asked(_) | StreamState::Given(_) | StreamState::Sending => {
+                    match self.open() {
+                        Ok(()) => continue,
+                        Err(error) => Err(error),
+                    }
+                }
             };
             match item {
                 Err(_) if self.cancel.is_cancelled() => return Err(self.cancelled()),
@@ -303,13 +305,13 @@ impl Inner {
     fn open(&mut self) -> Result<(), Error> {
         let config = &self.config;
         match &self.state {
-            State::Asked(prompt) => {
+            StreamState::Asked(prompt) => {
                 let (request, _) = request::prepare(prompt, config)?;
                 self.response.provider = Some(request.peer.provider);
                 self.request = Some(Box::new(request));
-                self.state = State::Sending;
+                self.state = StreamState::Sending;
             }
-            State::Sending => {
+            StreamState::Sending => {
                 let Some(request) = &self.request else {
                     return Err(decode::panicked(self.response.provider));
                 };
@@ -324,7 +326,7 @@ impl Inner {
                 let (provider, protocol) = (request.peer.provider, request.protocol);
                 self.read(response.body, provider, protocol);
             }
-            State::Given(_) => {
+            StreamState::Given(_) => {
                 let provider = match (config.provider, request::provider_of(config)) {
                     (Some(provider), _) | (None, Ok((provider, _))) => provider,
                     // The protocol is all that it takes to read a recording.
@@ -333,12 +335,12 @@ impl Inner {
                 };
                 let protocol = request::protocol_of(config, provider);
                 // Should reading begin with a panic, that is how the stream ends.
-                let ended = State::Ended(Some(decode::panicked(provider.into())));
-                if let State::Given(body) = mem::replace(&mut self.state, ended) {
+                let ended = StreamState::Ended(Some(decode::panicked(provider.into())));
+                if let StreamState::Given(body) = mem::replace(&mut self.state, ended) {
                     self.read(body, provider, protocol);
                 }
             }
-            State::Reading(_) | State::Ended(_) => {}
+            StreamState::Reading(_) | StreamState::Ended(_) => {}
         }
         Ok(())
     }
@@ -347,7 +349,7 @@ impl Inner {
         self.response.provider = Some(provider);
         let request = self.request.as_deref();
         let decoder = ResponseDecoder::new(body, provider, protocol, request, &self.config);
-        self.state = State::Reading(Box::new(decoder));
+        self.state = StreamState::Reading(Box::new(decoder));
     }
 
     /// Goes back to sending, if the failure may pass and nothing has been handed out.
@@ -359,7 +361,7 @@ impl Inner {
             return Err(error);
         };
         // A connection that failed closes before the wait.
-        self.state = State::Sending;
+        self.state = StreamState::Sending;
         log::info!("{error}; trying again in {:.1} s", wait.as_secs_f64());
         if self.cancel.wait(wait) {
             return Err(self.cancelled());

@@ -89,7 +89,8 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     // OpenRouter quotes the provider that it asked. Xiaomi names no parameter there, but says what is wrong.
     let upstream = text(inner.metadata.raw);
     let more = upstream.or_else(|| text(inner.param).filter(|param| param.contains(' ')));
-    let said = own_words(&message) + " " + &own_words(&message_in(more.as_deref()));
+    let said =
+        without_quotations(&message) + " " + &without_quotations(&message_in(more.as_deref()));
     let message = match more {
         Some(more) if !message.contains(&more) => format!("{message}: {more}"),
         _ => message,
@@ -196,7 +197,7 @@ fn message_in(quoted: Option<&str>) -> String {
 
 /// What a message says itself, in lower case: what it quotes, such as the prompt or a name, may say
 /// anything. An apostrophe within a word is no quotation mark.
-fn own_words(message: &str) -> String {
+fn without_quotations(message: &str) -> String {
     let mut own = String::new();
     let mut rest = message;
     let mut marks = vec![('\'', '\''), ('"', '"'), ('`', '`'), ('\u{201c}', '\u{201d}')];
@@ -984,10 +985,10 @@ mod tests {
             ("\u{e9}'a' 'b", "\u{e9}'a' 'b"),
             ("", ""),
         ] {
-            assert_eq!(own_words(message), own, "{message}");
+            assert_eq!(without_quotations(message), own, "{message}");
         }
         let many = " 'a".repeat(20_000);
-        assert_eq!(own_words(&many), many.trim());
+        assert_eq!(without_quotations(&many), many.trim());
     }
 
     /// A number means what its own vendor says, and not what another says with the same one.

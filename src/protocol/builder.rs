@@ -11,7 +11,7 @@ use super::json::{Raw, unescape};
 use super::told::ToldJson;
 
 use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
-use crate::message::{Part, Replay};
+use crate::message::{Replay, ReplayPart};
 use crate::provider::{LlmProvider, Protocol};
 
 /// The piece of an answer that an event brings.
@@ -37,9 +37,9 @@ pub(crate) struct ChunkBuilder {
     max_opaque_bytes: usize,
     model: Option<Arc<str>>,
     usage: Option<Usage>,
-    calls: Vec<Call>,
+    calls: Vec<BuiltCall>,
     /// The order of the whole answer, with what the provider will want to see again.
-    parts: Vec<Part>,
+    parts: Vec<ReplayPart>,
     /// About how much memory that takes beyond text and calls.
     opaque_bytes: usize,
     /// The first half of a character whose second half is still to come.
@@ -68,7 +68,7 @@ pub(crate) struct Seen {
 
 /// What is known of a tool call.
 #[derive(Debug, Default)]
-struct Call {
+struct BuiltCall {
     id: Option<String>,
     index: Option<u64>,
     /// Empty as long as it has not been told.
@@ -112,17 +112,17 @@ impl ChunkBuilder {
 
     /// The text that follows is a part for itself.
     pub(crate) fn new_text(&mut self) {
-        self.hold(size_of::<Part>());
-        self.parts.push(Part::Text { bytes: 0, extra: None });
+        self.hold(size_of::<ReplayPart>());
+        self.parts.push(ReplayPart::Text { bytes: 0, extra: None });
     }
 
     /// The text that follows is another message: a blank line sets it apart for those who read, and
     /// does not go back to the provider.
     pub(crate) fn new_message(&mut self) {
         self.flush_text();
-        self.hold(size_of::<Part>());
+        self.hold(size_of::<ReplayPart>());
         self.chunk.content.push_str("\n\n");
-        self.parts.push(Part::Gap { bytes: 2 });
+        self.parts.push(ReplayPart::Gap { bytes: 2 });
     }
 
     /// The same for reasoning that the provider wants to see again: `kept` grows by it.
@@ -174,8 +174,8 @@ impl ChunkBuilder {
             self.too_many_calls = true;
             return None;
         }
-        self.calls.push(Call { index, ..Call::default() });
-        self.parts.push(Part::Call { extra: None });
+        self.calls.push(BuiltCall { index, ..BuiltCall::default() });
+        self.parts.push(ReplayPart::Call { extra: None });
         self.call_delta(ToolCallDelta { index: at, ..ToolCallDelta::default() });
         self.extend_call(at, id, name, arguments);
         Some(at)
@@ -269,7 +269,7 @@ impl ChunkBuilder {
         if !(id.is_text() || name.is_text()) && piece.is_empty() {
             return Belongs::Nowhere;
         }
-        let has_id = |call: &Call| call.id.as_deref().is_some_and(|known| id.is(known));
+        let has_id = |call: &BuiltCall| call.id.as_deref().is_some_and(|known| id.is(known));
         let at_index = index.and_then(|_| self.position(|call| call.index == index));
         let known = at_index.filter(|&at| self.calls.get(at).is_some_and(has_id));
         let known = known.or_else(|| self.position(has_id));
@@ -313,7 +313,7 @@ impl ChunkBuilder {
         }
     }
 
-    fn position(&self, is: impl Fn(&Call) -> bool) -> Option<usize> {
+    fn position(&self, is: impl Fn(&BuiltCall) -> bool) -> Option<usize> {
         self.calls.iter().rposition(is)
     }
 
@@ -337,16 +337,16 @@ impl ChunkBuilder {
     /// A part of the answer that is neither text nor a call, and that the provider demands back.
     /// Returns its place, for [`replace`](Self::replace).
     pub(crate) fn opaque(&mut self, part: Value) -> usize {
-        self.hold(size_of::<Part>());
+        self.hold(size_of::<ReplayPart>());
         if !self.is_full() {
-            self.parts.push(Part::Opaque(part));
+            self.parts.push(ReplayPart::Opaque(part));
         }
         self.parts.len().saturating_sub(1)
     }
 
     /// The same part as it is now known: it keeps its place, whatever came after it.
     pub(crate) fn replace(&mut self, place: usize, part: Value) {
-        if let Some(Part::Opaque(known)) = self.parts.get_mut(place) {
+        if let Some(ReplayPart::Opaque(known)) = self.parts.get_mut(place) {
             *known = part;
         }
     }
@@ -385,8 +385,10 @@ impl ChunkBuilder {
     /// What the provider attaches to the latest text or call, and demands back with it.
     pub(crate) fn extra(&mut self, value: Value) {
         match self.parts.last_mut() {
-            Some(Part::Text { extra, .. } | Part::Call { extra }) => *extra = Some(value),
-            _ => self.parts.push(Part::Text { bytes: 0, extra: Some(value) }),
+            Some(ReplayPart::Text { extra, .. } | ReplayPart::Call { extra }) => {
+                *extra = Some(value)
+            }
+            _ => self.parts.push(ReplayPart::Text { bytes: 0, extra: Some(value) }),
         }
     }
 
@@ -466,8 +468,8 @@ impl ChunkBuilder {
     /// How to say the whole answer again, if text and calls alone do not tell it.
     pub(crate) fn replay(&mut self, provider: LlmProvider, protocol: Protocol) -> Option<Replay> {
         let parts = std::mem::take(&mut self.parts);
-        let plain = |part: &Part| {
-            matches!(part, Part::Text { extra: None, .. } | Part::Call { extra: None })
+        let plain = |part: &ReplayPart| {
+            matches!(part, ReplayPart::Text { extra: None, .. } | ReplayPart::Call { extra: None })
         };
         (!parts.iter().all(plain)).then_some(Replay { provider, protocol, parts })
     }
@@ -482,8 +484,8 @@ impl ChunkBuilder {
         let more = self.chunk.content.len() - before;
         match self.parts.last_mut() {
             _ if more == 0 => {}
-            Some(Part::Text { bytes, extra: None }) => *bytes += more,
-            _ => self.parts.push(Part::Text { bytes: more, extra: None }),
+            Some(ReplayPart::Text { bytes, extra: None }) => *bytes += more,
+            _ => self.parts.push(ReplayPart::Text { bytes: more, extra: None }),
         }
     }
 }
@@ -504,7 +506,7 @@ fn text_of(arguments: Raw<'_>) -> Cow<'_, str> {
     }
 }
 
-impl Call {
+impl BuiltCall {
     /// Adds a piece of the name; returns the name as it is then known, if that is news. Some
     /// servers repeat the name in every piece, others tear it apart.
     fn add_name(&mut self, piece: &str) -> Option<String> {

@@ -10,7 +10,7 @@ use super::{ChatRequest, ChunkBuilder, Decoder, Seen, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
-use crate::message::{Message, Said};
+use crate::message::{Message, TurnPart};
 use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
@@ -94,7 +94,8 @@ fn message(message: &Message) -> Value {
     ]);
     // The reasoning that has led to calls.
     for part in message.turn(Protocol::ChatCompletions) {
-        if let (Value::Object(value), Said::Opaque(Value::Object(fields))) = (&mut value, part) {
+        if let (Value::Object(value), TurnPart::Opaque(Value::Object(fields))) = (&mut value, part)
+        {
             value.extend(fields.clone());
         }
     }

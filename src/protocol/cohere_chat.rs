@@ -10,7 +10,7 @@ use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
-use crate::message::{Message, MessageRole, Said};
+use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
@@ -119,9 +119,9 @@ fn assistant(message: &Message) -> Option<Value> {
     let (mut content, mut calls, mut plan) = (Vec::new(), Vec::new(), None);
     for said in message.turn(Protocol::CohereChat) {
         match said {
-            Said::Text(text, _) => content.push(common::text(text)),
-            Said::Call(call, _) => calls.push(common::function_call(call)),
-            Said::Opaque(part) => match part.get("tool_plan") {
+            TurnPart::Text(text, _) => content.push(common::text(text)),
+            TurnPart::Call(call, _) => calls.push(common::function_call(call)),
+            TurnPart::Opaque(part) => match part.get("tool_plan") {
                 None => content.push(part.clone()),
                 tool_plan => plan = tool_plan.cloned(),
             },

@@ -11,7 +11,7 @@ use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
-use crate::message::{Message, MessageRole, Said};
+use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
@@ -141,9 +141,9 @@ fn model(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Erro
     let turn = message.turn(Protocol::GenerateContent).into_iter();
     let parts = turn.map(|said| {
         let (name, value, signature) = match said {
-            Said::Opaque(part) => return Ok(part.clone()),
-            Said::Text(text, signature) => ("text", json!(text), signature),
-            Said::Call(call, signature) => {
+            TurnPart::Opaque(part) => return Ok(part.clone()),
+            TurnPart::Text(text, signature) => ("text", json!(text), signature),
+            TurnPart::Call(call, signature) => {
                 let call = object([
                     ("id", call.given_id().map(Value::from)),
                     ("name", Some(json!(call.name))),

@@ -13,7 +13,7 @@ use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
-use crate::message::{Message, MessageRole, Said, ToolCall};
+use crate::message::{Message, MessageRole, ToolCall, TurnPart};
 use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
@@ -156,9 +156,9 @@ fn answer(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Err
     let mut blocks = Vec::new();
     for said in message.turn(Protocol::Messages) {
         match said {
-            Said::Text(said, _) => blocks.extend(text(said)),
-            Said::Call(call, extra) => blocks.push(tool_use(request, call, extra)?),
-            Said::Opaque(block) => blocks.push(block.clone()),
+            TurnPart::Text(said, _) => blocks.extend(text(said)),
+            TurnPart::Call(call, extra) => blocks.push(tool_use(request, call, extra)?),
+            TurnPart::Opaque(block) => blocks.push(block.clone()),
         }
     }
     Ok(blocks)
@@ -293,7 +293,7 @@ enum Kind {
     /// A thought, a tool of the provider's own and its result, or something newer. It goes back as
     /// it came, together with the fields that grew by deltas: JSON strings without their quotes, so
     /// that characters that were cut in two grow together.
-    Kept { block: Map<String, Value>, grown: BTreeMap<&'static str, String> },
+    Kept { block: Map<String, Value>, pieces: BTreeMap<&'static str, String> },
 }
 
 /// The latest count of each kind of token; no event tells them all.
@@ -386,7 +386,7 @@ impl Messages {
                 }
                 out.reasoning(block.thinking);
                 let Value::Object(block) = out.keep(json) else { return };
-                Kind::Kept { block, grown: BTreeMap::new() }
+                Kind::Kept { block, pieces: BTreeMap::new() }
             }
         };
         common::make_room(&mut self.open);
@@ -429,7 +429,7 @@ impl Messages {
         piece: Raw<'_>,
         out: &mut ChunkBuilder,
     ) {
-        if let Some(Kind::Kept { grown, block }) = self.opened(index)
+        if let Some(Kind::Kept { pieces, block }) = self.opened(index)
             && let Some(piece) = piece.literal()
         {
             out.hold(piece.len());
@@ -438,7 +438,7 @@ impl Messages {
                 Some(Value::String(text)) if field == "thinking" => escaped(text),
                 _ => String::new(),
             };
-            grown.entry(field).or_insert_with(begun).push_str(piece);
+            pieces.entry(field).or_insert_with(begun).push_str(piece);
         }
     }
 
@@ -503,8 +503,8 @@ impl Counted {
 
 /// Keeps a finished block for the next request, if Anthropic would take it back.
 fn keep(open: Open, out: &mut ChunkBuilder) {
-    if let Kind::Kept { block, grown } = open.kind
-        && let Some(block) = grown_up(block, grown, out)
+    if let Kind::Kept { block, pieces } = open.kind
+        && let Some(block) = finish_block(block, pieces, out)
     {
         out.opaque(block);
     }
@@ -516,12 +516,12 @@ fn escaped(text: &str) -> String {
     json.get(1..json.len() - 1).unwrap_or_default().to_owned()
 }
 
-fn grown_up(
+fn finish_block(
     mut block: Map<String, Value>,
-    grown: BTreeMap<&str, String>,
+    pieces: BTreeMap<&str, String>,
     out: &mut ChunkBuilder,
 ) -> Option<Value> {
-    for (field, literal) in grown {
+    for (field, literal) in pieces {
         let text = unescaped(&literal);
         let value = match field {
             "input" if is_blank(&text) => continue,
@@ -562,7 +562,7 @@ mod tests {
     use super::super::testing::sent;
     use super::*;
     use crate::config::GenerationConfig;
-    use crate::message::{Part, Replay};
+    use crate::message::{Replay, ReplayPart};
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
 
@@ -1004,7 +1004,7 @@ mod tests {
         assert!(decode(&[block, piece, piece]).1.opaque_bytes() >= 16);
         // A turn that another protocol remembers goes back as text and calls.
         let mut message = Message::assistant("Hi");
-        let parts = vec![Part::Opaque(json!({"type": "reasoning"}))];
+        let parts = vec![ReplayPart::Opaque(json!({"type": "reasoning"}))];
         message.replay = Some(Replay {
             provider: crate::LlmProvider::Anthropic,
             protocol: Protocol::ChatCompletions,

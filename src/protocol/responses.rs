@@ -20,7 +20,7 @@ use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
-use crate::message::{MessageRole, Said};
+use crate::message::{MessageRole, TurnPart};
 use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::{Tool, ToolChoice};
@@ -135,11 +135,11 @@ fn image(image: &Attachment) -> Value {
 
 /// A part of what the assistant said and did. Ids of messages and calls are left out: they refer to
 /// a store that holds nothing.
-fn assistant(part: Said<'_>) -> Option<Value> {
+fn assistant(part: TurnPart<'_>) -> Option<Value> {
     Some(match part {
-        Said::Text("", _) | Said::Opaque(Value::Null) => return None,
-        Said::Text(text, extra) => with(said(MessageRole::Assistant, text.into()), extra),
-        Said::Call(call, extra) => {
+        TurnPart::Text("", _) | TurnPart::Opaque(Value::Null) => return None,
+        TurnPart::Text(text, extra) => with(said(MessageRole::Assistant, text.into()), extra),
+        TurnPart::Call(call, extra) => {
             let (name, arguments) = match call.arguments.as_str() {
                 text if extra.and_then(kind) == Some("custom_tool_call") => ("input", text),
                 "" => ("arguments", "{}"),
@@ -150,7 +150,7 @@ fn assistant(part: Said<'_>) -> Option<Value> {
             });
             with(call, extra)
         }
-        Said::Opaque(item) => item.clone(),
+        TurnPart::Opaque(item) => item.clone(),
     })
 }
 

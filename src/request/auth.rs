@@ -122,7 +122,7 @@ fn is_credential_name(name: &str) -> bool {
         })
 }
 
-struct Key {
+struct KeyHeader {
     secret: String,
     /// The header that carries it, and what stands before it there.
     header: (&'static str, &'static str),
@@ -130,11 +130,11 @@ struct Key {
 }
 
 /// The key, from the configuration or else from the provider's variables.
-fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<Key>, Error> {
+fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<KeyHeader>, Error> {
     let ChatRequest { provider, config, .. } = request;
     let vendor = provider.vendor();
     let header = protocol::wire(protocol).auth;
-    let given = config.api_key.as_deref().map(|key| Key {
+    let given = config.api_key.as_deref().map(|key| KeyHeader {
         secret: key.trim().to_owned(),
         header,
         source: "the option `api_key`".to_owned(),
@@ -144,12 +144,12 @@ fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<Key>, Erro
             let bearer = vendor.bearer_variables.contains(name);
             let header = if bearer { ("authorization", "Bearer ") } else { header };
             let source = (*name).to_owned();
-            Some(Key { secret: config.environment.get(name)?, header, source })
+            Some(KeyHeader { secret: config.environment.get(name)?, header, source })
         })
     };
     let key = given.or_else(from_environment).filter(|key| !key.secret.is_empty());
     let problem = match key {
-        Some(Key { source, secret, .. }) if !secret.bytes().all(|b| b.is_ascii_graphic()) => {
+        Some(KeyHeader { source, secret, .. }) if !secret.bytes().all(|b| b.is_ascii_graphic()) => {
             format!(
                 "the API key (from {source}) has characters that no key has (a line break, a blank \
                  or a non-ASCII character); copy it again"

@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{Proxy, Reasoning};
 use crate::environment::Environment;
 use crate::error::ErrorKind;
-use crate::message::{Part, Replay};
+use crate::message::{Replay, ReplayPart};
 use crate::model::ModelName;
 
 /// Keys for everybody.
@@ -301,7 +301,7 @@ fn what_one_provider_attached_is_not_sent_to_another() {
     answer.replay = Some(Replay {
         provider: LlmProvider::Anthropic,
         protocol: Protocol::Messages,
-        parts: vec![Part::Opaque(thought), Part::Text { bytes: 6, extra: None }],
+        parts: vec![ReplayPart::Opaque(thought), ReplayPart::Text { bytes: 6, extra: None }],
     });
     let prompt = Prompt::from([Message::user("Hi"), answer, Message::user("And?")]);
     let sent = |config: GenerationConfig| {
