@@ -3,6 +3,9 @@
 
 use std::sync::{Arc, OnceLock};
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
 use crate::terminal::terminal_safe;
 
 /// How much of a key gives it away. Servers show its beginning or its end.
@@ -26,10 +29,12 @@ struct Keys {
 
 /// What a key looks like in what a server sends back, in lower case.
 struct Forms {
-    /// Each piece of eight bytes of a long one, in order.
-    parts: Vec<u64>,
-    /// Those that are shorter than such a piece.
+    long: Vec<Vec<u8>>,
+    /// Those that are shorter than a [`PART`].
     short: Vec<Vec<u8>>,
+    /// A bit for each part of the long ones, at a place that follows from the part: nearly all texts
+    /// have none of them, and are told apart by this alone.
+    filter: [u64; 128],
 }
 
 impl Secrets {
@@ -54,8 +59,8 @@ impl Secrets {
         let mut written = Some(Written::of(text));
         for _ in 0..=DEPTH {
             let Some(now) = written else { break };
-            for (at, window) in now.bytes.windows(PART).enumerate() {
-                if forms.parts.binary_search(&number(window)).is_ok() {
+            for (at, part) in now.bytes.windows(PART).enumerate() {
+                if forms.has(part) {
                     now.hide(at, PART, &mut hidden);
                 }
             }
@@ -73,7 +78,9 @@ impl Secrets {
             }
             written = now.unescaped();
         }
-
+        if !hidden.contains(&true) {
+            return text.to_owned();
+        }
         let mut clean = String::with_capacity(text.len());
         let mut hiding = false;
         for (at, c) in text.char_indices() {
@@ -97,18 +104,33 @@ impl Secrets {
 
 impl Forms {
     fn of(secrets: &[String]) -> Self {
-        let forms = secrets.iter().flat_map(|secret| forms(secret));
-        let (long, short): (Vec<_>, Vec<_>) = forms.partition(|form| form.len() >= PART);
-        let mut parts: Vec<_> =
-            long.iter().flat_map(|form| form.windows(PART)).map(number).collect();
-        parts.sort_unstable();
-        Self { parts, short }
+        let mut forms = Self { long: Vec::new(), short: Vec::new(), filter: [0; 128] };
+        for form in secrets.iter().flat_map(|secret| forms_of(secret)) {
+            for (word, bit) in form.windows(PART).map(place) {
+                if let Some(word) = forms.filter.get_mut(word) {
+                    *word |= bit;
+                }
+            }
+            let list = if form.len() < PART { &mut forms.short } else { &mut forms.long };
+            list.push(form);
+        }
+        forms
+    }
+
+    /// Whether this is a part of a secret.
+    fn has(&self, part: &[u8]) -> bool {
+        let (word, bit) = place(part);
+        self.filter.get(word).is_some_and(|word| word & bit != 0)
+            && self.long.iter().any(|form| memchr::memmem::find(form, part).is_some())
     }
 }
 
-/// Eight bytes as one number.
-fn number(window: &[u8]) -> u64 {
-    window.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
+/// Where the filter has the bit of a part, and that bit.
+fn place(part: &[u8]) -> (usize, u64) {
+    let number = u64::from_le_bytes(part.try_into().unwrap_or_default());
+    // The multiplier of Fibonacci hashing: the highest bits of the product depend on all bytes.
+    let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51;
+    ((hash >> 6) as usize, 1 << (hash & 63))
 }
 
 /// A text in lower case, as it is or without its escapes.
@@ -164,38 +186,25 @@ fn escape(text: &[u8]) -> Option<(u8, usize)> {
 
 /// A secret as it may be sent back, in lower case: as it is, without the escapes of the URL that it
 /// came from, in base64. How it is escaped does not matter: that is undone.
-fn forms(secret: &str) -> Vec<Vec<u8>> {
+fn forms_of(secret: &str) -> Vec<Vec<u8>> {
     let plain = Written::of(secret);
     let mut forms: Vec<_> = plain.unescaped().map(|written| written.bytes).into_iter().collect();
     forms.push(plain.bytes);
     if secret.len() < PART {
         return forms;
     }
-    for tail in [b"+/", b"-_"] {
+    for base64 in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
         // What stands before it decides where its bits fall; only the digits that are all its own
         // count.
         for (before, foreign) in [(0, 0), (1, 2), (2, 3)] {
-            let digits = base64(before, secret.as_bytes(), tail);
-            forms.push(digits.into_iter().skip(foreign).map(|d| d.to_ascii_lowercase()).collect());
+            let mut bytes = vec![0; before];
+            bytes.extend(secret.as_bytes());
+            bytes.truncate(bytes.len() / 3 * 3);
+            let digits = base64.encode(bytes).to_ascii_lowercase().into_bytes();
+            forms.push(digits.into_iter().skip(foreign).collect());
         }
     }
     forms
-}
-
-fn base64(before: usize, secret: &[u8], tail: &[u8; 2]) -> Vec<u8> {
-    let digit = |value: u32| match value as u8 & 63 {
-        value @ 0..26 => b'A' + value,
-        value @ 26..52 => b'a' + value - 26,
-        value @ 52..62 => b'0' + value - 52,
-        62 => tail[0],
-        _ => tail[1],
-    };
-    let mut bytes = vec![0; before];
-    bytes.extend(secret);
-    let triples = bytes.chunks_exact(3);
-    let bits =
-        triples.map(|triple| triple.iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte)));
-    bits.flat_map(|bits| [18, 12, 6, 0].map(|shift| digit(bits >> shift))).collect()
 }
 
 /// Text from elsewhere as it may stand in a message: on one line, without control characters.

@@ -123,7 +123,7 @@ impl Parser {
                     return Ok(None);
                 }
                 LineState::Start => {
-                    self.skip(if rest.starts_with(BYTE_ORDER_MARK) { 3 } else { 0 })
+                    self.skip(if rest.starts_with(BYTE_ORDER_MARK) { 3 } else { 0 });
                 }
                 LineState::AfterCr if rest.is_empty() => return Ok(None),
                 LineState::AfterCr => self.skip(usize::from(rest.first() == Some(&b'\n'))),

@@ -386,7 +386,7 @@ impl ChunkBuilder {
     pub(crate) fn extra(&mut self, value: Value) {
         match self.parts.last_mut() {
             Some(ReplayPart::Text { extra, .. } | ReplayPart::Call { extra }) => {
-                *extra = Some(value)
+                *extra = Some(value);
             }
             _ => self.parts.push(ReplayPart::Text { bytes: 0, extra: Some(value) }),
         }
