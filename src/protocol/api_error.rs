@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::de::IgnoredAny;
 
-use super::json::{Raw, unescaped, wire};
+use super::wire::{Raw, unescaped, wire};
 use crate::error::{Error, ErrorKind, Report};
 use crate::provider::LlmProvider;
 use crate::redact::{one_line, truncated};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::json::{Raw, unescape};
 use super::told::ToldJson;
+use super::wire::{Raw, unescape};
 
 use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
 use crate::message::{Replay, ReplayPart};

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
-use super::json::{Raw, wire};
+use super::wire::{Raw, wire};
 use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
-use super::json::{First, Indexed, Raw, wire};
+use super::wire::{First, Indexed, Raw, wire};
 use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::common;
-use super::json::{Raw, unescaped, wire};
+use super::wire::{Raw, unescaped, wire};
 use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};

@@ -22,11 +22,11 @@ mod chat_completions;
 mod cohere_chat;
 mod common;
 mod generate_content;
-mod json;
 mod messages;
 mod options;
 mod responses;
 mod told;
+mod wire;
 
 pub(crate) use api_error::api_error;
 pub(crate) use builder::ChunkBuilder;

@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use serde_json::{Map, Value, json};
 
 use super::common;
-use super::json::{Raw, wire};
 use super::told::ToldText;
+use super::wire::{Raw, wire};
 use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};

@@ -275,7 +275,7 @@ macro_rules! wire {
                                 f.write_str("a field's name")
                             }
                             fn visit_str<E>(self, key: &str) -> Result<Field, E> {
-                                $(if key == $crate::protocol::json::key!($field $($key)?) {
+                                $(if key == $crate::protocol::wire::key!($field $($key)?) {
                                     return Ok(Field::$field);
                                 })*
                                 Ok(Field::unknown)
@@ -318,7 +318,7 @@ macro_rules! wire {
                         Ok($name::default())
                     }
 
-                    $crate::protocol::json::nothing_else!();
+                    $crate::protocol::wire::nothing_else!();
                 }
 
                 deserializer.deserialize_any(Object(std::marker::PhantomData))
