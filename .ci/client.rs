@@ -4,6 +4,10 @@ use kerb_stream::{GenerationConfig, LlmProvider, Message, generate_stream};
 
 mod common;
 
+/// Made up, and as long as the keys that programs have.
+const KEY: &str = "sk-proj-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789\
+                   -0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-0123456789_abcdefghi";
+
 struct Client;
 
 impl common::Client for Client {
@@ -14,7 +18,8 @@ impl common::Client for Client {
         ];
         let config = GenerationConfig::new("gpt-4o-mini")
             .provider(LlmProvider::Local)
-            .base_url(base);
+            .base_url(base)
+            .api_key(KEY);
         for chunk in generate_stream(messages, config) {
             let chunk = chunk.unwrap();
             if !chunk.content.is_empty() && !sink(&chunk.content) {

@@ -3,7 +3,7 @@
 //! It runs with the stable toolchain, in this folder:
 //!
 //! ```text
-//! PROTOCOL=messages cargo run -- -max_total_time=600 corpus/messages
+//! PROTOCOL=messages cargo run --bin decode -- -max_total_time=600 corpus/messages
 //! ```
 
 #![no_main]

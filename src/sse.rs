@@ -5,7 +5,7 @@
 //! Two fields of the algorithm have no use here: `id` and `retry` are for clients that reconnect,
 //! and a client that reconnected would send, and pay for, the prompt again.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,16 +188,19 @@ impl Parser {
             }
             return Ok(if event { Read::Event } else { Read::Field });
         }
-        let colon = memchr(b':', bytes).unwrap_or(bytes.len());
+        // No name that matters is longer than `event`.
+        let colon = bytes.iter().take(6).position(|byte| *byte == b':').unwrap_or(bytes.len());
         let value = bytes.get(colon + 1..).unwrap_or_default();
         let start = line.end - value.strip_prefix(b" ").unwrap_or(value).len();
         let value = start..line.end;
         match bytes.get(..colon).unwrap_or_default() {
             b"data" => self.add_data(value)?,
             b"event" => {
-                self.name.clear();
                 let bytes = self.buffer.get(value).unwrap_or_default();
-                self.name.push_str(&String::from_utf8_lossy(bytes));
+                match std::str::from_utf8(bytes) {
+                    Ok(name) => name.clone_into(&mut self.name),
+                    Err(_) => self.name = String::from_utf8_lossy(bytes).into_owned(),
+                }
             }
             b"error" => {
                 self.repaired = String::from_utf8_lossy(self.bytes(value)).into_owned();

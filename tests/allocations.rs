@@ -64,10 +64,7 @@ fn a_chunk_is_one_allocation_and_leaves_nothing_behind() {
         let events = [shape.text(" word"), shape.text(" and"), shape.text(" so")];
         // The test's harness allocates now and then, too: the least of a few counts is ours.
         let (allocations, reallocations) = (0..5).map(|_| count(protocol, &events)).min().unwrap();
-        // Of a list of objects whose form is not known yet, serde_json keeps a stack while it
-        // passes over it: Gemini's `parts`.
-        let stack = protocol == Protocol::GenerateContent;
-        assert_eq!(allocations, if stack { 2_000 } else { 1_000 }, "{protocol}");
+        assert_eq!(allocations, 1_000, "{protocol}");
         assert!(reallocations <= 1, "{protocol}");
     }
 

@@ -4,8 +4,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use serde::de::IgnoredAny;
-
+use super::json;
 use super::wire::{Raw, unescaped, wire};
 use crate::error::{Error, ErrorKind, Report};
 use crate::provider::LlmProvider;
@@ -64,7 +63,7 @@ wire! {
 /// Reads an error from the body of a response with a `status`, or from an event of a stream without
 /// one.
 pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) -> Error {
-    let json = |text| serde_json::from_str::<Raw<'_>>(text).ok();
+    let json = |text| json::read::<Raw<'_>>(text).ok();
     let in_events = if json(body.trim()).is_none() { in_events(body) } else { None };
     let json = json(in_events.as_deref().unwrap_or(body.trim())).unwrap_or_default();
     let outer_json = json.elements().next().unwrap_or(json);
@@ -106,7 +105,7 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         inner.status_msg.is_some().then(|| either(|told| text_or_number(told.status_code)));
     let minimax = minimax.flatten();
     let code = minimax.clone().or_else(|| either(|told| text_or_number(told.code)));
-    let details = || inner.details.elements().map(Raw::parse::<Detail<'_>>);
+    let details = || inner.details.elements::<Detail<'_>>();
     let reason = details().find_map(|detail| text(detail.reason));
     let delay = details().find_map(|detail| text(detail.retry_delay));
     let retry_after = delay
@@ -123,8 +122,8 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         _ => None,
     };
     let has_quota_of_a_day =
-        details().flat_map(|detail| detail.violations.elements()).any(|broken| {
-            let id = text(broken.parse::<Violation<'_>>().quota_id).unwrap_or_default();
+        details().flat_map(|detail| detail.violations.elements()).any(|broken: Violation<'_>| {
+            let id = text(broken.quota_id).unwrap_or_default();
             id.contains("PerDay") || id.contains("Daily")
         });
     let is_flagged = inner.metadata.reasons.is_some() || inner.metadata.flagged_input.is_some();
@@ -166,7 +165,7 @@ fn in_events(body: &str) -> Option<String> {
     let json = |frame: Frame<'_>| {
         let (Frame::Event(Event { data, .. }) | Frame::Error(data)) = frame;
         let is_object = data.trim_start().starts_with('{');
-        (is_object && serde_json::from_str::<IgnoredAny>(data).is_ok()).then(|| data.to_owned())
+        (is_object && json::read::<Raw<'_>>(data).is_ok()).then(|| data.to_owned())
     };
     let mut parser = Parser::new(body.len());
     let mut rest = body.as_bytes();
@@ -190,7 +189,7 @@ fn message_of(told: &Told<'_>) -> Option<String> {
 /// What another server says that is quoted: the message, if that is told in JSON.
 fn message_in(quoted: Option<&str>) -> String {
     let quoted = quoted.unwrap_or_default();
-    let told: Told<'_> = serde_json::from_str(quoted).unwrap_or_default();
+    let told: Told<'_> = json::read(quoted).unwrap_or_default();
     let within = message_of(&told.error.parse()).or_else(|| message_of(&told));
     within.unwrap_or_else(|| quoted.to_owned())
 }

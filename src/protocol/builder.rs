@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::json;
 use super::told::ToldJson;
 use super::wire::{Raw, unescape};
 
@@ -289,7 +289,7 @@ impl ChunkBuilder {
         let Some((at, call)) = found.and_then(|at| Some((at, self.calls.get(at)?))) else {
             return Belongs::ToNewCall;
         };
-        let is_whole = piece.starts_with('{') && serde_json::from_str::<IgnoredAny>(&piece).is_ok();
+        let is_whole = piece.starts_with('{') && json::read::<Raw<'_>>(&piece).is_ok();
         let again = is_whole && call.arguments.is_same(ToldJson::of(&piece));
         if !name.is_text() || call.name.is_empty() {
             return if again { Belongs::Nowhere } else { Belongs::ToCall(at) };
@@ -546,7 +546,7 @@ mod tests {
     use super::*;
 
     fn raw(json: &str) -> Raw<'_> {
-        serde_json::from_str(json).unwrap()
+        json::read(json).unwrap()
     }
 
     fn texts(pieces: &[&str]) -> Vec<String> {

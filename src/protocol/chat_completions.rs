@@ -5,8 +5,8 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
-use super::wire::{First, Indexed, Raw, wire};
-use super::{ChatRequest, ChunkBuilder, Decoder, Seen, Wire};
+use super::wire::{First, Raw, wire};
+use super::{ChatRequest, ChunkBuilder, Decoder, Seen, Wire, json};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
@@ -127,7 +127,7 @@ wire! {
         code: Raw<'a>,
         message: Raw<'a>,
     }
-    struct Choice {
+    struct Choice by index {
         index: Raw<'a>,
         delta: Option<Delta<'a>>,
         /// The whole message, from servers that do not stream; Perplexity sends it beside each
@@ -206,12 +206,6 @@ impl Flat<'_> {
     }
 }
 
-impl Indexed for Choice<'_> {
-    fn index(&self) -> Raw<'_> {
-        self.index
-    }
-}
-
 /// Remembers the reasoning that has to be sent back along with the calls that it has led to:
 /// DeepSeek, Moonshot and llama.cpp want their `reasoning_content`, OpenRouter and Vercel their
 /// `reasoning_details`. Without a call nobody wants it back, and DeepSeek used to refuse it.
@@ -224,7 +218,7 @@ struct ChatCompletions {
 
 impl Decoder for ChatCompletions {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let chunk: Chunk<'_> = serde_json::from_str(event.data)?;
+        let chunk: Chunk<'_> = json::read(event.data)?;
         let choice = &chunk.choices.one;
         out.seen.understood |= chunk.choices.is_list;
         out.model(chunk.model);
@@ -254,7 +248,7 @@ impl Decoder for ChatCompletions {
         if errors.iter().any(|error| error.is_error())
             || chunk.base_resp.parse::<BaseResponse<'_>>().status_code.u64().unwrap_or(0) != 0
             || (choice.delta.is_none()
-                && serde_json::from_str::<Flat<'_>>(event.data)?.is_error(&chunk.choices))
+                && json::read::<Flat<'_>>(event.data)?.is_error(&chunk.choices))
         {
             out.fail(event.data);
         }
@@ -270,8 +264,7 @@ impl ChatCompletions {
         } else if delta.reasoning.is_text() {
             out.reasoning(delta.reasoning);
         } else {
-            for detail in delta.reasoning_details.elements() {
-                let Detail { text, summary } = detail.parse();
+            for Detail { text, summary } in delta.reasoning_details.elements() {
                 out.reasoning(if text.is_text() { text } else { summary });
             }
         }
@@ -282,11 +275,10 @@ impl ChatCompletions {
         // A refusal comes in place of the text, and is what the user is to read.
         out.text(delta.refusal);
         out.text(delta.audio.parse::<Audio<'_>>().transcript);
-        for call in delta.tool_calls.elements() {
-            let Call { index, id, function } = call.parse();
+        for Call { index, id, function } in delta.tool_calls.elements() {
             out.tool_call(index, id, function.name, function.arguments);
         }
-        if delta.function_call.is_some() && delta.tool_calls.elements().next().is_none() {
+        if delta.function_call.is_some() && !delta.tool_calls.has_elements() {
             let Function { name, arguments } = delta.function_call.parse();
             out.tool_call(Raw::ZERO, Raw::default(), name, arguments);
         }
@@ -304,7 +296,7 @@ impl ChatCompletions {
         let has_calls = out.calls() > 0;
         if has_calls && stands_alone {
             for (nth, call) in message.tool_calls.elements().enumerate() {
-                let Call { id, function, .. } = call.parse();
+                let Call { id, function, .. } = call;
                 let nth = Some(nth).filter(|&nth| nth < out.calls());
                 match out.call_with_id(id).or(nth) {
                     Some(at) => out.whole_call(at, id, function.name, function.arguments),
@@ -330,11 +322,10 @@ impl ChatCompletions {
     fn decode_content(&self, content: Raw<'_>, out: &mut ChunkBuilder) {
         match content.json().as_bytes().first() {
             Some(b'[') => {
-                for part in content.elements() {
-                    let Part { text, thinking } = part.parse();
+                for Part { text, thinking } in content.elements() {
                     out.text(text);
-                    for thought in thinking.elements() {
-                        out.reasoning(thought.parse::<Part<'_>>().text);
+                    for thought in thinking.elements::<Part<'_>>() {
+                        out.reasoning(thought.text);
                     }
                 }
             }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
 use super::wire::{Raw, wire};
-use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
+use super::{ChatRequest, ChunkBuilder, Decoder, Wire, json};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
@@ -197,7 +197,7 @@ struct CohereChat {
 
 impl Decoder for CohereChat {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let Frame { kind, index, delta, error, message } = serde_json::from_str(event.data)?;
+        let Frame { kind, index, delta, error, message } = json::read(event.data)?;
         let kind = kind.str();
         match kind.as_deref().unwrap_or(event.name) {
             "content-start" | "content-delta" => self.content(&delta.message.content, out),
@@ -223,7 +223,7 @@ impl Decoder for CohereChat {
             "" if message.is_some() => {
                 self.whole(&message.parse(), out);
                 // The reason and the usage stand beside the message, as in a stream's last event.
-                end(&serde_json::from_str(event.data)?, out);
+                end(&json::read(event.data)?, out);
             }
             _ => return Ok(()),
         }
@@ -252,12 +252,12 @@ impl CohereChat {
     fn whole(&mut self, message: &Whole<'_>, out: &mut ChunkBuilder) {
         self.plan(message.tool_plan, out);
         for part in message.content.elements() {
-            self.content(&part.parse(), out);
+            self.content(&part, out);
             self.keep(out);
         }
         self.keep(out);
         for call in message.tool_calls.elements() {
-            self.call(None, &call.parse(), out);
+            self.call(None, &call, out);
         }
     }
 

@@ -5,8 +5,8 @@
 use serde_json::{Map, Value, json};
 
 use super::common::{self, object};
-use super::wire::{First, Indexed, Raw, wire};
-use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
+use super::wire::{First, Raw, wire};
+use super::{ChatRequest, ChunkBuilder, Decoder, Wire, json};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -186,7 +186,7 @@ wire! {
         usage = "usageMetadata": Tokens<'a>,
         error: Raw<'a>,
     }
-    struct Candidate {
+    struct Candidate by index {
         index: Raw<'a>,
         content: Content<'a>,
         finish_reason = "finishReason": Raw<'a>,
@@ -236,12 +236,6 @@ wire! {
     }
 }
 
-impl Indexed for Candidate<'_> {
-    fn index(&self) -> Raw<'_> {
-        self.index
-    }
-}
-
 #[derive(Default)]
 struct GenerateContent {
     /// The arguments of the call that is being written.
@@ -250,8 +244,7 @@ struct GenerateContent {
 
 impl Decoder for GenerateContent {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let Answer { candidates, feedback, model, usage, error } =
-            serde_json::from_str(event.data)?;
+        let Answer { candidates, feedback, model, usage, error } = json::read(event.data)?;
         let First { one: candidate, is_list } = candidates;
         let usage = tokens(&usage);
         out.seen.understood |= is_list || usage.is_some();
@@ -281,8 +274,11 @@ impl Decoder for GenerateContent {
 }
 
 impl GenerateContent {
-    fn decode_part(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let part: Part<'_> = json.parse();
+    fn decode_part<'a>(
+        &mut self,
+        (part, json): (Part<'a>, Raw<'a>),
+        out: &mut ChunkBuilder,
+    ) -> serde_json::Result<()> {
         let Part { text, signature, call, .. } = part;
         let thought = part.thought.json() == "true";
         let is_text = text.is_text() && !(call.is_some() || thought);
@@ -340,7 +336,7 @@ impl GenerateContent {
             return Ok(());
         };
         for argument in partial_args.elements() {
-            arguments.write(&argument.parse(), &mut text)?;
+            arguments.write(&argument, &mut text)?;
         }
         let at = arguments.at;
         if will_continue.json() != "true" {
@@ -349,7 +345,7 @@ impl GenerateContent {
             self.arguments = None;
         }
         let text = Value::from(text).to_string();
-        let text = serde_json::from_str(&text).unwrap_or_default();
+        let text = json::read(&text).unwrap_or_default();
         out.call_arguments(at, text);
         Ok(())
     }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::common;
 use super::wire::{Raw, unescaped, wire};
 use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
+use super::{common, json};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -308,7 +308,7 @@ struct Counted {
 
 impl Decoder for Messages {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let frame: Frame<'_> = serde_json::from_str(event.data)?;
+        let frame: Frame<'_> = json::read(event.data)?;
         // Relays leave out one of the two names.
         let kind = frame.kind.str().unwrap_or(Cow::Borrowed(event.name));
         if kind == "error" || frame.error.is_error() {
@@ -319,10 +319,13 @@ impl Decoder for Messages {
             "message_start" => self.whole(&frame.message, out),
             // An answer that was not streamed.
             "message" => {
-                self.whole(&serde_json::from_str(event.data)?, out);
+                self.whole(&json::read(event.data)?, out);
                 out.ended = true;
             }
-            "content_block_start" => self.start(frame.index, frame.content_block, out),
+            "content_block_start" => {
+                let json = frame.content_block;
+                self.start(frame.index, &json.parse(), json, out);
+            }
             "content_block_delta" => self.delta(frame.index, &frame.delta, out),
             "content_block_stop" => self.close(frame.index, out),
             "message_delta" => {
@@ -349,8 +352,8 @@ impl Messages {
     /// after a call by code at the provider, or if the answer was not streamed.
     fn whole(&mut self, message: &Start<'_>, out: &mut ChunkBuilder) {
         out.model(message.model);
-        for block in message.content.elements() {
-            self.start(Raw::default(), block, out);
+        for (block, json) in message.content.elements() {
+            self.start(Raw::default(), &block, json, out);
             self.close_all(out);
         }
         self.count(&message.usage, out);
@@ -363,8 +366,7 @@ impl Messages {
         }
     }
 
-    fn start(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
-        let block: Block<'_> = json.parse();
+    fn start(&mut self, index: Raw<'_>, block: &Block<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
         let kind = match block.kind.str().as_deref() {
             Some("text") => {
                 out.text(block.text);
@@ -525,7 +527,7 @@ fn finish_block(
         let text = unescaped(&literal);
         let value = match field {
             "input" if is_blank(&text) => continue,
-            "input" => out.keep(serde_json::from_str(&text).ok()?),
+            "input" => out.keep(json::read(&text).ok()?),
             _ => Value::String(text),
         };
         block.insert(field.to_owned(), value);

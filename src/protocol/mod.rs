@@ -22,10 +22,14 @@ mod chat_completions;
 mod cohere_chat;
 mod common;
 mod generate_content;
+mod json;
 mod messages;
 mod options;
 mod responses;
 mod told;
+#[cfg(test)]
+#[path = "visitors/tests.rs"]
+mod visitors;
 mod wire;
 
 pub(crate) use api_error::api_error;

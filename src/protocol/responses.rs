@@ -12,10 +12,10 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
-use super::common;
 use super::told::ToldText;
 use super::wire::{Raw, wire};
 use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
+use super::{common, json};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -269,7 +269,7 @@ struct Known {
 
 impl Decoder for Responses {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let data: Data<'_> = serde_json::from_str(event.data)?;
+        let data: Data<'_> = json::read(event.data)?;
         let kind = data.kind.str();
         let kind = kind.as_deref().unwrap_or(event.name);
         out.seen.understood |= kind.starts_with("response.");
@@ -341,7 +341,7 @@ impl Decoder for Responses {
             }
             // An answer that was not streamed.
             "" if data.object.is("response") => {
-                let response: Response<'_> = serde_json::from_str(event.data)?;
+                let response: Response<'_> = json::read(event.data)?;
                 out.model(response.model);
                 let status = response.status.str().unwrap_or_default();
                 self.end(&format!("response.{status}"), &response, event, out);
@@ -405,10 +405,9 @@ impl Responses {
         } else if item.is("message") {
             self.whole_text(&mut known, &item.whole_text(), out);
         } else if item.is("reasoning") && known.part.is_none() {
-            let has_content = item.content.elements().next().is_some();
-            let parts = if has_content { item.content } else { item.summary };
-            for part in parts.elements() {
-                out.reasoning(part.parse::<Text<'_>>().text);
+            let parts = if item.content.has_elements() { item.content } else { item.summary };
+            for part in parts.elements::<Text<'_>>() {
+                out.reasoning(part.text);
             }
             known.part = Some(0);
         }
@@ -499,8 +498,8 @@ impl Responses {
     ) {
         if self.known.is_empty() {
             // Everything there is comes at once.
-            for json in response.output.elements() {
-                self.finish(Known::default(), &json.parse(), json, true, out);
+            for (item, json) in response.output.elements() {
+                self.finish(Known::default(), &item, json, true, out);
             }
         } else if !self.has_forgotten {
             self.compare(response, out);
@@ -545,8 +544,7 @@ impl Responses {
             let ids = [item.id, item.call_id];
             this.find_by_id(None, ids).or_else(|| this.find(Some(at), ids, true))
         };
-        for (at, json) in (0..).zip(response.output.elements()) {
-            let item: Item<'_> = json.parse();
+        for (at, item) in (0..).zip(response.output.elements::<Item<'_>>()) {
             let found = find(self, at, &item);
             knows_calls |= found.is_some() && item.is_call();
             if item.is("message") {
@@ -559,8 +557,7 @@ impl Responses {
             }
         }
         let mut calls = 0;
-        for (at, json) in (0..).zip(response.output.elements()) {
-            let item: Item<'_> = json.parse();
+        for (at, (item, json)) in (0..).zip(response.output.elements::<(Item<'_>, _)>()) {
             if !(item.is_call() || item.is("message")) {
                 continue;
             }
@@ -689,7 +686,7 @@ impl Item<'_> {
     fn is_whole(&self) -> bool {
         !self.is("reasoning")
             || self.encrypted_content.str().is_some()
-            || self.content.elements().next().is_some()
+            || self.content.has_elements()
     }
 
     /// What a call is made with.
@@ -700,8 +697,7 @@ impl Item<'_> {
     /// All the text of a message.
     fn whole_text(&self) -> String {
         let mut whole = String::new();
-        for part in self.content.elements() {
-            let Text { text, refusal, .. } = part.parse();
+        for Text { text, refusal, .. } in self.content.elements() {
             whole.push_str(&text.or(refusal).str().unwrap_or_default());
         }
         whole

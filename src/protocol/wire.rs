@@ -1,22 +1,26 @@
 //! Reading JSON from people who change it: no field is required, and none has to have its type.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{
-    Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
-use serde_json::value::RawValue;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::json::{self, Field, ValueEnd, blank, byte, elements, skip, string};
 
 /// A field whose type nobody can rely on: the JSON text of its value, read when it is asked for.
 /// Absent and `null` are the same.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Raw<'a>(&'a str);
+pub(crate) struct Raw<'a>(pub(super) &'a str);
 
 impl<'a> Raw<'a> {
     /// The number 0, for an index that a server leaves out.
     pub(crate) const ZERO: Self = Self("0");
+
+    #[inline]
+    fn between(json: &'a str, at: usize, end: usize) -> Self {
+        let value = json.get(at..end).unwrap_or_default();
+        Self(if value.starts_with('n') { "" } else { value })
+    }
 
     /// The value's JSON text; empty where there is none.
     pub(crate) fn json(self) -> &'a str {
@@ -32,25 +36,28 @@ impl<'a> Raw<'a> {
         if self.is_some() { self } else { other }
     }
 
-    /// Splits text behind the JSON value that it begins with.
-    pub(crate) fn split(json: &'a str) -> Option<(Self, &'a str)> {
-        let mut values = serde_json::Deserializer::from_str(json).into_iter();
-        let IgnoredAny = values.next()?.ok()?;
-        let (value, rest) = json.split_at_checked(values.byte_offset())?;
-        Some((Self(if value == "null" { "" } else { value }), rest))
-    }
-
-    /// The elements of a list, without a list of them in memory; nothing has none.
-    pub(crate) fn elements(self) -> impl Iterator<Item = Self> {
-        let mut rest = self.0.strip_prefix('[').unwrap_or_default();
+    /// The elements of a list, without a list of them in memory; nothing has none. One that is
+    /// refused has nothing in it.
+    pub(crate) fn elements<T: Field<'a>>(self) -> impl Iterator<Item = T> {
+        let mut at = 1;
         std::iter::from_fn(move || {
-            if rest.is_empty() {
+            if !self.0.starts_with('[') {
                 return None; // the most frequent case by far
             }
-            let (value, behind) = Self::split(rest.trim_start())?;
-            rest = behind.trim_start().strip_prefix(',').unwrap_or_default();
+            let start = blank(self.0, at);
+            let mut value = T::default();
+            let end = value.fill(self.0, start).or_else(|_| {
+                value = T::default();
+                skip(self.0, start) // the end of the list is no value
+            });
+            at = blank(self.0, end.ok()?) + 1;
             Some(value)
         })
+    }
+
+    /// Whether it is a list that is not empty.
+    pub(crate) fn has_elements(self) -> bool {
+        self.elements::<Self>().next().is_some()
     }
 
     /// What stands between the quotes of a string, escapes and all.
@@ -95,11 +102,8 @@ impl<'a> Raw<'a> {
     }
 
     /// The value in a form of its own; that of `Default` where it is absent or has another form.
-    pub(crate) fn parse<T: Deserialize<'a> + Default>(self) -> T {
-        if self.0.is_empty() {
-            return T::default();
-        }
-        serde_json::from_str(self.0).unwrap_or_default()
+    pub(crate) fn parse<T: Field<'a>>(self) -> T {
+        if self.is_some() { json::read(self.0).unwrap_or_default() } else { T::default() }
     }
 
     /// The value as it is kept. serde_json refuses strings with half of a character in them; they
@@ -116,17 +120,15 @@ impl<'a> Raw<'a> {
     /// an element of a list takes 32 bytes and up to as much room to grow, a field of an object some
     /// 110, and the smallest object that is not empty 640.
     pub(crate) fn cost(self) -> usize {
-        let (mut cost, mut in_string, mut escaped) = (self.0.len(), false, false);
-        for byte in self.0.bytes() {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = in_string,
-                b'"' => in_string = !in_string,
-                b',' if !in_string => cost += 128,
-                b'[' if !in_string => cost += 128,
-                b'{' if !in_string => cost += 640,
+        let (mut cost, mut at) = (self.0.len(), 0);
+        while at < self.0.len() {
+            match byte(self.0, at) {
+                b'"' => at = string(self.0, at).unwrap_or(self.0.len()) - 1,
+                b',' | b'[' => cost += 128,
+                b'{' => cost += 640,
                 _ => {}
             }
+            at += 1;
         }
         cost
     }
@@ -139,42 +141,38 @@ impl<'a> Raw<'a> {
 /// next. Halves that find no other become U+FFFD.
 pub(crate) fn unescape(literal: &str, mut half: Option<u16>, text: &mut String) -> Option<u16> {
     let mut rest = literal;
-    while !rest.is_empty() {
+    loop {
         let (plain, escape) = rest.split_once('\\').unwrap_or((rest, ""));
         if !plain.is_empty() && half.take().is_some() {
             text.push(char::REPLACEMENT_CHARACTER);
         }
         text.push_str(plain);
-        let mut chars = escape.chars();
-        let unit = match chars.next() {
-            None => return half,
-            Some('u') => {
-                let digits = chars.as_str().get(..4).unwrap_or_default();
-                chars = chars.as_str().get(4..).unwrap_or_default().chars();
-                u16::from_str_radix(digits, 16).unwrap_or(0xfffd)
-            }
-            Some('b') => 0x8,
-            Some('f') => 0xc,
-            Some('n') => 0xa,
-            Some('r') => 0xd,
-            Some('t') => 0x9,
-            Some(itself) => itself as u16, // a quote, a slash or a backslash
+        let digits = || u16::from_str_radix(escape.get(1..5)?, 16).ok();
+        let (unit, length) = match byte(escape, 0) {
+            0 => return half, // the end
+            b'u' => (digits().unwrap_or(0xfffd), 5),
+            b'b' => (0x8, 1),
+            b'f' => (0xc, 1),
+            b'n' => (0xa, 1),
+            b'r' => (0xd, 1),
+            b't' => (0x9, 1),
+            itself => (itself.into(), 1), // a quote, a slash or a backslash
         };
-        rest = chars.as_str();
-        match (half.take(), unit) {
+        rest = escape.get(length..).unwrap_or_default();
+        let waiting = half.take();
+        match (waiting, unit) {
             (Some(first), 0xdc00..0xe000) => {
                 text.extend(char::decode_utf16([first, unit]).flatten());
+                continue;
             }
-            (waiting, _) => {
-                text.extend(waiting.map(|_| char::REPLACEMENT_CHARACTER));
-                match unit {
-                    0xd800..0xdc00 => half = Some(unit),
-                    _ => text.push(char::from_u32(unit.into()).unwrap_or('\u{fffd}')),
-                }
-            }
+            (Some(_), _) => text.push(char::REPLACEMENT_CHARACTER),
+            (None, _) => {}
+        }
+        match unit {
+            0xd800..0xdc00 => half = Some(unit),
+            _ => text.push(char::from_u32(unit.into()).unwrap_or('\u{fffd}')),
         }
     }
-    half
 }
 
 /// A JSON string literal as text, in which nothing is to follow.
@@ -187,199 +185,108 @@ pub(crate) fn unescaped(literal: &str) -> String {
 }
 
 /// JSON whose strings have U+FFFD in place of halves of characters.
-pub(crate) fn without_halves(json: &str) -> String {
-    let mut whole = String::with_capacity(json.len());
-    let mut rest = json;
-    while let Some((before, escape)) = rest.split_once("\\") {
-        whole.push_str(before);
-        let unit = |text: &str| u16::from_str_radix(text.strip_prefix('u')?.get(..4)?, 16).ok();
-        let length = match unit(escape) {
-            Some(0xd800..0xdc00)
-                if let Some(second) = escape.get(5..).and_then(|text| text.strip_prefix('\\'))
-                    && matches!(unit(second), Some(0xdc00..0xe000)) =>
-            {
-                11
-            }
-            Some(0xd800..0xe000) => {
-                whole.push_str("\\ufffd");
-                rest = escape.get(5..).unwrap_or_default();
-                continue;
-            }
-            _ => escape.chars().next().map_or(0, char::len_utf8),
-        };
-        let (escaped, behind) = escape.split_at_checked(length).unwrap_or((escape, ""));
-        whole.push('\\');
-        whole.push_str(escaped);
-        rest = behind;
+fn without_halves(json: &str) -> String {
+    let (mut whole, mut rest) = (String::with_capacity(json.len()), json);
+    while let Some((before, _)) = rest.split_once('"') {
+        let end = string(rest, before.len()).unwrap_or(rest.len());
+        let literal = rest.get(before.len() + 1..end - 1).unwrap_or_default();
+        whole += before;
+        whole += &Value::from(unescaped(literal)).to_string();
+        rest = rest.get(end..).unwrap_or_default();
     }
     whole + rest
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = <&RawValue>::deserialize(deserializer)?.get();
-        Ok(Self(if json == "null" { "" } else { json }))
+impl<'a> Field<'a> for Raw<'a> {
+    fn fill(&mut self, json: &'a str, at: usize) -> ValueEnd {
+        let end = skip(json, at)?;
+        *self = Self::between(json, at, end);
+        Ok(end)
     }
 }
 
-/// The rest of a visitor, which takes whatever else comes as if nothing were there.
-macro_rules! nothing_else {
-    () => {
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-        fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-        fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-        fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-    };
+/// A value together with its text.
+impl<'a, T: Field<'a>> Field<'a> for (T, Raw<'a>) {
+    fn fill(&mut self, json: &'a str, at: usize) -> ValueEnd {
+        let end = self.0.fill(json, at)?;
+        self.1 = Raw::between(json, at, end);
+        Ok(end)
+    }
 }
-pub(crate) use nothing_else;
+
+impl<'a, T: Field<'a>> Field<'a> for Option<T> {
+    fn fill(&mut self, json: &'a str, at: usize) -> ValueEnd {
+        *self = None;
+        if byte(json, at) == b'n' {
+            skip(json, at)
+        } else {
+            self.insert(T::default()).fill(json, at)
+        }
+    }
+}
 
 /// Declares the objects of a protocol, each with the fields that matter (and the JSON name where
 /// Rust has another). Unknown fields are passed over, of a repeated one the last counts, and
-/// something that is no object has no fields.
+/// something that is no object has no fields. Of alternatives it is said by which field they are told
+/// apart.
 macro_rules! wire {
     ($(
         $(#[$doc:meta])*
-        struct $name:ident {
+        struct $name:ident $(by $index:ident)? {
             $($(#[$field_doc:meta])* $field:ident $(= $key:literal)?: $type:ty),* $(,)?
         }
     )+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Default)]
-        struct $name<'a> { $($(#[$field_doc])* $field: $type,)* }
+        #[derive(Debug, Default, PartialEq)]
+        pub(crate) struct $name<'a> { $($(#[$field_doc])* $field: $type,)* }
 
-        impl<'de: 'a, 'a> serde::Deserialize<'de> for $name<'a> {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                #[allow(non_camel_case_types)]
-                enum Field { $($field,)* unknown }
-
-                impl<'de> serde::Deserialize<'de> for Field {
-                    fn deserialize<D: serde::Deserializer<'de>>(key: D) -> Result<Self, D::Error> {
-                        struct Key;
-                        impl serde::de::Visitor<'_> for Key {
-                            type Value = Field;
-                            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                                f.write_str("a field's name")
-                            }
-                            fn visit_str<E>(self, key: &str) -> Result<Field, E> {
-                                $(if key == $crate::protocol::wire::key!($field $($key)?) {
-                                    return Ok(Field::$field);
-                                })*
-                                Ok(Field::unknown)
-                            }
-                        }
-                        key.deserialize_identifier(Key)
-                    }
-                }
-
-                struct Object<'a>(std::marker::PhantomData<&'a ()>);
-
-                impl<'de: 'a, 'a> serde::de::Visitor<'de> for Object<'a> {
-                    type Value = $name<'a>;
-
-                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        f.write_str("JSON")
-                    }
-
-                    fn visit_map<A: serde::de::MapAccess<'de>>(
-                        self,
-                        mut object: A,
-                    ) -> Result<Self::Value, A::Error> {
-                        let mut value = $name::default();
-                        while let Some(field) = object.next_key()? {
-                            match field {
-                                $(Field::$field => value.$field = object.next_value()?,)*
-                                Field::unknown => {
-                                    object.next_value::<serde::de::IgnoredAny>()?;
-                                }
-                            }
-                        }
-                        Ok(value)
-                    }
-
-                    fn visit_seq<A: serde::de::SeqAccess<'de>>(
-                        self,
-                        mut list: A,
-                    ) -> Result<Self::Value, A::Error> {
-                        while list.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-                        Ok($name::default())
-                    }
-
-                    $crate::protocol::wire::nothing_else!();
-                }
-
-                deserializer.deserialize_any(Object(std::marker::PhantomData))
+        impl<'a> $crate::protocol::json::Field<'a> for $name<'a> {
+            fn fill(&mut self, json: &'a str, at: usize) -> $crate::protocol::json::ValueEnd {
+                *self = Self::default();
+                $crate::protocol::json::fields(json, at, |name, at| {
+                    $(if name == [$($key,)? stringify!($field)][0].as_bytes() {
+                        return self.$field.fill(json, at);
+                    })*
+                    $crate::protocol::json::skip(json, at)
+                })
             }
+            $(fn index(&self) -> Option<u64> {
+                self.$index.u64()
+            })?
+        }
+
+        #[cfg(test)]
+        $crate::protocol::visitors::visitors! {
+            $name: $($field = [$($key,)? stringify!($field)][0];)*
         }
     )+};
 }
 pub(crate) use wire;
 
-macro_rules! key {
-    ($field:ident) => {
-        stringify!($field)
-    };
-    ($field:ident $key:literal) => {
-        $key
-    };
-}
-pub(crate) use key;
-
-/// One of several alternatives, of which only the first is ours.
-pub(crate) trait Indexed {
-    fn index(&self) -> Raw<'_>;
-}
-
 /// From a list of alternatives the one with index 0, or without an index.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct First<T> {
     pub(crate) one: T,
     /// Whether there was a list, be it an empty one.
     pub(crate) is_list: bool,
 }
 
-impl<'de, T: Deserialize<'de> + Default + Indexed> Deserialize<'de> for First<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Alternatives<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de> + Default + Indexed> Visitor<'de> for Alternatives<T> {
-            type Value = First<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("JSON")
+impl<'a, T: Field<'a>> Field<'a> for First<T> {
+    fn fill(&mut self, json: &'a str, at: usize) -> ValueEnd {
+        *self = Self::default();
+        self.is_list = byte(json, at) == b'[';
+        let mut found = false;
+        elements(json, at, |at| {
+            if found {
+                return T::default().fill(json, at);
             }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<First<T>, A::Error> {
-                let mut first = None;
-                while let Some(one) = list.next_element::<T>()? {
-                    if first.is_none() && one.index().u64().unwrap_or(0) == 0 {
-                        first = Some(one);
-                    }
-                }
-                Ok(First { one: first.unwrap_or_default(), is_list: true })
+            let end = self.one.fill(json, at)?;
+            found = self.one.index().unwrap_or(0) == 0;
+            if !found {
+                self.one = T::default();
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<First<T>, A::Error> {
-                while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(First::default())
-            }
-
-            nothing_else!();
-        }
-        deserializer.deserialize_any(Alternatives(PhantomData))
+            Ok(end)
+        })
     }
 }
 
@@ -391,17 +298,11 @@ mod tests {
         /// What the tests read.
         struct Outer { kind = "type": Raw<'a>, inner: Inner<'a>, items: First<Item<'a>> }
         struct Inner { text: Raw<'a> }
-        struct Item { index: Raw<'a>, word: Raw<'a> }
-    }
-
-    impl Indexed for Item<'_> {
-        fn index(&self) -> Raw<'_> {
-            self.index
-        }
+        struct Item by index { index: Raw<'a>, word: Raw<'a> }
     }
 
     fn read(json: &str) -> Outer<'_> {
-        serde_json::from_str(json).unwrap()
+        json::read(json).unwrap()
     }
 
     #[test]
@@ -418,8 +319,8 @@ mod tests {
             assert!(!read.inner.text.is_some() && !read.items.one.word.is_some());
             assert_eq!(read.kind.json(), "1");
         }
-        assert!(serde_json::from_str::<Outer<'_>>("{} {}").is_err());
-        assert!(serde_json::from_str::<Outer<'_>>("{\"type\": \"a").is_err());
+        assert!(json::read::<Outer<'_>>("{} {}").is_err());
+        assert!(json::read::<Outer<'_>>("{\"type\": \"a").is_err());
     }
 
     #[test]
@@ -486,7 +387,7 @@ mod tests {
             (r#"{"a":"\ud83d\ude00 \\ud83d \ude00"}"#, "😀 \\ud83d \u{fffd}"),
             (r#"{"a":"\ud83d\ud83d\ude00"}"#, "\u{fffd}😀"),
         ] {
-            let kept: serde_json::Value = Raw(json).value();
+            let kept: Value = Raw(json).value();
             assert_eq!(kept["a"], value, "{json}");
         }
         assert_eq!(Raw(r#""a\ud83d""#).str().unwrap(), "a\u{fffd}");
