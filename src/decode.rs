@@ -102,7 +102,7 @@ impl ResponseDecoder {
             events: EventDecoder {
                 provider,
                 protocol,
-                decoder: (protocol::wire(protocol).decoder)(),
+                decoder: (protocol::codec(protocol).decoder)(),
                 builder: ChunkBuilder::new(config.max_tool_calls, config.max_response_bytes),
                 keeps_raw: config.raw,
                 secrets: request.map(|request| request.secrets.clone()).unwrap_or_default(),

@@ -4,9 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::builder::{ChunkBuilder, Seen};
+use super::chat_request::ChatRequest;
+use super::codec::{Codec, Decoder};
 use super::common::{self, object};
+use super::json;
+use super::options::Options;
 use super::wire::{First, Raw, wire};
-use super::{ChatRequest, ChunkBuilder, Decoder, Seen, Wire, json};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
@@ -15,7 +19,7 @@ use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
-pub(super) const WIRE: Wire = Wire {
+pub(super) const CODEC: Codec = Codec {
     path: "chat/completions",
     auth: ("authorization", "Bearer "),
     headers: &[],
@@ -35,7 +39,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         body.insert("stream_options".into(), asked.collect());
     }
 
-    let mut options = request.options();
+    let mut options = Options::new(request);
     options.refuse(dialect.refuses)?;
     options.move_into(
         &mut body,

@@ -4,9 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::builder::ChunkBuilder;
+use super::chat_request::ChatRequest;
+use super::codec::{Codec, Decoder};
 use super::common::{self, object};
+use super::json;
+use super::options::Options;
 use super::wire::{Raw, wire};
-use super::{ChatRequest, ChunkBuilder, Decoder, Wire, json};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
@@ -15,7 +19,7 @@ use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
-pub(super) const WIRE: Wire = Wire {
+pub(super) const CODEC: Codec = Codec {
     path: "chat",
     auth: ("authorization", "Bearer "),
     headers: &[],
@@ -36,7 +40,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.insert("messages".into(), messages.into());
     body.insert("stream".into(), true.into());
 
-    let mut options = request.options();
+    let mut options = Options::new(request);
     options.move_into(
         &mut body,
         &[

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ChatRequest;
+use super::chat_request::ChatRequest;
 use crate::attachment::Attachment;
 use crate::config::Reasoning;
 use crate::error::Error;

@@ -4,9 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::builder::ChunkBuilder;
+use super::chat_request::ChatRequest;
+use super::codec::{Codec, Decoder};
 use super::common::{self, object};
+use super::json;
+use super::options::Options;
 use super::wire::{First, Raw, wire};
-use super::{ChatRequest, ChunkBuilder, Decoder, Wire, json};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -16,7 +20,7 @@ use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
-pub(super) const WIRE: Wire = Wire {
+pub(super) const CODEC: Codec = Codec {
     // Without `alt=sse` the answer is one long JSON array.
     path: "models/{model}:streamGenerateContent?alt=sse",
     auth: ("x-goog-api-key", ""),
@@ -35,7 +39,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     }
     body.insert("contents".into(), contents(request)?.into());
 
-    let mut options = request.options();
+    let mut options = Options::new(request);
     let mut generation = Map::new();
     options.move_into(
         &mut generation,

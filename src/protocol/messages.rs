@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::builder::ChunkBuilder;
+use super::chat_request::ChatRequest;
+use super::codec::{Codec, Decoder};
+use super::options::Options;
 use super::wire::{Raw, unescaped, wire};
-use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
 use super::{common, json};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
@@ -18,7 +21,7 @@ use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
-pub(super) const WIRE: Wire = Wire {
+pub(super) const CODEC: Codec = Codec {
     path: "messages",
     auth: ("x-api-key", ""),
     headers: &[("anthropic-version", "2023-06-01")],
@@ -35,7 +38,7 @@ const MAX_TOKENS_THINKING: u32 = 32_000;
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
-    let mut options = request.options();
+    let mut options = Options::new(request);
     let mut body = Map::new();
     let mut say = |name: &str, value: Value| body.insert(name.to_owned(), value);
 

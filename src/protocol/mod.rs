@@ -1,24 +1,19 @@
-//! The seam behind which each wire protocol lives.
+//! The wire protocols.
 //!
-//! A protocol is one file, which turns an [`ChatRequest`] into a request's body and events into an
+//! A protocol is one file, which turns a [`ChatRequest`] into a request's body and events into a
 //! [`ChunkBuilder`]. The files are pure: they know nothing of URLs, statuses, retries, environment or
 //! completeness.
 
-use std::cell::RefCell;
-use std::fmt;
-
-use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::config::GenerationConfig;
-use crate::error::{Error, ErrorKind};
-use crate::message::{Message, MessageRole, ToolCall};
-use crate::provider::{LlmProvider, Protocol};
-use crate::sse::Event;
+use crate::error::Error;
+use crate::provider::Protocol;
 
 mod api_error;
 mod builder;
 mod chat_completions;
+mod chat_request;
+mod codec;
 mod cohere_chat;
 mod common;
 mod generate_content;
@@ -34,150 +29,44 @@ mod wire;
 
 pub(crate) use api_error::api_error;
 pub(crate) use builder::ChunkBuilder;
-use builder::Seen;
-pub(crate) use options::{OPTIONS, Options, only_options};
-
-/// What is asked, once it is settled which provider is asked, and in which protocol.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ChatRequest<'a> {
-    pub(crate) provider: LlmProvider,
-    /// The model without its `provider::`.
-    pub(crate) model: &'a str,
-    pub(crate) messages: &'a [Message],
-    pub(crate) config: &'a GenerationConfig,
-    /// What the encoder changes to fit the provider.
-    pub(crate) adaptations: &'a RefCell<Vec<Adaptation>>,
-}
-
-/// Something that was changed to fit the provider. `Display` is one line.
-///
-/// Only the form is changed; where the meaning would change, the request is an error.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Adaptation {
-    /// The option or message.
-    pub what: String,
-    /// What the caller asked.
-    pub asked: String,
-    /// What is sent.
-    pub sent: String,
-    /// The reason, such as a rule of the provider's.
-    pub why: String,
-}
-
-impl fmt::Display for Adaptation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, asked, sent, why } = self;
-        write!(f, "{what}: asked {asked}, sent {sent}: {why}")
-    }
-}
-
-impl<'a> ChatRequest<'a> {
-    /// Everything that the caller has set and that has to be said, or refused.
-    pub(crate) fn options(self) -> Options<'a> {
-        Options::new(self)
-    }
-
-    /// The messages, where only those of the user have attachments, and only pictures.
-    pub(crate) fn messages(self) -> Result<&'a [Message], Error> {
-        for message in self.messages {
-            if message.role != MessageRole::User && !message.attachments.is_empty() {
-                return Err(self.refuse("only a user message can have attachments"));
-            }
-            if let Some(other) = message.attachments.iter().find(|other| !other.is_image()) {
-                let label = other.label().unwrap_or("without a name");
-                return Err(self.refuse(match &other.media_type {
-                    Some(media_type) => format!(
-                        "the attachment {label} is {media_type}; only pictures (image/…) can be sent"
-                    ),
-                    None => format!(
-                        "the media type of the attachment {label} is unknown; set its `media_type`, \
-                         as in \"image/png\""
-                    ),
-                }));
-            }
-        }
-        Ok(self.messages)
-    }
-
-    /// The arguments of a call, for protocols that want them as an object.
-    pub(crate) fn arguments(self, call: &ToolCall) -> Result<Value, Error> {
-        match call.parse::<Value>() {
-            Ok(arguments @ Value::Object(_)) => Ok(arguments),
-            Ok(_) => {
-                let message = format!("the arguments of the call of {:?} are no object", call.name);
-                Err(self.refuse(message))
-            }
-            Err(error) => Err(self.refuse(format!("{error:#}"))),
-        }
-    }
-
-    /// Tells that `what` is sent in another form than it was asked in.
-    pub(crate) fn adapt(
-        self,
-        what: &str,
-        asked: impl Into<String>,
-        sent: impl Into<String>,
-        why: &str,
-    ) {
-        let (what, why) = (what.to_owned(), why.to_owned());
-        let adaptation = Adaptation { what, asked: asked.into(), sent: sent.into(), why };
-        self.adaptations.borrow_mut().push(adaptation);
-    }
-
-    /// An error about something in the prompt or the configuration.
-    pub(crate) fn refuse(self, message: impl Into<String>) -> Error {
-        Error::new(ErrorKind::Config, self.provider, message)
-    }
-}
-
-/// A wire protocol: how to ask, and how to read the answer.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    /// Below the base URL; `{model}` stands for the model.
-    pub(crate) path: &'static str,
-    /// The header that carries the key, and what stands before the key in it.
-    pub(crate) auth: (&'static str, &'static str),
-    /// Headers that every request has.
-    pub(crate) headers: &'static [(&'static str, &'static str)],
-    /// The request's body.
-    pub(crate) body: fn(ChatRequest<'_>) -> Result<Map<String, Value>, Error>,
-    /// A decoder for one answer.
-    pub(crate) decoder: fn() -> Box<dyn Decoder>,
-}
+pub use chat_request::Adaptation;
+pub(crate) use chat_request::ChatRequest;
+use codec::Codec;
+pub(crate) use codec::Decoder;
+pub(crate) use options::{OPTIONS, only_options};
 
 /// The body of a request, before the caller's own fields are merged into it.
 pub(crate) fn encode(
     request: ChatRequest<'_>,
     protocol: Protocol,
 ) -> Result<Map<String, Value>, Error> {
-    (wire(protocol).body)(request)
+    (codec(protocol).body)(request)
 }
 
 /// How a protocol is spoken.
-pub(crate) fn wire(protocol: Protocol) -> &'static Wire {
+pub(crate) fn codec(protocol: Protocol) -> &'static Codec {
     match protocol {
-        Protocol::ChatCompletions => &chat_completions::WIRE,
-        Protocol::Responses => &responses::WIRE,
-        Protocol::Messages => &messages::WIRE,
-        Protocol::GenerateContent => &generate_content::WIRE,
-        Protocol::CohereChat => &cohere_chat::WIRE,
+        Protocol::ChatCompletions => &chat_completions::CODEC,
+        Protocol::Responses => &responses::CODEC,
+        Protocol::Messages => &messages::CODEC,
+        Protocol::GenerateContent => &generate_content::CODEC,
+        Protocol::CohereChat => &cohere_chat::CODEC,
     }
-}
-
-/// Reads the events of one answer.
-pub(crate) trait Decoder: Send {
-    /// Reads one event into `out`. What it does not know it passes over; an error is JSON that
-    /// cannot be read at all.
-    fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()>;
 }
 
 /// What the protocols' tests share.
 #[cfg(test)]
 mod testing {
+    use std::cell::RefCell;
+
+    use serde_json::Value;
+
     use super::*;
+    use crate::config::GenerationConfig;
     use crate::message::Prompt;
+    use crate::provider::LlmProvider;
     use crate::response::GenerationResponse;
+    use crate::sse::Event;
 
     /// The body that is sent for a prompt, or the error's message.
     pub(super) fn sent(
@@ -202,7 +91,7 @@ mod testing {
         protocol: Protocol,
         events: &[&str],
     ) -> (GenerationResponse, Option<String>) {
-        let (mut decoder, mut output) = ((wire(protocol).decoder)(), ChunkBuilder::new(9, 9999));
+        let (mut decoder, mut output) = ((codec(protocol).decoder)(), ChunkBuilder::new(9, 9999));
         let mut response = GenerationResponse::default();
         for data in events {
             decoder.decode(&Event { name: "", data }, &mut output).unwrap();
@@ -215,8 +104,13 @@ mod testing {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::attachment::Attachment;
+    use crate::config::GenerationConfig;
+    use crate::message::Message;
+    use crate::provider::LlmProvider;
 
     #[test]
     fn what_is_no_picture_is_refused_by_name() {

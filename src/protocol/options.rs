@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ChatRequest;
+use super::chat_request::ChatRequest;
 use crate::config::GenerationConfig;
 use crate::error::Error;
 

@@ -12,9 +12,12 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
+use super::builder::ChunkBuilder;
+use super::chat_request::ChatRequest;
+use super::codec::{Codec, Decoder};
+use super::options::Options;
 use super::told::ToldText;
 use super::wire::{Raw, wire};
-use super::{ChatRequest, ChunkBuilder, Decoder, Wire};
 use super::{common, json};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
@@ -25,7 +28,7 @@ use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::{Tool, ToolChoice};
 
-pub(super) const WIRE: Wire = Wire {
+pub(super) const CODEC: Codec = Codec {
     path: "responses",
     auth: ("authorization", "Bearer "),
     headers: &[],
@@ -42,7 +45,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.insert("stream".into(), true.into());
     body.insert("store".into(), false.into());
 
-    let mut options = request.options();
+    let mut options = Options::new(request);
     options.move_into(
         &mut body,
         &[
@@ -758,7 +761,7 @@ mod tests {
     fn read(events: &[Value]) -> (GenerationResponse, ChunkBuilder) {
         let mut out = ChunkBuilder::new(9, 99_999);
         let mut response = GenerationResponse::default();
-        let mut decoder = (WIRE.decoder)();
+        let mut decoder = (CODEC.decoder)();
         for event in events {
             let data = event.to_string();
             decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
@@ -1491,9 +1494,9 @@ mod tests {
 
         let named = Event { name: "response.output_text.delta", data: r#"{"delta": "Yes"}"# };
         let mut out = ChunkBuilder::new(9, 99_999);
-        (WIRE.decoder)().decode(&named, &mut out).unwrap();
+        (CODEC.decoder)().decode(&named, &mut out).unwrap();
         assert_eq!(out.take().content, "Yes");
-        assert!((WIRE.decoder)().decode(&Event { name: "", data: "{" }, &mut out).is_err());
+        assert!((CODEC.decoder)().decode(&Event { name: "", data: "{" }, &mut out).is_err());
     }
 
     #[test]

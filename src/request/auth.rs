@@ -52,7 +52,7 @@ pub(super) fn credentials(
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    for (name, value) in protocol::wire(protocol).headers {
+    for (name, value) in protocol::codec(protocol).headers {
         headers.insert(*name, HeaderValue::from_static(value));
     }
     let mut secrets: Vec<_> = endpoint
@@ -133,7 +133,7 @@ struct KeyHeader {
 fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<KeyHeader>, Error> {
     let ChatRequest { provider, config, .. } = request;
     let vendor = provider.vendor();
-    let header = protocol::wire(protocol).auth;
+    let header = protocol::codec(protocol).auth;
     let given = config.api_key.as_deref().map(|key| KeyHeader {
         secret: key.trim().to_owned(),
         header,

@@ -180,7 +180,7 @@ fn base_url(request: ChatRequest<'_>, protocol: Protocol) -> Result<(Endpoint, N
     let endpoint = Endpoint::parse(&url).map_err(|problem| {
         request.refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
     })?;
-    let path = protocol::wire(protocol).path;
+    let path = protocol::codec(protocol).path;
     if config.path.is_none()
         && let Some(right) = endpoint.without_end(&format!("/{path}"))
     {
@@ -202,7 +202,7 @@ fn path(request: ChatRequest<'_>, protocol: Protocol) -> Result<String, Error> {
         .remove(b'/')
         .remove(b':')
         .remove(b'@');
-    let template = request.config.path.as_deref().unwrap_or(protocol::wire(protocol).path);
+    let template = request.config.path.as_deref().unwrap_or(protocol::codec(protocol).path);
     let model = utf8_percent_encode(request.model, IN_PATH).to_string();
     let path = template.replace("{model}", &model);
     if endpoint::leads_elsewhere(&path) {

@@ -35,7 +35,7 @@ pub struct RequestPreview {
 impl RequestPreview {
     pub(super) fn new(request: &PreparedRequest, adaptations: Vec<Adaptation>) -> Self {
         let (_, own_query) =
-            protocol::wire(request.protocol).path.split_once('?').unwrap_or_default();
+            protocol::codec(request.protocol).path.split_once('?').unwrap_or_default();
         let shown = |value: &::http::HeaderValue| match value.to_str() {
             Ok(text) if !value.is_sensitive() => text.to_owned(),
             _ => "(hidden)".to_owned(),

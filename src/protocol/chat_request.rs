@@ -1,0 +1,101 @@
+//! What the encoders are given: [`ChatRequest`]; and what they tell about it: [`Adaptation`].
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::GenerationConfig;
+use crate::error::{Error, ErrorKind};
+use crate::message::{Message, MessageRole, ToolCall};
+use crate::provider::LlmProvider;
+
+/// What is asked, once it is settled which provider is asked, and in which protocol.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChatRequest<'a> {
+    pub(crate) provider: LlmProvider,
+    /// The model without its `provider::`.
+    pub(crate) model: &'a str,
+    pub(crate) messages: &'a [Message],
+    pub(crate) config: &'a GenerationConfig,
+    /// What the encoder changes to fit the provider.
+    pub(crate) adaptations: &'a RefCell<Vec<Adaptation>>,
+}
+
+/// Something that was changed to fit the provider. `Display` is one line.
+///
+/// Only the form is changed; where the meaning would change, the request is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Adaptation {
+    /// The option or message.
+    pub what: String,
+    /// What the caller asked.
+    pub asked: String,
+    /// What is sent.
+    pub sent: String,
+    /// The reason, such as a rule of the provider's.
+    pub why: String,
+}
+
+impl fmt::Display for Adaptation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, asked, sent, why } = self;
+        write!(f, "{what}: asked {asked}, sent {sent}: {why}")
+    }
+}
+
+impl<'a> ChatRequest<'a> {
+    /// The messages, where only those of the user have attachments, and only pictures.
+    pub(crate) fn messages(self) -> Result<&'a [Message], Error> {
+        for message in self.messages {
+            if message.role != MessageRole::User && !message.attachments.is_empty() {
+                return Err(self.refuse("only a user message can have attachments"));
+            }
+            if let Some(other) = message.attachments.iter().find(|other| !other.is_image()) {
+                let label = other.label().unwrap_or("without a name");
+                return Err(self.refuse(match &other.media_type {
+                    Some(media_type) => format!(
+                        "the attachment {label} is {media_type}; only pictures (image/…) can be sent"
+                    ),
+                    None => format!(
+                        "the media type of the attachment {label} is unknown; set its `media_type`, \
+                         as in \"image/png\""
+                    ),
+                }));
+            }
+        }
+        Ok(self.messages)
+    }
+
+    /// The arguments of a call, for protocols that want them as an object.
+    pub(crate) fn arguments(self, call: &ToolCall) -> Result<Value, Error> {
+        match call.parse::<Value>() {
+            Ok(arguments @ Value::Object(_)) => Ok(arguments),
+            Ok(_) => {
+                let message = format!("the arguments of the call of {:?} are no object", call.name);
+                Err(self.refuse(message))
+            }
+            Err(error) => Err(self.refuse(format!("{error:#}"))),
+        }
+    }
+
+    /// Tells that `what` is sent in another form than it was asked in.
+    pub(crate) fn adapt(
+        self,
+        what: &str,
+        asked: impl Into<String>,
+        sent: impl Into<String>,
+        why: &str,
+    ) {
+        let (what, why) = (what.to_owned(), why.to_owned());
+        let adaptation = Adaptation { what, asked: asked.into(), sent: sent.into(), why };
+        self.adaptations.borrow_mut().push(adaptation);
+    }
+
+    /// An error about something in the prompt or the configuration.
+    pub(crate) fn refuse(self, message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Config, self.provider, message)
+    }
+}

@@ -1,0 +1,30 @@
+//! The seam between the protocols and the rest: [`Codec`] and [`Decoder`].
+
+use serde_json::{Map, Value};
+
+use super::builder::ChunkBuilder;
+use super::chat_request::ChatRequest;
+use crate::error::Error;
+use crate::sse::Event;
+
+/// A wire protocol: how to ask, and how to read the answer.
+#[derive(Debug)]
+pub(crate) struct Codec {
+    /// Below the base URL; `{model}` stands for the model.
+    pub(crate) path: &'static str,
+    /// The header that carries the key, and what stands before the key in it.
+    pub(crate) auth: (&'static str, &'static str),
+    /// Headers that every request has.
+    pub(crate) headers: &'static [(&'static str, &'static str)],
+    /// The request's body.
+    pub(crate) body: fn(ChatRequest<'_>) -> Result<Map<String, Value>, Error>,
+    /// A decoder for one answer.
+    pub(crate) decoder: fn() -> Box<dyn Decoder>,
+}
+
+/// Reads the events of one answer.
+pub(crate) trait Decoder: Send {
+    /// Reads one event into `out`. What it does not know it passes over; an error is JSON that
+    /// cannot be read at all.
+    fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()>;
+}
