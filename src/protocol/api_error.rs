@@ -22,7 +22,7 @@ const MAX_WORD: usize = 256;
 wire! {
     /// The fields in which errors come, at whatever level. None is made a value before it is known
     /// to matter: what is read of a large error costs next to nothing beside its text.
-    struct Told {
+    struct ErrorFields {
         // Where the error itself may stand.
         error: Raw<'a>,
         errors: Raw<'a>,
@@ -47,17 +47,17 @@ wire! {
         http_code: Raw<'a>,
         request_id: Raw<'a>,
         details: Raw<'a>,
-        metadata: Metadata<'a>,
+        metadata: OpenRouterMetadata<'a>,
     }
     /// OpenRouter's.
-    struct Metadata { raw: Raw<'a>, reasons: Raw<'a>, flagged_input: Raw<'a> }
+    struct OpenRouterMetadata { raw: Raw<'a>, reasons: Raw<'a>, flagged_input: Raw<'a> }
     /// Google's.
-    struct Detail {
+    struct GoogleDetail {
         reason: Raw<'a>,
         retry_delay = "retryDelay": Raw<'a>,
         violations: Raw<'a>,
     }
-    struct Violation { quota_id = "quotaId": Raw<'a> }
+    struct GoogleViolation { quota_id = "quotaId": Raw<'a> }
 }
 
 /// Reads an error from the body of a response with a `status`, or from an event of a stream without
@@ -67,19 +67,19 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     let in_events = if json(body.trim()).is_none() { in_events(body) } else { None };
     let json = json(in_events.as_deref().unwrap_or(body.trim())).unwrap_or_default();
     let outer_json = json.elements().next().unwrap_or(json);
-    let outer: Told<'_> = outer_json.parse();
+    let outer: ErrorFields<'_> = outer_json.parse();
     let inner_json = [
-        outer.response.parse::<Told<'_>>().error,
+        outer.response.parse::<ErrorFields<'_>>().error,
         outer.error,
-        first(outer.choices).parse::<Told<'_>>().error,
-        outer.x_groq.parse::<Told<'_>>().error,
+        first(outer.choices).parse::<ErrorFields<'_>>().error,
+        outer.x_groq.parse::<ErrorFields<'_>>().error,
         first(outer.errors),
         outer.base_resp,
-        first(outer.message.parse::<Told<'_>>().detail),
+        first(outer.message.parse::<ErrorFields<'_>>().detail),
         first(outer.detail),
     ];
     let inner_json = inner_json.into_iter().find(|error| is_told(*error)).unwrap_or(outer_json);
-    let inner: Told<'_> = inner_json.parse();
+    let inner: ErrorFields<'_> = inner_json.parse();
 
     let message = message_of(&inner)
         .or_else(|| message_of(&outer))
@@ -94,8 +94,9 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         Some(more) if !message.contains(&more) => format!("{message}: {more}"),
         _ => message,
     };
-    let either = |field: fn(&Told<'_>) -> Option<String>| field(&inner).or_else(|| field(&outer));
-    let type_of = |told: &Told<'_>| text(told.kind).filter(|kind| kind != "error");
+    let either =
+        |field: fn(&ErrorFields<'_>) -> Option<String>| field(&inner).or_else(|| field(&outer));
+    let type_of = |told: &ErrorFields<'_>| text(told.kind).filter(|kind| kind != "error");
     let error_type = type_of(&inner)
         .or_else(|| either(|told| text_or_number(told.error_type)))
         .or_else(|| either(|told| text(told.status)).filter(|s| s.parse::<u64>().is_err()))
@@ -105,7 +106,7 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         inner.status_msg.is_some().then(|| either(|told| text_or_number(told.status_code)));
     let minimax = minimax.flatten();
     let code = minimax.clone().or_else(|| either(|told| text_or_number(told.code)));
-    let details = || inner.details.elements::<Detail<'_>>();
+    let details = || inner.details.elements::<GoogleDetail<'_>>();
     let reason = details().find_map(|detail| text(detail.reason));
     let delay = details().find_map(|detail| text(detail.retry_delay));
     let retry_after = delay
@@ -121,11 +122,12 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         }
         _ => None,
     };
-    let has_quota_of_a_day =
-        details().flat_map(|detail| detail.violations.elements()).any(|broken: Violation<'_>| {
+    let has_quota_of_a_day = details().flat_map(|detail| detail.violations.elements()).any(
+        |broken: GoogleViolation<'_>| {
             let id = text(broken.quota_id).unwrap_or_default();
             id.contains("PerDay") || id.contains("Daily")
-        });
+        },
+    );
     let is_flagged = inner.metadata.reasons.is_some() || inner.metadata.flagged_input.is_some();
     let words = [
         error_type.as_deref(),
@@ -136,7 +138,7 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         is_flagged.then_some("OpenRouter's moderation"),
     ];
     // The error of a stream, whose status is 200, may tell the status that it would have had.
-    let fields: [fn(&Told<'_>) -> Option<String>; 4] = [
+    let fields: [fn(&ErrorFields<'_>) -> Option<String>; 4] = [
         |told| text_or_number(told.code),
         |told| text_or_number(told.status_code),
         |told| text_or_number(told.http_code),
@@ -180,7 +182,7 @@ fn in_events(body: &str) -> Option<String> {
 }
 
 /// What an object says that happened.
-fn message_of(told: &Told<'_>) -> Option<String> {
+fn message_of(told: &ErrorFields<'_>) -> Option<String> {
     let fields =
         [told.message, told.msg, told.status_msg, told.detail, told.error_description, told.title];
     fields.into_iter().find_map(text)
@@ -189,7 +191,7 @@ fn message_of(told: &Told<'_>) -> Option<String> {
 /// What another server says that is quoted: the message, if that is told in JSON.
 fn message_in(quoted: Option<&str>) -> String {
     let quoted = quoted.unwrap_or_default();
-    let told: Told<'_> = json::read(quoted).unwrap_or_default();
+    let told: ErrorFields<'_> = json::read(quoted).unwrap_or_default();
     let within = message_of(&told.error.parse()).or_else(|| message_of(&told));
     within.unwrap_or_else(|| quoted.to_owned())
 }
@@ -252,12 +254,12 @@ fn word(text: &str) -> String {
 /// Whether a field in which errors come holds one. MiniMax says with a 0 that there is none.
 fn is_told(error: Raw<'_>) -> bool {
     let is_one = error.is_error() && error.json().starts_with(['"', '{']);
-    is_one && error.parse::<Told<'_>>().status_code.json() != "0"
+    is_one && error.parse::<ErrorFields<'_>>().status_code.json() != "0"
 }
 
 /// A row of the table below: an error is of this kind if its status is one of these, and one of the
 /// words and one of the phrases are told. An empty list asks for nothing.
-struct Row {
+struct KindRow {
     kind: ErrorKind,
     /// Of an error in a stream there may be none.
     status: fn(Option<u16>) -> bool,
@@ -267,20 +269,20 @@ struct Row {
     phrases: &'static [&'static str],
 }
 
-const fn told_by_words(kind: ErrorKind, words: &'static [&'static str]) -> Row {
-    Row { kind, status: |_| true, words, phrases: &[] }
+const fn told_by_words(kind: ErrorKind, words: &'static [&'static str]) -> KindRow {
+    KindRow { kind, status: |_| true, words, phrases: &[] }
 }
 
-const fn told_by_status(kind: ErrorKind, status: fn(Option<u16>) -> bool) -> Row {
-    Row { kind, status, words: &[], phrases: &[] }
+const fn told_by_status(kind: ErrorKind, status: fn(Option<u16>) -> bool) -> KindRow {
+    KindRow { kind, status, words: &[], phrases: &[] }
 }
 
 const fn told_by_phrases(
     kind: ErrorKind,
     status: fn(Option<u16>) -> bool,
     phrases: &'static [&'static str],
-) -> Row {
-    Row { kind, status, words: &[], phrases }
+) -> KindRow {
+    KindRow { kind, status, words: &[], phrases }
 }
 
 const TOO_LONG: &[&str] = &[
@@ -302,7 +304,7 @@ const TOO_LONG: &[&str] = &[
 ///
 /// The numbers are from <https://docs.z.ai/api-reference/api-code> and
 /// <https://platform.minimax.io/docs/api-reference/errorcode>.
-const KINDS: &[Row] = &[
+const KINDS: &[KindRow] = &[
     // No API talks so, whatever the body says: the request has gone to a wrong address.
     told_by_status(ErrorKind::Decode, |status| matches!(status, Some(100..300))),
     told_by_status(ErrorKind::InvalidRequest, |status| matches!(status, Some(300..400 | 600..))),
@@ -331,7 +333,7 @@ const KINDS: &[Row] = &[
         ],
     ),
     // DashScope has one code for the free quota and for the rate.
-    Row {
+    KindRow {
         kind: ErrorKind::Quota,
         status: |_| true,
         words: &["Throttling*"],
@@ -491,7 +493,7 @@ const KINDS: &[Row] = &[
             "Z.ai 130*",
         ],
     ),
-    Row {
+    KindRow {
         kind: ErrorKind::InvalidRequest,
         // A service for pictures may also be out of order.
         status: |status| status.is_none(),
@@ -510,7 +512,7 @@ fn says_nothing(status: Option<u16>) -> bool {
 /// What kind of error a provider means; `said` is what it says in its own words.
 fn kind(status: Option<u16>, words: &[Option<&str>], said: &str) -> ErrorKind {
     let is_told = |known: &&str| words.iter().flatten().any(|word| is_word(known, word));
-    let fits = |row: &&Row| {
+    let fits = |row: &&KindRow| {
         (row.status)(status)
             && (row.words.is_empty() || row.words.iter().any(is_told))
             && (row.phrases.is_empty() || row.phrases.iter().any(|phrase| said.contains(phrase)))

@@ -117,9 +117,9 @@ fn response_format(format: &ResponseFormat) -> Value {
 }
 
 wire! {
-    struct Chunk {
+    struct ChatEvent {
         model: Raw<'a>,
-        choices: First<Choice<'a>>,
+        choices: First<ChatChoice<'a>>,
         usage: Raw<'a>,
         x_groq: Raw<'a>,
         error: Raw<'a>,
@@ -127,13 +127,13 @@ wire! {
         base_resp: Raw<'a>,
     }
     /// An error of vLLM and DashScope, which stands in place of the choices.
-    struct Flat {
+    struct FlatError {
         code: Raw<'a>,
         message: Raw<'a>,
     }
-    struct Choice by index {
+    struct ChatChoice by index {
         index: Raw<'a>,
-        delta: Option<Delta<'a>>,
+        delta: Option<ChatDelta<'a>>,
         /// The whole message, from servers that do not stream; Perplexity sends it beside each
         /// delta, MiniMax at the end.
         message: Raw<'a>,
@@ -146,7 +146,7 @@ wire! {
         usage: Raw<'a>,
         error: Raw<'a>,
     }
-    struct Delta {
+    struct ChatDelta {
         content: Raw<'a>,
         refusal: Raw<'a>,
         reasoning: Raw<'a>,
@@ -157,36 +157,36 @@ wire! {
         function_call: Raw<'a>,
         audio: Raw<'a>,
     }
-    struct Audio { transcript: Raw<'a> }
+    struct ChatAudio { transcript: Raw<'a> }
     /// A part of a content that is a list: Mistral's way to tell thinking from text.
-    struct Part {
+    struct ContentPart {
         text: Raw<'a>,
         thinking: Raw<'a>,
     }
-    struct Detail {
+    struct ReasoningDetail {
         text: Raw<'a>,
         summary: Raw<'a>,
     }
-    struct Call {
+    struct ChatCall {
         index: Raw<'a>,
         id: Raw<'a>,
-        function: Function<'a>,
+        function: ChatFunction<'a>,
     }
-    struct Function {
+    struct ChatFunction {
         name: Raw<'a>,
         arguments: Raw<'a>,
     }
-    struct Groq {
+    struct GroqFields {
         usage: Raw<'a>,
         error: Raw<'a>,
     }
-    struct BaseResponse { status_code: Raw<'a> }
-    struct Tokens {
+    struct MiniMaxStatus { status_code: Raw<'a> }
+    struct ChatUsage {
         prompt_tokens: Raw<'a>,
         completion_tokens: Raw<'a>,
         total_tokens: Raw<'a>,
-        prompt_tokens_details: TokenDetails<'a>,
-        completion_tokens_details: TokenDetails<'a>,
+        prompt_tokens_details: ChatUsageDetails<'a>,
+        completion_tokens_details: ChatUsageDetails<'a>,
         /// DeepSeek's name for cached tokens.
         prompt_cache_hit_tokens: Raw<'a>,
         /// Mistral's.
@@ -197,14 +197,14 @@ wire! {
         /// Databricks passes on Anthropic's.
         cache_read_input_tokens: Raw<'a>,
     }
-    struct TokenDetails {
+    struct ChatUsageDetails {
         cached_tokens: Raw<'a>,
         reasoning_tokens: Raw<'a>,
     }
 }
 
-impl Flat<'_> {
-    fn is_error(&self, choices: &First<Choice<'_>>) -> bool {
+impl FlatError<'_> {
+    fn is_error(&self, choices: &First<ChatChoice<'_>>) -> bool {
         let told = self.code.is_some() && !matches!(self.code.u64(), Some(0 | 200));
         told && self.message.is_text() && !choices.is_list
     }
@@ -222,7 +222,7 @@ struct ChatCompletions {
 
 impl Decoder for ChatCompletions {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let chunk: Chunk<'_> = json::read(event.data)?;
+        let chunk: ChatEvent<'_> = json::read(event.data)?;
         let choice = &chunk.choices.one;
         out.seen.understood |= chunk.choices.is_list;
         out.model(chunk.model);
@@ -241,7 +241,7 @@ impl Decoder for ChatCompletions {
             self.finish(&word, choice.native_finish_reason, out);
         }
         // An empty object stands for no usage: MiniMax.
-        let groq: Groq<'_> = chunk.x_groq.parse();
+        let groq: GroqFields<'_> = chunk.x_groq.parse();
         let usage = [chunk.usage, choice.usage, groq.usage];
         if let Some(usage) = usage.iter().find_map(|usage| tokens(*usage)) {
             out.usage(usage);
@@ -250,9 +250,9 @@ impl Decoder for ChatCompletions {
         // an event with a delta that has no field for them: it is not read again.
         let errors = [chunk.error, groq.error, choice.error];
         if errors.iter().any(|error| error.is_error())
-            || chunk.base_resp.parse::<BaseResponse<'_>>().status_code.u64().unwrap_or(0) != 0
+            || chunk.base_resp.parse::<MiniMaxStatus<'_>>().status_code.u64().unwrap_or(0) != 0
             || (choice.delta.is_none()
-                && json::read::<Flat<'_>>(event.data)?.is_error(&chunk.choices))
+                && json::read::<FlatError<'_>>(event.data)?.is_error(&chunk.choices))
         {
             out.fail(event.data);
         }
@@ -261,14 +261,14 @@ impl Decoder for ChatCompletions {
 }
 
 impl ChatCompletions {
-    fn decode_delta(&mut self, delta: &Delta<'_>, out: &mut ChunkBuilder) {
+    fn decode_delta(&mut self, delta: &ChatDelta<'_>, out: &mut ChunkBuilder) {
         // Some gateways send the same reasoning under two names or all three.
         if delta.reasoning_content.is_text() {
             out.kept_reasoning(delta.reasoning_content, &mut self.content);
         } else if delta.reasoning.is_text() {
             out.reasoning(delta.reasoning);
         } else {
-            for Detail { text, summary } in delta.reasoning_details.elements() {
+            for ReasoningDetail { text, summary } in delta.reasoning_details.elements() {
                 out.reasoning(if text.is_text() { text } else { summary });
             }
         }
@@ -278,12 +278,12 @@ impl ChatCompletions {
         self.decode_content(delta.content, out);
         // A refusal comes in place of the text, and is what the user is to read.
         out.text(delta.refusal);
-        out.text(delta.audio.parse::<Audio<'_>>().transcript);
-        for Call { index, id, function } in delta.tool_calls.elements() {
+        out.text(delta.audio.parse::<ChatAudio<'_>>().transcript);
+        for ChatCall { index, id, function } in delta.tool_calls.elements() {
             out.tool_call(index, id, function.name, function.arguments);
         }
         if delta.function_call.is_some() && !delta.tool_calls.has_elements() {
-            let Function { name, arguments } = delta.function_call.parse();
+            let ChatFunction { name, arguments } = delta.function_call.parse();
             out.tool_call(Raw::ZERO, Raw::default(), name, arguments);
         }
     }
@@ -291,7 +291,12 @@ impl ChatCompletions {
     /// The whole of the message, behind the deltas or beside each: it counts as far as no delta has
     /// told it. Where there are none, it comes in pieces as they do. Beside a delta, Writer's is a
     /// piece, too, so that only one that `stands_alone` can be compared.
-    fn decode_message(&mut self, message: &Delta<'_>, stands_alone: bool, out: &mut ChunkBuilder) {
+    fn decode_message(
+        &mut self,
+        message: &ChatDelta<'_>,
+        stands_alone: bool,
+        out: &mut ChunkBuilder,
+    ) {
         if !self.has_deltas {
             return self.decode_delta(message, out);
         }
@@ -300,7 +305,7 @@ impl ChatCompletions {
         let has_calls = out.calls() > 0;
         if has_calls && stands_alone {
             for (nth, call) in message.tool_calls.elements().enumerate() {
-                let Call { id, function, .. } = call;
+                let ChatCall { id, function, .. } = call;
                 let nth = Some(nth).filter(|&nth| nth < out.calls());
                 match out.call_with_id(id).or(nth) {
                     Some(at) => out.whole_call(at, id, function.name, function.arguments),
@@ -309,7 +314,7 @@ impl ChatCompletions {
             }
         }
         self.decode_delta(
-            &Delta {
+            &ChatDelta {
                 content: unless(text, message.content),
                 refusal: unless(text, message.refusal),
                 audio: unless(text, message.audio),
@@ -326,9 +331,9 @@ impl ChatCompletions {
     fn decode_content(&self, content: Raw<'_>, out: &mut ChunkBuilder) {
         match content.json().as_bytes().first() {
             Some(b'[') => {
-                for Part { text, thinking } in content.elements() {
+                for ContentPart { text, thinking } in content.elements() {
                     out.text(text);
-                    for thought in thinking.elements::<Part<'_>>() {
+                    for thought in thinking.elements::<ContentPart<'_>>() {
                         out.reasoning(thought.text);
                     }
                 }
@@ -429,7 +434,7 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
     if !usage.is_some() {
         return None;
     }
-    let tokens: Tokens<'_> = usage.parse();
+    let tokens: ChatUsage<'_> = usage.parse();
     let counts =
         [tokens.prompt_tokens.u64(), tokens.completion_tokens.u64(), tokens.total_tokens.u64()];
     let [prompt, completion, total] = counts.map(Option::unwrap_or_default);

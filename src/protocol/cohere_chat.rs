@@ -143,47 +143,47 @@ fn assistant(message: &Message) -> Option<Value> {
 }
 
 wire! {
-    struct Frame {
+    struct CohereEvent {
         kind = "type": Raw<'a>,
         index: Raw<'a>,
-        delta: Delta<'a>,
+        delta: CohereDelta<'a>,
         error: Raw<'a>,
         message: Raw<'a>,
     }
-    struct Delta {
-        message: Piece<'a>,
+    struct CohereDelta {
+        message: CoherePiece<'a>,
         finish_reason: Raw<'a>,
         error: Raw<'a>,
-        usage: Counts<'a>,
+        usage: CohereUsage<'a>,
     }
-    struct Piece {
-        content: Content<'a>,
+    struct CoherePiece {
+        content: CohereContent<'a>,
         tool_plan: Raw<'a>,
-        tool_calls: Call<'a>,
+        tool_calls: CohereCall<'a>,
     }
-    struct Content {
+    struct CohereContent {
         text: Raw<'a>,
         thinking: Raw<'a>,
     }
-    struct Call {
+    struct CohereCall {
         id: Raw<'a>,
-        function: Function<'a>,
+        function: CohereFunction<'a>,
     }
-    struct Function {
+    struct CohereFunction {
         name: Raw<'a>,
         arguments: Raw<'a>,
     }
-    struct Counts {
-        tokens: Tokens<'a>,
+    struct CohereUsage {
+        tokens: CohereTokens<'a>,
         cached_tokens: Raw<'a>,
     }
-    struct Tokens {
+    struct CohereTokens {
         input_tokens: Raw<'a>,
         output_tokens: Raw<'a>,
         reasoning_tokens: Raw<'a>,
     }
     /// The message of an answer that was not streamed: lists where a stream has their elements.
-    struct Whole {
+    struct CohereMessage {
         content: Raw<'a>,
         tool_plan: Raw<'a>,
         tool_calls: Raw<'a>,
@@ -201,7 +201,7 @@ struct CohereChat {
 
 impl Decoder for CohereChat {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let Frame { kind, index, delta, error, message } = json::read(event.data)?;
+        let CohereEvent { kind, index, delta, error, message } = json::read(event.data)?;
         let kind = kind.str();
         match kind.as_deref().unwrap_or(event.name) {
             "content-start" | "content-delta" => self.content(&delta.message.content, out),
@@ -237,7 +237,7 @@ impl Decoder for CohereChat {
 }
 
 impl CohereChat {
-    fn content(&mut self, content: &Content<'_>, out: &mut ChunkBuilder) {
+    fn content(&mut self, content: &CohereContent<'_>, out: &mut ChunkBuilder) {
         out.text(content.text);
         out.kept_reasoning(content.thinking, &mut self.thinking);
     }
@@ -246,14 +246,14 @@ impl CohereChat {
         out.kept_reasoning(plan, &mut self.tool_plan);
     }
 
-    fn call(&mut self, index: Option<u64>, call: &Call<'_>, out: &mut ChunkBuilder) {
-        let Call { id, function } = call;
+    fn call(&mut self, index: Option<u64>, call: &CohereCall<'_>, out: &mut ChunkBuilder) {
+        let CohereCall { id, function } = call;
         let at = out.new_call(None, *id, function.name, function.arguments);
         self.calls.extend(at.map(|at| (index, at)));
     }
 
     /// The whole of a message that was not streamed.
-    fn whole(&mut self, message: &Whole<'_>, out: &mut ChunkBuilder) {
+    fn whole(&mut self, message: &CohereMessage<'_>, out: &mut ChunkBuilder) {
         self.plan(message.tool_plan, out);
         for part in message.content.elements() {
             self.content(&part, out);
@@ -278,7 +278,7 @@ impl CohereChat {
     }
 }
 
-fn end(delta: &Delta<'_>, out: &mut ChunkBuilder) {
+fn end(delta: &CohereDelta<'_>, out: &mut ChunkBuilder) {
     out.ended = true;
     if let Some(usage) = tokens(&delta.usage) {
         out.usage(usage);
@@ -303,7 +303,7 @@ fn finish_reason(word: &str) -> FinishReason {
     }
 }
 
-fn tokens(counts: &Counts<'_>) -> Option<Usage> {
+fn tokens(counts: &CohereUsage<'_>) -> Option<Usage> {
     let tokens = &counts.tokens;
     Some(Usage {
         prompt_tokens: tokens.input_tokens.u64()?,

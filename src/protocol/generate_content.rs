@@ -183,23 +183,23 @@ fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Valu
 }
 
 wire! {
-    struct Answer {
-        candidates: First<Candidate<'a>>,
-        feedback = "promptFeedback": Feedback<'a>,
+    struct GeminiEvent {
+        candidates: First<GeminiCandidate<'a>>,
+        feedback = "promptFeedback": PromptFeedback<'a>,
         model = "modelVersion": Raw<'a>,
-        usage = "usageMetadata": Tokens<'a>,
+        usage = "usageMetadata": GeminiUsage<'a>,
         error: Raw<'a>,
     }
-    struct Candidate by index {
+    struct GeminiCandidate by index {
         index: Raw<'a>,
-        content: Content<'a>,
+        content: GeminiContent<'a>,
         finish_reason = "finishReason": Raw<'a>,
         finish_message = "finishMessage": Raw<'a>,
     }
-    struct Content {
+    struct GeminiContent {
         parts: Raw<'a>,
     }
-    struct Part {
+    struct GeminiPart {
         text: Raw<'a>,
         thought: Raw<'a>,
         signature = "thoughtSignature": Raw<'a>,
@@ -212,7 +212,7 @@ wire! {
         own_call = "toolCall": Raw<'a>,
         own_response = "toolResponse": Raw<'a>,
     }
-    struct Call {
+    struct GeminiCall {
         id: Raw<'a>,
         name: Raw<'a>,
         args: Raw<'a>,
@@ -227,10 +227,10 @@ wire! {
         boolean = "boolValue": Raw<'a>,
         will_continue = "willContinue": Raw<'a>,
     }
-    struct Feedback {
+    struct PromptFeedback {
         block_reason = "blockReason": Raw<'a>,
     }
-    struct Tokens {
+    struct GeminiUsage {
         prompt = "promptTokenCount": Raw<'a>,
         tool_use = "toolUsePromptTokenCount": Raw<'a>,
         candidates = "candidatesTokenCount": Raw<'a>,
@@ -243,12 +243,12 @@ wire! {
 #[derive(Default)]
 struct GenerateContent {
     /// The arguments of the call that is being written.
-    arguments: Option<Arguments>,
+    arguments: Option<ArgumentsInPieces>,
 }
 
 impl Decoder for GenerateContent {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let Answer { candidates, feedback, model, usage, error } = json::read(event.data)?;
+        let GeminiEvent { candidates, feedback, model, usage, error } = json::read(event.data)?;
         let First { one: candidate, is_list } = candidates;
         let usage = tokens(&usage);
         out.seen.understood |= is_list || usage.is_some();
@@ -280,10 +280,10 @@ impl Decoder for GenerateContent {
 impl GenerateContent {
     fn decode_part<'a>(
         &mut self,
-        (part, json): (Part<'a>, Raw<'a>),
+        (part, json): (GeminiPart<'a>, Raw<'a>),
         out: &mut ChunkBuilder,
     ) -> serde_json::Result<()> {
-        let Part { text, signature, call, .. } = part;
+        let GeminiPart { text, signature, call, .. } = part;
         let thought = part.thought.json() == "true";
         let is_text = text.is_text() && !(call.is_some() || thought);
         if call.is_some() {
@@ -322,7 +322,7 @@ impl GenerateContent {
     /// it: a name, the values of the arguments one by one, and at the end a call with nothing in
     /// it.
     fn decode_call(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let Call { id, name, args, partial_args, will_continue } = json.parse();
+        let GeminiCall { id, name, args, partial_args, will_continue } = json.parse();
         let mut text = String::new();
         if name.is_some() || args.is_some() {
             self.arguments = None;
@@ -332,7 +332,7 @@ impl GenerateContent {
             }
             // What is cut from here on is no JSON, and so not taken for a call without arguments.
             text.push('{');
-            self.arguments = Some(Arguments { at, ..Arguments::default() });
+            self.arguments = Some(ArgumentsInPieces { at, ..ArgumentsInPieces::default() });
         }
         let Some(arguments) = &mut self.arguments else {
             // A piece of a call that was never announced, or had ended.
@@ -358,23 +358,23 @@ impl GenerateContent {
 /// Puts arguments that come one by one, each with its path, together as JSON text. The model writes
 /// them in the order of that text, so that what has to be closed and opened follows from two paths.
 #[derive(Default)]
-struct Arguments {
+struct ArgumentsInPieces {
     /// Which of the answer's calls they are for.
     at: usize,
     /// The way to the latest value.
-    path: Vec<Step>,
+    path: Vec<PathStep>,
     /// The latest value is a string, which may grow.
     in_string: bool,
 }
 
 #[derive(PartialEq)]
-enum Step {
+enum PathStep {
     /// As a JSON string.
     Name(String),
     Index(u64),
 }
 
-impl Arguments {
+impl ArgumentsInPieces {
     fn write(&mut self, argument: &PartialArg<'_>, text: &mut String) -> serde_json::Result<()> {
         let path = steps(&argument.path.str().unwrap_or_default())?;
         let grows = self.in_string && path == self.path;
@@ -396,7 +396,7 @@ impl Arguments {
     }
 
     /// Closes what the way to the next value leaves, and opens what it enters.
-    fn go_to(&mut self, path: Vec<Step>, text: &mut String) {
+    fn go_to(&mut self, path: Vec<PathStep>, text: &mut String) {
         if std::mem::take(&mut self.in_string) {
             text.push('"');
         }
@@ -411,7 +411,7 @@ impl Arguments {
             if depth > shared {
                 text.push(step.brackets().0);
             }
-            if let Step::Name(name) = step {
+            if let PathStep::Name(name) = step {
                 text.push_str(name);
                 text.push(':');
             }
@@ -420,7 +420,7 @@ impl Arguments {
     }
 }
 
-impl Step {
+impl PathStep {
     fn name(name: &str) -> Self {
         Self::Name(Value::from(name).to_string())
     }
@@ -438,7 +438,7 @@ impl Step {
 const MAX_DEPTH: usize = 128;
 
 /// The steps of a path such as `$.a.b[0]` or `$['a b']`: RFC 9535, as far as it names one place.
-fn steps(path: &str) -> serde_json::Result<Vec<Step>> {
+fn steps(path: &str) -> serde_json::Result<Vec<PathStep>> {
     let mut steps = Vec::new();
     let mut rest = path.trim_start_matches('$');
     while !rest.is_empty() {
@@ -452,15 +452,15 @@ fn steps(path: &str) -> serde_json::Result<Vec<Step>> {
             let (inside, after) =
                 end.iter().find_map(|end| inside.split_once(end)).unwrap_or((inside, ""));
             let step = match inside.parse() {
-                Ok(index) => Step::Index(index),
-                Err(_) => Step::name(inside.trim_matches(['\'', '"'])),
+                Ok(index) => PathStep::Index(index),
+                Err(_) => PathStep::name(inside.trim_matches(['\'', '"'])),
             };
             (step, after)
         } else {
             let name = rest.strip_prefix('.').unwrap_or(rest);
             let end = name.find(['.', '[']).unwrap_or(name.len());
             let (name, after) = name.split_at(end);
-            (Step::name(name), after)
+            (PathStep::name(name), after)
         };
         steps.push(step);
     }
@@ -499,7 +499,7 @@ fn is_failure(word: &str) -> bool {
 }
 
 /// Vertex sends an object without counts in every chunk but the last.
-fn tokens(tokens: &Tokens<'_>) -> Option<Usage> {
+fn tokens(tokens: &GeminiUsage<'_>) -> Option<Usage> {
     let counts = [tokens.prompt, tokens.candidates, tokens.total].map(Raw::u64);
     let [prompt, candidates, total] = counts.map(Option::unwrap_or_default);
     let prompt = prompt.saturating_add(tokens.tool_use.u64().unwrap_or_default());

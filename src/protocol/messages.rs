@@ -237,17 +237,17 @@ fn is(block: &Value, kind: &str) -> bool {
 
 wire! {
     /// One event.
-    struct Frame {
+    struct MessagesEvent {
         kind = "type": Raw<'a>,
         error: Raw<'a>,
-        message: Start<'a>,
+        message: WholeMessage<'a>,
         index: Raw<'a>,
         content_block: Raw<'a>,
-        delta: Delta<'a>,
-        usage: Counts<'a>,
+        delta: BlockDelta<'a>,
+        usage: MessagesUsage<'a>,
     }
-    struct Start { model: Raw<'a>, content: Raw<'a>, stop_reason: Raw<'a>, usage: Counts<'a> }
-    struct Block {
+    struct WholeMessage { model: Raw<'a>, content: Raw<'a>, stop_reason: Raw<'a>, usage: MessagesUsage<'a> }
+    struct ContentBlock {
         kind = "type": Raw<'a>,
         text: Raw<'a>,
         thinking: Raw<'a>,
@@ -256,7 +256,7 @@ wire! {
         input: Raw<'a>,
         caller: Raw<'a>,
     }
-    struct Delta {
+    struct BlockDelta {
         kind = "type": Raw<'a>,
         text: Raw<'a>,
         thinking: Raw<'a>,
@@ -266,30 +266,30 @@ wire! {
         encrypted_content: Raw<'a>,
         stop_reason: Raw<'a>,
     }
-    struct Counts {
+    struct MessagesUsage {
         input_tokens: Raw<'a>,
         cache_creation_input_tokens: Raw<'a>,
         cache_read_input_tokens: Raw<'a>,
         output_tokens: Raw<'a>,
-        output_tokens_details: Details<'a>,
+        output_tokens_details: OutputDetails<'a>,
     }
-    struct Details { thinking_tokens: Raw<'a> }
+    struct OutputDetails { thinking_tokens: Raw<'a> }
 }
 
 #[derive(Default)]
 struct Messages {
     /// The blocks that are being written.
-    open: Vec<Open>,
-    counted: Counted,
+    open: Vec<OpenBlock>,
+    counted: TokenCounts,
 }
 
 /// A block that is not plain text.
-struct Open {
+struct OpenBlock {
     index: Option<u64>,
-    kind: Kind,
+    kind: BlockKind,
 }
 
-enum Kind {
+enum BlockKind {
     /// A call for the caller, and which of the answer's it is. Its input is whole already where code
     /// at the provider made the call.
     Call { at: usize, whole: bool },
@@ -301,7 +301,7 @@ enum Kind {
 
 /// The latest count of each kind of token; no event tells them all.
 #[derive(Default)]
-struct Counted {
+struct TokenCounts {
     input: Option<u64>,
     cache_creation: Option<u64>,
     cache_read: Option<u64>,
@@ -311,7 +311,7 @@ struct Counted {
 
 impl Decoder for Messages {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let frame: Frame<'_> = json::read(event.data)?;
+        let frame: MessagesEvent<'_> = json::read(event.data)?;
         // Relays leave out one of the two names.
         let kind = frame.kind.str().unwrap_or(Cow::Borrowed(event.name));
         if kind == "error" || frame.error.is_error() {
@@ -353,7 +353,7 @@ impl Decoder for Messages {
 impl Messages {
     /// A message as far as it is known: as a rule nothing but its model and usage, but all of it
     /// after a call by code at the provider, or if the answer was not streamed.
-    fn whole(&mut self, message: &Start<'_>, out: &mut ChunkBuilder) {
+    fn whole(&mut self, message: &WholeMessage<'_>, out: &mut ChunkBuilder) {
         out.model(message.model);
         for (block, json) in message.content.elements() {
             self.start(Raw::default(), &block, json, out);
@@ -363,13 +363,19 @@ impl Messages {
         stop(message.stop_reason, out);
     }
 
-    fn count(&mut self, counts: &Counts<'_>, out: &mut ChunkBuilder) {
+    fn count(&mut self, counts: &MessagesUsage<'_>, out: &mut ChunkBuilder) {
         if self.counted.count(counts) {
             out.usage(self.counted.usage());
         }
     }
 
-    fn start(&mut self, index: Raw<'_>, block: &Block<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
+    fn start(
+        &mut self,
+        index: Raw<'_>,
+        block: &ContentBlock<'_>,
+        json: Raw<'_>,
+        out: &mut ChunkBuilder,
+    ) {
         let kind = match block.kind.str().as_deref() {
             Some("text") => {
                 out.text(block.text);
@@ -383,7 +389,7 @@ impl Messages {
                 if caller.is_object() && !is(&caller, "direct") {
                     out.extra(caller);
                 }
-                Kind::Call { at, whole }
+                BlockKind::Call { at, whole }
             }
             kind => {
                 if kind.is_some_and(|kind| kind.contains("tool")) {
@@ -391,14 +397,14 @@ impl Messages {
                 }
                 out.reasoning(block.thinking);
                 let Value::Object(block) = out.keep(json) else { return };
-                Kind::Kept { block, pieces: BTreeMap::new() }
+                BlockKind::Kept { block, pieces: BTreeMap::new() }
             }
         };
         common::make_room(&mut self.open);
-        self.open.push(Open { index: index.u64(), kind });
+        self.open.push(OpenBlock { index: index.u64(), kind });
     }
 
-    fn delta(&mut self, index: Raw<'_>, delta: &Delta<'_>, out: &mut ChunkBuilder) {
+    fn delta(&mut self, index: Raw<'_>, delta: &BlockDelta<'_>, out: &mut ChunkBuilder) {
         match delta.kind.str().as_deref() {
             Some("text_delta") => {
                 out.text(delta.text);
@@ -409,7 +415,7 @@ impl Messages {
             }
             Some("signature_delta") => self.grow(index, "signature", delta.signature, out),
             Some("input_json_delta") => match self.opened(index) {
-                Some(&mut Kind::Call { at, whole: false }) => {
+                Some(&mut BlockKind::Call { at, whole: false }) => {
                     out.call_arguments(at, delta.partial_json);
                 }
                 Some(_) => {
@@ -434,7 +440,7 @@ impl Messages {
         piece: Raw<'_>,
         out: &mut ChunkBuilder,
     ) {
-        if let Some(Kind::Kept { pieces, block }) = self.opened(index)
+        if let Some(BlockKind::Kept { pieces, block }) = self.opened(index)
             && let Some(piece) = piece.literal()
         {
             out.hold(piece.len());
@@ -447,14 +453,14 @@ impl Messages {
         }
     }
 
-    fn opened(&mut self, index: Raw<'_>) -> Option<&mut Kind> {
+    fn opened(&mut self, index: Raw<'_>) -> Option<&mut BlockKind> {
         let at = self.position(index.u64())?;
         self.open.get_mut(at).map(|open| &mut open.kind)
     }
 
     /// The block with an index; without one, the latest.
     fn position(&self, index: Option<u64>) -> Option<usize> {
-        let same = |open: &Open| index.is_none() || open.index == index;
+        let same = |open: &OpenBlock| index.is_none() || open.index == index;
         self.open.iter().rposition(same)
     }
 
@@ -472,10 +478,10 @@ impl Messages {
     }
 }
 
-impl Counted {
+impl TokenCounts {
     /// Takes over the counts that are told; returns whether there are any. A 0 for what was read or
     /// written is no news, and neither is one for a part of it.
-    fn count(&mut self, counts: &Counts<'_>) -> bool {
+    fn count(&mut self, counts: &MessagesUsage<'_>) -> bool {
         let mut told = false;
         let (input, output) = (counts.input_tokens, counts.output_tokens);
         for (whole, count, latest) in [
@@ -507,8 +513,8 @@ impl Counted {
 }
 
 /// Keeps a finished block for the next request, if Anthropic would take it back.
-fn keep(open: Open, out: &mut ChunkBuilder) {
-    if let Kind::Kept { block, pieces } = open.kind
+fn keep(open: OpenBlock, out: &mut ChunkBuilder) {
+    if let BlockKind::Kept { block, pieces } = open.kind
         && let Some(block) = finish_block(block, pieces, out)
     {
         out.opaque(block);

@@ -203,38 +203,38 @@ fn tool_choice(choice: &ToolChoice) -> Value {
 
 wire! {
     /// What an event says.
-    struct Data {
+    struct ResponsesEvent {
         kind = "type": Raw<'a>, delta: Raw<'a>, output_index: Raw<'a>, item_id: Raw<'a>, item: Raw<'a>,
-        content_index: Raw<'a>, summary_index: Raw<'a>, response: Response<'a>, error: Raw<'a>,
+        content_index: Raw<'a>, summary_index: Raw<'a>, response: ResponseObject<'a>, error: Raw<'a>,
         object: Raw<'a>,
         /// What the end of a part tells again.
-        part: Text<'a>, text: Raw<'a>, refusal: Raw<'a>, arguments: Raw<'a>, input: Raw<'a>,
+        part: TextPart<'a>, text: Raw<'a>, refusal: Raw<'a>, arguments: Raw<'a>, input: Raw<'a>,
     }
-    struct Response {
-        model: Raw<'a>, status: Raw<'a>, incomplete_details: Details<'a>, error: Raw<'a>,
-        output: Raw<'a>, usage: Counts<'a>,
+    struct ResponseObject {
+        model: Raw<'a>, status: Raw<'a>, incomplete_details: IncompleteDetails<'a>, error: Raw<'a>,
+        output: Raw<'a>, usage: ResponsesUsage<'a>,
     }
-    struct Details { reason: Raw<'a> }
-    struct Counts {
-        input_tokens: Raw<'a>, input_tokens_details: Cached<'a>,
-        output_tokens: Raw<'a>, output_tokens_details: Reasoned<'a>, total_tokens: Raw<'a>,
+    struct IncompleteDetails { reason: Raw<'a> }
+    struct ResponsesUsage {
+        input_tokens: Raw<'a>, input_tokens_details: InputDetails<'a>,
+        output_tokens: Raw<'a>, output_tokens_details: OutputTokenDetails<'a>, total_tokens: Raw<'a>,
     }
-    struct Cached { cached_tokens: Raw<'a> }
-    struct Reasoned { reasoning_tokens: Raw<'a> }
+    struct InputDetails { cached_tokens: Raw<'a> }
+    struct OutputTokenDetails { reasoning_tokens: Raw<'a> }
 
     /// A piece of the answer: a message, reasoning, a call of a tool.
-    struct Item {
+    struct OutputItem {
         kind = "type": Raw<'a>, id: Raw<'a>, call_id: Raw<'a>, name: Raw<'a>, arguments: Raw<'a>,
         input: Raw<'a>, namespace: Raw<'a>, phase: Raw<'a>, content: Raw<'a>, summary: Raw<'a>,
         encrypted_content: Raw<'a>,
     }
-    struct Text { kind = "type": Raw<'a>, text: Raw<'a>, refusal: Raw<'a> }
+    struct TextPart { kind = "type": Raw<'a>, text: Raw<'a>, refusal: Raw<'a> }
 }
 
 #[derive(Debug, Default)]
 struct Responses {
     /// The items that were told of, in the order in which they last were.
-    known: VecDeque<Known>,
+    known: VecDeque<KnownItem>,
     /// There were more of them than are remembered.
     has_forgotten: bool,
     /// The text of all messages, and how many of them have begun.
@@ -248,7 +248,7 @@ struct Responses {
 
 /// What is known of an item. Its ids are JSON, as they came.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownItem {
     index: Option<u64>,
     id: String,
     call_id: String,
@@ -272,7 +272,7 @@ struct Known {
 
 impl Decoder for Responses {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let data: Data<'_> = json::read(event.data)?;
+        let data: ResponsesEvent<'_> = json::read(event.data)?;
         let kind = data.kind.str();
         let kind = kind.as_deref().unwrap_or(event.name);
         out.seen.understood |= kind.starts_with("response.");
@@ -300,7 +300,7 @@ impl Decoder for Responses {
                 self.whole_part(&data, part, data.text.or(data.refusal), out);
             }
             "response.content_part.done" => {
-                let Text { kind, text, refusal } = data.part;
+                let TextPart { kind, text, refusal } = data.part;
                 // Reasoning is compared nowhere: some servers tell it again in other words.
                 if kind.is("output_text") || kind.is("refusal") {
                     self.whole_part(&data, part, text.or(refusal), out);
@@ -344,7 +344,7 @@ impl Decoder for Responses {
             }
             // An answer that was not streamed.
             "" if data.object.is("response") => {
-                let response: Response<'_> = json::read(event.data)?;
+                let response: ResponseObject<'_> = json::read(event.data)?;
                 out.model(response.model);
                 let status = response.status.str().unwrap_or_default();
                 self.end(&format!("response.{status}"), &response, event, out);
@@ -364,7 +364,7 @@ impl Decoder for Responses {
 
 impl Responses {
     fn added(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
-        let item: Item<'_> = json.parse();
+        let item: OutputItem<'_> = json.parse();
         let mut known = self.take(index, [item.id, item.call_id], true);
         if item.is_call() && known.call.is_none() {
             known.call = out.new_call(None, item.call_id, item.name, Raw::default());
@@ -379,7 +379,7 @@ impl Responses {
     }
 
     fn done(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
-        let item: Item<'_> = json.parse();
+        let item: OutputItem<'_> = json.parse();
         let was_latest = self.find(index.u64(), [item.id, item.call_id], false);
         let was_latest = was_latest.is_none_or(|at| at + 1 == self.known.len());
         let known = self.take(index, [item.id, item.call_id], false);
@@ -390,12 +390,12 @@ impl Responses {
     /// An item as a whole. What was told in deltas is compared with it, and not told again.
     fn finish(
         &mut self,
-        mut known: Known,
-        item: &Item<'_>,
+        mut known: KnownItem,
+        item: &OutputItem<'_>,
         json: Raw<'_>,
         was_latest: bool,
         out: &mut ChunkBuilder,
-    ) -> Known {
+    ) -> KnownItem {
         if item.is_call() {
             // LM Studio tells the arguments only here.
             match known.call {
@@ -409,7 +409,7 @@ impl Responses {
             self.whole_text(&mut known, &item.whole_text(), out);
         } else if item.is("reasoning") && known.part.is_none() {
             let parts = if item.content.has_elements() { item.content } else { item.summary };
-            for part in parts.elements::<Text<'_>>() {
+            for part in parts.elements::<TextPart<'_>>() {
                 out.reasoning(part.text);
             }
             known.part = Some(0);
@@ -437,7 +437,7 @@ impl Responses {
 
     /// Compares a text that is told again as a whole with what came in deltas, and adds what is
     /// missing at its end.
-    fn whole_text(&mut self, known: &mut Known, whole: &str, out: &mut ChunkBuilder) {
+    fn whole_text(&mut self, known: &mut KnownItem, whole: &str, out: &mut ChunkBuilder) {
         match known.text.rest(whole) {
             Some(rest) => self.more_text(known, known.part.unwrap_or_default(), rest, out),
             None => out.seen.gap = true,
@@ -446,7 +446,13 @@ impl Responses {
 
     /// The same for one part of a message. One that another part has followed is compared at the
     /// end of the message, and what is told of an item that reasons is no text.
-    fn whole_part(&mut self, data: &Data<'_>, part: u64, whole: Raw<'_>, out: &mut ChunkBuilder) {
+    fn whole_part(
+        &mut self,
+        data: &ResponsesEvent<'_>,
+        part: u64,
+        whole: Raw<'_>,
+        out: &mut ChunkBuilder,
+    ) {
         let mut item = self.item(data);
         let whole = whole.str().unwrap_or_default();
         let reasons = item.part.is_some() && item.message == 0;
@@ -461,7 +467,7 @@ impl Responses {
         self.known.push_back(item);
     }
 
-    fn more_text(&mut self, known: &mut Known, part: u64, text: &str, out: &mut ChunkBuilder) {
+    fn more_text(&mut self, known: &mut KnownItem, part: u64, text: &str, out: &mut ChunkBuilder) {
         if !text.is_empty() {
             self.begin_text(known, part, out);
             out.plain_text(text);
@@ -472,7 +478,7 @@ impl Responses {
 
     /// Text of a part of a message is to come: only what belongs at the end of the answer can be
     /// added to it.
-    fn begin_text(&mut self, known: &mut Known, part: u64, out: &mut ChunkBuilder) {
+    fn begin_text(&mut self, known: &mut KnownItem, part: u64, out: &mut ChunkBuilder) {
         if known.part.is_none() {
             // Sets the message apart from the one before it.
             if out.seen.text {
@@ -495,14 +501,14 @@ impl Responses {
     fn end(
         &mut self,
         kind: &str,
-        response: &Response<'_>,
+        response: &ResponseObject<'_>,
         event: &Event<'_>,
         out: &mut ChunkBuilder,
     ) {
         if self.known.is_empty() {
             // Everything there is comes at once.
             for (item, json) in response.output.elements() {
-                self.finish(Known::default(), &item, json, true, out);
+                self.finish(KnownItem::default(), &item, json, true, out);
             }
         } else if !self.has_forgotten {
             self.compare(response, out);
@@ -538,16 +544,16 @@ impl Responses {
     /// Compares what the end tells again with what has come: a relay may have lost events on the
     /// way. Some endpoints tell nothing again, such as ChatGPT's for Codex; vLLM gives the items
     /// other ids here, and then their order has to tell which is which.
-    fn compare(&mut self, response: &Response<'_>, out: &mut ChunkBuilder) {
+    fn compare(&mut self, response: &ResponseObject<'_>, out: &mut ChunkBuilder) {
         let (mut text, mut ends, mut knows_calls) = (String::new(), Vec::new(), false);
         // Of those that are known, the last one of which text has come.
         let (mut knows_messages, mut latest) = (false, 0);
         // An item without an id is told by its place.
-        let find = |this: &Self, at: u64, item: &Item<'_>| {
+        let find = |this: &Self, at: u64, item: &OutputItem<'_>| {
             let ids = [item.id, item.call_id];
             this.find_by_id(None, ids).or_else(|| this.find(Some(at), ids, true))
         };
-        for (at, item) in (0..).zip(response.output.elements::<Item<'_>>()) {
+        for (at, item) in (0..).zip(response.output.elements::<OutputItem<'_>>()) {
             let found = find(self, at, &item);
             knows_calls |= found.is_some() && item.is_call();
             if item.is("message") {
@@ -560,7 +566,7 @@ impl Responses {
             }
         }
         let mut calls = 0;
-        for (at, (item, json)) in (0..).zip(response.output.elements::<(Item<'_>, _)>()) {
+        for (at, (item, json)) in (0..).zip(response.output.elements::<(OutputItem<'_>, _)>()) {
             if !(item.is_call() || item.is("message")) {
                 continue;
             }
@@ -575,7 +581,7 @@ impl Responses {
                 let known = self.finish(known, &item, json, was_latest, out);
                 self.known.push_back(known);
             } else if knows_others || (item.is_call() && calls >= out.calls()) {
-                self.finish(Known::default(), &item, json, true, out);
+                self.finish(KnownItem::default(), &item, json, true, out);
             } else if item.is_call() {
                 out.whole_call(calls, item.call_id, item.name, item.arguments());
             }
@@ -610,12 +616,12 @@ impl Responses {
     }
 
     /// Takes out the item that an event is about, to be put back when it is told.
-    fn item(&mut self, data: &Data<'_>) -> Known {
+    fn item(&mut self, data: &ResponsesEvent<'_>) -> KnownItem {
         self.take(data.output_index, [data.item_id, Raw::default()], false)
     }
 
     /// Takes out what is known of an item; what is not known begins.
-    fn take(&mut self, index: Raw<'_>, ids: [Raw<'_>; 2], is_new: bool) -> Known {
+    fn take(&mut self, index: Raw<'_>, ids: [Raw<'_>; 2], is_new: bool) -> KnownItem {
         self.thought = None;
         let index = index.u64();
         let found = self.find(index, ids, is_new);
@@ -627,7 +633,7 @@ impl Responses {
             self.has_forgotten = true;
         }
         let [id, call_id] = ids.map(|id| id.json().to_owned());
-        Known { index, id, call_id, ..Known::default() }
+        KnownItem { index, id, call_id, ..KnownItem::default() }
     }
 
     /// The item with an id or, at llama.cpp, with that of the call. Without an id it is the one with
@@ -635,8 +641,8 @@ impl Responses {
     /// id of its own is another one. An event that names nothing is about the latest item.
     fn find(&self, index: Option<u64>, ids: [Raw<'_>; 2], is_new: bool) -> Option<usize> {
         let is_named = ids.iter().any(|id| id.is_some());
-        let position = |is: &dyn Fn(&Known) -> bool| self.known.iter().rposition(is);
-        let has_name = |known: &Known| !(known.id.is_empty() && known.call_id.is_empty());
+        let position = |is: &dyn Fn(&KnownItem) -> bool| self.known.iter().rposition(is);
+        let has_name = |known: &KnownItem| !(known.id.is_empty() && known.call_id.is_empty());
         self.find_by_id(index, ids).or_else(|| match index {
             Some(_) => {
                 position(&|known| known.index == index && !(is_new && is_named && has_name(known)))
@@ -651,7 +657,7 @@ impl Responses {
     /// The item with these ids, unless its call or its index is another one.
     fn find_by_id(&self, index: Option<u64>, [id, call_id]: [Raw<'_>; 2]) -> Option<usize> {
         let is = |known: &str, id: Raw<'_>| id.is_some() && known == id.json();
-        let is_other = |known: &Known| {
+        let is_other = |known: &KnownItem| {
             (call_id.is_some() && !known.call_id.is_empty() && known.call_id != call_id.json())
                 || index.zip(known.index).is_some_and(|(one, other)| one != other)
         };
@@ -662,14 +668,14 @@ impl Responses {
     }
 }
 
-impl Known {
+impl KnownItem {
     fn tell(&mut self, piece: &str) {
         self.text.add(piece);
         self.part_text.add(piece);
     }
 }
 
-impl Item<'_> {
+impl OutputItem<'_> {
     fn is(&self, kind: &str) -> bool {
         self.kind.is(kind)
     }
@@ -700,7 +706,7 @@ impl Item<'_> {
     /// All the text of a message.
     fn whole_text(&self) -> String {
         let mut whole = String::new();
-        for Text { text, refusal, .. } in self.content.elements() {
+        for TextPart { text, refusal, .. } in self.content.elements() {
             whole.push_str(&text.or(refusal).str().unwrap_or_default());
         }
         whole
@@ -721,7 +727,7 @@ impl Item<'_> {
     }
 }
 
-impl Counts<'_> {
+impl ResponsesUsage<'_> {
     fn usage(&self) -> Option<Usage> {
         let (prompt, completion) = (self.input_tokens.u64(), self.output_tokens.u64());
         prompt.or(completion)?;

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use super::*;
-use crate::protocol::api_error::Told;
+use crate::protocol::api_error::ErrorFields;
 use crate::protocol::wire::{First, Raw, wire};
 use crate::protocol::{chat_completions, cohere_chat, generate_content, messages, responses};
 
@@ -297,21 +297,21 @@ impl Dice {
 
 fn is_same_everywhere(folder: &str, json: &str) {
     is_read::<Raw<'_>>(json);
-    is_read::<Told<'_>>(json);
+    is_read::<ErrorFields<'_>>(json);
     match folder {
         "anthropic-messages" => {
-            is_read::<messages::Frame<'_>>(json);
-            is_read::<messages::Start<'_>>(json);
+            is_read::<messages::MessagesEvent<'_>>(json);
+            is_read::<messages::WholeMessage<'_>>(json);
         }
-        "cohere-v2" => _ = is_read::<cohere_chat::Frame<'_>>(json),
-        "google-gemini" => _ = is_read::<generate_content::Answer<'_>>(json),
+        "cohere-v2" => _ = is_read::<cohere_chat::CohereEvent<'_>>(json),
+        "google-gemini" => _ = is_read::<generate_content::GeminiEvent<'_>>(json),
         "openai-responses" => {
-            is_read::<responses::Data<'_>>(json);
-            is_read::<responses::Response<'_>>(json);
+            is_read::<responses::ResponsesEvent<'_>>(json);
+            is_read::<responses::ResponseObject<'_>>(json);
         }
         _ => {
-            is_read::<chat_completions::Chunk<'_>>(json);
-            is_read::<chat_completions::Flat<'_>>(json);
+            is_read::<chat_completions::ChatEvent<'_>>(json);
+            is_read::<chat_completions::FlatError<'_>>(json);
         }
     }
 }
