@@ -7,6 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint;
+
 /// Something for the model to look at. For now that is a picture; anything else is an error that
 /// names it before the request is sent.
 ///
@@ -71,8 +73,7 @@ impl Attachment {
             let data = Data::Base64(base64.to_owned());
             return Self { media_type: Some(media_type.to_owned()), name: None, data };
         }
-        let path = url.split(['?', '#']).next().unwrap_or_default();
-        let media_type = media_type_of_name(path).map(str::to_owned);
+        let media_type = media_type_of_name(&endpoint::redacted(&url)).map(str::to_owned);
         Self { media_type, name: None, data: Data::Url(url) }
     }
 
@@ -113,8 +114,10 @@ impl Attachment {
     }
 
     /// How a message calls it: the file's name, or the end of the URL's path.
-    pub(crate) fn label(&self) -> Option<&str> {
-        self.name.as_deref().or_else(|| self.as_url()?.split(['?', '#']).next()?.rsplit('/').next())
+    pub(crate) fn label(&self) -> Option<String> {
+        let end_of_path =
+            || Some(endpoint::redacted(self.as_url()?).rsplit('/').next()?.to_owned());
+        self.name.clone().or_else(end_of_path)
     }
 }
 
@@ -190,7 +193,10 @@ mod tests {
         ] {
             let attachment = Attachment::url(url);
             assert_eq!(attachment.media_type.as_deref(), media_type);
-            assert_eq!((attachment.as_url(), attachment.label()), (Some(url), Some(label)));
+            assert_eq!(
+                (attachment.as_url(), attachment.label()),
+                (Some(url), Some(label.to_owned()))
+            );
             assert_eq!(attachment.to_url(), url);
             assert_eq!(attachment.to_bytes(), None);
         }

@@ -280,7 +280,7 @@ impl fmt::Debug for GenerationConfig {
             debug.field("extra_body", &self.extra_body.keys().collect::<Vec<_>>());
         }
         if let Some(path) = &self.path {
-            debug.field("path", &path.split('?').next().unwrap_or_default());
+            debug.field("path", &endpoint::redacted(path));
         }
         changed! {
             temperature top_p top_k max_tokens stop frequency_penalty presence_penalty seed

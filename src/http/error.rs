@@ -6,13 +6,10 @@ use std::time::Duration;
 use ureq::{Error as UreqError, Timeout};
 
 use super::control::{Limits, Phase};
-use super::fault::{Fault, is_disconnect};
+use super::fault::{Fault, MISMATCH, is_disconnect};
 use super::pool::Connection;
 use crate::error::{Error, ErrorKind, Report};
 use crate::provider::LlmProvider;
-
-pub(super) const MISMATCH: &str =
-    "the client's certificate cannot be used with the private key beside it (client_certificate)";
 
 /// Whom a request goes to, and by which way: what every message about it needs.
 #[derive(Debug)]
@@ -22,8 +19,8 @@ pub(crate) struct Peer {
     pub(crate) address: String,
     /// Whether that is the provider's own address, and not the caller's choice.
     pub(crate) is_public: bool,
-    /// The path that was added to the base URL.
-    pub(crate) path: String,
+    /// The path that was added to the base URL, with its slash.
+    pub(crate) added_path: String,
     /// The proxy's host and port, and the variable that named them.
     pub(crate) proxy: Option<String>,
     pub(crate) model: String,
@@ -337,7 +334,7 @@ mod tests {
             provider: LlmProvider::Local,
             address: "host:443".to_owned(),
             is_public: false,
-            path: String::new(),
+            added_path: String::new(),
             proxy: None,
             model: "m".to_owned(),
             key_source: None,

@@ -44,7 +44,11 @@ impl From<Fault> for Error {
     }
 }
 
-/// TimedResolver an error, unless it was named on its way or is a time limit, which the phase names.
+/// What stands for ureq's panic over a client certificate that does not match its key.
+pub(super) const MISMATCH: &str =
+    "the client's certificate cannot be used with the private key beside it (client_certificate)";
+
+/// Names an error, unless it was named on its way or is a time limit, which the phase names.
 pub(super) fn named(error: Error, name: impl FnOnce(Error) -> Fault) -> Error {
     match error {
         Error::Timeout(reason) => Error::Timeout(reason),

@@ -203,7 +203,7 @@ fn refusal(
     let message = match status {
         300..400 => {
             let location = head.headers.get("location").and_then(|value| value.to_str().ok());
-            redirect(endpoint, location, &peer.path, secrets)
+            redirect(endpoint, location, &peer.added_path, secrets)
         }
         100..300 => "this is not a stream; check the base URL".to_owned(),
         _ => match encoding {
@@ -220,7 +220,7 @@ fn redirect(endpoint: &Endpoint, location: Option<&str>, path: &str, secrets: &S
         return "a redirect that does not say where to".to_owned();
     };
     let clean = |url: &str| secrets.redact(&one_line(url));
-    let advice = match target.without_end(&format!("/{path}")) {
+    let advice = match target.without_end(path) {
         Some(base) => format!("if that is right, set the base URL to {}", clean(&base)),
         None => "check the base URL".to_owned(),
     };

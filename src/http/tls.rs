@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector, Transport};
 
-use super::error::MISMATCH;
+use super::fault::MISMATCH;
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 use crate::provider::LlmProvider;

@@ -54,7 +54,7 @@ impl<'a> ChatRequest<'a> {
                 return Err(self.refuse("only a user message can have attachments"));
             }
             if let Some(other) = message.attachments.iter().find(|other| !other.is_image()) {
-                let label = other.label().unwrap_or("without a name");
+                let label = other.label().unwrap_or_else(|| "without a name".to_owned());
                 return Err(self.refuse(match &other.media_type {
                     Some(media_type) => format!(
                         "the attachment {label} is {media_type}; only pictures (image/…) can be sent"

@@ -12,6 +12,8 @@ use crate::sse::Event;
 pub(crate) struct Codec {
     /// Below the base URL; `{model}` stands for the model.
     pub(crate) path: &'static str,
+    /// The query of every request; empty if there is none.
+    pub(crate) query: &'static str,
     /// The header that carries the key, and what stands before the key in it.
     pub(crate) auth: (&'static str, &'static str),
     /// Headers that every request has.

@@ -21,6 +21,7 @@ use crate::tool::ToolChoice;
 
 pub(super) const CODEC: Codec = Codec {
     path: "chat",
+    query: "",
     auth: ("authorization", "Bearer "),
     headers: &[],
     body,

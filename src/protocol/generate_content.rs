@@ -21,8 +21,9 @@ use crate::sse::Event;
 use crate::tool::ToolChoice;
 
 pub(super) const CODEC: Codec = Codec {
-    // Without `alt=sse` the answer is one long JSON array.
-    path: "models/{model}:streamGenerateContent?alt=sse",
+    path: "models/{model}:streamGenerateContent",
+    // Without it the response is one long JSON array.
+    query: "alt=sse",
     auth: ("x-goog-api-key", ""),
     headers: &[],
     body,

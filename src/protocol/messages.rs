@@ -23,6 +23,7 @@ use crate::tool::ToolChoice;
 
 pub(super) const CODEC: Codec = Codec {
     path: "messages",
+    query: "",
     auth: ("x-api-key", ""),
     headers: &[("anthropic-version", "2023-06-01")],
     body,

@@ -31,8 +31,7 @@ pub(crate) use api_error::api_error;
 pub(crate) use builder::ChunkBuilder;
 pub use chat_request::Adaptation;
 pub(crate) use chat_request::ChatRequest;
-use codec::Codec;
-pub(crate) use codec::Decoder;
+pub(crate) use codec::{Codec, Decoder};
 pub(crate) use options::{OPTIONS, only_options};
 
 /// The body of a request, before the caller's own fields are merged into it.

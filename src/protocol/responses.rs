@@ -30,6 +30,7 @@ use crate::tool::{Tool, ToolChoice};
 
 pub(super) const CODEC: Codec = Codec {
     path: "responses",
+    query: "",
     auth: ("authorization", "Bearer "),
     headers: &[],
     body,

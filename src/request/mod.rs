@@ -14,7 +14,7 @@ use crate::endpoint::{self, Endpoint};
 use crate::error::Error;
 use crate::http::{ConnectionSettings, Limits, Peer, PreparedRequest};
 use crate::message::{Message, MessageRole, Prompt};
-use crate::protocol::{self, Adaptation, ChatRequest};
+use crate::protocol::{self, Adaptation, ChatRequest, Codec};
 use crate::provider::{LlmProvider, Protocol};
 use crate::redact::Secrets;
 
@@ -40,10 +40,11 @@ pub(crate) fn prepare(
     let body = body(request, protocol)?;
 
     let (base_url, named_by) = base_url(request, protocol)?;
-    let path = path(request, protocol)?;
     let endpoint = base_url
-        .join(&path)
+        .join(&path(request, protocol)?)
         .map_err(|problem| request.refuse(format!("the option `path` {problem}")))?;
+    let (full, base) = (endpoint.to_string(), base_url.to_string());
+    let added_path = full.strip_prefix(base.trim_end_matches('/')).unwrap_or_default();
     let auth::Credentials { headers, secrets, key_source } =
         auth::credentials(request, protocol, &endpoint)?;
     let connection = ConnectionSettings::new(&endpoint, provider, config)?;
@@ -59,7 +60,7 @@ pub(crate) fn prepare(
             NamedBy::Option | NamedBy::Vendor => origin.to_string(),
         },
         is_public: named_by == NamedBy::Vendor,
-        path: path.split('?').next().unwrap_or_default().to_owned(),
+        added_path: added_path.to_owned(),
         proxy: connection.proxy_name(),
         model: model.to_owned(),
         key_source,
@@ -202,11 +203,16 @@ fn path(request: ChatRequest<'_>, protocol: Protocol) -> Result<String, Error> {
         .remove(b'/')
         .remove(b':')
         .remove(b'@');
-    let template = request.config.path.as_deref().unwrap_or(protocol::codec(protocol).path);
+    let Codec { path, query, .. } = protocol::codec(protocol);
+    let template = match &request.config.path {
+        Some(path) => path.clone(),
+        None if query.is_empty() => (*path).to_owned(),
+        None => format!("{path}?{query}"),
+    };
     let model = utf8_percent_encode(request.model, IN_PATH).to_string();
     let path = template.replace("{model}", &model);
     if endpoint::leads_elsewhere(&path) {
-        let whose = if endpoint::leads_elsewhere(template) {
+        let whose = if endpoint::leads_elsewhere(&template) {
             "the option `path`"
         } else {
             "the model's name in the URL"

@@ -34,8 +34,6 @@ pub struct RequestPreview {
 
 impl RequestPreview {
     pub(super) fn new(request: &PreparedRequest, adaptations: Vec<Adaptation>) -> Self {
-        let (_, own_query) =
-            protocol::codec(request.protocol).path.split_once('?').unwrap_or_default();
         let shown = |value: &::http::HeaderValue| match value.to_str() {
             Ok(text) if !value.is_sensitive() => text.to_owned(),
             _ => "(hidden)".to_owned(),
@@ -44,7 +42,7 @@ impl RequestPreview {
         Self {
             provider: request.peer.provider,
             protocol: request.protocol,
-            url: request.endpoint.with_hidden_query(own_query),
+            url: request.endpoint.with_hidden_query(protocol::codec(request.protocol).query),
             headers: headers.map(|(name, value)| (name.to_string(), shown(value))).collect(),
             body: serde_json::from_slice(&request.body).unwrap_or_default(),
             adaptations,
