@@ -30,9 +30,9 @@ mod protocol {
 }
 
 wire! {
-    struct Outer { kind = "type": Raw<'a>, inner: Option<Inner<'a>>, items: First<Inner<'a>> }
-    struct Inner by index { index: Raw<'a>, text: Raw<'a>, inner: Innermost<'a> }
-    struct Innermost { text: Raw<'a> }
+    struct Outer { kind = "type", inner: Option<Inner<'a>>, items: First<Inner<'a>> }
+    struct Inner by index { index, text, inner: Innermost<'a> }
+    struct Innermost { text }
 }
 
 visitors::visitors! { Outer: kind = "type"; inner = "inner"; items = "items"; }

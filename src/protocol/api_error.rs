@@ -24,40 +24,21 @@ wire! {
     /// to matter: what is read of a large error costs next to nothing beside its text.
     struct ErrorFields {
         // Where the error itself may stand.
-        error: Raw<'a>,
-        errors: Raw<'a>,
-        response: Raw<'a>,
-        choices: Raw<'a>,
-        x_groq: Raw<'a>,
-        base_resp: Raw<'a>,
+        error,
+        errors, response, choices, x_groq, base_resp,
         // What says what happened.
-        message: Raw<'a>,
-        msg: Raw<'a>,
-        status_msg: Raw<'a>,
-        detail: Raw<'a>,
-        error_description: Raw<'a>,
-        title: Raw<'a>,
-        param: Raw<'a>,
+        message,
+        msg, status_msg, detail, error_description, title, param,
         // What says it in a word or a number.
-        kind = "type": Raw<'a>,
-        error_type: Raw<'a>,
-        code: Raw<'a>,
-        status: Raw<'a>,
-        status_code: Raw<'a>,
-        http_code: Raw<'a>,
-        request_id: Raw<'a>,
-        details: Raw<'a>,
+        kind = "type",
+        error_type, code, status, status_code, http_code, request_id, details,
         metadata: OpenRouterMetadata<'a>,
     }
     /// OpenRouter's.
-    struct OpenRouterMetadata { raw: Raw<'a>, reasons: Raw<'a>, flagged_input: Raw<'a> }
+    struct OpenRouterMetadata { raw, reasons, flagged_input }
     /// Google's.
-    struct GoogleDetail {
-        reason: Raw<'a>,
-        retry_delay = "retryDelay": Raw<'a>,
-        violations: Raw<'a>,
-    }
-    struct GoogleViolation { quota_id = "quotaId": Raw<'a> }
+    struct GoogleDetail { reason, retry_delay = "retryDelay", violations }
+    struct GoogleViolation { quota_id = "quotaId" }
 }
 
 /// Reads an error from the body of a response with a `status`, or from an event of a stream without

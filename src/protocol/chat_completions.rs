@@ -119,89 +119,54 @@ fn response_format(format: &ResponseFormat) -> Value {
 
 wire! {
     struct ChatEvent {
-        model: Raw<'a>,
-        choices: First<ChatChoice<'a>>,
-        usage: Raw<'a>,
-        x_groq: Raw<'a>,
-        error: Raw<'a>,
+        model, choices: First<ChatChoice<'a>>, usage, x_groq, error,
         /// MiniMax's word for how the request went.
-        base_resp: Raw<'a>,
+        base_resp,
     }
     /// An error of vLLM and DashScope, which stands in place of the choices.
-    struct FlatError {
-        code: Raw<'a>,
-        message: Raw<'a>,
-    }
+    struct FlatError { code, message }
     struct ChatChoice by index {
-        index: Raw<'a>,
-        delta: Option<ChatDelta<'a>>,
+        index, delta: Option<ChatDelta<'a>>,
         /// The whole message, from servers that do not stream; Perplexity sends it beside each
         /// delta, MiniMax at the end.
-        message: Raw<'a>,
+        message,
         /// The form of text completions.
-        text: Raw<'a>,
-        finish_reason: Raw<'a>,
+        text,
+        finish_reason,
         /// What the model behind OpenRouter said.
-        native_finish_reason: Raw<'a>,
+        native_finish_reason,
         /// Moonshot tells it here.
-        usage: Raw<'a>,
-        error: Raw<'a>,
+        usage,
+        error,
     }
     struct ChatDelta {
-        content: Raw<'a>,
-        refusal: Raw<'a>,
-        reasoning: Raw<'a>,
-        reasoning_content: Raw<'a>,
-        reasoning_details: Raw<'a>,
-        tool_calls: Raw<'a>,
+        content, refusal, reasoning, reasoning_content, reasoning_details, tool_calls,
         /// What there was before `tool_calls`, and some servers still send.
-        function_call: Raw<'a>,
-        audio: Raw<'a>,
+        function_call,
+        audio,
     }
-    struct ChatAudio { transcript: Raw<'a> }
+    struct ChatAudio { transcript }
     /// A part of a content that is a list: Mistral's way to tell thinking from text.
-    struct ContentPart {
-        text: Raw<'a>,
-        thinking: Raw<'a>,
-    }
-    struct ReasoningDetail {
-        text: Raw<'a>,
-        summary: Raw<'a>,
-    }
-    struct ChatCall {
-        index: Raw<'a>,
-        id: Raw<'a>,
-        function: ChatFunction<'a>,
-    }
-    struct ChatFunction {
-        name: Raw<'a>,
-        arguments: Raw<'a>,
-    }
-    struct GroqFields {
-        usage: Raw<'a>,
-        error: Raw<'a>,
-    }
-    struct MiniMaxStatus { status_code: Raw<'a> }
+    struct ContentPart { text, thinking }
+    struct ReasoningDetail { text, summary }
+    struct ChatCall { index, id, function: ChatFunction<'a> }
+    struct ChatFunction { name, arguments }
+    struct GroqFields { usage, error }
+    struct MiniMaxStatus { status_code }
     struct ChatUsage {
-        prompt_tokens: Raw<'a>,
-        completion_tokens: Raw<'a>,
-        total_tokens: Raw<'a>,
-        prompt_tokens_details: ChatUsageDetails<'a>,
+        prompt_tokens, completion_tokens, total_tokens, prompt_tokens_details: ChatUsageDetails<'a>,
         completion_tokens_details: ChatUsageDetails<'a>,
         /// DeepSeek's name for cached tokens.
-        prompt_cache_hit_tokens: Raw<'a>,
+        prompt_cache_hit_tokens,
         /// Mistral's.
-        num_cached_tokens: Raw<'a>,
+        num_cached_tokens,
         /// Together and Moonshot tell them at the top.
-        cached_tokens: Raw<'a>,
-        reasoning_tokens: Raw<'a>,
+        cached_tokens,
+        reasoning_tokens,
         /// Databricks passes on Anthropic's.
-        cache_read_input_tokens: Raw<'a>,
+        cache_read_input_tokens,
     }
-    struct ChatUsageDetails {
-        cached_tokens: Raw<'a>,
-        reasoning_tokens: Raw<'a>,
-    }
+    struct ChatUsageDetails { cached_tokens, reasoning_tokens }
 }
 
 impl FlatError<'_> {

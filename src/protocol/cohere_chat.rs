@@ -144,51 +144,16 @@ fn assistant(message: &Message) -> Option<Value> {
 }
 
 wire! {
-    struct CohereEvent {
-        kind = "type": Raw<'a>,
-        index: Raw<'a>,
-        delta: CohereDelta<'a>,
-        error: Raw<'a>,
-        message: Raw<'a>,
-    }
-    struct CohereDelta {
-        message: CoherePiece<'a>,
-        finish_reason: Raw<'a>,
-        error: Raw<'a>,
-        usage: CohereUsage<'a>,
-    }
-    struct CoherePiece {
-        content: CohereContent<'a>,
-        tool_plan: Raw<'a>,
-        tool_calls: CohereCall<'a>,
-    }
-    struct CohereContent {
-        text: Raw<'a>,
-        thinking: Raw<'a>,
-    }
-    struct CohereCall {
-        id: Raw<'a>,
-        function: CohereFunction<'a>,
-    }
-    struct CohereFunction {
-        name: Raw<'a>,
-        arguments: Raw<'a>,
-    }
-    struct CohereUsage {
-        tokens: CohereTokens<'a>,
-        cached_tokens: Raw<'a>,
-    }
-    struct CohereTokens {
-        input_tokens: Raw<'a>,
-        output_tokens: Raw<'a>,
-        reasoning_tokens: Raw<'a>,
-    }
+    struct CohereEvent { kind = "type", index, delta: CohereDelta<'a>, error, message }
+    struct CohereDelta { message: CoherePiece<'a>, finish_reason, error, usage: CohereUsage<'a> }
+    struct CoherePiece { content: CohereContent<'a>, tool_plan, tool_calls: CohereCall<'a> }
+    struct CohereContent { text, thinking }
+    struct CohereCall { id, function: CohereFunction<'a> }
+    struct CohereFunction { name, arguments }
+    struct CohereUsage { tokens: CohereTokens<'a>, cached_tokens }
+    struct CohereTokens { input_tokens, output_tokens, reasoning_tokens }
     /// The message of an answer that was not streamed: lists where a stream has their elements.
-    struct CohereMessage {
-        content: Raw<'a>,
-        tool_plan: Raw<'a>,
-        tool_calls: Raw<'a>,
-    }
+    struct CohereMessage { content, tool_plan, tool_calls }
 }
 
 /// Remembers what was thought, since Cohere wants to see it again.

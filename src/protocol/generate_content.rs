@@ -185,59 +185,34 @@ fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Valu
 
 wire! {
     struct GeminiEvent {
-        candidates: First<GeminiCandidate<'a>>,
-        feedback = "promptFeedback": PromptFeedback<'a>,
-        model = "modelVersion": Raw<'a>,
-        usage = "usageMetadata": GeminiUsage<'a>,
-        error: Raw<'a>,
+        candidates: First<GeminiCandidate<'a>>, feedback = "promptFeedback": PromptFeedback<'a>,
+        model = "modelVersion", usage = "usageMetadata": GeminiUsage<'a>, error,
     }
     struct GeminiCandidate by index {
-        index: Raw<'a>,
-        content: GeminiContent<'a>,
-        finish_reason = "finishReason": Raw<'a>,
-        finish_message = "finishMessage": Raw<'a>,
+        index, content: GeminiContent<'a>, finish_reason = "finishReason",
+        finish_message = "finishMessage",
     }
-    struct GeminiContent {
-        parts: Raw<'a>,
-    }
+    struct GeminiContent { parts }
     struct GeminiPart {
-        text: Raw<'a>,
-        thought: Raw<'a>,
-        signature = "thoughtSignature": Raw<'a>,
-        call = "functionCall": Raw<'a>,
-        picture = "inlineData": Raw<'a>,
-        file = "fileData": Raw<'a>,
+        text, thought, signature = "thoughtSignature", call = "functionCall",
+        picture = "inlineData", file = "fileData",
         /// Gemini's own tools, and what they found.
-        code = "executableCode": Raw<'a>,
-        code_result = "codeExecutionResult": Raw<'a>,
-        own_call = "toolCall": Raw<'a>,
-        own_response = "toolResponse": Raw<'a>,
+        code = "executableCode",
+        code_result = "codeExecutionResult", own_call = "toolCall", own_response = "toolResponse",
     }
     struct GeminiCall {
-        id: Raw<'a>,
-        name: Raw<'a>,
-        args: Raw<'a>,
-        partial_args = "partialArgs": Raw<'a>,
-        will_continue = "willContinue": Raw<'a>,
+        id, name, args, partial_args = "partialArgs", will_continue = "willContinue",
     }
     /// One argument, or a piece of one that is a string.
     struct PartialArg {
-        path = "jsonPath": Raw<'a>,
-        string = "stringValue": Raw<'a>,
-        number = "numberValue": Raw<'a>,
-        boolean = "boolValue": Raw<'a>,
-        will_continue = "willContinue": Raw<'a>,
+        path = "jsonPath", string = "stringValue", number = "numberValue", boolean = "boolValue",
+        will_continue = "willContinue",
     }
-    struct PromptFeedback {
-        block_reason = "blockReason": Raw<'a>,
-    }
+    struct PromptFeedback { block_reason = "blockReason" }
     struct GeminiUsage {
-        prompt = "promptTokenCount": Raw<'a>,
-        tool_use = "toolUsePromptTokenCount": Raw<'a>,
-        candidates = "candidatesTokenCount": Raw<'a>,
-        thoughts = "thoughtsTokenCount": Raw<'a>,
-        cached = "cachedContentTokenCount": Raw<'a>,
-        total = "totalTokenCount": Raw<'a>,
+        prompt = "promptTokenCount", tool_use = "toolUsePromptTokenCount",
+        candidates = "candidatesTokenCount", thoughts = "thoughtsTokenCount",
+        cached = "cachedContentTokenCount", total = "totalTokenCount",
     }
 }
 

@@ -239,42 +239,20 @@ fn is(block: &Value, kind: &str) -> bool {
 wire! {
     /// One event.
     struct MessagesEvent {
-        kind = "type": Raw<'a>,
-        error: Raw<'a>,
-        message: WholeMessage<'a>,
-        index: Raw<'a>,
-        content_block: Raw<'a>,
-        delta: BlockDelta<'a>,
-        usage: MessagesUsage<'a>,
+        kind = "type", error, message: WholeMessage<'a>, index, content_block,
+        delta: BlockDelta<'a>, usage: MessagesUsage<'a>,
     }
-    struct WholeMessage { model: Raw<'a>, content: Raw<'a>, stop_reason: Raw<'a>, usage: MessagesUsage<'a> }
-    struct ContentBlock {
-        kind = "type": Raw<'a>,
-        text: Raw<'a>,
-        thinking: Raw<'a>,
-        id: Raw<'a>,
-        name: Raw<'a>,
-        input: Raw<'a>,
-        caller: Raw<'a>,
-    }
+    struct WholeMessage { model, content, stop_reason, usage: MessagesUsage<'a> }
+    struct ContentBlock { kind = "type", text, thinking, id, name, input, caller }
     struct BlockDelta {
-        kind = "type": Raw<'a>,
-        text: Raw<'a>,
-        thinking: Raw<'a>,
-        signature: Raw<'a>,
-        partial_json: Raw<'a>,
-        content: Raw<'a>,
-        encrypted_content: Raw<'a>,
-        stop_reason: Raw<'a>,
+        kind = "type", text, thinking, signature, partial_json, content, encrypted_content,
+        stop_reason,
     }
     struct MessagesUsage {
-        input_tokens: Raw<'a>,
-        cache_creation_input_tokens: Raw<'a>,
-        cache_read_input_tokens: Raw<'a>,
-        output_tokens: Raw<'a>,
+        input_tokens, cache_creation_input_tokens, cache_read_input_tokens, output_tokens,
         output_tokens_details: OutputDetails<'a>,
     }
-    struct OutputDetails { thinking_tokens: Raw<'a> }
+    struct OutputDetails { thinking_tokens }
 }
 
 #[derive(Default)]

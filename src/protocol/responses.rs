@@ -205,31 +205,30 @@ fn tool_choice(choice: &ToolChoice) -> Value {
 wire! {
     /// What an event says.
     struct ResponsesEvent {
-        kind = "type": Raw<'a>, delta: Raw<'a>, output_index: Raw<'a>, item_id: Raw<'a>, item: Raw<'a>,
-        content_index: Raw<'a>, summary_index: Raw<'a>, response: ResponseObject<'a>, error: Raw<'a>,
-        object: Raw<'a>,
+        kind = "type", delta, output_index, item_id, item, content_index, summary_index,
+        response: ResponseObject<'a>, error, object,
         /// What the end of a part tells again.
-        part: TextPart<'a>, text: Raw<'a>, refusal: Raw<'a>, arguments: Raw<'a>, input: Raw<'a>,
+        part: TextPart<'a>,
+        text, refusal, arguments, input,
     }
     struct ResponseObject {
-        model: Raw<'a>, status: Raw<'a>, incomplete_details: IncompleteDetails<'a>, error: Raw<'a>,
-        output: Raw<'a>, usage: ResponsesUsage<'a>,
+        model, status, incomplete_details: IncompleteDetails<'a>, error, output,
+        usage: ResponsesUsage<'a>,
     }
-    struct IncompleteDetails { reason: Raw<'a> }
+    struct IncompleteDetails { reason }
     struct ResponsesUsage {
-        input_tokens: Raw<'a>, input_tokens_details: InputDetails<'a>,
-        output_tokens: Raw<'a>, output_tokens_details: OutputTokenDetails<'a>, total_tokens: Raw<'a>,
+        input_tokens, input_tokens_details: InputDetails<'a>, output_tokens,
+        output_tokens_details: OutputTokenDetails<'a>, total_tokens,
     }
-    struct InputDetails { cached_tokens: Raw<'a> }
-    struct OutputTokenDetails { reasoning_tokens: Raw<'a> }
+    struct InputDetails { cached_tokens }
+    struct OutputTokenDetails { reasoning_tokens }
 
     /// A piece of the answer: a message, reasoning, a call of a tool.
     struct OutputItem {
-        kind = "type": Raw<'a>, id: Raw<'a>, call_id: Raw<'a>, name: Raw<'a>, arguments: Raw<'a>,
-        input: Raw<'a>, namespace: Raw<'a>, phase: Raw<'a>, content: Raw<'a>, summary: Raw<'a>,
-        encrypted_content: Raw<'a>,
+        kind = "type", id, call_id, name, arguments, input, namespace, phase, content, summary,
+        encrypted_content,
     }
-    struct TextPart { kind = "type": Raw<'a>, text: Raw<'a>, refusal: Raw<'a> }
+    struct TextPart { kind = "type", text, refusal }
 }
 
 #[derive(Debug, Default)]

@@ -226,19 +226,21 @@ impl<'a, T: Field<'a>> Field<'a> for Option<T> {
 }
 
 /// Declares the objects of a protocol, each with the fields that matter (and the JSON name where
-/// Rust has another). Unknown fields are passed over, of a repeated one the last counts, and
+/// Rust has another). A field without a type is a [`Raw`]. Unknown fields are passed over, of a repeated one the last counts, and
 /// something that is no object has no fields. Of alternatives it is said by which field they are told
 /// apart.
 macro_rules! wire {
     ($(
         $(#[$doc:meta])*
         struct $name:ident $(by $index:ident)? {
-            $($(#[$field_doc:meta])* $field:ident $(= $key:literal)?: $type:ty),* $(,)?
+            $($(#[$field_doc:meta])* $field:ident $(= $key:literal)? $(: $type:ty)?),* $(,)?
         }
     )+) => {$(
         $(#[$doc])*
         #[derive(Debug, Default, PartialEq)]
-        pub(crate) struct $name<'a> { $($(#[$field_doc])* $field: $type,)* }
+        pub(crate) struct $name<'a> {
+            $($(#[$field_doc])* $field: $crate::protocol::wire::type_of!($($type)?),)*
+        }
 
         impl<'a> $crate::protocol::json::Field<'a> for $name<'a> {
             fn fill(&mut self, json: &'a str, at: usize) -> $crate::protocol::json::ValueEnd {
@@ -262,6 +264,12 @@ macro_rules! wire {
     )+};
 }
 pub(crate) use wire;
+
+macro_rules! type_of {
+    () => { $crate::protocol::wire::Raw<'a> };
+    ($type:ty) => { $type };
+}
+pub(crate) use type_of;
 
 /// From a list of alternatives the one with index 0, or without an index.
 #[derive(Debug, Default, PartialEq)]
@@ -296,9 +304,9 @@ mod tests {
 
     wire! {
         /// What the tests read.
-        struct Outer { kind = "type": Raw<'a>, inner: Inner<'a>, items: First<Item<'a>> }
-        struct Inner { text: Raw<'a> }
-        struct Item by index { index: Raw<'a>, word: Raw<'a> }
+        struct Outer { kind = "type", inner: Inner<'a>, items: First<Item<'a>> }
+        struct Inner { text }
+        struct Item by index { index, word }
     }
 
     fn read(json: &str) -> Outer<'_> {

@@ -8,9 +8,9 @@ use crate::protocol::wire::{First, Raw, wire};
 use crate::protocol::{chat_completions, cohere_chat, generate_content, messages, responses};
 
 wire! {
-    struct Outer { name = "a": Raw<'a>, inner: Option<Inner<'a>>, items: First<Inner<'a>> }
-    struct Inner by index { index: Raw<'a>, name = "a": Raw<'a>, inner: Innermost<'a> }
-    struct Innermost { name = "a": Raw<'a> }
+    struct Outer { name = "a", inner: Option<Inner<'a>>, items: First<Inner<'a>> }
+    struct Inner by index { index, name = "a", inner: Innermost<'a> }
+    struct Innermost { name = "a" }
 }
 
 /// Whether both take a text for JSON; that they do not differ.
