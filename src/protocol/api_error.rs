@@ -97,9 +97,9 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     // The same number means another thing at each vendor. Z.ai is reached as a server of one's own,
     // and has its number in an object `error`, where Mistral has none.
     let numbered = match (&minimax, &code) {
-        (Some(code), _) => Some(format!("MiniMax {code}")),
+        (Some(code), _) => Some(format!("MiniMax:{code}")),
         (None, Some(code)) if provider == LlmProvider::Local && inner_json != outer_json => {
-            Some(format!("Z.ai {code}"))
+            Some(format!("Z.ai:{code}"))
         }
         _ => None,
     };
@@ -115,8 +115,8 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
         code.as_deref(),
         reason.as_deref(),
         numbered.as_deref(),
-        has_quota_of_a_day.then_some("Google's quota of a day"),
-        is_flagged.then_some("OpenRouter's moderation"),
+        has_quota_of_a_day.then_some("Google:day"),
+        is_flagged.then_some("OpenRouter:moderation"),
     ];
     // The error of a stream, whose status is 200, may tell the status that it would have had.
     let fields: [fn(&ErrorFields<'_>) -> Option<String>; 4] = [
@@ -244,18 +244,19 @@ struct KindRow {
     kind: ErrorKind,
     /// Of an error in a stream there may be none.
     status: fn(Option<u16>) -> bool,
-    /// Types and codes. A star stands for anything. A number has its vendor before it.
-    words: &'static [&'static str],
+    /// Types and codes, with blanks between. A star stands for anything; a vendor stands before a
+    /// number, and before what is told in no word.
+    words: &'static str,
     /// Parts of messages in lower case, where a vendor has no better way to say it.
     phrases: &'static [&'static str],
 }
 
-const fn told_by_words(kind: ErrorKind, words: &'static [&'static str]) -> KindRow {
+const fn told_by_words(kind: ErrorKind, words: &'static str) -> KindRow {
     KindRow { kind, status: |_| true, words, phrases: &[] }
 }
 
 const fn told_by_status(kind: ErrorKind, status: fn(Option<u16>) -> bool) -> KindRow {
-    KindRow { kind, status, words: &[], phrases: &[] }
+    KindRow { kind, status, words: "", phrases: &[] }
 }
 
 const fn told_by_phrases(
@@ -263,7 +264,7 @@ const fn told_by_phrases(
     status: fn(Option<u16>) -> bool,
     phrases: &'static [&'static str],
 ) -> KindRow {
-    KindRow { kind, status, words: &[], phrases }
+    KindRow { kind, status, words: "", phrases }
 }
 
 const TOO_LONG: &[&str] = &[
@@ -291,127 +292,56 @@ const KINDS: &[KindRow] = &[
     told_by_status(ErrorKind::InvalidRequest, |status| matches!(status, Some(300..400 | 600..))),
     told_by_words(
         ErrorKind::ContextLength,
-        &["context_length_exceeded", "exceed_context_size_error", "TOO_MANY_TOKENS", "Z.ai 1261"],
+        "context_length_exceeded exceed_context_size_error TOO_MANY_TOKENS Z.ai:1261",
     ),
     told_by_phrases(ErrorKind::ContextLength, |status| status == Some(413), TOO_LONG),
     // Too large for this account or this server: it is so the next time, too, even if it is told as
     // a limit of a rate.
     told_by_status(ErrorKind::InvalidRequest, |status| status == Some(413)),
+    // The moderation of OpenRouter and an unsupported country come with 403, but no other key helps.
     told_by_words(
         ErrorKind::InvalidRequest,
-        &[
-            "request_too_large",
-            "invalid_prompt",
-            "bio_policy",
-            "data_residency_mismatch",
-            "DataInspectionFailed",
-            "MiniMax 1026",
-            "MiniMax 1027",
-            "MiniMax 1042",
-            // These two come with 403, and no other key helps.
-            "OpenRouter's moderation",
-            "unsupported_country_region_territory",
-        ],
+        "request_too_large invalid_prompt bio_policy data_residency_mismatch \
+         DataInspectionFailed MiniMax:1026 MiniMax:1027 MiniMax:1042 OpenRouter:moderation \
+         unsupported_country_region_territory",
     ),
     // DashScope has one code for the free quota and for the rate.
     KindRow {
         kind: ErrorKind::Quota,
         status: |_| true,
-        words: &["Throttling*"],
+        words: "Throttling*",
         phrases: &["free allocated quota exceeded"],
     },
+    // In all other words Google calls the quota of a day the same as a limit of a minute. MiniMax's
+    // 2056 and the last five of Z.ai are limits of a plan, which last for hours.
     told_by_words(
         ErrorKind::Quota,
-        &[
-            "insufficient_quota",
-            "exceeded_current_quota_error",
-            "insufficient_balance_error",
-            "credit_balance_exhausted",
-            "billing_error",
-            "billing_hard_limit_reached",
-            "Arrearage",
-            "AllocationQuota*",
-            // Google calls this and a limit of a minute the same in all other words.
-            "Google's quota of a day",
-            "MiniMax 1008",
-            // The limits of a plan, which last for hours.
-            "MiniMax 2056",
-            "Z.ai 1113",
-            "Z.ai 1304",
-            "Z.ai 1308",
-            "Z.ai 1309",
-            "Z.ai 1310",
-        ],
+        "insufficient_quota exceeded_current_quota_error insufficient_balance_error \
+         credit_balance_exhausted billing_error billing_hard_limit_reached Arrearage \
+         AllocationQuota* Google:day MiniMax:1008 MiniMax:2056 Z.ai:1113 Z.ai:1304 Z.ai:1308 \
+         Z.ai:1309 Z.ai:1310",
     ),
     told_by_words(
         ErrorKind::Auth,
-        &[
-            "authentication_error",
-            "permission_error",
-            "invalid_api_key",
-            "API_KEY_INVALID",
-            "PERMISSION_DENIED",
-            "UNAUTHENTICATED",
-            "InvalidApiKey",
-            "MiniMax 1004",
-            "MiniMax 2049",
-            "Z.ai 1000",
-            "Z.ai 1001",
-            "Z.ai 1002",
-            "Z.ai 1003",
-            "Z.ai 1004",
-            "Z.ai 1110",
-            "Z.ai 1111",
-            "Z.ai 1112",
-            "Z.ai 1121",
-            "Z.ai 1220",
-            "Z.ai 1311",
-        ],
+        "authentication_error permission_error invalid_api_key API_KEY_INVALID \
+         PERMISSION_DENIED UNAUTHENTICATED InvalidApiKey MiniMax:1004 MiniMax:2049 Z.ai:1000 \
+         Z.ai:1001 Z.ai:1002 Z.ai:1003 Z.ai:1004 Z.ai:1110 Z.ai:1111 Z.ai:1112 Z.ai:1121 \
+         Z.ai:1220 Z.ai:1311",
     ),
     told_by_words(
         ErrorKind::RateLimited,
-        &[
-            "rate_limit_error",
-            "rate_limit_exceeded",
-            "rate_limited",
-            "RESOURCE_EXHAUSTED",
-            "too_many_requests",
-            "limit_requests",
-            "Throttling*",
-            "MiniMax 1002",
-            "MiniMax 1039",
-            "MiniMax 1041",
-            "MiniMax 2045",
-            "Z.ai 1302",
-            "Z.ai 1303",
-            "Z.ai 1305",
-        ],
+        "rate_limit_error rate_limit_exceeded rate_limited RESOURCE_EXHAUSTED too_many_requests \
+         limit_requests Throttling* MiniMax:1002 MiniMax:1039 MiniMax:1041 MiniMax:2045 \
+         Z.ai:1302 Z.ai:1303 Z.ai:1305",
     ),
     told_by_words(
         ErrorKind::Overloaded,
-        &[
-            "overloaded_error",
-            "overloaded",
-            "UNAVAILABLE",
-            "server_is_overloaded",
-            "slow_down",
-            "Z.ai 1312",
-        ],
+        "overloaded_error overloaded UNAVAILABLE server_is_overloaded slow_down Z.ai:1312",
     ),
     told_by_words(
         ErrorKind::NotFound,
-        &[
-            "not_found_error",
-            "resource_not_found_error",
-            "NOT_FOUND",
-            "model_not_found",
-            "model_not_available",
-            "invalid_model",
-            "ModelNotFound",
-            "Z.ai 1211",
-            "Z.ai 1221",
-            "Z.ai 1222",
-        ],
+        "not_found_error resource_not_found_error NOT_FOUND model_not_found model_not_available \
+         invalid_model ModelNotFound Z.ai:1211 Z.ai:1221 Z.ai:1222",
     ),
     told_by_phrases(
         ErrorKind::Quota,
@@ -462,24 +392,15 @@ const KINDS: &[KindRow] = &[
     ),
     told_by_words(
         ErrorKind::InvalidRequest,
-        &[
-            "invalid_request_error",
-            "invalid_parameter_error",
-            "bad_request_error",
-            "INVALID_ARGUMENT",
-            "FAILED_PRECONDITION",
-            "InvalidParameter*",
-            "MiniMax 2013",
-            "Z.ai 121*",
-            "Z.ai 130*",
-        ],
+        "invalid_request_error invalid_parameter_error bad_request_error INVALID_ARGUMENT \
+         FAILED_PRECONDITION InvalidParameter* MiniMax:2013 Z.ai:121* Z.ai:130*",
     ),
     KindRow {
         kind: ErrorKind::InvalidRequest,
         // A service for pictures may also be out of order.
         status: |status| status.is_none(),
         // OpenAI's dozen reasons not to look at a picture, such as `invalid_base64_image`.
-        words: &["*image*"],
+        words: "*image*",
         phrases: &[],
     },
     told_by_status(ErrorKind::InvalidRequest, |status| matches!(status, Some(400..500))),
@@ -492,10 +413,10 @@ fn says_nothing(status: Option<u16>) -> bool {
 
 /// What kind of error a provider means; `said` is what it says in its own words.
 fn kind(status: Option<u16>, words: &[Option<&str>], said: &str) -> ErrorKind {
-    let is_told = |known: &&str| words.iter().flatten().any(|word| is_word(known, word));
+    let is_told = |known: &str| words.iter().flatten().any(|word| is_word(known, word));
     let fits = |row: &&KindRow| {
         (row.status)(status)
-            && (row.words.is_empty() || row.words.iter().any(is_told))
+            && (row.words.is_empty() || row.words.split_whitespace().any(is_told))
             && (row.phrases.is_empty() || row.phrases.iter().any(|phrase| said.contains(phrase)))
     };
     KINDS.iter().find(fits).map_or(ErrorKind::Server, |row| row.kind)

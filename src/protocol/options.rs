@@ -7,9 +7,18 @@ use crate::config::GenerationConfig;
 use crate::error::Error;
 
 macro_rules! options {
-    ($($option:ident)*) => {
+    (sent: $($option:ident)*; not_sent: $($other:ident)*;) => {
         /// The names of all options that a body may carry.
         pub(crate) const OPTIONS: &[&str] = &[$(stringify!($option)),*];
+
+        /// Those that are set.
+        fn set_options(config: &GenerationConfig) -> Vec<(&'static str, Value)> {
+            // All fields by name: one that is added does not compile before it has a place here.
+            let GenerationConfig { $($option,)* $($other: _,)* } = config;
+            let mut set = vec![$((stringify!($option), json!($option))),*];
+            set.retain(|(_, value)| !(value.is_null() || *value == json!([])));
+            set
+        }
 
         /// The configuration with only some of its options.
         pub(crate) fn only_options(
@@ -27,8 +36,13 @@ macro_rules! options {
 }
 
 options! {
-    temperature top_p top_k max_tokens stop frequency_penalty presence_penalty seed logprobs
-    parallel_tool_calls response_format reasoning tools tool_choice
+    sent: temperature top_p top_k max_tokens stop frequency_penalty presence_penalty seed logprobs
+        parallel_tool_calls response_format reasoning tools tool_choice;
+    // Which provider is asked, and where; what the caller adds; what is kept; how long to wait.
+    not_sent: model provider protocol api_key base_url path headers environment extra_body raw
+        max_event_bytes max_response_bytes max_tool_calls max_retries max_retry_wait
+        connect_timeout first_byte_timeout idle_timeout stall_timeout proxy ca_file
+        client_certificate allow_plain_http;
 }
 
 /// The options that the caller has set. A protocol takes out each one that it can say;
@@ -40,74 +54,10 @@ pub(crate) struct Options<'a> {
 
 impl<'a> Options<'a> {
     pub(super) fn new(request: ChatRequest<'a>) -> Self {
-        // All of them by name: an option that is added does not compile before it has a place here.
-        let GenerationConfig {
-            temperature,
-            top_p,
-            top_k,
-            max_tokens,
-            stop,
-            frequency_penalty,
-            presence_penalty,
-            seed,
-            response_format,
-            logprobs,
-            reasoning,
-            tools,
-            tool_choice,
-            parallel_tool_calls,
-            // Whom to request, and where.
-            model: _,
-            provider: _,
-            protocol: _,
-            api_key: _,
-            base_url: _,
-            path: _,
-            headers: _,
-            environment: _,
-            // The caller's own fields, which are merged into the body last.
-            extra_body: _,
-            // What to keep, and how much of it.
-            raw: _,
-            max_event_bytes: _,
-            max_response_bytes: _,
-            max_tool_calls: _,
-            // How long to wait, and how often.
-            max_retries: _,
-            max_retry_wait: _,
-            connect_timeout: _,
-            first_byte_timeout: _,
-            idle_timeout: _,
-            stall_timeout: _,
-            // The way to the server.
-            proxy: _,
-            ca_file: _,
-            client_certificate: _,
-            allow_plain_http: _,
-        } = request.config;
-        let here = |set: bool| set.then_some(Value::Null);
-        let set = [
-            ("temperature", temperature.map(Value::from)),
-            ("top_p", top_p.map(Value::from)),
-            ("top_k", top_k.map(Value::from)),
-            ("max_tokens", max_tokens.map(Value::from)),
-            ("stop", (!stop.is_empty()).then(|| json!(stop))),
-            ("frequency_penalty", frequency_penalty.map(Value::from)),
-            ("presence_penalty", presence_penalty.map(Value::from)),
-            ("seed", seed.map(Value::from)),
-            ("logprobs", logprobs.map(Value::from)),
-            ("parallel_tool_calls", parallel_tool_calls.map(Value::from)),
-            // These have types of their own, which every protocol spells in its own way.
-            ("response_format", here(response_format.is_some())),
-            ("reasoning", here(reasoning.is_some())),
-            ("tools", here(!tools.is_empty())),
-            ("tool_choice", here(tool_choice.is_some())),
-        ];
-        let set = set.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        Self { request, set }
+        Self { request, set: set_options(request.config) }
     }
 
-    /// Takes out one option, if it is set: its value for a scalar or a list, else `null`.
+    /// Takes out one option, if it is set: its value, as it is serialised.
     pub(crate) fn take(&mut self, option: &str) -> Option<Value> {
         let at = self.set.iter().position(|(name, _)| *name == option)?;
         Some(self.set.swap_remove(at).1)
