@@ -344,9 +344,9 @@ const COMPATIBLE: Vendor = Vendor {
 /// How a vendor's Chat Completions differ from the common form.
 #[derive(Debug)]
 pub(crate) struct Dialect {
-    /// What it calls `max_tokens`.
+    /// The option `max_tokens`, and after `=` what it is called if that differs.
     pub(crate) max_tokens: &'static str,
-    /// What it calls `seed`.
+    /// The same of `seed`.
     pub(crate) seed: &'static str,
     /// How it is told that a tool has to be called.
     pub(crate) required: &'static str,
@@ -369,7 +369,7 @@ impl Dialect {
     /// Newer models refuse `max_tokens`. Random padding that hides the length of a token from
     /// eavesdroppers doubles the bytes of a stream.
     pub(crate) const OPENAI: Self = Self {
-        max_tokens: "max_completion_tokens",
+        max_tokens: "max_tokens=max_completion_tokens",
         stream_options: &[("include_usage", true), ("include_obfuscation", false)],
         refuses: &["top_k"],
         ..Self::COMMON
@@ -377,7 +377,7 @@ impl Dialect {
 
     /// It refuses `stream_options` and sends the usage anyway.
     pub(crate) const MISTRAL: Self = Self {
-        seed: "random_seed",
+        seed: "seed=random_seed",
         required: "any",
         stream_options: &[],
         refuses: &["top_k", "logprobs"],

@@ -4,12 +4,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::body::RequestBody;
 use super::builder::{ChunkBuilder, Seen};
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
 use super::json;
-use super::options::Options;
 use super::wire::{First, Raw, wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
@@ -29,59 +29,47 @@ pub(super) const CODEC: Codec = Codec {
 };
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
-    let dialect = &request.provider.vendor().dialect;
-    let messages = request.messages()?.iter().map(message).collect::<Vec<_>>();
-    let mut body = Map::new();
-    body.insert("model".into(), request.model.into());
-    body.insert("messages".into(), messages.into());
-    body.insert("stream".into(), true.into());
+    let (config, dialect) = (request.config, &request.provider.vendor().dialect);
+    let mut body = RequestBody::new(request);
+    body.put("model", request.model);
+    body.put("messages", request.messages()?.iter().map(message).collect::<Value>());
+    body.put("stream", true);
     if !dialect.stream_options.is_empty() {
         let asked = dialect.stream_options.iter().map(|(name, value)| (*name, json!(value)));
-        body.insert("stream_options".into(), asked.collect());
+        body.put("stream_options", asked.collect::<Value>());
     }
-
-    let mut options = Options::new(request);
-    options.refuse(dialect.refuses)?;
-    options.move_into(
-        &mut body,
-        &[
-            ("temperature", "temperature"),
-            ("top_p", "top_p"),
-            ("top_k", "top_k"),
-            ("max_tokens", dialect.max_tokens),
-            ("stop", "stop"),
-            ("frequency_penalty", "frequency_penalty"),
-            ("presence_penalty", "presence_penalty"),
-            ("seed", dialect.seed),
-            ("parallel_tool_calls", "parallel_tool_calls"),
-        ],
-    );
-    if let Some(alternatives) = options.take("logprobs") {
-        body.insert("logprobs".into(), true.into());
+    body.refuse(dialect.refuses)?;
+    body.put_options("temperature top_p top_k stop frequency_penalty presence_penalty");
+    body.put_options("parallel_tool_calls");
+    body.put_options(dialect.max_tokens);
+    body.put_options(dialect.seed);
+    if let Some(alternatives) = body.take("logprobs") {
+        body.put("logprobs", true);
         if alternatives != 0 {
-            body.insert("top_logprobs".into(), alternatives);
+            body.put("top_logprobs", alternatives);
         }
     }
-    if let Some(format) = options.typed("response_format", &request.config.response_format) {
-        body.insert("response_format".into(), response_format(format));
+    if let Some(format) = body.typed("response_format", &config.response_format) {
+        body.put("response_format", response_format(format));
     }
-    if let Some(reasoning) = options.typed("reasoning", &request.config.reasoning) {
-        body.insert("reasoning_effort".into(), common::effort(request, *reasoning)?.into());
+    if let Some(reasoning) = body.typed("reasoning", &config.reasoning) {
+        body.put("reasoning_effort", common::effort(request, *reasoning)?);
     }
-    if options.take("tools").is_some() {
-        body.insert("tools".into(), request.config.tools.iter().map(common::function).collect());
+    if let Some(tools) = body.tools(common::function) {
+        body.put("tools", tools);
     }
-    if let Some(choice) = options.typed("tool_choice", &request.config.tool_choice) {
-        let choice = match choice {
-            ToolChoice::Auto => "auto".into(),
-            ToolChoice::None => "none".into(),
-            ToolChoice::Required => dialect.required.into(),
-            ToolChoice::Tool(name) => json!({"type": "function", "function": {"name": name}}),
-        };
-        body.insert("tool_choice".into(), choice);
+    if let Some(choice) = body.typed("tool_choice", &config.tool_choice) {
+        body.put(
+            "tool_choice",
+            match choice {
+                ToolChoice::Auto => "auto".into(),
+                ToolChoice::None => "none".into(),
+                ToolChoice::Required => dialect.required.into(),
+                ToolChoice::Tool(name) => json!({"type": "function", "function": {"name": name}}),
+            },
+        );
     }
-    options.finish()?;
-    Ok(body)
+    body.finish()
 }
 
 fn message(message: &Message) -> Value {

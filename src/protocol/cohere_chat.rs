@@ -4,12 +4,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::body::RequestBody;
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
 use super::json;
-use super::options::Options;
 use super::wire::{Raw, wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -29,6 +29,7 @@ pub(super) const CODEC: Codec = Codec {
 };
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
+    let config = request.config;
     let mut messages = Vec::with_capacity(request.messages.len());
     for (at, said) in request.messages()?.iter().enumerate() {
         match message(said) {
@@ -36,76 +37,52 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
             None => common::tell_changed_turn(request, at, true),
         }
     }
-    let mut body = Map::new();
-    body.insert("model".into(), request.model.into());
-    body.insert("messages".into(), messages.into());
-    body.insert("stream".into(), true.into());
-
-    let mut options = Options::new(request);
-    options.move_into(
-        &mut body,
-        &[
-            ("temperature", "temperature"),
-            ("top_p", "p"),
-            ("top_k", "k"),
-            ("max_tokens", "max_tokens"),
-            ("stop", "stop_sequences"),
-            ("frequency_penalty", "frequency_penalty"),
-            ("presence_penalty", "presence_penalty"),
-            ("seed", "seed"),
-        ],
-    );
-    if let Some(alternatives) = options.take("logprobs") {
+    let mut body = RequestBody::new(request);
+    body.put("model", request.model);
+    body.put("messages", messages);
+    body.put("stream", true);
+    body.put_options("temperature top_p=p top_k=k max_tokens stop=stop_sequences seed");
+    body.put_options("frequency_penalty presence_penalty");
+    if let Some(alternatives) = body.take("logprobs") {
         if alternatives != 0 {
-            return Err(
-                request.refuse("the option `logprobs` must be 0: Cohere tells no alternatives")
-            );
+            let message = "the option `logprobs` must be 0: Cohere tells no alternatives";
+            return Err(request.refuse(message));
         }
-        body.insert("logprobs".into(), true.into());
+        body.put("logprobs", true);
     }
-    if let Some(format) = options.typed("response_format", &request.config.response_format) {
-        let format = match format {
-            ResponseFormat::Json => json!({"type": "json_object"}),
-            ResponseFormat::JsonSchema { schema, .. } => {
-                json!({"type": "json_object", "json_schema": schema})
+    match body.typed("response_format", &config.response_format) {
+        Some(ResponseFormat::Json) => body.put("response_format", json!({"type": "json_object"})),
+        Some(ResponseFormat::JsonSchema { schema, .. }) => {
+            body.put("response_format", json!({"type": "json_object", "json_schema": schema}));
+        }
+        None => {}
+    }
+    match body.typed("reasoning", &config.reasoning) {
+        Some(Reasoning::Off) => body.put("thinking", json!({"type": "disabled"})),
+        Some(&reasoning) => {
+            let tokens = reasoning.budget();
+            if !matches!(reasoning, Reasoning::Budget(_)) {
+                let level = format!("{reasoning:?}").to_lowercase();
+                let sent = format!("a budget of {tokens} tokens");
+                request.adapt("reasoning", level, sent, "Cohere counts tokens");
             }
-        };
-        body.insert("response_format".into(), format);
+            body.put("thinking", json!({"type": "enabled", "token_budget": tokens}));
+        }
+        None => {}
     }
-    if let Some(reasoning) = options.typed("reasoning", &request.config.reasoning) {
-        let thinking = match reasoning {
-            Reasoning::Off => json!({"type": "disabled"}),
-            Reasoning::Budget(tokens) => json!({"type": "enabled", "token_budget": tokens}),
-            &level => {
-                let sent = format!("a budget of {} tokens", level.budget());
-                request.adapt(
-                    "reasoning",
-                    format!("{level:?}").to_lowercase(),
-                    sent,
-                    "Cohere counts tokens",
-                );
-                json!({"type": "enabled", "token_budget": level.budget()})
-            }
-        };
-        body.insert("thinking".into(), thinking);
+    if let Some(tools) = body.tools(common::function) {
+        body.put("tools", tools);
     }
-    if options.take("tools").is_some() {
-        body.insert("tools".into(), request.config.tools.iter().map(common::function).collect());
+    match body.typed("tool_choice", &config.tool_choice) {
+        // What it does unless it is told otherwise.
+        None | Some(ToolChoice::Auto) => {}
+        Some(ToolChoice::None) => body.put("tool_choice", "NONE"),
+        Some(ToolChoice::Required) => body.put("tool_choice", "REQUIRED"),
+        Some(ToolChoice::Tool(_)) => {
+            return Err(request.refuse("the option `tool_choice` cannot name a tool to Cohere"));
+        }
     }
-    if let Some(choice) = options.typed("tool_choice", &request.config.tool_choice) {
-        let choice = match choice {
-            // What it does unless it is told otherwise.
-            ToolChoice::Auto => None,
-            ToolChoice::None => Some("NONE"),
-            ToolChoice::Required => Some("REQUIRED"),
-            ToolChoice::Tool(_) => {
-                return Err(request.refuse("the option `tool_choice` cannot name a tool to Cohere"));
-            }
-        };
-        body.extend(choice.map(|choice| ("tool_choice".to_owned(), choice.into())));
-    }
-    options.finish()?;
-    Ok(body)
+    body.finish()
 }
 
 /// `None` for a turn in which nothing was said, which Cohere refuses.

@@ -4,12 +4,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::body::RequestBody;
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
 use super::json;
-use super::options::Options;
 use super::wire::{First, Raw, wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
@@ -31,64 +31,51 @@ pub(super) const CODEC: Codec = Codec {
 };
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
-    let mut body = Map::new();
+    let config = request.config;
+    let mut body = RequestBody::new(request);
     let system = request.messages.iter().filter(|message| message.role == MessageRole::System);
     let system: Vec<_> = system.map(|message| json!({"text": message.content})).collect();
     if !system.is_empty() {
         common::tell_moved_system(request, "parts of `systemInstruction`");
-        body.insert("systemInstruction".into(), json!({"parts": system}));
+        body.put("systemInstruction", json!({"parts": system}));
     }
-    body.insert("contents".into(), contents(request)?.into());
+    body.put("contents", contents(request)?);
 
-    let mut options = Options::new(request);
-    let mut generation = Map::new();
-    options.move_into(
-        &mut generation,
-        &[
-            ("temperature", "temperature"),
-            ("top_p", "topP"),
-            ("top_k", "topK"),
-            ("max_tokens", "maxOutputTokens"),
-            ("stop", "stopSequences"),
-            ("frequency_penalty", "frequencyPenalty"),
-            ("presence_penalty", "presencePenalty"),
-            ("seed", "seed"),
-        ],
+    let mut generation = body.take_options(
+        "temperature top_p=topP top_k=topK max_tokens=maxOutputTokens stop=stopSequences seed \
+         frequency_penalty=frequencyPenalty presence_penalty=presencePenalty",
     );
-    if let Some(alternatives) = options.take("logprobs") {
-        generation.insert("responseLogprobs".into(), true.into());
-        generation.insert("logprobs".into(), alternatives);
+    let mut put = |name: &str, value: Value| generation.insert(name.to_owned(), value);
+    if let Some(alternatives) = body.take("logprobs") {
+        put("responseLogprobs", true.into());
+        put("logprobs", alternatives);
     }
-    if let Some(format) = options.typed("response_format", &request.config.response_format) {
-        generation.insert("responseMimeType".into(), "application/json".into());
+    if let Some(format) = body.typed("response_format", &config.response_format) {
+        put("responseMimeType", "application/json".into());
         if let ResponseFormat::JsonSchema { schema, .. } = format {
-            generation.insert("responseJsonSchema".into(), schema.clone());
+            put("responseJsonSchema", schema.clone());
         }
     }
-    if let Some(reasoning) = options.typed("reasoning", &request.config.reasoning) {
-        generation.insert("thinkingConfig".into(), thinking(request, *reasoning));
+    if let Some(reasoning) = body.typed("reasoning", &config.reasoning) {
+        put("thinkingConfig", thinking(request, *reasoning));
     }
     if !generation.is_empty() {
-        body.insert("generationConfig".into(), generation.into());
+        body.put("generationConfig", generation);
     }
-    if options.take("tools").is_some() {
-        // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
-        let tools =
-            request.config.tools.iter().map(|tool| common::tool(tool, "parametersJsonSchema"));
-        let tools: Vec<_> = tools.collect();
-        body.insert("tools".into(), json!([{"functionDeclarations": tools}]));
+    // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
+    if let Some(tools) = body.tools(|tool| common::tool(tool, "parametersJsonSchema")) {
+        body.put("tools", json!([{"functionDeclarations": tools}]));
     }
-    if let Some(choice) = options.typed("tool_choice", &request.config.tool_choice) {
+    if let Some(choice) = body.typed("tool_choice", &config.tool_choice) {
         let calling = match choice {
             ToolChoice::Auto => json!({"mode": "AUTO"}),
             ToolChoice::None => json!({"mode": "NONE"}),
             ToolChoice::Required => json!({"mode": "ANY"}),
             ToolChoice::Tool(name) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
         };
-        body.insert("toolConfig".into(), json!({"functionCallingConfig": calling}));
+        body.put("toolConfig", json!({"functionCallingConfig": calling}));
     }
-    options.finish()?;
-    Ok(body)
+    body.finish()
 }
 
 /// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget.

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::body::RequestBody;
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
-use super::options::Options;
 use super::wire::{Raw, unescaped, wire};
 use super::{common, json};
 use crate::attachment::Attachment;
@@ -39,53 +39,31 @@ const MAX_TOKENS_THINKING: u32 = 32_000;
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
-    let mut options = Options::new(request);
-    let mut body = Map::new();
-    let mut say = |name: &str, value: Value| body.insert(name.to_owned(), value);
-
-    say("model", request.model.into());
-    say("stream", true.into());
-    say("messages", messages(request)?);
+    let mut body = RequestBody::new(request);
+    body.put("model", request.model);
+    body.put("stream", true);
+    body.put("messages", messages(request)?);
     if let Some(system) = system(request.messages) {
         common::tell_moved_system(request, "one `system` text");
-        say("system", system.into());
+        body.put("system", system);
     }
-    if options.take("tools").is_some() {
-        say("tools", config.tools.iter().map(|tool| common::tool(tool, "input_schema")).collect());
+    if let Some(tools) = body.tools(|tool| common::tool(tool, "input_schema")) {
+        body.put("tools", tools);
     }
-    options.take("tool_choice");
-    options.take("parallel_tool_calls");
+    body.take("tool_choice");
+    body.take("parallel_tool_calls");
     if let Some(choice) = tool_choice(request) {
-        say("tool_choice", choice);
+        body.put("tool_choice", choice);
     }
 
     let mut max_tokens = MAX_TOKENS;
     let mut output = Map::new();
-    if let Some(&reasoning) = options.typed("reasoning", &config.reasoning) {
-        // Since Claude Opus 4.7 thoughts are left out unless one asks for them.
-        let mut thinking = json!({ "type": "adaptive", "display": "summarized" });
-        // Claude 4.6 and later decide for themselves how much to think, and are told an effort.
-        // Earlier ones want a budget, and the latest no longer accept one.
-        let effort = match reasoning {
-            Reasoning::Off | Reasoning::Budget(0) => {
-                thinking = json!({ "type": "disabled" });
-                None
-            }
-            Reasoning::Budget(tokens) => {
-                max_tokens = max_tokens.saturating_add(tokens);
-                thinking =
-                    json!({ "type": "enabled", "budget_tokens": tokens, "display": "summarized" });
-                None
-            }
-            Reasoning::Minimal => {
-                request.adapt("reasoning", "minimal", "low", "it is the lowest effort here");
-                Some("low")
-            }
-            Reasoning::Low => Some("low"),
-            Reasoning::Medium => Some("medium"),
-            Reasoning::High => Some("high"),
-        };
-        say("thinking", thinking);
+    if let Some(&reasoning) = body.typed("reasoning", &config.reasoning) {
+        let (thinking, effort) = thinking(request, reasoning);
+        body.put("thinking", thinking);
+        if let Reasoning::Budget(tokens) = reasoning {
+            max_tokens = max_tokens.saturating_add(tokens);
+        }
         if let Some(effort) = effort {
             max_tokens = MAX_TOKENS_THINKING;
             output.insert("effort".to_owned(), effort.into());
@@ -93,31 +71,42 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     }
     // There is no JSON without a schema.
     if let Some(ResponseFormat::JsonSchema { schema, .. }) = &config.response_format {
-        options.take("response_format");
+        body.take("response_format");
         let format = json!({ "type": "json_schema", "schema": schema });
         output.insert("format".to_owned(), format);
     }
     if !output.is_empty() {
-        say("output_config", output.into());
+        body.put("output_config", output);
     }
-
     if config.max_tokens.is_none() {
         let why = "this protocol requires a limit";
         request.adapt("max_tokens", "nothing", max_tokens.to_string(), why);
     }
-    say("max_tokens", max_tokens.into());
-    options.move_into(
-        &mut body,
-        &[
-            ("max_tokens", "max_tokens"),
-            ("stop", "stop_sequences"),
-            ("temperature", "temperature"),
-            ("top_k", "top_k"),
-            ("top_p", "top_p"),
-        ],
-    );
-    options.finish()?;
-    Ok(body)
+    body.put("max_tokens", max_tokens);
+    body.put_options("max_tokens stop=stop_sequences temperature top_k top_p");
+    body.finish()
+}
+
+/// How a model is told to think, and with what effort. Claude 4.6 and later decide for themselves
+/// how much to think, and are told an effort. Earlier ones want a budget, and the latest no longer
+/// accept one. Since Claude Opus 4.7 thoughts are left out unless one asks for them.
+fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> (Value, Option<&'static str>) {
+    let effort = match reasoning {
+        Reasoning::Off | Reasoning::Budget(0) => return (json!({ "type": "disabled" }), None),
+        Reasoning::Budget(tokens) => {
+            let thinking =
+                json!({ "type": "enabled", "budget_tokens": tokens, "display": "summarized" });
+            return (thinking, None);
+        }
+        Reasoning::Minimal => {
+            request.adapt("reasoning", "minimal", "low", "it is the lowest effort here");
+            "low"
+        }
+        Reasoning::Low => "low",
+        Reasoning::Medium => "medium",
+        Reasoning::High => "high",
+    };
+    (json!({ "type": "adaptive", "display": "summarized" }), Some(effort))
 }
 
 /// All system messages: they stand beside the conversation. As one text, because llama.cpp runs

@@ -12,10 +12,10 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
+use super::body::RequestBody;
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
-use super::options::Options;
 use super::told::ToldText;
 use super::wire::{Raw, wire};
 use super::{common, json};
@@ -40,48 +40,37 @@ pub(super) const CODEC: Codec = Codec {
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
     let mut include = Vec::new();
-    let mut body = Map::new();
-    body.insert("model".into(), request.model.into());
-    body.insert("input".into(), input(request)?.into());
-    body.insert("stream".into(), true.into());
-    body.insert("store".into(), false.into());
-
-    let mut options = Options::new(request);
-    options.move_into(
-        &mut body,
-        &[
-            ("max_tokens", "max_output_tokens"),
-            ("parallel_tool_calls", "parallel_tool_calls"),
-            ("temperature", "temperature"),
-            ("top_p", "top_p"),
-        ],
-    );
-    if let Some(format) = options.typed("response_format", &config.response_format) {
-        body.insert("text".into(), json!({"format": text_format(format)}));
+    let mut body = RequestBody::new(request);
+    body.put("model", request.model);
+    body.put("input", input(request)?);
+    body.put("stream", true);
+    body.put("store", false);
+    body.put_options("max_tokens=max_output_tokens parallel_tool_calls temperature top_p");
+    if let Some(format) = body.typed("response_format", &config.response_format) {
+        body.put("text", json!({"format": text_format(format)}));
     }
-    if let Some(&how) = options.typed("reasoning", &config.reasoning) {
-        body.insert("reasoning".into(), reasoning(request, how)?);
+    if let Some(&how) = body.typed("reasoning", &config.reasoning) {
+        body.put("reasoning", reasoning(request, how)?);
         if how != Reasoning::Off {
             // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked.
             // Models that do not reason refuse to be, so it is asked only along with reasoning.
             include.push("reasoning.encrypted_content");
         }
     }
-    if options.take("tools").is_some() {
-        body.insert("tools".into(), config.tools.iter().map(tool).collect());
+    if let Some(tools) = body.tools(tool) {
+        body.put("tools", tools);
     }
-    if let Some(choice) = options.typed("tool_choice", &config.tool_choice) {
-        body.insert("tool_choice".into(), tool_choice(choice));
+    if let Some(choice) = body.typed("tool_choice", &config.tool_choice) {
+        body.put("tool_choice", tool_choice(choice));
     }
-    if let Some(alternatives) = options.take("logprobs") {
-        body.insert("top_logprobs".into(), alternatives);
+    if let Some(alternatives) = body.take("logprobs") {
+        body.put("top_logprobs", alternatives);
         include.push("message.output_text.logprobs");
     }
     if !include.is_empty() {
-        body.insert("include".into(), include.into());
+        body.put("include", include);
     }
-    options.finish()?;
-    Ok(body)
+    body.finish()
 }
 
 /// The conversation as items. System messages are items too, rather than `instructions`: they keep

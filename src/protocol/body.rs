@@ -1,10 +1,11 @@
-//! The options of a request, so that none is dropped: what a protocol does not say is an error.
+//! The body of a request, in which no option is lost: what a protocol does not say is an error.
 
 use serde_json::{Map, Value, json};
 
 use super::chat_request::ChatRequest;
 use crate::config::GenerationConfig;
 use crate::error::Error;
+use crate::tool::Tool;
 
 macro_rules! options {
     (sent: $($option:ident)*; not_sent: $($other:ident)*;) => {
@@ -45,41 +46,58 @@ options! {
         client_certificate allow_plain_http;
 }
 
-/// The options that the caller has set. A protocol takes out each one that it can say;
-/// [`finish`](Self::finish) refuses what is left by name.
-pub(crate) struct Options<'a> {
+/// The body of a request while it is written, and the options that it does not say yet.
+pub(super) struct RequestBody<'a> {
     request: ChatRequest<'a>,
     set: Vec<(&'static str, Value)>,
+    fields: Map<String, Value>,
 }
 
-impl<'a> Options<'a> {
+impl<'a> RequestBody<'a> {
     pub(super) fn new(request: ChatRequest<'a>) -> Self {
-        Self { request, set: set_options(request.config) }
+        Self { request, set: set_options(request.config), fields: Map::new() }
+    }
+
+    pub(super) fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.fields.insert(name.to_owned(), value.into());
     }
 
     /// Takes out one option, if it is set: its value, as it is serialised.
-    pub(crate) fn take(&mut self, option: &str) -> Option<Value> {
+    pub(super) fn take(&mut self, option: &str) -> Option<Value> {
         let at = self.set.iter().position(|(name, _)| *name == option)?;
         Some(self.set.swap_remove(at).1)
     }
 
     /// Takes out an option that has a type of its own.
-    pub(crate) fn typed<T>(&mut self, option: &str, value: &'a Option<T>) -> Option<&'a T> {
+    pub(super) fn typed<T>(&mut self, option: &str, value: &'a Option<T>) -> Option<&'a T> {
         self.take(option)?;
         value.as_ref()
     }
 
-    /// Moves scalars and lists into `body`: each pair is an option and what the protocol calls it.
-    pub(crate) fn move_into(&mut self, body: &mut Map<String, Value>, names: &[(&str, &str)]) {
-        for (option, name) in names {
-            if let Some(value) = self.take(option) {
-                body.insert((*name).to_owned(), value);
-            }
+    /// Takes out the tools, each in the protocol's form.
+    pub(super) fn tools(&mut self, form: impl FnMut(&Tool) -> Value) -> Option<Value> {
+        self.take("tools")?;
+        Some(self.request.config.tools.iter().map(form).collect())
+    }
+
+    /// Takes out options: `top_k=k` is one that the protocol calls otherwise.
+    pub(super) fn take_options(&mut self, names: &str) -> Map<String, Value> {
+        let mut taken = Map::new();
+        for name in names.split_whitespace() {
+            let (option, name) = name.split_once('=').unwrap_or((name, name));
+            taken.extend(self.take(option).map(|value| (name.to_owned(), value)));
         }
+        taken
+    }
+
+    /// Says options in the body itself.
+    pub(super) fn put_options(&mut self, names: &str) {
+        let taken = self.take_options(names);
+        self.fields.extend(taken);
     }
 
     /// An error if any of these is set.
-    pub(crate) fn refuse(&self, options: &[&str]) -> Result<(), Error> {
+    pub(super) fn refuse(&self, options: &[&str]) -> Result<(), Error> {
         let set = self.set.iter().map(|(name, _)| *name).filter(|name| options.contains(name));
         let mut set: Vec<_> = set.map(|name| format!("`{name}`")).collect();
         set.sort_unstable();
@@ -95,9 +113,10 @@ impl<'a> Options<'a> {
         Err(self.request.refuse(message))
     }
 
-    /// An error where an option is left: the protocol has no word for it.
-    pub(crate) fn finish(self) -> Result<(), Error> {
+    /// The body, or an error where an option is left: the protocol has no word for it.
+    pub(super) fn finish(self) -> Result<Map<String, Value>, Error> {
         let left: Vec<_> = self.set.iter().map(|(name, _)| *name).collect();
-        self.refuse(&left)
+        self.refuse(&left)?;
+        Ok(self.fields)
     }
 }
