@@ -1,9 +1,10 @@
 //! What comes out: a [`StreamChunk`] is one piece of an answer.
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::names::names;
 
 /// One piece of an answer: an event with text, reasoning, a tool call, a finish reason or usage.
 ///
@@ -103,22 +104,11 @@ pub enum FinishReason {
     Other,
 }
 
-impl FinishReason {
+names! {
     /// The reason's name in snake case, as it is also serialised: `"tool_calls"`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Length => "length",
-            Self::ToolCalls => "tool_calls",
-            Self::ContentFilter => "content_filter",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl fmt::Display for FinishReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+    FinishReason {
+        Stop = "stop", Length = "length", ToolCalls = "tool_calls",
+        ContentFilter = "content_filter", Other = "other",
     }
 }
 

@@ -302,34 +302,22 @@ impl fmt::Debug for Hidden {
     }
 }
 
-impl From<&str> for GenerationConfig {
-    fn from(model: &str) -> Self {
-        Self::new(model)
-    }
+macro_rules! configs {
+    ($($type:ty: $from:ident => $config:expr;)*) => {$(
+        impl From<$type> for GenerationConfig {
+            fn from($from: $type) -> Self {
+                $config
+            }
+        }
+    )*};
 }
 
-impl From<String> for GenerationConfig {
-    fn from(model: String) -> Self {
-        Self::new(model)
-    }
-}
-
-impl From<&String> for GenerationConfig {
-    fn from(model: &String) -> Self {
-        Self::new(model)
-    }
-}
-
-impl From<ModelName> for GenerationConfig {
-    fn from(model: ModelName) -> Self {
-        Self::new(model.as_str())
-    }
-}
-
-impl From<&Self> for GenerationConfig {
-    fn from(config: &Self) -> Self {
-        config.clone()
-    }
+configs! {
+    &str: model => Self::new(model);
+    String: model => Self::new(model);
+    &String: model => Self::new(model);
+    ModelName: model => Self::new(model.as_str());
+    &GenerationConfig: config => config.clone();
 }
 
 /// The form that an answer must have.

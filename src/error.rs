@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::names;
 use crate::provider::LlmProvider;
 use crate::response::GenerationResponse;
 
@@ -129,23 +130,11 @@ impl Error {
     /// ([`GenerationConfig::max_retries`](crate::GenerationConfig::max_retries)). After it, a retry
     /// asks for a new answer and pays for it.
     pub fn is_retryable(&self) -> bool {
-        let may_pass = match self.0.kind {
-            ErrorKind::Incomplete
-            | ErrorKind::Network
-            | ErrorKind::Overloaded
-            | ErrorKind::RateLimited
-            | ErrorKind::Server
-            | ErrorKind::Timeout => true,
-            ErrorKind::Auth
-            | ErrorKind::Cancelled
-            | ErrorKind::Config
-            | ErrorKind::ContextLength
-            | ErrorKind::Decode
-            | ErrorKind::InvalidRequest
-            | ErrorKind::Limit
-            | ErrorKind::NotFound
-            | ErrorKind::Quota => false,
-        };
+        use ErrorKind::{Incomplete, Network, Overloaded, RateLimited, Server, Timeout};
+        let may_pass = matches!(
+            self.0.kind,
+            Incomplete | Network | Overloaded | RateLimited | Server | Timeout
+        );
         may_pass && !self.0.is_permanent
     }
 
@@ -353,32 +342,15 @@ impl ErrorKind {
     pub fn of(error: &anyhow::Error) -> Option<Self> {
         Error::of(error).map(Error::kind)
     }
-
-    /// The kind's name in snake case, as it is also serialised: `"rate_limited"`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auth => "auth",
-            Self::Cancelled => "cancelled",
-            Self::Config => "config",
-            Self::ContextLength => "context_length",
-            Self::Decode => "decode",
-            Self::Incomplete => "incomplete",
-            Self::InvalidRequest => "invalid_request",
-            Self::Limit => "limit",
-            Self::Network => "network",
-            Self::NotFound => "not_found",
-            Self::Overloaded => "overloaded",
-            Self::Quota => "quota",
-            Self::RateLimited => "rate_limited",
-            Self::Server => "server",
-            Self::Timeout => "timeout",
-        }
-    }
 }
 
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+names! {
+    /// The kind's name in snake case, as it is also serialised: `"rate_limited"`.
+    ErrorKind {
+        Auth = "auth", Cancelled = "cancelled", Config = "config", ContextLength = "context_length",
+        Decode = "decode", Incomplete = "incomplete", InvalidRequest = "invalid_request",
+        Limit = "limit", Network = "network", NotFound = "not_found", Overloaded = "overloaded",
+        Quota = "quota", RateLimited = "rate_limited", Server = "server", Timeout = "timeout",
     }
 }
 

@@ -129,6 +129,7 @@ mod error;
 mod http;
 mod message;
 mod model;
+mod names;
 mod protocol;
 mod provider;
 mod redact;

@@ -1,12 +1,11 @@
 //! What is asked: a [`Prompt`] is a conversation, a list of [`Message`]s.
 
-use std::fmt;
-
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::attachment::Attachment;
+use crate::names::names;
 use crate::provider::{LlmProvider, Protocol};
 
 /// What is asked of the model: one or more messages.
@@ -167,22 +166,9 @@ pub enum MessageRole {
     Tool,
 }
 
-impl MessageRole {
+names! {
     /// The role as most providers spell it: `"system"`, `"user"`, `"assistant"`, `"tool"`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::User => "user",
-            Self::Assistant => "assistant",
-            Self::Tool => "tool",
-        }
-    }
-}
-
-impl fmt::Display for MessageRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+    MessageRole { System = "system", User = "user", Assistant = "assistant", Tool = "tool" }
 }
 
 /// A call of a tool, as the model asked for it.
@@ -286,52 +272,26 @@ pub(crate) enum TurnPart<'a> {
     Opaque(&'a Value),
 }
 
-impl From<&str> for Prompt {
-    fn from(text: &str) -> Self {
-        Message::user(text).into()
-    }
+macro_rules! prompts {
+    ($($type:ty: $from:ident => $messages:expr;)*) => {$(
+        impl From<$type> for Prompt {
+            fn from($from: $type) -> Self {
+                Self { messages: $messages }
+            }
+        }
+    )*};
 }
 
-impl From<String> for Prompt {
-    fn from(text: String) -> Self {
-        Message::user(text).into()
-    }
-}
-
-impl From<&String> for Prompt {
-    fn from(text: &String) -> Self {
-        Message::user(text).into()
-    }
-}
-
-impl From<Message> for Prompt {
-    fn from(message: Message) -> Self {
-        Self { messages: vec![message] }
-    }
-}
-
-impl From<&Message> for Prompt {
-    fn from(message: &Message) -> Self {
-        message.clone().into()
-    }
-}
-
-impl From<Vec<Message>> for Prompt {
-    fn from(messages: Vec<Message>) -> Self {
-        Self { messages }
-    }
-}
-
-impl From<&Vec<Message>> for Prompt {
-    fn from(messages: &Vec<Message>) -> Self {
-        messages.clone().into()
-    }
-}
-
-impl From<&[Message]> for Prompt {
-    fn from(messages: &[Message]) -> Self {
-        messages.to_vec().into()
-    }
+prompts! {
+    &str: text => vec![Message::user(text)];
+    String: text => vec![Message::user(text)];
+    &String: text => vec![Message::user(text)];
+    Message: message => vec![message];
+    &Message: message => vec![message.clone()];
+    Vec<Message>: messages => messages;
+    &Vec<Message>: messages => messages.clone();
+    &[Message]: messages => messages.to_vec();
+    &Prompt: prompt => prompt.messages.clone();
 }
 
 impl<const N: usize> From<[Message; N]> for Prompt {
@@ -343,12 +303,6 @@ impl<const N: usize> From<[Message; N]> for Prompt {
 impl<const N: usize> From<&[Message; N]> for Prompt {
     fn from(messages: &[Message; N]) -> Self {
         messages.to_vec().into()
-    }
-}
-
-impl From<&Self> for Prompt {
-    fn from(prompt: &Self) -> Self {
-        prompt.clone()
     }
 }
 

@@ -9,6 +9,8 @@ use std::str::FromStr;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::names::names;
+
 /// The wire protocols: how a request is written and a response is read.
 ///
 /// Each provider has its own. Set [`GenerationConfig::protocol`](crate::GenerationConfig::protocol)
@@ -42,22 +44,13 @@ impl Protocol {
         Self::GenerateContent,
         Self::CohereChat,
     ];
-
-    /// The protocol's name in lower case, as it is also serialised.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ChatCompletions => "chat_completions",
-            Self::Responses => "responses",
-            Self::Messages => "messages",
-            Self::GenerateContent => "generate_content",
-            Self::CohereChat => "cohere_chat",
-        }
-    }
 }
 
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+names! {
+    /// The protocol's name in lower case, as it is also serialised.
+    Protocol {
+        ChatCompletions = "chat_completions", Responses = "responses", Messages = "messages",
+        GenerateContent = "generate_content", CohereChat = "cohere_chat",
     }
 }
 

@@ -130,7 +130,7 @@ fn each_room_imports_only_what_lies_below_it() {
     for (name, room) in rooms() {
         let forbidden: &[&str] = match name.split('/').next().unwrap() {
             "provider" | "sse" | "terminal" | "environment" | "cancel" | "seconds" | "chunk" => {
-                &[""]
+                &[""] // but for `names`, which is a macro
             }
             "endpoint" => &["config", "error", "http", "protocol", "request", "stream"],
             "redact" => &["config", "error", "http", "protocol", "request", "stream"],
@@ -141,7 +141,7 @@ fn each_room_imports_only_what_lies_below_it() {
         };
         let wrong = |import: &&String| {
             let room = import.split('/').next().unwrap();
-            forbidden.contains(&room) || forbidden == [""]
+            forbidden.contains(&room) || (forbidden == [""] && room != "names")
         };
         let wrong: Vec<_> = room.imports.iter().filter(wrong).collect();
         let own = |import: &&&String| import.split('/').next() == name.split('/').next();

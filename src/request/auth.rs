@@ -17,27 +17,13 @@ pub(super) struct Credentials {
 }
 
 /// Headers with which a caller proves to a provider who is asking.
-const CREDENTIAL_HEADERS: [&str; 6] =
-    ["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
+const CREDENTIAL_HEADERS: &str =
+    "authorization proxy-authorization x-api-key api-key x-goog-api-key cookie";
 
 /// Words that name a key in the names of headers and of a query's fields. They may also end a word,
 /// as in `accesskey`.
-const CREDENTIAL_ENDINGS: [&str; 14] = [
-    "key",
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "passphrase",
-    "credential",
-    "credentials",
-    "signature",
-    "auth",
-    "authorization",
-    "authentication",
-    "cookie",
-    "jwt",
-];
+const CREDENTIAL_ENDINGS: &str = "key token secret password passwd passphrase credential \
+    credentials signature auth authorization authentication cookie jwt";
 /// The same for words that end many others, such as `bypass`.
 const CREDENTIAL_WORDS: [&str; 3] = ["pass", "pwd", "sig"];
 
@@ -118,7 +104,7 @@ fn is_credential_name(name: &str) -> bool {
     name != "idempotency-key"
         && name.split(['-', '_', '.']).any(|word| {
             CREDENTIAL_WORDS.contains(&word)
-                || CREDENTIAL_ENDINGS.iter().any(|ending| word.ends_with(ending))
+                || CREDENTIAL_ENDINGS.split_whitespace().any(|ending| word.ends_with(ending))
         })
 }
 
@@ -169,6 +155,6 @@ fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<KeyHeader>
 fn brings_credentials(request: ChatRequest<'_>, key_header: &str) -> bool {
     request.config.headers.iter().any(|(name, _)| {
         let name = name.trim().to_ascii_lowercase();
-        name == key_header || CREDENTIAL_HEADERS.contains(&name.as_str())
+        name == key_header || CREDENTIAL_HEADERS.split_whitespace().any(|known| known == name)
     })
 }
