@@ -58,7 +58,7 @@ impl ConnectionSettings {
         let tls = {
             // A file that is not needed need not be there.
             let uses_tls = origin.is_secure || proxy.as_ref().is_some_and(ChosenProxy::is_secure);
-            if uses_tls { tls::load(config, provider)? } else { tls::load_default(provider)? }
+            tls::load(config, provider, uses_tls)?
         };
         Ok(Self {
             origin,

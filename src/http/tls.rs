@@ -3,10 +3,10 @@
 //! Building one takes about a millisecond and lets sessions be resumed, so each is kept.
 
 use std::any::Any;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -24,78 +24,51 @@ const MAX_CACHED: usize = 8;
 /// The largest file that is read. All authorities that browsers trust take a quarter of a megabyte.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Where the names of the files come from.
-const CA_FILE: &str = "ca_file or SSL_CERT_FILE";
-const CLIENT_CERTIFICATE: &str = "client_certificate";
-
-/// ConnectionSettings, and the connector that has seen no others: it keeps what it makes of the first.
+/// Settings, and the connector that has seen no others: it keeps what it makes of the first.
 #[derive(Clone)]
 pub(super) struct Tls {
-    source: TlsFiles,
+    files: [Option<PemFile>; 2],
     pub(super) config: TlsConfig,
     pub(super) connector: SharedConnector,
 }
 
-#[derive(Clone, PartialEq)]
-struct TlsFiles {
-    ca_file: Option<Stamped>,
-    client_certificate: Option<Stamped>,
-}
-
-/// A file as it was: certificates are renewed while programs run.
-#[derive(Clone, PartialEq)]
-struct Stamped {
-    path: PathBuf,
-    size: u64,
-    modified: Option<SystemTime>,
-}
-
 impl PartialEq for Tls {
     fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
+        self.files == other.files
     }
 }
 
 static CACHED: Mutex<Vec<Tls>> = Mutex::new(Vec::new());
 
-/// The settings for a request over TLS.
-pub(super) fn load(config: &GenerationConfig, provider: LlmProvider) -> Result<Tls, Error> {
-    let variable = || config.environment.get("SSL_CERT_FILE").map(PathBuf::from);
-    let ca_file = config.ca_file.clone().or_else(variable);
-    load_files(ca_file.as_deref(), config.client_certificate.as_deref(), provider)
-}
-
-/// The settings for one that does without.
-pub(super) fn load_default(provider: LlmProvider) -> Result<Tls, Error> {
-    load_files(None, None, provider)
-}
-
-fn load_files(
-    ca_file: Option<&Path>,
-    client_certificate: Option<&Path>,
+/// The settings for a request; one that does without TLS needs no files.
+pub(super) fn load(
+    config: &GenerationConfig,
     provider: LlmProvider,
+    uses_tls: bool,
 ) -> Result<Tls, Error> {
-    let stamp =
-        |path: Option<&Path>, option| path.map(|path| stamped(path, option, provider)).transpose();
-    let source = TlsFiles {
-        ca_file: stamp(ca_file, CA_FILE)?,
-        client_certificate: stamp(client_certificate, CLIENT_CERTIFICATE)?,
-    };
+    let variable = || config.environment.get("SSL_CERT_FILE").map(PathBuf::from);
+    let ca_file = config.ca_file.clone().or_else(variable).filter(|_| uses_tls);
+    let client = config.client_certificate.clone().filter(|_| uses_tls);
+    load_files(ca_file, client).map_err(|message| Error::new(ErrorKind::Config, provider, message))
+}
+
+fn load_files(ca_file: Option<PathBuf>, client: Option<PathBuf>) -> Result<Tls, String> {
+    let ca_file = ca_file.map(|path| PemFile::find(path, "ca_file or SSL_CERT_FILE"));
+    let client = client.map(|path| PemFile::find(path, "client_certificate"));
+    let files = [ca_file.transpose()?, client.transpose()?];
     let cached = || CACHED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(tls) = cached().iter().find(|tls| tls.source == source) {
+    if let Some(tls) = cached().iter().find(|tls| tls.files == files) {
         return Ok(tls.clone());
     }
+    let [ca_file, client] = &files;
     let roots = match ca_file {
-        Some(path) => roots(path, provider)?,
+        Some(file) => file.roots()?,
         None if cfg!(feature = "platform-verifier") => RootCerts::PlatformVerifier,
         None => RootCerts::WebPki,
     };
-    let client = client_certificate.map(|path| read_client_certificate(path, provider));
-    let tls = Tls {
-        source,
-        config: TlsConfig::builder().root_certs(roots).client_cert(client.transpose()?).build(),
-        connector: SharedConnector(Arc::default()),
-    };
+    let client = client.as_ref().map(PemFile::client_certificate).transpose()?;
+    let config = TlsConfig::builder().root_certs(roots).client_cert(client).build();
+    let tls = Tls { files, config, connector: SharedConnector(Arc::default()) };
     let mut cached = cached();
     if cached.len() >= MAX_CACHED {
         cached.remove(0);
@@ -104,83 +77,88 @@ fn load_files(
     Ok(tls)
 }
 
-/// Refuses what is no regular file before it is opened: opening a pipe waits for a writer, reading
-/// one for its end, and neither can be cancelled. It could not be read again for the next connection
-/// either.
-fn stamped(path: &Path, option: &str, provider: LlmProvider) -> Result<Stamped, Error> {
-    let about = path.metadata().map_err(|e| unreadable(path, option, provider, e))?;
-    if !about.is_file() {
-        let message = format!(
-            "{} is a directory, a pipe or a device; name a regular file of PEM certificates \
-             ({option})",
-            path.display()
-        );
-        return Err(Error::new(ErrorKind::Config, provider, message));
-    }
-    Ok(Stamped { path: path.to_owned(), size: about.len(), modified: about.modified().ok() })
+/// A file as it was: certificates are renewed while programs run.
+#[derive(Clone, PartialEq)]
+struct PemFile {
+    path: PathBuf,
+    /// Who names it.
+    option: &'static str,
+    size: u64,
+    modified: Option<SystemTime>,
 }
 
-fn roots(path: &Path, provider: LlmProvider) -> Result<RootCerts, Error> {
-    let pem = contents(path, CA_FILE, provider)?;
-    let certificates: Vec<_> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if certificates.is_empty() {
-        let message = format!("{} holds no PEM certificate ({CA_FILE})", path.display());
-        return Err(Error::new(ErrorKind::Config, provider, message));
-    }
-    Ok(RootCerts::from(certificates))
-}
-
-fn read_client_certificate(path: &Path, provider: LlmProvider) -> Result<ClientCert, Error> {
-    let pem = contents(path, CLIENT_CERTIFICATE, provider)?;
-    let mut chain = Vec::new();
-    let mut key = None;
-    for item in parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => chain.push(certificate),
-            Ok(PemItem::PrivateKey(private)) if key.is_none() => key = Some(private),
-            _ => {}
+impl PemFile {
+    /// Refuses what is not a regular file before it is opened: opening a pipe waits for a writer,
+    /// reading one for its end, and neither can be cancelled. It could not be read again for the next
+    /// connection either.
+    fn find(path: PathBuf, option: &'static str) -> Result<Self, String> {
+        let about = path.metadata();
+        let file = Self {
+            path,
+            option,
+            size: about.as_ref().map_or(0, Metadata::len),
+            modified: about.as_ref().ok().and_then(|about| about.modified().ok()),
+        };
+        match about {
+            Ok(about) if about.is_file() => Ok(file),
+            Ok(_) => Err(file.problem(
+                "is a directory, a pipe or a device; name a regular file of PEM certificates",
+            )),
+            Err(error) => Err(file.unreadable(&error)),
         }
     }
-    match key {
-        Some(key) if !chain.is_empty() => Ok(ClientCert::new_with_certs(&chain, key)),
-        _ => {
-            let message = format!(
-                "{} must hold a PEM certificate and its private key, not encrypted \
-                 ({CLIENT_CERTIFICATE})",
-                path.display()
-            );
-            Err(Error::new(ErrorKind::Config, provider, message))
+
+    fn roots(&self) -> Result<RootCerts, String> {
+        let mut certificates = Vec::new();
+        for item in parse_pem(&self.contents()?) {
+            if let Ok(PemItem::Certificate(certificate)) = item {
+                certificates.push(certificate);
+            }
+        }
+        match certificates.is_empty() {
+            false => Ok(RootCerts::from(certificates)),
+            true => Err(self.problem("holds no PEM certificate")),
         }
     }
-}
 
-/// What is in a file, unless that is more than any file of certificates holds: some that the system
-/// makes up have no end.
-fn contents(path: &Path, option: &str, provider: LlmProvider) -> Result<Vec<u8>, Error> {
-    let mut contents = Vec::new();
-    let read = File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut contents))
-        .map_err(|error| unreadable(path, option, provider, error))?;
-    if read as u64 > MAX_FILE {
-        let message = format!(
-            "{} is larger than {} MiB, so it is no file of certificates; name another one \
-             ({option})",
-            path.display(),
-            MAX_FILE >> 20
-        );
-        return Err(Error::new(ErrorKind::Config, provider, message));
+    fn client_certificate(&self) -> Result<ClientCert, String> {
+        let (mut chain, mut key) = (Vec::new(), None);
+        for item in parse_pem(&self.contents()?) {
+            match item {
+                Ok(PemItem::Certificate(certificate)) => chain.push(certificate),
+                Ok(PemItem::PrivateKey(private)) if key.is_none() => key = Some(private),
+                _ => {}
+            }
+        }
+        key.filter(|_| !chain.is_empty())
+            .map(|key| ClientCert::new_with_certs(&chain, key))
+            .ok_or_else(|| {
+                self.problem("must hold a PEM certificate and its private key, not encrypted")
+            })
     }
-    Ok(contents)
-}
 
-fn unreadable(path: &Path, option: &str, provider: LlmProvider, error: io::Error) -> Error {
-    let message = format!("cannot read {} ({option})", path.display());
-    Error::new(ErrorKind::Config, provider, message).caused_by(error)
+    /// What is in the file, unless that is more than any file of certificates holds: some that the
+    /// system makes up have no end.
+    fn contents(&self) -> Result<Vec<u8>, String> {
+        let mut contents = Vec::new();
+        File::open(&self.path)
+            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut contents))
+            .map_err(|error| self.unreadable(&error))?;
+        match contents.len() as u64 {
+            ..=MAX_FILE => Ok(contents),
+            _ => Err(self.problem(
+                "is larger than 16 MiB, so it is no file of certificates; name another one",
+            )),
+        }
+    }
+
+    fn problem(&self, problem: &str) -> String {
+        format!("{} {problem} ({})", self.path.display(), self.option)
+    }
+
+    fn unreadable(&self, error: &io::Error) -> String {
+        format!("cannot read {} ({}): {error}", self.path.display(), self.option)
+    }
 }
 
 /// One connector for many agents.
@@ -224,11 +202,9 @@ mod tests {
         let (reader, _writer) = io::pipe().unwrap();
         let pipe = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
         for path in [pipe, PathBuf::from("/dev/zero"), std::env::temp_dir()] {
-            for option in [CA_FILE, CLIENT_CERTIFICATE] {
-                let error = stamped(&path, option, LlmProvider::Local).err().unwrap().to_string();
-                let shown = format!("local: {} is a directory, a pipe", path.display());
-                assert!(error.starts_with(&shown) && error.contains(option), "{error}");
-            }
+            let error = PemFile::find(path.clone(), "an_option").err().unwrap();
+            let shown = format!("{} is a directory, a pipe", path.display());
+            assert!(error.starts_with(&shown) && error.ends_with("(an_option)"), "{error}");
         }
     }
 }
