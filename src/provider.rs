@@ -64,7 +64,11 @@ impl FromStr for Protocol {
 }
 
 macro_rules! vendors {
-    ($($(#[$doc:meta])* $provider:ident { $($field:ident: $value:expr),* $(,)? })+) => {
+    ($(
+        $(#[$doc:meta])*
+        $provider:ident = $name:literal at $base_url:literal with [$($key:literal),*]
+        $({ $($field:ident: $value:expr),* $(,)? })?;
+    )+) => {
         /// Who serves a model.
         ///
         /// The name, in lower case, is what goes before `::` in `"provider::model"`.
@@ -80,7 +84,10 @@ macro_rules! vendors {
             pub(crate) fn vendor(self) -> &'static Vendor {
                 match self {$(
                     Self::$provider => {
-                        const VENDOR: &Vendor = &Vendor { $($field: $value,)* ..COMPATIBLE };
+                        const VENDOR: &Vendor = &Vendor {
+                            $($($field: $value,)*)?
+                            ..Vendor::compatible($name, $base_url, &[$($key),*])
+                        };
                         VENDOR
                     }
                 )+}
@@ -91,141 +98,77 @@ macro_rules! vendors {
 
 vendors! {
     /// [OpenAI](https://platform.openai.com/docs), at `OPENAI_BASE_URL` if that is set.
-    OpenAi {
-        name: "openai",
-        base_url: "https://api.openai.com/v1",
+    OpenAi = "openai" at "https://api.openai.com/v1" with ["OPENAI_API_KEY"] {
         base_url_variable: Some(("OPENAI_BASE_URL", UrlForm::Whole)),
-        key_variables: &["OPENAI_API_KEY"],
-        model_prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"],
-        dialect: Dialect::OPENAI,
-    }
+        model_prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"], dialect: Dialect::OPENAI,
+    };
     /// [Anthropic](https://platform.claude.com/docs), at `ANTHROPIC_BASE_URL` if that is set. The
     /// token in `ANTHROPIC_AUTH_TOKEN` is used where there is no `ANTHROPIC_API_KEY`.
-    Anthropic {
-        name: "anthropic",
-        base_url: "https://api.anthropic.com/v1",
+    Anthropic = "anthropic" at "https://api.anthropic.com/v1"
+        with ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"] {
         base_url_variable: Some(("ANTHROPIC_BASE_URL", UrlForm::WithoutVersion("v1"))),
-        key_variables: &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"],
-        bearer_variables: &["ANTHROPIC_AUTH_TOKEN"],
-        model_prefixes: &["claude-"],
+        bearer_variables: &["ANTHROPIC_AUTH_TOKEN"], model_prefixes: &["claude-"],
         protocol: Protocol::Messages,
-    }
+    };
     /// [Google Gemini](https://ai.google.dev/gemini-api/docs), at `GOOGLE_GEMINI_BASE_URL` if that
     /// is set.
-    Google {
-        name: "google",
-        base_url: "https://generativelanguage.googleapis.com/v1beta",
+    Google = "google" at "https://generativelanguage.googleapis.com/v1beta"
+        with ["GOOGLE_API_KEY", "GEMINI_API_KEY"] {
         base_url_variable: Some(("GOOGLE_GEMINI_BASE_URL", UrlForm::WithoutVersion("v1beta"))),
-        key_variables: &["GOOGLE_API_KEY", "GEMINI_API_KEY"],
-        model_prefixes: &["gemini-", "gemma-"],
-        protocol: Protocol::GenerateContent,
-    }
+        model_prefixes: &["gemini-", "gemma-"], protocol: Protocol::GenerateContent,
+    };
     /// [Mistral](https://docs.mistral.ai/api/), at `MISTRAL_BASE_URL` if that is set.
-    Mistral {
-        name: "mistral",
-        base_url: "https://api.mistral.ai/v1",
+    Mistral = "mistral" at "https://api.mistral.ai/v1" with ["MISTRAL_API_KEY"] {
         base_url_variable: Some(("MISTRAL_BASE_URL", UrlForm::Whole)),
-        key_variables: &["MISTRAL_API_KEY"],
-        model_prefixes: &[
-            "mistral-", "open-mistral", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-",
-        ],
+        model_prefixes: &["mistral-", "open-mistral", "ministral-", "magistral-", "codestral-",
+            "devstral-", "pixtral-"],
         dialect: Dialect::MISTRAL,
-    }
+    };
     /// [Cohere](https://docs.cohere.com), at `CO_API_URL` if that is set.
-    Cohere {
-        name: "cohere",
-        base_url: "https://api.cohere.com/v2",
+    Cohere = "cohere" at "https://api.cohere.com/v2" with ["CO_API_KEY", "COHERE_API_KEY"] {
         base_url_variable: Some(("CO_API_URL", UrlForm::WithoutVersion("v2"))),
-        key_variables: &["CO_API_KEY", "COHERE_API_KEY"],
-        model_prefixes: &["command-", "c4ai-"],
-        protocol: Protocol::CohereChat,
-    }
+        model_prefixes: &["command-", "c4ai-"], protocol: Protocol::CohereChat,
+    };
     /// [Cerebras](https://inference-docs.cerebras.ai).
-    Cerebras {
-        name: "cerebras",
-        base_url: "https://api.cerebras.ai/v1",
-        key_variables: &["CEREBRAS_API_KEY"],
-    }
+    Cerebras = "cerebras" at "https://api.cerebras.ai/v1" with ["CEREBRAS_API_KEY"];
     /// [DeepSeek](https://api-docs.deepseek.com).
-    DeepSeek {
-        name: "deepseek",
-        base_url: "https://api.deepseek.com",
-        key_variables: &["DEEPSEEK_API_KEY"],
+    DeepSeek = "deepseek" at "https://api.deepseek.com" with ["DEEPSEEK_API_KEY"] {
         model_prefixes: &["deepseek-"],
-    }
+    };
     /// [Fireworks](https://docs.fireworks.ai).
-    Fireworks {
-        name: "fireworks",
-        base_url: "https://api.fireworks.ai/inference/v1",
-        key_variables: &["FIREWORKS_API_KEY"],
+    Fireworks = "fireworks" at "https://api.fireworks.ai/inference/v1" with ["FIREWORKS_API_KEY"] {
         model_prefixes: &["accounts/fireworks/"],
-    }
+    };
     /// [Groq](https://console.groq.com/docs/openai).
-    Groq {
-        name: "groq",
-        base_url: "https://api.groq.com/openai/v1",
-        key_variables: &["GROQ_API_KEY"],
+    Groq = "groq" at "https://api.groq.com/openai/v1" with ["GROQ_API_KEY"] {
         dialect: Dialect { refuses: &["logprobs"], ..Dialect::COMMON },
-    }
+    };
     /// [OpenRouter](https://openrouter.ai/docs).
-    OpenRouter {
-        name: "openrouter",
-        base_url: "https://openrouter.ai/api/v1",
-        key_variables: &["OPENROUTER_API_KEY"],
-    }
+    OpenRouter = "openrouter" at "https://openrouter.ai/api/v1" with ["OPENROUTER_API_KEY"];
     /// [Perplexity](https://docs.perplexity.ai).
-    Perplexity {
-        name: "perplexity",
-        base_url: "https://api.perplexity.ai",
-        key_variables: &["PERPLEXITY_API_KEY", "PPLX_API_KEY"],
+    Perplexity = "perplexity" at "https://api.perplexity.ai"
+        with ["PERPLEXITY_API_KEY", "PPLX_API_KEY"] {
         model_prefixes: &["sonar"],
-    }
+    };
     /// [Together](https://docs.together.ai).
-    Together {
-        name: "together",
-        base_url: "https://api.together.xyz/v1",
-        key_variables: &["TOGETHER_API_KEY"],
-    }
+    Together = "together" at "https://api.together.xyz/v1" with ["TOGETHER_API_KEY"];
     /// [xAI](https://docs.x.ai).
-    XAi {
-        name: "xai",
-        base_url: "https://api.x.ai/v1",
-        key_variables: &["XAI_API_KEY"],
-        model_prefixes: &["grok-"],
-    }
+    XAi = "xai" at "https://api.x.ai/v1" with ["XAI_API_KEY"] { model_prefixes: &["grok-"] };
     /// [llama.cpp](https://github.com/ggml-org/llama.cpp) on this machine.
-    LlamaCpp {
-        name: "llamacpp",
-        base_url: "http://localhost:8080/v1",
-        key_required: false,
-    }
+    LlamaCpp = "llamacpp" at "http://localhost:8080/v1" with [] { key_required: false };
     /// [LM Studio](https://lmstudio.ai) on this machine.
-    LmStudio {
-        name: "lmstudio",
-        base_url: "http://localhost:1234/v1",
-        key_required: false,
-    }
+    LmStudio = "lmstudio" at "http://localhost:1234/v1" with [] { key_required: false };
     /// [Ollama](https://ollama.com) on this machine, or at `OLLAMA_HOST`.
-    Ollama {
-        name: "ollama",
-        base_url: "http://localhost:11434/v1",
-        base_url_variable: Some(("OLLAMA_HOST", UrlForm::OllamaHost)),
-        key_required: false,
+    Ollama = "ollama" at "http://localhost:11434/v1" with [] {
+        base_url_variable: Some(("OLLAMA_HOST", UrlForm::OllamaHost)), key_required: false,
         // https://github.com/pydantic/pydantic-ai/issues/2996
         ends_without_reason: true,
-    }
+    };
     /// [vLLM](https://docs.vllm.ai) on this machine.
-    Vllm {
-        name: "vllm",
-        base_url: "http://localhost:8000/v1",
-        key_required: false,
-    }
-    /// Any server at a [`base_url`](crate::GenerationConfig::base_url) that you name. It gets no key from
-    /// the environment.
-    Local {
-        name: "local",
-        key_required: false,
-    }
+    Vllm = "vllm" at "http://localhost:8000/v1" with [] { key_required: false };
+    /// Any server at a [`base_url`](crate::GenerationConfig::base_url) that you name. It gets no key
+    /// from the environment.
+    Local = "local" at "" with [] { key_required: false };
 }
 
 impl LlmProvider {
@@ -320,19 +263,27 @@ pub(crate) enum UrlForm {
     OllamaHost,
 }
 
-/// What a vendor's row leaves out.
-const COMPATIBLE: Vendor = Vendor {
-    name: "",
-    base_url: "",
-    base_url_variable: None,
-    key_variables: &[],
-    bearer_variables: &[],
-    key_required: true,
-    model_prefixes: &[],
-    protocol: Protocol::ChatCompletions,
-    ends_without_reason: false,
-    dialect: Dialect::COMMON,
-};
+impl Vendor {
+    /// What a row without braces means.
+    const fn compatible(
+        name: &'static str,
+        base_url: &'static str,
+        key_variables: &'static [&'static str],
+    ) -> Self {
+        Self {
+            name,
+            base_url,
+            base_url_variable: None,
+            key_variables,
+            bearer_variables: &[],
+            key_required: true,
+            model_prefixes: &[],
+            protocol: Protocol::ChatCompletions,
+            ends_without_reason: false,
+            dialect: Dialect::COMMON,
+        }
+    }
+}
 
 /// How a vendor's Chat Completions differ from the common form.
 #[derive(Debug)]
