@@ -121,27 +121,17 @@ impl Attachment {
     }
 }
 
-const MEDIA_TYPES: &[(&str, &str)] = &[
-    ("bmp", "image/bmp"),
-    ("gif", "image/gif"),
-    ("heic", "image/heic"),
-    ("heif", "image/heif"),
-    ("jpeg", "image/jpeg"),
-    ("jpg", "image/jpeg"),
-    ("mp3", "audio/mpeg"),
-    ("pdf", "application/pdf"),
-    ("png", "image/png"),
-    ("svg", "image/svg+xml"),
-    ("tiff", "image/tiff"),
-    ("txt", "text/plain"),
-    ("wav", "audio/wav"),
-    ("webp", "image/webp"),
-];
+/// Endings of names, each behind its media type.
+const MEDIA_TYPES: &str = "application/pdf.pdf audio/mpeg.mp3 audio/wav.wav image/bmp.bmp image/gif.gif \
+    image/heic.heic image/heif.heif image/jpeg.jpeg image/jpeg.jpg image/png.png image/svg+xml.svg \
+    image/tiff.tiff image/webp.webp text/plain.txt";
 
 fn media_type_of_name(name: &str) -> Option<&'static str> {
     let (_, ending) = name.rsplit('/').next()?.rsplit_once('.')?;
-    let known = MEDIA_TYPES.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known));
-    known.map(|(_, media_type)| *media_type)
+    MEDIA_TYPES.split_whitespace().find_map(|row| {
+        let (media_type, known) = row.split_once('.')?;
+        ending.eq_ignore_ascii_case(known).then_some(media_type)
+    })
 }
 
 fn media_type_of_bytes(bytes: &[u8]) -> Option<&'static str> {

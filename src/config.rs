@@ -138,104 +138,104 @@ pub struct GenerationConfig {
     pub environment: Environment,
 }
 
-impl Default for GenerationConfig {
-    fn default() -> Self {
-        Self {
-            model: String::new(),
-            provider: None,
-            protocol: None,
-            api_key: None,
-            base_url: None,
-            path: None,
-            headers: Vec::new(),
-            extra_body: Map::new(),
-            temperature: None,
-            top_p: None,
-            top_k: None,
-            max_tokens: None,
-            stop: Vec::new(),
-            frequency_penalty: None,
-            presence_penalty: None,
-            seed: None,
-            response_format: None,
-            logprobs: None,
-            reasoning: None,
-            tools: Vec::new(),
-            tool_choice: None,
-            parallel_tool_calls: None,
-            raw: false,
-            max_retries: 2,
-            max_retry_wait: Duration::from_secs(60),
-            connect_timeout: Duration::from_secs(10),
-            first_byte_timeout: Duration::from_secs(600),
-            idle_timeout: Duration::from_secs(300),
-            max_event_bytes: 32 << 20,
-            max_response_bytes: 64 << 20,
-            max_tool_calls: 1024,
-            stall_timeout: Duration::from_secs(900),
-            proxy: Proxy::Environment,
-            ca_file: None,
-            client_certificate: None,
-            allow_plain_http: false,
-            environment: Environment::process(),
+/// Gives each option its setter and its default, and `Debug` the name under which it is shown.
+macro_rules! options {
+    (@default) => { Default::default() };
+    (@default $default:expr) => { $default };
+    ($($field:ident($value:ident: $type:ty) = $set:expr $(, else $default:expr)?;)*) => {
+        impl GenerationConfig {$(
+            #[doc = concat!(
+                "Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ")."
+            )]
+            #[must_use]
+            pub fn $field(mut self, $value: $type) -> Self {
+                self.$field = $set;
+                self
+            }
+        )*}
+
+        impl Default for GenerationConfig {
+            fn default() -> Self {
+                Self {
+                    $($field: options!(@default $($default)?),)*
+                    headers: Vec::new(),
+                    extra_body: Map::new(),
+                }
+            }
         }
-    }
+
+        /// Shows what is set, without keys: header values, the proxy and a URL's query are hidden too.
+        impl fmt::Debug for GenerationConfig {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let default = Self::default();
+                let without_query = |url: &Option<String>| {
+                    url.as_deref().map(endpoint::redacted).unwrap_or_default()
+                };
+                let mut debug = f.debug_struct("GenerationConfig");
+                $(if self.$field != default.$field {
+                    match stringify!($field) {
+                        "api_key" => debug.field("api_key", &Hidden),
+                        "base_url" => debug.field("base_url", &without_query(&self.base_url)),
+                        "path" => debug.field("path", &without_query(&self.path)),
+                        name => debug.field(name, &self.$field),
+                    };
+                })*
+                if !self.headers.is_empty() {
+                    let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+                    debug.field("headers", &names);
+                }
+                if !self.extra_body.is_empty() {
+                    debug.field("extra_body", &self.extra_body.keys().collect::<Vec<_>>());
+                }
+                debug.finish()
+            }
+        }
+    };
 }
 
-macro_rules! setters {
-    ($($(#[$doc:meta])* $field:ident($value:ident: $type:ty) = $set:expr;)*) => {$(
-        #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
-        #[must_use]
-        pub fn $field(mut self, $value: $type) -> Self {
-            self.$field = $set;
-            self
-        }
-    )*};
+options! {
+    model(model: impl Into<String>) = model.into();
+    provider(provider: LlmProvider) = Some(provider);
+    protocol(protocol: Protocol) = Some(protocol);
+    api_key(key: impl Into<String>) = Some(key.into());
+    base_url(url: impl Into<String>) = Some(url.into());
+    path(path: impl Into<String>) = Some(path.into());
+    temperature(temperature: f64) = Some(temperature);
+    top_p(probability: f64) = Some(probability);
+    top_k(tokens: u32) = Some(tokens);
+    max_tokens(tokens: u32) = Some(tokens);
+    stop(sequences: impl IntoIterator<Item = impl Into<String>>)
+        = sequences.into_iter().map(Into::into).collect();
+    frequency_penalty(penalty: f64) = Some(penalty);
+    presence_penalty(penalty: f64) = Some(penalty);
+    seed(seed: i64) = Some(seed);
+    response_format(format: ResponseFormat) = Some(format);
+    logprobs(alternatives: u32) = Some(alternatives);
+    reasoning(reasoning: Reasoning) = Some(reasoning);
+    tools(tools: impl IntoIterator<Item = Tool>) = tools.into_iter().collect();
+    tool_choice(choice: ToolChoice) = Some(choice);
+    parallel_tool_calls(allowed: bool) = Some(allowed);
+    raw(keep: bool) = keep;
+    max_retries(retries: u32) = retries, else 2;
+    max_retry_wait(limit: Duration) = limit, else Duration::from_secs(60);
+    connect_timeout(limit: Duration) = limit, else Duration::from_secs(10);
+    first_byte_timeout(limit: Duration) = limit, else Duration::from_secs(600);
+    idle_timeout(limit: Duration) = limit, else Duration::from_secs(300);
+    max_event_bytes(bytes: usize) = bytes, else 32 << 20;
+    max_response_bytes(bytes: usize) = bytes, else 64 << 20;
+    max_tool_calls(calls: usize) = calls, else 1024;
+    stall_timeout(limit: Duration) = limit, else Duration::from_secs(900);
+    proxy(proxy: Proxy) = proxy;
+    ca_file(file: impl Into<PathBuf>) = Some(file.into());
+    client_certificate(file: impl Into<PathBuf>) = Some(file.into());
+    allow_plain_http(allowed: bool) = allowed;
+    environment(environment: Environment) = environment;
 }
 
 impl GenerationConfig {
     /// A configuration for `model` that leaves everything else to the provider.
     pub fn new(model: impl Into<String>) -> Self {
         Self { model: model.into(), ..Self::default() }
-    }
-
-    setters! {
-        model(model: impl Into<String>) = model.into();
-        provider(provider: LlmProvider) = Some(provider);
-        protocol(protocol: Protocol) = Some(protocol);
-        api_key(key: impl Into<String>) = Some(key.into());
-        base_url(url: impl Into<String>) = Some(url.into());
-        path(path: impl Into<String>) = Some(path.into());
-        temperature(temperature: f64) = Some(temperature);
-        top_p(probability: f64) = Some(probability);
-        top_k(tokens: u32) = Some(tokens);
-        max_tokens(tokens: u32) = Some(tokens);
-        stop(sequences: impl IntoIterator<Item = impl Into<String>>)
-            = sequences.into_iter().map(Into::into).collect();
-        frequency_penalty(penalty: f64) = Some(penalty);
-        presence_penalty(penalty: f64) = Some(penalty);
-        seed(seed: i64) = Some(seed);
-        response_format(format: ResponseFormat) = Some(format);
-        logprobs(alternatives: u32) = Some(alternatives);
-        reasoning(reasoning: Reasoning) = Some(reasoning);
-        tools(tools: impl IntoIterator<Item = Tool>) = tools.into_iter().collect();
-        tool_choice(choice: ToolChoice) = Some(choice);
-        parallel_tool_calls(allowed: bool) = Some(allowed);
-        raw(keep: bool) = keep;
-        max_retries(retries: u32) = retries;
-        max_retry_wait(limit: Duration) = limit;
-        connect_timeout(limit: Duration) = limit;
-        first_byte_timeout(limit: Duration) = limit;
-        idle_timeout(limit: Duration) = limit;
-        max_event_bytes(bytes: usize) = bytes;
-        max_response_bytes(bytes: usize) = bytes;
-        max_tool_calls(calls: usize) = calls;
-        stall_timeout(limit: Duration) = limit;
-        proxy(proxy: Proxy) = proxy;
-        ca_file(file: impl Into<PathBuf>) = Some(file.into());
-        client_certificate(file: impl Into<PathBuf>) = Some(file.into());
-        allow_plain_http(allowed: bool) = allowed;
-        environment(environment: Environment) = environment;
     }
 
     /// Adds one of the [`headers`](Self#structfield.headers).
@@ -250,46 +250,6 @@ impl GenerationConfig {
     pub fn extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra_body.insert(name.into(), value.into());
         self
-    }
-}
-
-/// Shows what is set, without keys: header values, the proxy and a URL's query are hidden too.
-impl fmt::Debug for GenerationConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let default = Self::default();
-        let mut debug = f.debug_struct("GenerationConfig");
-        debug.field("model", &self.model);
-        macro_rules! changed {
-            ($($field:ident)*) => {$(
-                if self.$field != default.$field {
-                    debug.field(stringify!($field), &self.$field);
-                }
-            )*};
-        }
-        changed! { provider protocol }
-        if self.api_key.is_some() {
-            debug.field("api_key", &Hidden);
-        }
-        if let Some(url) = &self.base_url {
-            debug.field("base_url", &endpoint::redacted(url));
-        }
-        if !self.headers.is_empty() {
-            debug.field("headers", &self.headers.iter().map(|(n, _)| n).collect::<Vec<_>>());
-        }
-        if !self.extra_body.is_empty() {
-            debug.field("extra_body", &self.extra_body.keys().collect::<Vec<_>>());
-        }
-        if let Some(path) = &self.path {
-            debug.field("path", &endpoint::redacted(path));
-        }
-        changed! {
-            temperature top_p top_k max_tokens stop frequency_penalty presence_penalty seed
-            response_format logprobs reasoning tools tool_choice parallel_tool_calls raw max_retries
-            max_retry_wait connect_timeout first_byte_timeout idle_timeout
-            max_event_bytes max_response_bytes max_tool_calls stall_timeout proxy ca_file client_certificate
-            allow_plain_http environment
-        }
-        debug.finish()
     }
 }
 
@@ -427,7 +387,7 @@ mod tests {
         assert_eq!(
             shown,
             "GenerationConfig { model: \"m\", api_key: (hidden), base_url: \"https://host:1/v1\", \
-             headers: [\"api-key\"], extra_body: [\"token\"], top_p: Some(0.5), proxy: Url(\"http://proxy:3128\") }"
+             top_p: Some(0.5), proxy: Url(\"http://proxy:3128\"), headers: [\"api-key\"], extra_body: [\"token\"] }"
         );
     }
 

@@ -7,6 +7,7 @@
 //! ```
 
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
@@ -77,15 +78,9 @@ pub(crate) struct ResponseDecoder {
     has_final_usage: bool,
     clock: Clock,
     opened: Instant,
-    limits: DecodeLimits,
+    config: Arc<GenerationConfig>,
     /// Whether the response is of a request of ours, and not given by the caller.
     was_requested: bool,
-}
-
-struct DecodeLimits {
-    event_bytes: usize,
-    response_bytes: usize,
-    stall: Duration,
 }
 
 impl ResponseDecoder {
@@ -94,7 +89,7 @@ impl ResponseDecoder {
         provider: LlmProvider,
         protocol: Protocol,
         request: Option<&PreparedRequest>,
-        config: &GenerationConfig,
+        config: Arc<GenerationConfig>,
     ) -> Self {
         Self {
             body,
@@ -117,11 +112,7 @@ impl ResponseDecoder {
             has_final_usage: false,
             clock: Clock::default(),
             opened: Instant::now(),
-            limits: DecodeLimits {
-                event_bytes: config.max_event_bytes,
-                response_bytes: config.max_response_bytes,
-                stall: config.stall_timeout,
-            },
+            config,
             was_requested: request.is_some(),
         }
     }
@@ -229,7 +220,7 @@ impl ResponseDecoder {
     /// Checked even when no chunk is ready: what only the provider reads again counts, too.
     fn check_size(&self, response: &GenerationResponse) -> Result<(), Error> {
         let builder = &self.events.builder;
-        let limit = self.limits.response_bytes;
+        let limit = self.config.max_response_bytes;
         let bytes = response.bytes + builder.chunk.bytes();
         if bytes.saturating_add(builder.opaque_bytes()) <= limit {
             return Ok(());
@@ -408,12 +399,12 @@ impl ResponseDecoder {
 
     fn read_body(&mut self, response: &GenerationResponse) -> Result<(), Error> {
         let limit = match self.stage {
-            Stage::Tail => self.limits.stall.min(TAIL),
-            _ => self.limits.stall,
+            Stage::Tail => self.config.stall_timeout.min(TAIL),
+            _ => self.config.stall_timeout,
         };
         // Bytes that are there already, and readers that were given, keep no deadline.
         if self.clock.has_waited(limit) {
-            return Err(http::stalled(self.events.provider, self.limits.stall));
+            return Err(http::stalled(self.events.provider, self.config.stall_timeout));
         }
         let deadline = self.clock.deadline(limit);
         match self.parser.fill(|buffer| self.body.read(buffer, deadline)) {
@@ -510,7 +501,7 @@ impl ResponseDecoder {
     }
 
     fn too_large(&self) -> Error {
-        let limit = self.limits.event_bytes;
+        let limit = self.config.max_event_bytes;
         let message =
             format!("a line or an event is larger than {limit} bytes; raise `max_event_bytes`");
         self.error(ErrorKind::Limit, message)

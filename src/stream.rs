@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::iter::FusedIterator;
 use std::mem;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cancel::CancelHandle;
@@ -202,7 +203,7 @@ impl<F> fmt::Debug for GenerationStream<F> {
 
 /// The stream without its callback, and so without the type parameter.
 struct StreamCore {
-    config: Box<GenerationConfig>,
+    config: Arc<GenerationConfig>,
     cancel: CancelHandle,
     response: GenerationResponse,
     started: Option<Instant>,
@@ -225,7 +226,7 @@ enum StreamState {
 impl StreamCore {
     fn new(state: StreamState, config: GenerationConfig) -> Self {
         Self {
-            config: Box::new(config),
+            config: Arc::new(config),
             cancel: CancelHandle::new(),
             response: GenerationResponse::default(),
             started: None,
@@ -348,7 +349,8 @@ impl StreamCore {
     fn read(&mut self, body: Body, provider: LlmProvider, protocol: Protocol) {
         self.response.provider = Some(provider);
         let request = self.request.as_deref();
-        let decoder = ResponseDecoder::new(body, provider, protocol, request, &self.config);
+        let decoder =
+            ResponseDecoder::new(body, provider, protocol, request, Arc::clone(&self.config));
         self.state = StreamState::Reading(Box::new(decoder));
     }
 
