@@ -18,6 +18,7 @@ const ERROR_BODY: u64 = 1 << 20;
 /// request.
 const REST: usize = 16 << 10;
 const REST_TIME: Duration = Duration::from_millis(100);
+
 /// The body of a response, or another source of the same bytes.
 pub(crate) struct Body {
     source: Source,
@@ -33,21 +34,11 @@ enum Source {
 impl Body {
     /// A recording, a pipe, another client's body.
     pub(crate) fn from_reader(reader: impl Read + Send + 'static) -> Self {
-        Self::new(Source::Reader(Box::new(reader)))
+        Self { source: Source::Reader(Box::new(reader)), end: None }
     }
 
-    pub(super) fn of_connection(
-        reader: ureq::BodyReader<'static>,
-        connection: Connection,
-        cancel: CancelHandle,
-        peer: Arc<Peer>,
-    ) -> Self {
-        let connection = Some(connection);
-        Self::new(Source::Connection(Box::new(HttpBody { reader, connection, cancel, peer })))
-    }
-
-    fn new(source: Source) -> Self {
-        Self { source, end: None }
+    pub(super) fn of_connection(body: HttpBody) -> Self {
+        Self { source: Source::Connection(Box::new(body)), end: None }
     }
 
     /// Reads what there is, and waits if there is nothing, until `deadline` at the latest; 0 is the
@@ -64,8 +55,8 @@ impl Body {
             return Ok(0);
         }
         let read = match &mut self.source {
-            Source::Connection(link) => link.read(buffer, deadline),
-            // Nobody can interrupt it.
+            Source::Connection(body) => body.read(buffer, deadline),
+            // It cannot be interrupted.
             Source::Reader(reader) => uninterrupted(reader, buffer).map_err(error::of_reader),
         };
         match &read {
@@ -79,13 +70,10 @@ impl Body {
     /// After the end marker, reads on as far as it costs next to nothing, so that the connection
     /// can be used again. A server that lingers is not waited for.
     pub(crate) fn finish(mut self) {
-        let Source::Connection(_) = &self.source else {
-            return;
-        };
+        let (mut buffer, mut rest) = ([0; 2048], 0);
         let deadline = after(REST_TIME);
-        let mut buffer = [0; 2048];
-        let mut rest = 0;
-        while rest <= REST
+        while matches!(self.source, Source::Connection(_))
+            && rest <= REST
             && let Ok(read @ 1..) = self.read(&mut buffer, deadline)
         {
             rest += read;
@@ -111,12 +99,12 @@ impl Body {
 }
 
 /// A body that comes over a connection.
-struct HttpBody {
-    reader: ureq::BodyReader<'static>,
-    /// Until it is given back.
-    connection: Option<Connection>,
-    cancel: CancelHandle,
-    peer: Arc<Peer>,
+pub(super) struct HttpBody {
+    pub(super) reader: ureq::BodyReader<'static>,
+    /// Until it is returned to the pool.
+    pub(super) connection: Option<Connection>,
+    pub(super) cancel: CancelHandle,
+    pub(super) peer: Arc<Peer>,
 }
 
 impl HttpBody {
@@ -129,18 +117,13 @@ impl HttpBody {
         if !matches!(read, Ok(1..)) && self.cancel.is_cancelled() {
             return Err(self.peer.cancelled());
         }
-        match read {
-            Ok(read) => {
-                if read == 0
-                    && let Some(connection) = self.connection.take()
-                {
-                    self.cancel.detach();
-                    pool::checkin(connection);
-                }
-                Ok(read)
-            }
-            Err(error) => Err(self.peer.cut(error.into())),
+        if let Ok(0) = read
+            && let Some(connection) = self.connection.take()
+        {
+            self.cancel.detach();
+            pool::checkin(connection);
         }
+        read.map_err(|error| self.peer.cut(error.into()))
     }
 }
 

@@ -33,6 +33,7 @@ mod tls;
 mod transport;
 
 pub(crate) use body::Body;
+use body::HttpBody;
 pub(crate) use control::Limits;
 use control::after;
 pub(crate) use error::{Peer, stalled};
@@ -132,8 +133,12 @@ fn receive(
 ) -> Result<HttpResponse, Error> {
     let PreparedRequest { secrets, peer, .. } = request;
     let (head, body) = response.into_parts();
-    let mut body =
-        Body::of_connection(body.into_reader(), connection, cancel.clone(), Arc::clone(peer));
+    let mut body = Body::of_connection(HttpBody {
+        reader: body.into_reader(),
+        connection: Some(connection),
+        cancel: cancel.clone(),
+        peer: Arc::clone(peer),
+    });
     let clean = |value: &HeaderValue| {
         let text = String::from_utf8_lossy(value.as_bytes());
         truncated(&one_line(&secrets.redact(&text)), MAX_HEADER).to_owned()
