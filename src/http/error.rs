@@ -48,12 +48,13 @@ impl Peer {
             UreqError::Timeout(reason) => self.timeout(reason, connection.control.phase()),
             UreqError::Other(fault) => match fault.downcast().map(|fault| *fault) {
                 Ok(Fault::Name { host, source }) => {
-                    let advice = match &self.proxy {
-                        Some(proxy) if proxy.starts_with(&host) => "check the proxy's URL",
-                        _ if self.is_public => "are you online, or behind a proxy?",
+                    let is_proxy = self.proxy.as_ref().is_some_and(|it| it.starts_with(&host));
+                    let advice = match is_proxy {
+                        false if self.is_public => "are you online, or behind a proxy?",
                         _ => "check the URL",
                     };
-                    caused(self.network(format!("no address found for {host}; {advice}")), source)
+                    let whom = self.other_side(is_proxy);
+                    caused(self.network(format!("no address found for {whom}; {advice}")), source)
                 }
                 Ok(Fault::Connect { proxy, source }) => self.no_connection(proxy, source),
                 Ok(Fault::Tls { proxy, source }) => self.no_session(proxy, source),

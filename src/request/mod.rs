@@ -49,16 +49,13 @@ pub(crate) fn prepare(
         auth::credentials(request, protocol, &endpoint)?;
     let connection = ConnectionSettings::new(&endpoint, provider, config)?;
     if !secrets.is_empty() {
-        refuse_plain_text(request, &endpoint, &connection)?;
+        refuse_plain_text(request, &endpoint, named_by, &connection)?;
     }
 
     let origin = endpoint.origin();
     let peer = Peer {
         provider,
-        address: match named_by {
-            NamedBy::Variable(name) => format!("{origin} (from {name})"),
-            NamedBy::Option | NamedBy::Vendor => origin.to_string(),
-        },
+        address: format!("{origin}{}", named_by.suffix()),
         is_public: named_by == NamedBy::Vendor,
         added_path: added_path.to_owned(),
         proxy: connection.proxy_name(),
@@ -157,6 +154,16 @@ enum NamedBy {
     Vendor,
 }
 
+impl NamedBy {
+    /// What follows the URL in a message.
+    fn suffix(self) -> String {
+        match self {
+            Self::Variable(name) => format!(" (from {name})"),
+            Self::Option | Self::Vendor => String::new(),
+        }
+    }
+}
+
 fn base_url(request: ChatRequest<'_>, protocol: Protocol) -> Result<(Endpoint, NamedBy), Error> {
     let ChatRequest { provider, config, .. } = request;
     let vendor = provider.vendor();
@@ -228,6 +235,7 @@ fn path(request: ChatRequest<'_>, protocol: Protocol) -> Result<String, Error> {
 fn refuse_plain_text(
     request: ChatRequest<'_>,
     endpoint: &Endpoint,
+    named_by: NamedBy,
     connection: &ConnectionSettings,
 ) -> Result<(), Error> {
     let origin = endpoint.origin();
@@ -239,9 +247,9 @@ fn refuse_plain_text(
         Some(proxy) => format!("not https, and the proxy {proxy} is not on this machine"),
         None => return Ok(()),
     };
-    let url = endpoint.to_string();
+    let suffix = named_by.suffix();
     Err(request.refuse(format!(
-        "the key would travel in the clear: {url:?} is {problem}; use https, or set \
+        "the key would travel in the clear: {endpoint}{suffix} is {problem}; use https, or set \
          `allow_plain_http`"
     )))
 }
