@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use ureq::config::Config;
-use ureq::unversioned::resolver::Resolver;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time::Instant as Moment;
 use ureq::unversioned::transport::{
     ConnectProxyConnector, ConnectionDetails, Connector, SocksConnector, TcpConnector, Transport,
@@ -83,24 +83,13 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> ControlledConnector<C, T> {
         details: &ConnectionDetails<'_>,
         depth: u8,
     ) -> Result<Box<dyn Transport>, Error> {
-        self.control.check()?;
         let nested = depth > 1;
-        let proxy = details.config.proxy();
-        let needs_address = proxy.is_none_or(Proxy::resolve_target);
-        let addrs = if details.addrs.is_empty() && needs_address {
-            let limit = self.control.limit(details.timeout);
-            let addrs = TimedResolver.resolve(details.uri, details.config, limit)?;
-            self.control.check()?;
-            addrs
-        } else {
-            details.addrs.clone()
-        };
-
+        let by_proxy = nested || details.config.proxy().is_some();
         let theirs = Arc::clone(&details.register_shutdown);
         let control = Arc::clone(&self.control);
         let details = ConnectionDetails {
             uri: details.uri,
-            addrs,
+            addrs: self.addresses(details)?,
             config: details.config,
             request_level: details.request_level,
             resolver: &TimedResolver,
@@ -121,19 +110,13 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> ControlledConnector<C, T> {
             .chain
             .connect(&details, None)
             .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
-            .map_err(|source| {
-                let proxy = nested || proxy.is_some();
-                named(source, |source| Fault::Connect { proxy, source })
-            })?;
+            .map_err(|error| named(error, |source| Fault::Connect { proxy: by_proxy, source }))?;
         let socket = SocketTransport::new(&self.control, Box::new(transport), details.needs_tls());
         let transport = self
             .tls
             .connect(&details, Some(Box::new(socket)))
             .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
-            .map_err(|source| {
-                let proxy = nested;
-                named(source, |source| Fault::Tls { proxy, source })
-            })?;
+            .map_err(|error| named(error, |source| Fault::Tls { proxy: nested, source }))?;
         Ok(Box::new(ControlledTransport {
             control: Arc::clone(&self.control),
             inner: Box::new(transport),
@@ -141,6 +124,19 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> ControlledConnector<C, T> {
             held: Vec::new(),
             holds: true,
         }))
+    }
+
+    /// The addresses to connect to, unless a proxy looks the name up.
+    fn addresses(&self, details: &ConnectionDetails<'_>) -> Result<ResolvedSocketAddrs, Error> {
+        self.control.check()?;
+        let is_ours = details.config.proxy().is_none_or(Proxy::resolve_target);
+        if !is_ours || !details.addrs.is_empty() {
+            return Ok(details.addrs.clone());
+        }
+        let limit = self.control.limit(details.timeout);
+        let addresses = TimedResolver.resolve(details.uri, details.config, limit)?;
+        self.control.check()?;
+        Ok(addresses)
     }
 }
 

@@ -225,11 +225,12 @@ fn redirect(endpoint: &Endpoint, location: Option<&str>, path: &str, secrets: &S
 /// The encodings of the body, where there are any.
 fn encoding(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut values = headers.get_all("content-encoding").iter();
-    let is_plain = |value: &&HeaderValue| {
-        let text = value.to_str().unwrap_or("?").trim();
-        !(text.is_empty() || text.eq_ignore_ascii_case("identity"))
-    };
-    values.find(is_plain).cloned()
+    values
+        .find(|value| {
+            let text = value.as_bytes().trim_ascii();
+            !(text.is_empty() || text.eq_ignore_ascii_case(b"identity"))
+        })
+        .cloned()
 }
 
 #[cfg(test)]

@@ -124,10 +124,9 @@ impl Connection {
     /// Whether a request failed only because the connection was of no more use: the server had
     /// closed it, or something comes over it that is no TLS.
     pub(super) fn is_stale(&self, error: &ureq::Error) -> bool {
-        let is_broken = |error: &io::Error| {
-            fault::is_disconnect(error) || error.kind() == io::ErrorKind::InvalidData
-        };
-        matches!(error, ureq::Error::Io(error) if is_broken(error)) && self.control.is_stale()
+        let ureq::Error::Io(error) = error else { return false };
+        let is_broken = fault::is_disconnect(error) || error.kind() == io::ErrorKind::InvalidData;
+        is_broken && self.control.is_stale()
     }
 }
 

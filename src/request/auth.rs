@@ -52,7 +52,7 @@ pub(super) fn credentials(
         let (name, prefix) = key.header;
         headers.insert(name, header_value(request, name, &format!("{prefix}{}", key.secret))?);
         secrets.push(key.secret);
-        key_source = Some(key.source);
+        key_source = Some(key.source.to_owned());
     }
     let mut given = Vec::new();
     for (name, value) in &request.config.headers {
@@ -112,7 +112,7 @@ struct KeyHeader {
     secret: String,
     /// The header that carries it, and what stands before it there.
     header: (&'static str, &'static str),
-    source: String,
+    source: &'static str,
 }
 
 /// The key, from the configuration or else from the provider's variables.
@@ -120,20 +120,16 @@ fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<KeyHeader>
     let ChatRequest { provider, config, .. } = request;
     let vendor = provider.vendor();
     let header = protocol::codec(protocol).auth;
-    let given = config.api_key.as_deref().map(|key| KeyHeader {
-        secret: key.trim().to_owned(),
-        header,
-        source: "the option `api_key`".to_owned(),
+    let given = config.api_key.clone().map(|key| (key, "the option `api_key`"));
+    let mut variables = vendor.key_variables.iter();
+    let found =
+        given.or_else(|| variables.find_map(|name| Some((config.environment.get(name)?, *name))));
+    let key = found.map(|(secret, source)| {
+        let is_bearer = vendor.bearer_variables.contains(&source);
+        let header = if is_bearer { ("authorization", "Bearer ") } else { header };
+        KeyHeader { secret: secret.trim().to_owned(), header, source }
     });
-    let from_environment = || {
-        vendor.key_variables.iter().find_map(|name| {
-            let bearer = vendor.bearer_variables.contains(name);
-            let header = if bearer { ("authorization", "Bearer ") } else { header };
-            let source = (*name).to_owned();
-            Some(KeyHeader { secret: config.environment.get(name)?, header, source })
-        })
-    };
-    let key = given.or_else(from_environment).filter(|key| !key.secret.is_empty());
+    let key = key.filter(|key| !key.secret.is_empty());
     let problem = match key {
         Some(KeyHeader { source, secret, .. }) if !secret.bytes().all(|b| b.is_ascii_graphic()) => {
             format!(

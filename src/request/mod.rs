@@ -120,12 +120,6 @@ fn without_foreign_replay<'a>(
 
 fn body(request: ChatRequest<'_>, protocol: Protocol) -> Result<Vec<u8>, Error> {
     let config = request.config;
-    let says_something = |message: &Message| {
-        !(message.content.trim().is_empty()
-            && message.attachments.is_empty()
-            && message.tool_calls.is_empty())
-            || message.role == MessageRole::Tool
-    };
     if !request.messages.iter().any(says_something) {
         return Err(request.refuse("the prompt is empty"));
     }
@@ -143,6 +137,14 @@ fn body(request: ChatRequest<'_>, protocol: Protocol) -> Result<Vec<u8>, Error> 
     extra::merge(&mut body, request, protocol)?;
     serde_json::to_vec(&body)
         .map_err(|error| request.refuse("the request cannot be written as JSON").caused_by(error))
+}
+
+/// A result of a tool may be empty.
+fn says_something(message: &Message) -> bool {
+    let is_empty = message.content.trim().is_empty()
+        && message.attachments.is_empty()
+        && message.tool_calls.is_empty();
+    !is_empty || message.role == MessageRole::Tool
 }
 
 /// Who has named a base URL.

@@ -34,16 +34,15 @@ pub struct RequestPreview {
 
 impl RequestPreview {
     pub(super) fn new(request: &PreparedRequest, adaptations: Vec<Adaptation>) -> Self {
-        let shown = |value: &::http::HeaderValue| match value.to_str() {
-            Ok(text) if !value.is_sensitive() => text.to_owned(),
-            _ => "(hidden)".to_owned(),
-        };
-        let headers = request.headers.iter();
+        let headers = request.headers.iter().map(|(name, value)| {
+            let shown = value.to_str().ok().filter(|_| !value.is_sensitive());
+            (name.to_string(), shown.unwrap_or("(hidden)").to_owned())
+        });
         Self {
             provider: request.peer.provider,
             protocol: request.protocol,
             url: request.endpoint.with_hidden_query(protocol::codec(request.protocol).query),
-            headers: headers.map(|(name, value)| (name.to_string(), shown(value))).collect(),
+            headers: headers.collect(),
             body: serde_json::from_slice(&request.body).unwrap_or_default(),
             adaptations,
         }

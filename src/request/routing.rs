@@ -21,8 +21,8 @@ pub(crate) fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &st
         let message = format!("the model's name says {other}, but the option `provider` {one}");
         return refuse(Some(one), message);
     }
-    let implied = || config.base_url.as_ref().map(|_| LlmProvider::Local);
-    let provider = config.provider.or(named).or_else(implied).or_else(|| by_prefix(model));
+    let implied = config.base_url.as_ref().map(|_| LlmProvider::Local);
+    let provider = config.provider.or(named).or(implied).or_else(|| by_prefix(model));
     match provider {
         Some(provider) if !model.is_empty() => Ok((provider, model)),
         Some(provider) => {
