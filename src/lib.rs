@@ -21,9 +21,9 @@
 //! What a call does, in the order of the source files:
 //!
 //! ```text
-//! message ─┐
-//!          ├─ request ─ http ─▶ bytes ─ sse ─▶ events ─ provider ─▶ chunks ─ stream ─▶ you
-//! config ──┘                                                                 └─ callback, response
+//! message ─┐            ┌─ decode: is it whole? ────────────────┐
+//!          ├─ request ─ http ─▶ bytes ─ sse ─▶ events ─ protocol ─▶ chunks ─ stream ─▶ you
+//! config ──┘  └─ protocol                                                     └─ callback, response
 //! ```
 //!
 //! # Features and non-features
