@@ -346,21 +346,19 @@ impl ResponseDecoder {
     fn nothing_said(&self) -> Error {
         let EventDecoder { protocol, count, beginning, builder, .. } = &self.events;
         let begins = self.events.excerpt(beginning.as_deref().unwrap_or_default());
-        if *count == 0 {
-            let message = "the stream is empty: its end marker is all there is";
-            return self.error(ErrorKind::Incomplete, message);
-        }
-        if builder.seen.understood {
-            let message = format!(
-                "the stream is empty: there is no text and no call in it. It begins: {begins}"
-            );
-            return self.error(ErrorKind::Incomplete, message);
-        }
-        let message = format!(
-            "none of the {count} events could be understood; is the protocol {protocol}? The stream \
-             begins: {begins}"
-        );
-        self.error(ErrorKind::Decode, message)
+        let (kind, message) = if *count == 0 {
+            let message = "the stream is empty: its end marker is all there is".to_owned();
+            (ErrorKind::Incomplete, message)
+        } else if builder.seen.understood {
+            let problem = "the stream is empty: there is no text and no call in it";
+            (ErrorKind::Incomplete, format!("{problem}. It begins: {begins}"))
+        } else {
+            let problem = format!("none of the {count} events could be understood");
+            let message =
+                format!("{problem}; is the protocol {protocol}? The stream begins: {begins}");
+            (ErrorKind::Decode, message)
+        };
+        self.error(kind, message)
     }
 
     /// The provider's error. What the provider says behind it is read, too, as far as it comes at
