@@ -174,7 +174,7 @@ macro_rules! options {
                 let mut debug = f.debug_struct("GenerationConfig");
                 $(if self.$field != default.$field {
                     match stringify!($field) {
-                        "api_key" => debug.field("api_key", &Hidden),
+                        "api_key" => debug.field("api_key", &format_args!("(hidden)")),
                         "base_url" => debug.field("base_url", &without_query(&self.base_url)),
                         "path" => debug.field("path", &without_query(&self.path)),
                         name => debug.field(name, &self.$field),
@@ -250,15 +250,6 @@ impl GenerationConfig {
     pub fn extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra_body.insert(name.into(), value.into());
         self
-    }
-}
-
-/// Stands where something secret is not shown.
-struct Hidden;
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
     }
 }
 

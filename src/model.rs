@@ -86,12 +86,6 @@ impl ModelName {
     }
 }
 
-impl AsRef<str> for ModelName {
-    fn as_ref(&self) -> &str {
-        self.name
-    }
-}
-
 impl From<ModelName> for String {
     fn from(model: ModelName) -> Self {
         model.name.to_owned()

@@ -5,7 +5,6 @@
 //! request if it is read to its end.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,17 +60,6 @@ pub(crate) struct PreparedRequest {
     pub(crate) secrets: Secrets,
     pub(crate) connection: ConnectionSettings,
     pub(crate) peer: Arc<Peer>,
-}
-
-/// Shows no values: they are keys and prompts.
-impl fmt::Debug for PreparedRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PreparedRequest")
-            .field("endpoint", &self.endpoint.to_string())
-            .field("headers", &self.headers.keys().collect::<Vec<_>>())
-            .field("body", &self.body.len())
-            .finish_non_exhaustive()
-    }
 }
 
 /// A response whose status is 200.

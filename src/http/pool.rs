@@ -69,14 +69,14 @@ impl ConnectionSettings {
     }
 
     /// The proxy as messages show it.
-    pub(crate) fn proxy_name(&self) -> Option<String> {
-        self.proxy.as_ref().map(ToString::to_string)
+    pub(crate) fn proxy_name(&self) -> Option<&str> {
+        Some(&self.proxy.as_ref()?.name)
     }
 
     /// The same if it is not on this machine.
-    pub(crate) fn remote_proxy(&self) -> Option<String> {
+    pub(crate) fn remote_proxy(&self) -> Option<&str> {
         let proxy = self.proxy.as_ref().filter(|proxy| !proxy.is_loopback());
-        proxy.map(ToString::to_string)
+        Some(&proxy?.name)
     }
 }
 

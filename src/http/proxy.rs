@@ -1,6 +1,5 @@
 //! Which proxy to use: as the configuration says, or as curl reads the environment.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use ureq::Proxy as UreqProxy;
@@ -11,11 +10,11 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::provider::LlmProvider;
 
-/// A proxy, and the variable that names it. `Display` is how messages show it.
+/// A proxy, and how messages show it: without its password, and with the variable that names it.
 #[derive(Clone, PartialEq)]
 pub(super) struct ChosenProxy {
     pub(super) proxy: UreqProxy,
-    variable: Option<&'static str>,
+    pub(super) name: String,
 }
 
 impl ChosenProxy {
@@ -26,23 +25,6 @@ impl ChosenProxy {
 
     pub(super) fn is_loopback(&self) -> bool {
         endpoint::is_loopback(&bare_host(self.proxy.host()).to_ascii_lowercase())
-    }
-}
-
-/// Like `Display`, since a proxy's URL may hold a password.
-impl fmt::Debug for ChosenProxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for ChosenProxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.proxy.host(), self.proxy.port())?;
-        match self.variable {
-            Some(name) => write!(f, " (from {name})"),
-            None => Ok(()),
-        }
     }
 }
 
@@ -67,7 +49,11 @@ pub(super) fn choose(
         _ if url.starts_with("https:") && cfg!(not(feature = "rustls")) => {
             "speaks TLS, which needs the crate's feature `rustls`"
         }
-        Ok(proxy) if !proxy.host().is_empty() => return Ok(Some(ChosenProxy { proxy, variable })),
+        Ok(proxy) if !proxy.host().is_empty() => {
+            let from = variable.map(|name| format!(" (from {name})")).unwrap_or_default();
+            let name = format!("{}:{}{from}", proxy.host(), proxy.port());
+            return Ok(Some(ChosenProxy { proxy, name }));
+        }
         _ => "is an invalid URL; it should look like http://host:3128 or socks5://host:1080",
     };
     let shown = endpoint::redacted(&url);
@@ -235,7 +221,7 @@ mod tests {
             ["ftp://user:hunter2@host:1", "http://user:hunter2@", "http://user:hunter2@ho st"]
         {
             let config = GenerationConfig::new("m").proxy(Proxy::Url(url.to_owned()));
-            let error = choose(&origin, LlmProvider::Local, &config).unwrap_err().to_string();
+            let error = choose(&origin, LlmProvider::Local, &config).err().unwrap().to_string();
             assert!(error.contains("socks5://"), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }

@@ -58,7 +58,7 @@ pub(crate) fn prepare(
         address: format!("{origin}{}", named_by.suffix()),
         is_public: named_by == NamedBy::Vendor,
         added_path: added_path.to_owned(),
-        proxy: connection.proxy_name(),
+        proxy: connection.proxy_name().map(str::to_owned),
         model: model.to_owned(),
         key_source,
         limits: Limits {
