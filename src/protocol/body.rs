@@ -46,20 +46,35 @@ options! {
         client_certificate allow_plain_http;
 }
 
-/// The body of a request while it is written, and the options that it does not say yet.
-pub(super) struct RequestBody<'a> {
+/// The options that are set, and that the body of a request does not say yet.
+pub(super) struct Options<'a> {
     request: ChatRequest<'a>,
     set: Vec<(&'static str, Value)>,
-    fields: Map<String, Value>,
 }
 
-impl<'a> RequestBody<'a> {
-    pub(super) fn new(request: ChatRequest<'a>) -> Self {
-        Self { request, set: set_options(request.config), fields: Map::new() }
-    }
+/// The fields of an object in the body of a request.
+#[derive(Default)]
+pub(super) struct Fields(Map<String, Value>);
 
+impl Fields {
+    /// Adds a field, unless there is nothing to say in it: no value, or an object without fields.
     pub(super) fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.fields.insert(name.to_owned(), value.into());
+        let value = value.into();
+        if !value.is_null() && value != json!({}) {
+            self.0.insert(name.to_owned(), value);
+        }
+    }
+}
+
+impl From<Fields> for Value {
+    fn from(fields: Fields) -> Self {
+        fields.0.into()
+    }
+}
+
+impl<'a> Options<'a> {
+    pub(super) fn of(request: ChatRequest<'a>) -> Self {
+        Self { request, set: set_options(request.config) }
     }
 
     /// Takes out one option, if it is set: its value, as it is serialised.
@@ -80,20 +95,12 @@ impl<'a> RequestBody<'a> {
         Some(self.request.config.tools.iter().map(form).collect())
     }
 
-    /// Takes out options: `top_k=k` is one that the protocol calls otherwise.
-    pub(super) fn take_options(&mut self, names: &str) -> Map<String, Value> {
-        let mut taken = Map::new();
+    /// Moves options into an object: `top_k=k` is one that the protocol calls otherwise.
+    pub(super) fn say(&mut self, names: &str, object: &mut Fields) {
         for name in names.split_whitespace() {
             let (option, name) = name.split_once('=').unwrap_or((name, name));
-            taken.extend(self.take(option).map(|value| (name.to_owned(), value)));
+            object.put(name, self.take(option));
         }
-        taken
-    }
-
-    /// Says options in the body itself.
-    pub(super) fn put_options(&mut self, names: &str) {
-        let taken = self.take_options(names);
-        self.fields.extend(taken);
     }
 
     /// An error if any of these is set.
@@ -114,9 +121,8 @@ impl<'a> RequestBody<'a> {
     }
 
     /// The body, or an error where an option is left: the protocol has no word for it.
-    pub(super) fn finish(self) -> Result<Map<String, Value>, Error> {
-        let left: Vec<_> = self.set.iter().map(|(name, _)| *name).collect();
-        self.refuse(&left)?;
-        Ok(self.fields)
+    pub(super) fn finish(self, body: Fields) -> Result<Map<String, Value>, Error> {
+        self.refuse(OPTIONS)?;
+        Ok(body.0)
     }
 }

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::body::RequestBody;
+use super::body::{Fields, Options};
 use super::builder::{ChunkBuilder, Seen};
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
@@ -30,46 +30,39 @@ pub(super) const CODEC: Codec = Codec {
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (config, dialect) = (request.config, &request.provider.vendor().dialect);
-    let mut body = RequestBody::new(request);
+    let (mut options, mut body) = (Options::of(request), Fields::default());
+    options.refuse(dialect.refuses)?;
     body.put("model", request.model);
     body.put("messages", request.messages()?.iter().map(message).collect::<Value>());
     body.put("stream", true);
-    if !dialect.stream_options.is_empty() {
-        let asked = dialect.stream_options.iter().map(|(name, value)| (*name, json!(value)));
-        body.put("stream_options", asked.collect::<Value>());
-    }
-    body.refuse(dialect.refuses)?;
-    body.put_options("temperature top_p top_k stop frequency_penalty presence_penalty");
-    body.put_options("parallel_tool_calls");
-    body.put_options(dialect.max_tokens);
-    body.put_options(dialect.seed);
-    if let Some(alternatives) = body.take("logprobs") {
+    let stream_options = dialect.stream_options.iter().map(|(name, value)| (*name, json!(value)));
+    body.put("stream_options", stream_options.collect::<Value>());
+    options.say("temperature top_p top_k stop frequency_penalty presence_penalty", &mut body);
+    options.say("parallel_tool_calls", &mut body);
+    options.say(dialect.max_tokens, &mut body);
+    options.say(dialect.seed, &mut body);
+    if let Some(alternatives) = options.take("logprobs") {
         body.put("logprobs", true);
-        if alternatives != 0 {
-            body.put("top_logprobs", alternatives);
-        }
+        body.put("top_logprobs", Some(alternatives).filter(|alternatives| *alternatives != 0));
     }
-    if let Some(format) = body.typed("response_format", &config.response_format) {
-        body.put("response_format", response_format(format));
+    let format = options.typed("response_format", &config.response_format);
+    body.put("response_format", format.map(response_format));
+    let reasoning = options.typed("reasoning", &config.reasoning);
+    let effort = reasoning.map(|reasoning| common::effort(request, *reasoning)).transpose()?;
+    body.put("reasoning_effort", effort);
+    body.put("tools", options.tools(common::function));
+    let choice = options.typed("tool_choice", &config.tool_choice);
+    body.put("tool_choice", choice.map(|choice| tool_choice(choice, dialect.required)));
+    options.finish(body)
+}
+
+fn tool_choice(choice: &ToolChoice, required: &str) -> Value {
+    match choice {
+        ToolChoice::Auto => "auto".into(),
+        ToolChoice::None => "none".into(),
+        ToolChoice::Required => required.into(),
+        ToolChoice::Tool(name) => json!({"type": "function", "function": {"name": name}}),
     }
-    if let Some(reasoning) = body.typed("reasoning", &config.reasoning) {
-        body.put("reasoning_effort", common::effort(request, *reasoning)?);
-    }
-    if let Some(tools) = body.tools(common::function) {
-        body.put("tools", tools);
-    }
-    if let Some(choice) = body.typed("tool_choice", &config.tool_choice) {
-        body.put(
-            "tool_choice",
-            match choice {
-                ToolChoice::Auto => "auto".into(),
-                ToolChoice::None => "none".into(),
-                ToolChoice::Required => dialect.required.into(),
-                ToolChoice::Tool(name) => json!({"type": "function", "function": {"name": name}}),
-            },
-        );
-    }
-    body.finish()
 }
 
 fn message(message: &Message) -> Value {

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::body::RequestBody;
+use super::body::{Fields, Options};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
@@ -30,6 +30,7 @@ pub(super) const CODEC: Codec = Codec {
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
+    let (mut options, mut body) = (Options::of(request), Fields::default());
     let mut messages = Vec::with_capacity(request.messages.len());
     for (at, said) in request.messages()?.iter().enumerate() {
         match message(said) {
@@ -37,52 +38,59 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
             None => common::tell_changed_turn(request, at, true),
         }
     }
-    let mut body = RequestBody::new(request);
     body.put("model", request.model);
     body.put("messages", messages);
     body.put("stream", true);
-    body.put_options("temperature top_p=p top_k=k max_tokens stop=stop_sequences seed");
-    body.put_options("frequency_penalty presence_penalty");
-    if let Some(alternatives) = body.take("logprobs") {
+    options.say("temperature top_p=p top_k=k max_tokens stop=stop_sequences seed", &mut body);
+    options.say("frequency_penalty presence_penalty", &mut body);
+    if let Some(alternatives) = options.take("logprobs") {
         if alternatives != 0 {
             let message = "the option `logprobs` must be 0: Cohere tells no alternatives";
             return Err(request.refuse(message));
         }
         body.put("logprobs", true);
     }
-    match body.typed("response_format", &config.response_format) {
-        Some(ResponseFormat::Json) => body.put("response_format", json!({"type": "json_object"})),
-        Some(ResponseFormat::JsonSchema { schema, .. }) => {
-            body.put("response_format", json!({"type": "json_object", "json_schema": schema}));
-        }
-        None => {}
-    }
-    match body.typed("reasoning", &config.reasoning) {
-        Some(Reasoning::Off) => body.put("thinking", json!({"type": "disabled"})),
-        Some(&reasoning) => {
-            let tokens = reasoning.budget();
-            if !matches!(reasoning, Reasoning::Budget(_)) {
-                let level = format!("{reasoning:?}").to_lowercase();
-                let sent = format!("a budget of {tokens} tokens");
-                request.adapt("reasoning", level, sent, "Cohere counts tokens");
+    let format = options.typed("response_format", &config.response_format);
+    body.put("response_format", format.map(response_format));
+    let reasoning = options.typed("reasoning", &config.reasoning);
+    body.put("thinking", reasoning.map(|reasoning| thinking(request, *reasoning)));
+    body.put("tools", options.tools(common::function));
+    body.put(
+        "tool_choice",
+        match options.typed("tool_choice", &config.tool_choice) {
+            // What it does unless it is told otherwise.
+            None | Some(ToolChoice::Auto) => None,
+            Some(ToolChoice::None) => Some("NONE"),
+            Some(ToolChoice::Required) => Some("REQUIRED"),
+            Some(ToolChoice::Tool(_)) => {
+                let message = "the option `tool_choice` cannot name a tool to Cohere";
+                return Err(request.refuse(message));
             }
-            body.put("thinking", json!({"type": "enabled", "token_budget": tokens}));
-        }
-        None => {}
-    }
-    if let Some(tools) = body.tools(common::function) {
-        body.put("tools", tools);
-    }
-    match body.typed("tool_choice", &config.tool_choice) {
-        // What it does unless it is told otherwise.
-        None | Some(ToolChoice::Auto) => {}
-        Some(ToolChoice::None) => body.put("tool_choice", "NONE"),
-        Some(ToolChoice::Required) => body.put("tool_choice", "REQUIRED"),
-        Some(ToolChoice::Tool(_)) => {
-            return Err(request.refuse("the option `tool_choice` cannot name a tool to Cohere"));
+        },
+    );
+    options.finish(body)
+}
+
+fn response_format(format: &ResponseFormat) -> Value {
+    match format {
+        ResponseFormat::Json => json!({"type": "json_object"}),
+        ResponseFormat::JsonSchema { schema, .. } => {
+            json!({"type": "json_object", "json_schema": schema})
         }
     }
-    body.finish()
+}
+
+fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
+    if reasoning == Reasoning::Off {
+        return json!({"type": "disabled"});
+    }
+    let tokens = reasoning.budget();
+    if !matches!(reasoning, Reasoning::Budget(_)) {
+        let level = format!("{reasoning:?}").to_lowercase();
+        let sent = format!("a budget of {tokens} tokens");
+        request.adapt("reasoning", level, sent, "Cohere counts tokens");
+    }
+    json!({"type": "enabled", "token_budget": tokens})
 }
 
 /// `None` for a turn in which nothing was said, which Cohere refuses.

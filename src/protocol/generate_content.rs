@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::body::RequestBody;
+use super::body::{Fields, Options};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
@@ -32,7 +32,7 @@ pub(super) const CODEC: Codec = Codec {
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
-    let mut body = RequestBody::new(request);
+    let (mut options, mut body) = (Options::of(request), Fields::default());
     let system = request.messages.iter().filter(|message| message.role == MessageRole::System);
     let system: Vec<_> = system.map(|message| json!({"text": message.content})).collect();
     if !system.is_empty() {
@@ -41,41 +41,41 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     }
     body.put("contents", contents(request)?);
 
-    let mut generation = body.take_options(
+    let mut generation = Fields::default();
+    options.say(
         "temperature top_p=topP top_k=topK max_tokens=maxOutputTokens stop=stopSequences seed \
          frequency_penalty=frequencyPenalty presence_penalty=presencePenalty",
+        &mut generation,
     );
-    let mut put = |name: &str, value: Value| generation.insert(name.to_owned(), value);
-    if let Some(alternatives) = body.take("logprobs") {
-        put("responseLogprobs", true.into());
-        put("logprobs", alternatives);
+    if let Some(alternatives) = options.take("logprobs") {
+        generation.put("responseLogprobs", true);
+        generation.put("logprobs", alternatives);
     }
-    if let Some(format) = body.typed("response_format", &config.response_format) {
-        put("responseMimeType", "application/json".into());
+    if let Some(format) = options.typed("response_format", &config.response_format) {
+        generation.put("responseMimeType", "application/json");
         if let ResponseFormat::JsonSchema { schema, .. } = format {
-            put("responseJsonSchema", schema.clone());
+            generation.put("responseJsonSchema", schema.clone());
         }
     }
-    if let Some(reasoning) = body.typed("reasoning", &config.reasoning) {
-        put("thinkingConfig", thinking(request, *reasoning));
-    }
-    if !generation.is_empty() {
-        body.put("generationConfig", generation);
-    }
+    let reasoning = options.typed("reasoning", &config.reasoning);
+    generation.put("thinkingConfig", reasoning.map(|reasoning| thinking(request, *reasoning)));
+    body.put("generationConfig", generation);
     // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
-    if let Some(tools) = body.tools(|tool| common::tool(tool, "parametersJsonSchema")) {
-        body.put("tools", json!([{"functionDeclarations": tools}]));
-    }
-    if let Some(choice) = body.typed("tool_choice", &config.tool_choice) {
-        let calling = match choice {
-            ToolChoice::Auto => json!({"mode": "AUTO"}),
-            ToolChoice::None => json!({"mode": "NONE"}),
-            ToolChoice::Required => json!({"mode": "ANY"}),
-            ToolChoice::Tool(name) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
-        };
-        body.put("toolConfig", json!({"functionCallingConfig": calling}));
-    }
-    body.finish()
+    let tools = options.tools(|tool| common::tool(tool, "parametersJsonSchema"));
+    body.put("tools", tools.map(|tools| json!([{"functionDeclarations": tools}])));
+    let choice = options.typed("tool_choice", &config.tool_choice);
+    body.put("toolConfig", choice.map(tool_config));
+    options.finish(body)
+}
+
+fn tool_config(choice: &ToolChoice) -> Value {
+    let calling = match choice {
+        ToolChoice::Auto => json!({"mode": "AUTO"}),
+        ToolChoice::None => json!({"mode": "NONE"}),
+        ToolChoice::Required => json!({"mode": "ANY"}),
+        ToolChoice::Tool(name) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
+    };
+    json!({"functionCallingConfig": calling})
 }
 
 /// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::body::RequestBody;
+use super::body::{Fields, Options};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
@@ -39,7 +39,7 @@ const MAX_TOKENS_THINKING: u32 = 32_000;
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
-    let mut body = RequestBody::new(request);
+    let (mut options, mut body) = (Options::of(request), Fields::default());
     body.put("model", request.model);
     body.put("stream", true);
     body.put("messages", messages(request)?);
@@ -47,44 +47,36 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         common::tell_moved_system(request, "one `system` text");
         body.put("system", system);
     }
-    if let Some(tools) = body.tools(|tool| common::tool(tool, "input_schema")) {
-        body.put("tools", tools);
-    }
-    body.take("tool_choice");
-    body.take("parallel_tool_calls");
-    if let Some(choice) = tool_choice(request) {
-        body.put("tool_choice", choice);
-    }
+    body.put("tools", options.tools(|tool| common::tool(tool, "input_schema")));
+    options.take("tool_choice");
+    options.take("parallel_tool_calls");
+    body.put("tool_choice", tool_choice(request));
 
     let mut max_tokens = MAX_TOKENS;
-    let mut output = Map::new();
-    if let Some(&reasoning) = body.typed("reasoning", &config.reasoning) {
+    let mut output = Fields::default();
+    if let Some(&reasoning) = options.typed("reasoning", &config.reasoning) {
         let (thinking, effort) = thinking(request, reasoning);
         body.put("thinking", thinking);
+        output.put("effort", effort);
         if let Reasoning::Budget(tokens) = reasoning {
             max_tokens = max_tokens.saturating_add(tokens);
-        }
-        if let Some(effort) = effort {
+        } else if effort.is_some() {
             max_tokens = MAX_TOKENS_THINKING;
-            output.insert("effort".to_owned(), effort.into());
         }
     }
     // There is no JSON without a schema.
     if let Some(ResponseFormat::JsonSchema { schema, .. }) = &config.response_format {
-        body.take("response_format");
-        let format = json!({ "type": "json_schema", "schema": schema });
-        output.insert("format".to_owned(), format);
+        options.take("response_format");
+        output.put("format", json!({ "type": "json_schema", "schema": schema }));
     }
-    if !output.is_empty() {
-        body.put("output_config", output);
-    }
+    body.put("output_config", output);
     if config.max_tokens.is_none() {
         let why = "this protocol requires a limit";
         request.adapt("max_tokens", "nothing", max_tokens.to_string(), why);
     }
     body.put("max_tokens", max_tokens);
-    body.put_options("max_tokens stop=stop_sequences temperature top_k top_p");
-    body.finish()
+    options.say("max_tokens stop=stop_sequences temperature top_k top_p", &mut body);
+    options.finish(body)
 }
 
 /// How a model is told to think, and with what effort. Claude 4.6 and later decide for themselves

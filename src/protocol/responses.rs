@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
-use super::body::RequestBody;
+use super::body::{Fields, Options};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
@@ -39,38 +39,30 @@ pub(super) const CODEC: Codec = Codec {
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
+    let (mut options, mut body) = (Options::of(request), Fields::default());
+    let reasoning = options.typed("reasoning", &config.reasoning).copied();
+    let alternatives = options.take("logprobs");
     let mut include = Vec::new();
-    let mut body = RequestBody::new(request);
+    if reasoning.is_some_and(|how| how != Reasoning::Off) {
+        // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked.
+        // Models that do not reason refuse to be, so it is asked only along with reasoning.
+        include.push("reasoning.encrypted_content");
+    }
+    if alternatives.is_some() {
+        include.push("message.output_text.logprobs");
+    }
     body.put("model", request.model);
     body.put("input", input(request)?);
     body.put("stream", true);
     body.put("store", false);
-    body.put_options("max_tokens=max_output_tokens parallel_tool_calls temperature top_p");
-    if let Some(format) = body.typed("response_format", &config.response_format) {
-        body.put("text", json!({"format": text_format(format)}));
-    }
-    if let Some(&how) = body.typed("reasoning", &config.reasoning) {
-        body.put("reasoning", reasoning(request, how)?);
-        if how != Reasoning::Off {
-            // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked.
-            // Models that do not reason refuse to be, so it is asked only along with reasoning.
-            include.push("reasoning.encrypted_content");
-        }
-    }
-    if let Some(tools) = body.tools(tool) {
-        body.put("tools", tools);
-    }
-    if let Some(choice) = body.typed("tool_choice", &config.tool_choice) {
-        body.put("tool_choice", tool_choice(choice));
-    }
-    if let Some(alternatives) = body.take("logprobs") {
-        body.put("top_logprobs", alternatives);
-        include.push("message.output_text.logprobs");
-    }
-    if !include.is_empty() {
-        body.put("include", include);
-    }
-    body.finish()
+    body.put("include", (!include.is_empty()).then_some(include));
+    body.put("reasoning", reasoning.map(|how| self::reasoning(request, how)).transpose()?);
+    body.put("text", options.typed("response_format", &config.response_format).map(text));
+    body.put("tools", options.tools(tool));
+    body.put("tool_choice", options.typed("tool_choice", &config.tool_choice).map(tool_choice));
+    body.put("top_logprobs", alternatives);
+    options.say("max_tokens=max_output_tokens parallel_tool_calls temperature top_p", &mut body);
+    options.finish(body)
 }
 
 /// The conversation as items. System messages are items too, rather than `instructions`: they keep
@@ -104,7 +96,7 @@ fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
                 items.push(json!({"type": kind, "call_id": id, "output": message.content}));
             }
             MessageRole::System | MessageRole::User => {
-                items.push(said(message.role, common::content(message, text, image)));
+                items.push(said(message.role, common::content(message, input_text, image)));
             }
         }
     }
@@ -117,7 +109,7 @@ fn said(role: MessageRole, content: Value) -> Value {
     json!({"type": "message", "role": role.as_str(), "content": content})
 }
 
-fn text(text: &str) -> Value {
+fn input_text(text: &str) -> Value {
     json!({"type": "input_text", "text": text})
 }
 
@@ -159,22 +151,20 @@ fn kind(item: &Value) -> Option<&str> {
     item.get("type")?.as_str()
 }
 
-fn text_format(format: &ResponseFormat) -> Value {
-    match format {
+fn text(format: &ResponseFormat) -> Value {
+    json!({"format": match format {
         ResponseFormat::Json => json!({"type": "json_object"}),
         ResponseFormat::JsonSchema { name, schema } => {
             json!({"type": "json_schema", "name": name, "schema": schema, "strict": true})
         }
-    }
+    }})
 }
 
 fn reasoning(request: ChatRequest<'_>, reasoning: Reasoning) -> Result<Value, Error> {
     let effort = common::effort(request, reasoning)?;
-    Ok(match reasoning {
-        Reasoning::Off => json!({"effort": effort}),
-        // Nobody sees OpenAI's models reason without asking for a summary.
-        _ => json!({"effort": effort, "summary": "auto"}),
-    })
+    // Nobody sees OpenAI's models reason without asking for a summary.
+    let summary = (reasoning != Reasoning::Off).then(|| "auto".into());
+    Ok(common::object([("effort", Some(effort.into())), ("summary", summary)]))
 }
 
 /// Not strict: strict tools, the default of this protocol, take only schemas written for it.
