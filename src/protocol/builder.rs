@@ -410,7 +410,8 @@ impl ChunkBuilder {
     /// Tokens used so far. A later 0 does not replace the tokens read or written that are known, and
     /// neither does what it says of their parts: some servers tell each number once, and 0 for it
     /// elsewhere. The total is the provider's own where it counts more than the two.
-    pub(crate) fn usage(&mut self, mut usage: Usage) {
+    pub(crate) fn usage(&mut self, told: Option<Usage>) {
+        let Some(mut usage) = told else { return };
         let known = self.usage.unwrap_or_default();
         if usage.prompt_tokens == 0 {
             usage.prompt_tokens = known.prompt_tokens;
@@ -713,12 +714,12 @@ mod tests {
     fn no_tokens_at_all_are_no_news_after_a_number() {
         let mut output = ChunkBuilder::new(9, 9999);
         let mut told = |prompt, completion, cached| {
-            output.usage(Usage {
+            output.usage(Some(Usage {
                 prompt_tokens: prompt,
                 completion_tokens: completion,
                 cached_tokens: cached,
                 ..Usage::default()
-            });
+            }));
             let usage = output.take().usage.unwrap();
             (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, usage.cached_tokens)
         };

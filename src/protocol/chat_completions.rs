@@ -31,10 +31,10 @@ pub(super) const CODEC: Codec = Codec {
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (config, dialect) = (request.config, &request.provider.vendor().dialect);
     let (mut options, mut body) = (Options::of(request), Fields::default());
-    options.refuse(dialect.refuses)?;
     body.put("model", request.model);
     body.put("messages", request.messages()?.iter().map(message).collect::<Value>());
     body.put("stream", true);
+    options.refuse(dialect.refuses)?;
     let stream_options = dialect.stream_options.iter().map(|(name, value)| (*name, json!(value)));
     body.put("stream_options", stream_options.collect::<Value>());
     options.say("temperature top_p top_k stop frequency_penalty presence_penalty", &mut body);
@@ -190,9 +190,7 @@ impl Decoder for ChatCompletions {
         // An empty object stands for no usage: MiniMax.
         let groq: GroqFields<'_> = chunk.x_groq.parse();
         let usage = [chunk.usage, choice.usage, groq.usage];
-        if let Some(usage) = usage.iter().find_map(|usage| tokens(*usage)) {
-            out.usage(usage);
-        }
+        out.usage(usage.into_iter().find_map(tokens));
         // Looked at last, so that what came with it is not lost; `""` and `{}` are no errors. Nor is
         // an event with a delta that has no field for them: it is not read again.
         let errors = [chunk.error, groq.error, choice.error];

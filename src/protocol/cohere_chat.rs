@@ -231,9 +231,7 @@ impl CohereChat {
 
 fn end(delta: &CohereDelta<'_>, out: &mut ChunkBuilder) {
     out.ended = true;
-    if let Some(usage) = tokens(&delta.usage) {
-        out.usage(usage);
-    }
+    out.usage(tokens(&delta.usage));
     let word = delta.finish_reason.str().unwrap_or_default();
     if !word.is_empty() {
         out.finish(finish_reason(&word), &word);

@@ -230,9 +230,7 @@ impl Decoder for GenerateContent {
             // Of a prompt that is blocked there is no candidate.
             out.finish(FinishReason::ContentFilter, &word);
         }
-        if let Some(usage) = usage {
-            out.usage(usage);
-        }
+        out.usage(usage);
         if error.is_error() {
             out.fail(event.data);
         }

@@ -324,9 +324,8 @@ impl Messages {
     }
 
     fn count(&mut self, counts: &MessagesUsage<'_>, out: &mut ChunkBuilder) {
-        if self.counted.count(counts) {
-            out.usage(self.counted.usage());
-        }
+        let is_told = self.counted.count(counts);
+        out.usage(is_told.then(|| self.counted.usage()));
     }
 
     fn start(

@@ -196,11 +196,10 @@ wire! {
     }
     struct IncompleteDetails { reason }
     struct ResponsesUsage {
-        input_tokens, input_tokens_details: InputDetails<'a>, output_tokens,
-        output_tokens_details: OutputTokenDetails<'a>, total_tokens,
+        input_tokens, input_tokens_details: TokenDetails<'a>, output_tokens,
+        output_tokens_details: TokenDetails<'a>, total_tokens,
     }
-    struct InputDetails { cached_tokens }
-    struct OutputTokenDetails { reasoning_tokens }
+    struct TokenDetails { cached_tokens, reasoning_tokens }
 
     /// A piece of the answer: a message, reasoning, a call of a tool.
     struct OutputItem {
@@ -210,10 +209,13 @@ wire! {
     struct TextPart { kind = "type", text, refusal }
 }
 
+/// What has come of the answer.
 #[derive(Debug, Default)]
 struct Responses {
-    /// The items that were told of, in the order in which they last were.
-    known: VecDeque<KnownItem>,
+    /// The item that the latest event is about. At first it is one that no event can mean.
+    item: KnownItem,
+    /// The others that were told of, the latest first.
+    others: VecDeque<KnownItem>,
     /// There were more of them than are remembered.
     has_forgotten: bool,
     /// The text of all messages, and how many of them have begun.
@@ -246,7 +248,8 @@ struct KnownItem {
     message: usize,
     /// Arguments came before it was announced as a call.
     is_lost: bool,
-    is_done: bool,
+    /// It was not told as a whole yet.
+    is_open: bool,
 }
 
 impl Decoder for Responses {
@@ -263,59 +266,7 @@ impl Decoder for Responses {
             // llama.cpp.
             out.fail(event.data);
         }
-        let part = data.content_index.u64().or(data.summary_index.u64()).unwrap_or_default();
         match kind {
-            "response.output_text.delta" | "response.refusal.delta" => {
-                let mut item = self.item(&data);
-                if data.delta.is_text() {
-                    self.begin_text(&mut item, part, out);
-                }
-                let piece = out.text(data.delta);
-                item.tell(piece);
-                self.text.add(piece);
-                self.known.push_back(item);
-            }
-            "response.output_text.done" | "response.refusal.done" => {
-                self.whole_part(&data, part, data.text.or(data.refusal), out);
-            }
-            "response.content_part.done" => {
-                let TextPart { kind, text, refusal } = data.part;
-                // Reasoning is compared nowhere: some servers tell it again in other words.
-                if kind.is("output_text") || kind.is("refusal") {
-                    self.whole_part(&data, part, text.or(refusal), out);
-                }
-            }
-            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                let mut item = self.item(&data);
-                item.part = Some(part);
-                out.reasoning(data.delta);
-                self.known.push_back(item);
-            }
-            "response.reasoning_summary_text.done" | "response.reasoning_text.done" => {
-                let mut item = self.item(&data);
-                if item.part < Some(part) {
-                    item.part = Some(part);
-                    out.reasoning(data.text);
-                }
-                self.known.push_back(item);
-            }
-            "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
-                let mut item = self.item(&data);
-                match item.call {
-                    Some(at) => out.call_arguments(at, data.delta),
-                    None => item.is_lost = true,
-                }
-                self.known.push_back(item);
-            }
-            "response.function_call_arguments.done" | "response.custom_tool_call_input.done" => {
-                let mut item = self.item(&data);
-                let whole = data.input.or(data.arguments);
-                if let Some(at) = item.call {
-                    out.whole_call(at, Raw::default(), Raw::default(), whole);
-                }
-                item.is_lost = item.call.is_none();
-                self.known.push_back(item);
-            }
             "response.output_item.added" => self.added(data.output_index, data.item, out),
             "response.output_item.done" => self.done(data.output_index, data.item, out),
             "response.completed" | "response.incomplete" | "response.failed" => {
@@ -330,6 +281,61 @@ impl Decoder for Responses {
                 // One that is still in the making, or that was cancelled, is not whole.
                 out.ended = matches!(&*status, "" | "completed" | "incomplete" | "failed");
             }
+            _ => self.piece(kind, &data, out),
+        }
+        Ok(())
+    }
+}
+
+impl Responses {
+    /// An event about an item that is being written.
+    fn piece(&mut self, kind: &str, data: &ResponsesEvent<'_>, out: &mut ChunkBuilder) {
+        let part = data.content_index.u64().or(data.summary_index.u64()).unwrap_or_default();
+        match kind {
+            "response.output_text.delta" | "response.refusal.delta" => {
+                self.turn_to(data);
+                if data.delta.is_text() {
+                    self.begin_text(part, out);
+                }
+                self.tell(out.text(data.delta));
+            }
+            "response.output_text.done" | "response.refusal.done" => {
+                self.whole_part(data, part, data.text.or(data.refusal), out);
+            }
+            "response.content_part.done" => {
+                let TextPart { kind, text, refusal } = data.part;
+                // Reasoning is compared nowhere: some servers tell it again in other words.
+                if kind.is("output_text") || kind.is("refusal") {
+                    self.whole_part(data, part, text.or(refusal), out);
+                }
+            }
+            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
+                self.turn_to(data);
+                self.item.part = Some(part);
+                out.reasoning(data.delta);
+            }
+            "response.reasoning_summary_text.done" | "response.reasoning_text.done" => {
+                self.turn_to(data);
+                if self.item.part < Some(part) {
+                    self.item.part = Some(part);
+                    out.reasoning(data.text);
+                }
+            }
+            "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
+                self.turn_to(data);
+                match self.item.call {
+                    Some(at) => out.call_arguments(at, data.delta),
+                    None => self.item.is_lost = true,
+                }
+            }
+            "response.function_call_arguments.done" | "response.custom_tool_call_input.done" => {
+                self.turn_to(data);
+                self.item.is_lost = self.item.call.is_none();
+                if let Some(at) = self.item.call {
+                    let whole = data.input.or(data.arguments);
+                    out.whole_call(at, Raw::default(), Raw::default(), whole);
+                }
+            }
             // OpenAI's own tools at work. Each counts a little, so that they cannot be so for ever.
             _ if kind.starts_with("response.") && kind.contains("_call") => {
                 out.hold(64);
@@ -337,94 +343,89 @@ impl Decoder for Responses {
             }
             _ => {}
         }
-        Ok(())
     }
-}
 
-impl Responses {
     fn added(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
         let item: OutputItem<'_> = json.parse();
-        let mut known = self.take(index, [item.id, item.call_id], true);
-        if item.is_call() && known.call.is_none() {
-            known.call = out.new_call(None, item.call_id, item.name, Raw::default());
+        self.turn_to_item(index, [item.id, item.call_id], true);
+        if item.is_call() && self.item.call.is_none() {
+            self.item.call = out.new_call(None, item.call_id, item.name, Raw::default());
             let announced = item.arguments().str().unwrap_or_default();
             out.hold(announced.len());
-            known.announced = announced.into_owned();
+            self.item.announced = announced.into_owned();
         } else if item.is_opaque() {
             // Keeps its place, since llama.cpp says only at the end that an item is done.
-            known.place = Some(out.opaque(Value::Null));
+            self.item.place = Some(out.opaque(Value::Null));
         }
-        self.known.push_back(known);
     }
 
     fn done(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
         let item: OutputItem<'_> = json.parse();
-        let was_latest = self.find(index.u64(), [item.id, item.call_id], false);
-        let was_latest = was_latest.is_none_or(|at| at + 1 == self.known.len());
-        let known = self.take(index, [item.id, item.call_id], false);
-        let known = self.finish(known, &item, json, was_latest, out);
-        self.known.push_back(known);
+        let was_latest = self.turn_to_item(index, [item.id, item.call_id], false);
+        self.finish(&item, json, was_latest, out);
     }
 
     /// An item as a whole. What was told in deltas is compared with it, and not told again.
     fn finish(
         &mut self,
-        mut known: KnownItem,
         item: &OutputItem<'_>,
         json: Raw<'_>,
         was_latest: bool,
         out: &mut ChunkBuilder,
-    ) -> KnownItem {
+    ) {
+        let was_open = std::mem::take(&mut self.item.is_open);
         if item.is_call() {
             // LM Studio tells the arguments only here.
-            match known.call {
+            match self.item.call {
                 Some(at) => out.whole_call(at, item.call_id, item.name, item.arguments()),
                 None => {
-                    known.call = out.new_call(None, item.call_id, item.name, item.arguments());
+                    self.item.call = out.new_call(None, item.call_id, item.name, item.arguments());
                 }
             }
-            known.is_lost = false;
+            self.item.is_lost = false;
         } else if item.is("message") {
-            self.whole_text(&mut known, &item.whole_text(), out);
-        } else if item.is("reasoning") && known.part.is_none() {
+            let part = self.item.part.unwrap_or_default();
+            self.add_rest(self.item.text, &item.whole_text(), part, out);
+        } else if item.is("reasoning") && self.item.part.is_none() {
             let parts = if item.content.has_elements() { item.content } else { item.summary };
             for part in parts.elements::<TextPart<'_>>() {
                 out.reasoning(part.text);
             }
-            known.part = Some(0);
+            self.item.part = Some(0);
         }
         if item.is_opaque() {
-            if !item.is("reasoning") && !known.is_done {
-                out.own_tool();
-            }
-            let place = known.place.unwrap_or_else(|| out.opaque(Value::Null));
-            if item.is_whole() && !known.is_done {
-                let whole = out.keep(json);
-                out.replace(place, whole);
-            }
-            known.place = Some(place);
-            self.thought = item.is("reasoning").then_some(place);
-        } else if was_latest && !known.is_done {
+            self.keep(item, json, was_open, out);
+        } else if was_latest && was_open {
             let extra = item.extra();
-            if !extra.is_empty() {
-                out.extra(extra.into());
+            if extra != json!({}) {
+                out.extra(extra);
             }
         }
-        known.is_done = true;
-        known
     }
 
-    /// Compares a text that is told again as a whole with what came in deltas, and adds what is
-    /// missing at its end.
-    fn whole_text(&mut self, known: &mut KnownItem, whole: &str, out: &mut ChunkBuilder) {
-        match known.text.rest(whole) {
-            Some(rest) => self.more_text(known, known.part.unwrap_or_default(), rest, out),
-            None => out.seen.gap = true,
+    /// Keeps an item for the next request, in the place that it has had from the beginning.
+    fn keep(
+        &mut self,
+        item: &OutputItem<'_>,
+        json: Raw<'_>,
+        was_open: bool,
+        out: &mut ChunkBuilder,
+    ) {
+        let is_thought = item.is("reasoning");
+        if was_open && !is_thought {
+            out.own_tool();
         }
+        let place = *self.item.place.get_or_insert_with(|| out.opaque(Value::Null));
+        if was_open && item.is_whole() {
+            let whole = out.keep(json);
+            out.replace(place, whole);
+        }
+        self.thought = is_thought.then_some(place);
     }
 
-    /// The same for one part of a message. One that another part has followed is compared at the
-    /// end of the message, and what is told of an item that reasons is no text.
+    /// Compares a part of a message that is told again as a whole with what came in deltas. One
+    /// that another part has followed is compared at the end of the message, and what is told of an
+    /// item that reasons is no text.
     fn whole_part(
         &mut self,
         data: &ResponsesEvent<'_>,
@@ -432,47 +433,54 @@ impl Responses {
         whole: Raw<'_>,
         out: &mut ChunkBuilder,
     ) {
-        let mut item = self.item(data);
-        let whole = whole.str().unwrap_or_default();
-        let reasons = item.part.is_some() && item.message == 0;
-        if item.part < Some(part) && !reasons {
-            self.more_text(&mut item, part, &whole, out);
-        } else if item.part == Some(part) && !reasons {
-            match item.part_text.rest(&whole) {
-                Some(rest) => self.more_text(&mut item, part, rest, out),
-                None => out.seen.gap = true,
-            }
+        self.turn_to(data);
+        let KnownItem { part: latest, message, part_text, .. } = self.item;
+        let reasons = latest.is_some() && message == 0;
+        if latest <= Some(part) && !reasons {
+            let told = if latest == Some(part) { part_text } else { ToldText::default() };
+            self.add_rest(told, &whole.str().unwrap_or_default(), part, out);
         }
-        self.known.push_back(item);
     }
 
-    fn more_text(&mut self, known: &mut KnownItem, part: u64, text: &str, out: &mut ChunkBuilder) {
-        if !text.is_empty() {
-            self.begin_text(known, part, out);
-            out.plain_text(text);
-            known.tell(text);
-            self.text.add(text);
+    /// Adds what is missing at the end of a text that was told, and is told again as a whole.
+    fn add_rest(&mut self, told: ToldText, whole: &str, part: u64, out: &mut ChunkBuilder) {
+        match told.rest(whole) {
+            Some("") => {}
+            Some(rest) => {
+                self.begin_text(part, out);
+                out.plain_text(rest);
+                self.tell(rest);
+            }
+            None => out.seen.gap = true,
         }
     }
 
     /// Text of a part of a message is to come: only what belongs at the end of the answer can be
     /// added to it.
-    fn begin_text(&mut self, known: &mut KnownItem, part: u64, out: &mut ChunkBuilder) {
-        if known.part.is_none() {
+    fn begin_text(&mut self, part: u64, out: &mut ChunkBuilder) {
+        let item = &mut self.item;
+        if item.part.is_none() {
             // Sets the message apart from the one before it.
             if out.seen.text {
                 out.new_message();
             }
             self.messages += 1;
-            known.message = self.messages;
-            out.seen.gap |= known.index.is_some() && known.index < self.latest_message;
-            self.latest_message = known.index.max(self.latest_message);
+            item.message = self.messages;
+            out.seen.gap |= item.index.is_some() && item.index < self.latest_message;
+            self.latest_message = item.index.max(self.latest_message);
         }
-        out.seen.gap |= known.message != self.messages || known.part > Some(part);
-        if known.part != Some(part) {
-            known.part_text = ToldText::default();
+        out.seen.gap |= item.message != self.messages || item.part > Some(part);
+        if item.part != Some(part) {
+            item.part_text = ToldText::default();
         }
-        known.part = Some(part);
+        item.part = Some(part);
+    }
+
+    /// Remembers what was told of the item.
+    fn tell(&mut self, piece: &str) {
+        self.item.text.add(piece);
+        self.item.part_text.add(piece);
+        self.text.add(piece);
     }
 
     /// The end of the answer. vLLM calls one that is cut short `completed` too, and tells only the
@@ -484,17 +492,15 @@ impl Responses {
         event: &Event<'_>,
         out: &mut ChunkBuilder,
     ) {
-        if self.known.is_empty() {
+        if self.others.is_empty() {
             // Everything there is comes at once.
             for (item, json) in response.output.elements() {
-                self.finish(KnownItem::default(), &item, json, true, out);
+                self.finish_new(&item, json, out);
             }
         } else if !self.has_forgotten {
-            self.compare(response, out);
+            self.compare(response.output, out);
         }
-        if let Some(usage) = response.usage.usage() {
-            out.usage(usage);
-        }
+        out.usage(response.usage.usage());
         if kind == "response.incomplete" || response.status.is("incomplete") {
             let reason = response.incomplete_details.reason.str();
             let word = reason.as_deref().unwrap_or("incomplete");
@@ -523,70 +529,33 @@ impl Responses {
     /// Compares what the end tells again with what has come: a relay may have lost events on the
     /// way. Some endpoints tell nothing again, such as ChatGPT's for Codex; vLLM gives the items
     /// other ids here, and then their order has to tell which is which.
-    fn compare(&mut self, response: &ResponseObject<'_>, out: &mut ChunkBuilder) {
-        let (mut text, mut ends, mut knows_calls) = (String::new(), Vec::new(), false);
-        // Of those that are known, the last one of which text has come.
-        let (mut knows_messages, mut latest) = (false, 0);
-        // An item without an id is told by its place.
-        let find = |this: &Self, at: u64, item: &OutputItem<'_>| {
-            let ids = [item.id, item.call_id];
-            this.find_by_id(None, ids).or_else(|| this.find(Some(at), ids, true))
-        };
-        for (at, item) in (0..).zip(response.output.elements::<OutputItem<'_>>()) {
-            let found = find(self, at, &item);
-            knows_calls |= found.is_some() && item.is_call();
-            if item.is("message") {
-                knows_messages |= found.is_some();
-                if found.and_then(|at| self.known.get(at)).is_some_and(|known| known.message > 0) {
-                    latest = at;
-                }
-                text += &item.whole_text();
-                ends.push(text.len());
-            }
-        }
+    fn compare(&mut self, output: Raw<'_>, out: &mut ChunkBuilder) {
         let mut calls = 0;
-        for (at, (item, json)) in (0..).zip(response.output.elements::<(OutputItem<'_>, _)>()) {
+        let (knows_calls, knows_messages, latest) = self.known_in(output);
+        for (at, (item, json)) in (0..).zip(output.elements::<(OutputItem<'_>, _)>()) {
             if !(item.is_call() || item.is("message")) {
                 continue;
             }
             let knows_others = if item.is_call() { knows_calls } else { knows_messages };
-            let found = find(self, at, &item);
-            let has_come = found.and_then(|at| self.known.get(at)).is_some_and(|it| it.message > 0);
+            let found = self.find_again(at, &item);
             // What was lost before a message that has come cannot follow it.
-            out.seen.gap |=
-                item.is("message") && at < latest && !has_come && !item.whole_text().is_empty();
-            let was_latest = found.is_none_or(|at| at + 1 == self.known.len());
-            if let Some(known) = found.and_then(|at| self.known.remove(at)) {
-                let known = self.finish(known, &item, json, was_latest, out);
-                self.known.push_back(known);
+            out.seen.gap |= item.is("message")
+                && latest.is_some_and(|latest| at < latest)
+                && !(self.has_text(found) || item.whole_text().is_empty());
+            if let Some(age) = found {
+                self.bring_back(age);
+                self.finish(&item, json, age == 0, out);
             } else if knows_others || (item.is_call() && calls >= out.calls()) {
-                self.finish(KnownItem::default(), &item, json, true, out);
+                self.finish_new(&item, json, out);
             } else if item.is_call() {
                 out.whole_call(calls, item.call_id, item.name, item.arguments());
             }
             calls += usize::from(item.is_call());
         }
         if !knows_messages {
-            match self.text.rest(&text) {
-                Some(rest) => {
-                    let mut told = text.len() - rest.len();
-                    let mut start = 0;
-                    for end in ends {
-                        let rest = text.get(told.max(start)..end).unwrap_or_default();
-                        if !rest.is_empty() {
-                            if told <= start && out.seen.text {
-                                out.new_message();
-                            }
-                            out.plain_text(rest);
-                            told = end;
-                        }
-                        start = end;
-                    }
-                }
-                None => out.seen.gap = true,
-            }
+            self.compare_texts(output, out);
         }
-        for known in &self.known {
+        for known in self.known() {
             if let Some(at) = known.call.filter(|&at| out.has_no_arguments(at)) {
                 out.whole_arguments(at, &known.announced);
             }
@@ -594,63 +563,123 @@ impl Responses {
         }
     }
 
-    /// Takes out the item that an event is about, to be put back when it is told.
-    fn item(&mut self, data: &ResponsesEvent<'_>) -> KnownItem {
-        self.take(data.output_index, [data.item_id, Raw::default()], false)
+    /// Whether calls and messages that are known are among the items of the end, and which of those
+    /// is the last message of which text has come.
+    fn known_in(&self, output: Raw<'_>) -> (bool, bool, Option<u64>) {
+        let (mut knows_calls, mut knows_messages, mut latest) = (false, false, None);
+        for (at, item) in (0..).zip(output.elements::<OutputItem<'_>>()) {
+            let found = self.find_again(at, &item);
+            knows_calls |= found.is_some() && item.is_call();
+            knows_messages |= found.is_some() && item.is("message");
+            if item.is("message") && self.has_text(found) {
+                latest = Some(at);
+            }
+        }
+        (knows_calls, knows_messages, latest)
     }
 
-    /// Takes out what is known of an item; what is not known begins.
-    fn take(&mut self, index: Raw<'_>, ids: [Raw<'_>; 2], is_new: bool) -> KnownItem {
+    /// Compares the text of all messages, where it is not known which is which, and adds what is
+    /// missing at its end.
+    fn compare_texts(&self, output: Raw<'_>, out: &mut ChunkBuilder) {
+        let messages = output.elements::<OutputItem<'_>>().filter(|item| item.is("message"));
+        let messages: Vec<_> = messages.map(|message| message.whole_text()).collect();
+        let text = messages.concat();
+        let Some(rest) = self.text.rest(&text) else {
+            out.seen.gap = true;
+            return;
+        };
+        let mut told = text.len() - rest.len();
+        for message in messages {
+            if let Some(rest) = message.get(told..).filter(|rest| !rest.is_empty()) {
+                if told == 0 && out.seen.text {
+                    out.new_message();
+                }
+                out.plain_text(rest);
+            }
+            told = told.saturating_sub(message.len());
+        }
+    }
+
+    /// An item of which nothing came before the end.
+    fn finish_new(&mut self, item: &OutputItem<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
+        let new = KnownItem { is_open: true, ..KnownItem::default() };
+        let latest = std::mem::replace(&mut self.item, new);
+        self.finish(item, json, true, out);
+        self.item = latest;
+    }
+
+    /// All items, the latest first.
+    fn known(&self) -> impl Iterator<Item = &KnownItem> {
+        std::iter::once(&self.item).chain(&self.others)
+    }
+
+    fn has_text(&self, age: Option<usize>) -> bool {
+        age.and_then(|age| self.known().nth(age)).is_some_and(|known| known.message > 0)
+    }
+
+    /// Makes the item that an event is about the latest one.
+    fn turn_to(&mut self, data: &ResponsesEvent<'_>) {
+        self.turn_to_item(data.output_index, [data.item_id, Raw::default()], false);
+    }
+
+    /// Makes an item the latest one, and begins one that is not known. Tells whether it was the
+    /// latest before, or is new.
+    fn turn_to_item(&mut self, index: Raw<'_>, ids: [Raw<'_>; 2], is_new: bool) -> bool {
         self.thought = None;
         let index = index.u64();
         let found = self.find(index, ids, is_new);
-        if let Some(known) = found.and_then(|at| self.known.remove(at)) {
-            return known;
+        if let Some(age) = found {
+            self.bring_back(age);
+        } else {
+            let [id, call_id] = ids.map(|id| id.json().to_owned());
+            let new = KnownItem { index, id, call_id, is_open: true, ..KnownItem::default() };
+            self.others.push_front(std::mem::replace(&mut self.item, new));
+            self.has_forgotten |= self.others.len() > common::MAX_OPEN;
+            self.others.truncate(common::MAX_OPEN);
         }
-        if self.known.len() >= common::MAX_OPEN {
-            self.known.pop_front();
-            self.has_forgotten = true;
-        }
-        let [id, call_id] = ids.map(|id| id.json().to_owned());
-        KnownItem { index, id, call_id, ..KnownItem::default() }
+        found.is_none_or(|age| age == 0)
     }
 
-    /// The item with an id or, at llama.cpp, with that of the call. Without an id it is the one with
-    /// the index; some shims give all of them the same, so that an item that is `is_new` and has an
-    /// id of its own is another one. An event that names nothing is about the latest item.
+    /// Makes the item that so many have followed the latest again.
+    fn bring_back(&mut self, age: usize) {
+        if let Some(known) = age.checked_sub(1).and_then(|at| self.others.remove(at)) {
+            self.others.push_front(std::mem::replace(&mut self.item, known));
+        }
+    }
+
+    /// How many have followed the item with an id or, at llama.cpp, with that of the call. Without
+    /// an id it is the one with the index; some shims give all of them the same, so that an item
+    /// that is `is_new` and has an id of its own is another one. An event that names nothing is
+    /// about the latest item.
     fn find(&self, index: Option<u64>, ids: [Raw<'_>; 2], is_new: bool) -> Option<usize> {
         let is_named = ids.iter().any(|id| id.is_some());
-        let position = |is: &dyn Fn(&KnownItem) -> bool| self.known.iter().rposition(is);
         let has_name = |known: &KnownItem| !(known.id.is_empty() && known.call_id.is_empty());
-        self.find_by_id(index, ids).or_else(|| match index {
-            Some(_) => {
-                position(&|known| known.index == index && !(is_new && is_named && has_name(known)))
+        let is_meant = |known: &KnownItem| match index {
+            Some(_) => known.index == index && !(is_new && is_named && has_name(known)),
+            None if is_named => {
+                !is_new && known.is_open && known.index.is_none() && !has_name(known)
             }
-            None => position(&|known| {
-                !(known.is_done || is_new)
-                    && (!is_named || (known.index.is_none() && !has_name(known)))
-            }),
-        })
+            None => !is_new && known.is_open,
+        };
+        self.find_by_id(index, ids).or_else(|| self.known().position(is_meant))
     }
 
     /// The item with these ids, unless its call or its index is another one.
-    fn find_by_id(&self, index: Option<u64>, [id, call_id]: [Raw<'_>; 2]) -> Option<usize> {
-        let is = |known: &str, id: Raw<'_>| id.is_some() && known == id.json();
-        let is_other = |known: &KnownItem| {
-            (call_id.is_some() && !known.call_id.is_empty() && known.call_id != call_id.json())
-                || index.zip(known.index).is_some_and(|(one, other)| one != other)
-        };
-        self.known.iter().rposition(|known| {
-            let is_either = |id| is(&known.id, id) || is(&known.call_id, id);
-            (is_either(id) || is_either(call_id)) && !is_other(known)
+    fn find_by_id(&self, index: Option<u64>, ids: [Raw<'_>; 2]) -> Option<usize> {
+        let differ = |known: &str, id: &str| !(known.is_empty() || id.is_empty() || known == id);
+        let [id, call_id] = ids.map(Raw::json);
+        self.known().position(|known| {
+            let has = |id: &str| !id.is_empty() && (known.id == id || known.call_id == id);
+            (has(id) || has(call_id))
+                && !differ(&known.call_id, call_id)
+                && index.zip(known.index).is_none_or(|(told, known)| told == known)
         })
     }
-}
 
-impl KnownItem {
-    fn tell(&mut self, piece: &str) {
-        self.text.add(piece);
-        self.part_text.add(piece);
+    /// The item that the end tells at a place; one without an id is told by that.
+    fn find_again(&self, at: u64, item: &OutputItem<'_>) -> Option<usize> {
+        let ids = [item.id, item.call_id];
+        self.find_by_id(None, ids).or_else(|| self.find(Some(at), ids, true))
     }
 }
 
@@ -684,25 +713,17 @@ impl OutputItem<'_> {
 
     /// All the text of a message.
     fn whole_text(&self) -> String {
-        let mut whole = String::new();
-        for TextPart { text, refusal, .. } in self.content.elements() {
-            whole.push_str(&text.or(refusal).str().unwrap_or_default());
-        }
-        whole
+        let parts = self.content.elements::<TextPart<'_>>();
+        parts.filter_map(|part| part.text.or(part.refusal).str()).collect()
     }
 
     /// What has to be sent back along with a text or a call.
-    fn extra(&self) -> Map<String, Value> {
-        let mut extra = Map::new();
-        if self.is("custom_tool_call") {
-            extra.insert("type".to_owned(), "custom_tool_call".into());
-        }
-        for (name, field) in [("namespace", self.namespace), ("phase", self.phase)] {
-            if let Some(value) = field.str() {
-                extra.insert(name.to_owned(), value.into());
-            }
-        }
-        extra
+    fn extra(&self) -> Value {
+        common::object([
+            ("type", self.is("custom_tool_call").then(|| "custom_tool_call".into())),
+            ("namespace", self.namespace.str().map(Value::from)),
+            ("phase", self.phase.str().map(Value::from)),
+        ])
     }
 }
 
@@ -1438,7 +1459,7 @@ mod tests {
             let data = added(index, json!({"type": "message"})).to_string();
             decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
         }
-        assert_eq!(decoder.known.len(), common::MAX_OPEN);
+        assert_eq!(decoder.others.len(), common::MAX_OPEN);
     }
 
     #[test]
