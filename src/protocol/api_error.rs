@@ -47,99 +47,115 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     let json = |text| json::read::<Raw<'_>>(text).ok();
     let in_events = if json(body.trim()).is_none() { in_events(body) } else { None };
     let json = json(in_events.as_deref().unwrap_or(body.trim())).unwrap_or_default();
-    let outer_json = json.elements().next().unwrap_or(json);
-    let outer: ErrorFields<'_> = outer_json.parse();
-    let inner_json = [
-        outer.response.parse::<ErrorFields<'_>>().error,
-        outer.error,
-        first(outer.choices).parse::<ErrorFields<'_>>().error,
-        outer.x_groq.parse::<ErrorFields<'_>>().error,
-        first(outer.errors),
-        outer.base_resp,
-        first(outer.message.parse::<ErrorFields<'_>>().detail),
-        first(outer.detail),
-    ];
-    let inner_json = inner_json.into_iter().find(|error| is_told(*error)).unwrap_or(outer_json);
-    let inner: ErrorFields<'_> = inner_json.parse();
-
-    let message = message_of(&inner)
-        .or_else(|| message_of(&outer))
-        .or_else(|| text(inner_json))
-        .unwrap_or_else(|| plain(truncated(body, MAX_BODY)));
-    // OpenRouter quotes the provider that it asked. Xiaomi names no parameter there, but says what is wrong.
-    let upstream = text(inner.metadata.raw);
-    let more = upstream.or_else(|| text(inner.param).filter(|param| param.contains(' ')));
-    let said =
-        without_quotations(&message) + " " + &without_quotations(&message_in(more.as_deref()));
-    let message = match more {
-        Some(more) if !message.contains(&more) => format!("{message}: {more}"),
-        _ => message,
-    };
-    let either =
-        |field: fn(&ErrorFields<'_>) -> Option<String>| field(&inner).or_else(|| field(&outer));
-    let type_of = |told: &ErrorFields<'_>| text(told.kind).filter(|kind| kind != "error");
-    let error_type = type_of(&inner)
-        .or_else(|| either(|told| text_or_number(told.error_type)))
-        .or_else(|| either(|told| text(told.status)).filter(|s| s.parse::<u64>().is_err()))
-        .or_else(|| type_of(&outer));
+    let told = ToldError::new(json);
+    let (message, said) = told.message(body);
+    let error_type = told.error_type();
     // MiniMax says at status 200 that it failed.
-    let minimax =
-        inner.status_msg.is_some().then(|| either(|told| text_or_number(told.status_code)));
-    let minimax = minimax.flatten();
-    let code = minimax.clone().or_else(|| either(|told| text_or_number(told.code)));
-    let details = || inner.details.elements::<GoogleDetail<'_>>();
-    let reason = details().find_map(|detail| text(detail.reason));
-    let delay = details().find_map(|detail| text(detail.retry_delay));
-    let retry_after = delay
-        .and_then(|delay| delay.trim_end_matches('s').parse().ok())
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-
+    let is_minimax = told.inner.status_msg.is_some();
+    let minimax = if is_minimax { told.word(|fields| fields.status_code) } else { None };
     // The same number means another thing at each vendor. Z.ai is reached as a server of one's own,
     // and has its number in an object `error`, where Mistral has none.
-    let numbered = match (&minimax, &code) {
-        (Some(code), _) => Some(format!("MiniMax:{code}")),
-        (None, Some(code)) if provider == LlmProvider::Local && inner_json != outer_json => {
-            Some(format!("Z.ai:{code}"))
-        }
-        _ => None,
+    let vendor = match minimax {
+        Some(_) => Some("MiniMax"),
+        None => (provider == LlmProvider::Local && told.is_within).then_some("Z.ai"),
     };
-    let has_quota_of_a_day = details().flat_map(|detail| detail.violations.elements()).any(
-        |broken: GoogleViolation<'_>| {
-            let id = text(broken.quota_id).unwrap_or_default();
-            id.contains("PerDay") || id.contains("Daily")
-        },
-    );
-    let is_flagged = inner.metadata.reasons.is_some() || inner.metadata.flagged_input.is_some();
+    let code = minimax.or_else(|| told.word(|fields| fields.code));
+    let numbered = vendor.zip(code.as_ref()).map(|(vendor, code)| format!("{vendor}:{code}"));
+    let details = || told.inner.details.elements::<GoogleDetail<'_>>();
+    let reason = details().find_map(|detail| text(detail.reason));
+    let delay = details().find_map(|detail| text(detail.retry_delay));
+    let delay = delay.and_then(|delay| delay.trim_end_matches('s').parse().ok());
+    let quotas = details().flat_map(|detail| detail.violations.elements::<GoogleViolation<'_>>());
+    let is_of_a_day = |quota: String| quota.contains("PerDay") || quota.contains("Daily");
+    let has_quota_of_a_day = quotas.filter_map(|broken| text(broken.quota_id)).any(is_of_a_day);
+    let OpenRouterMetadata { reasons, flagged_input, .. } = told.inner.metadata;
     let words = [
         error_type.as_deref(),
         code.as_deref(),
         reason.as_deref(),
         numbered.as_deref(),
         has_quota_of_a_day.then_some("Google:day"),
-        is_flagged.then_some("OpenRouter:moderation"),
+        reasons.or(flagged_input).is_some().then_some("OpenRouter:moderation"),
     ];
-    // The error of a stream, whose status is 200, may tell the status that it would have had.
-    let fields: [fn(&ErrorFields<'_>) -> Option<String>; 4] = [
-        |told| text_or_number(told.code),
-        |told| text_or_number(told.status_code),
-        |told| text_or_number(told.http_code),
-        |told| text_or_number(told.status),
-    ];
-    let told = || {
-        let mut numbers = fields.into_iter().filter_map(|field| either(field)?.parse().ok());
-        numbers.find(|status| (300..600).contains(status))
-    };
-    let judged = status.filter(|&status| status != 200).or_else(told);
+    let judged = status.filter(|&status| status != 200).or_else(|| told.status());
     let report = Report {
         status,
         code: code.as_deref().map(word),
         error_type: error_type.as_deref().map(word),
-        request_id: either(|told| text_or_number(told.request_id)).as_deref().map(word),
-        retry_after,
+        request_id: told.word(|fields| fields.request_id).as_deref().map(word),
+        retry_after: delay.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         body: truncated(body, MAX_BODY).to_owned(),
         ..Report::default()
     };
     Error::new(kind(judged, &words, &said), provider, one_line(&message)).reported(report)
+}
+
+/// What a body tells of an error: the error itself, and what stands around it.
+struct ToldError<'a> {
+    json: Raw<'a>,
+    inner: ErrorFields<'a>,
+    outer: ErrorFields<'a>,
+    /// Whether these two are not the same.
+    is_within: bool,
+}
+
+impl<'a> ToldError<'a> {
+    fn new(json: Raw<'a>) -> Self {
+        let outer_json = json.elements().next().unwrap_or(json);
+        let outer: ErrorFields<'_> = outer_json.parse();
+        let places = [
+            outer.response.parse::<ErrorFields<'_>>().error,
+            outer.error,
+            first(outer.choices).parse::<ErrorFields<'_>>().error,
+            outer.x_groq.parse::<ErrorFields<'_>>().error,
+            first(outer.errors),
+            outer.base_resp,
+            first(outer.message.parse::<ErrorFields<'_>>().detail),
+            first(outer.detail),
+        ];
+        let json = places.into_iter().find(|error| is_told(*error)).unwrap_or(outer_json);
+        Self { json, inner: json.parse(), outer, is_within: json != outer_json }
+    }
+
+    /// A field of the error, or else of what stands around it.
+    fn word(&self, field: impl Fn(&ErrorFields<'a>) -> Raw<'a>) -> Option<String> {
+        text_or_number(field(&self.inner)).or_else(|| text_or_number(field(&self.outer)))
+    }
+
+    /// What happened: as it is told to people, and what of that the servers say in their own words.
+    fn message(&self, body: &str) -> (String, String) {
+        let message = message_of(&self.inner)
+            .or_else(|| message_of(&self.outer))
+            .or_else(|| text(self.json))
+            .unwrap_or_else(|| plain(truncated(body, MAX_BODY)));
+        // OpenRouter quotes the provider that it asked. Xiaomi names no parameter there, but says
+        // what is wrong.
+        let sentence = || text(self.inner.param).filter(|param| param.contains(' '));
+        let more = text(self.inner.metadata.raw).or_else(sentence).unwrap_or_default();
+        let said = without_quotations(&message) + " " + &without_quotations(&message_in(&more));
+        (if message.contains(&more) { message } else { format!("{message}: {more}") }, said)
+    }
+
+    fn error_type(&self) -> Option<String> {
+        let type_of = |told: &ErrorFields<'_>| text(told.kind).filter(|kind| kind != "error");
+        let status = || text(self.inner.status).or_else(|| text(self.outer.status));
+        type_of(&self.inner)
+            .or_else(|| self.word(|fields| fields.error_type))
+            .or_else(|| status().filter(|status| status.parse::<u64>().is_err()))
+            .or_else(|| type_of(&self.outer))
+    }
+
+    /// The error of a stream, whose status is 200, may tell the status that it would have had.
+    fn status(&self) -> Option<u16> {
+        let told = [
+            self.word(|fields| fields.code),
+            self.word(|fields| fields.status_code),
+            self.word(|fields| fields.http_code),
+            self.word(|fields| fields.status),
+        ];
+        let mut numbers = told.into_iter().flatten().filter_map(|told| told.parse().ok());
+        numbers.find(|status| (300..600).contains(status))
+    }
 }
 
 /// The error in a body that is an event stream though its status is none of one.
@@ -170,8 +186,7 @@ fn message_of(told: &ErrorFields<'_>) -> Option<String> {
 }
 
 /// What another server says that is quoted: the message, if that is told in JSON.
-fn message_in(quoted: Option<&str>) -> String {
-    let quoted = quoted.unwrap_or_default();
+fn message_in(quoted: &str) -> String {
     let told: ErrorFields<'_> = json::read(quoted).unwrap_or_default();
     let within = message_of(&told.error.parse()).or_else(|| message_of(&told));
     within.unwrap_or_else(|| quoted.to_owned())
@@ -238,8 +253,8 @@ fn is_told(error: Raw<'_>) -> bool {
     is_one && error.parse::<ErrorFields<'_>>().status_code.json() != "0"
 }
 
-/// A row of the table below: an error is of this kind if its status is one of these, and one of the
-/// words and one of the phrases are told. An empty list asks for nothing.
+/// A row of the table below: an error is of this kind if its status fits, and one of the words and
+/// one of the phrases are told. A row that names none asks for none.
 struct KindRow {
     kind: ErrorKind,
     /// Of an error in a stream there may be none.
@@ -247,24 +262,20 @@ struct KindRow {
     /// Types and codes, with blanks between. A star stands for anything; a vendor stands before a
     /// number, and before what is told in no word.
     words: &'static str,
-    /// Parts of messages in lower case, where a vendor has no better way to say it.
-    phrases: &'static [&'static str],
+    /// A list of parts of messages in lower case, where a vendor has no better way to say it.
+    phrases: &'static [&'static [&'static str]],
 }
 
-const fn told_by_words(kind: ErrorKind, words: &'static str) -> KindRow {
-    KindRow { kind, status: |_| true, words, phrases: &[] }
-}
-
-const fn told_by_status(kind: ErrorKind, status: fn(Option<u16>) -> bool) -> KindRow {
-    KindRow { kind, status, words: "", phrases: &[] }
-}
-
-const fn told_by_phrases(
-    kind: ErrorKind,
-    status: fn(Option<u16>) -> bool,
-    phrases: &'static [&'static str],
-) -> KindRow {
-    KindRow { kind, status, words: "", phrases }
+macro_rules! kinds {
+    ($($status:pat => $kind:ident $(words $words:literal)? $(phrases $phrases:expr)?;)+) => {
+        #[allow(clippy::redundant_pattern_matching)] // one row fits only where there is no status
+        const KINDS: &[KindRow] = &[$(KindRow {
+            kind: ErrorKind::$kind,
+            status: |status| matches!(status, $status),
+            words: concat!($($words)?),
+            phrases: &[$($phrases)?],
+        }),+];
+    };
 }
 
 const TOO_LONG: &[&str] = &[
@@ -279,145 +290,104 @@ const TOO_LONG: &[&str] = &[
     "range of input length",
 ];
 
-/// The first row that fits decides; an error that no row fits is the server's. A word says more
-/// than a status, which gateways change and vendors share between several kinds. A phrase may mean
-/// anything, so it counts only where the status says as good as nothing; and the words that vendors
-/// give to everything count last.
-///
-/// The numbers are from <https://docs.z.ai/api-reference/api-code> and
-/// <https://platform.minimax.io/docs/api-reference/errorcode>.
-const KINDS: &[KindRow] = &[
+// The first row that fits decides; an error that no row fits is the server's. A word says more than
+// a status, which gateways change and vendors share between several kinds. A phrase may mean
+// anything, so it counts only where the status says as good as nothing; and the words that vendors
+// give to everything count last.
+//
+// The numbers are from <https://docs.z.ai/api-reference/api-code> and
+// <https://platform.minimax.io/docs/api-reference/errorcode>.
+kinds! {
     // No API talks so, whatever the body says: the request has gone to a wrong address.
-    told_by_status(ErrorKind::Decode, |status| matches!(status, Some(100..300))),
-    told_by_status(ErrorKind::InvalidRequest, |status| matches!(status, Some(300..400 | 600..))),
-    told_by_words(
-        ErrorKind::ContextLength,
-        "context_length_exceeded exceed_context_size_error TOO_MANY_TOKENS Z.ai:1261",
-    ),
-    told_by_phrases(ErrorKind::ContextLength, |status| status == Some(413), TOO_LONG),
+    Some(100..300) => Decode;
+    Some(300..400 | 600..) => InvalidRequest;
+    _ => ContextLength
+        words "context_length_exceeded exceed_context_size_error TOO_MANY_TOKENS Z.ai:1261";
+    Some(413) => ContextLength phrases TOO_LONG;
     // Too large for this account or this server: it is so the next time, too, even if it is told as
     // a limit of a rate.
-    told_by_status(ErrorKind::InvalidRequest, |status| status == Some(413)),
+    Some(413) => InvalidRequest;
     // The moderation of OpenRouter and an unsupported country come with 403, but no other key helps.
-    told_by_words(
-        ErrorKind::InvalidRequest,
-        "request_too_large invalid_prompt bio_policy data_residency_mismatch \
-         DataInspectionFailed MiniMax:1026 MiniMax:1027 MiniMax:1042 OpenRouter:moderation \
-         unsupported_country_region_territory",
-    ),
+    _ => InvalidRequest
+        words "request_too_large invalid_prompt bio_policy data_residency_mismatch \
+        DataInspectionFailed MiniMax:1026 MiniMax:1027 MiniMax:1042 OpenRouter:moderation \
+        unsupported_country_region_territory";
     // DashScope has one code for the free quota and for the rate.
-    KindRow {
-        kind: ErrorKind::Quota,
-        status: |_| true,
-        words: "Throttling*",
-        phrases: &["free allocated quota exceeded"],
-    },
+    _ => Quota words "Throttling*" phrases &["free allocated quota exceeded"];
     // In all other words Google calls the quota of a day the same as a limit of a minute. MiniMax's
     // 2056 and the last five of Z.ai are limits of a plan, which last for hours.
-    told_by_words(
-        ErrorKind::Quota,
-        "insufficient_quota exceeded_current_quota_error insufficient_balance_error \
-         credit_balance_exhausted billing_error billing_hard_limit_reached Arrearage \
-         AllocationQuota* Google:day MiniMax:1008 MiniMax:2056 Z.ai:1113 Z.ai:1304 Z.ai:1308 \
-         Z.ai:1309 Z.ai:1310",
-    ),
-    told_by_words(
-        ErrorKind::Auth,
-        "authentication_error permission_error invalid_api_key API_KEY_INVALID \
-         PERMISSION_DENIED UNAUTHENTICATED InvalidApiKey MiniMax:1004 MiniMax:2049 Z.ai:1000 \
-         Z.ai:1001 Z.ai:1002 Z.ai:1003 Z.ai:1004 Z.ai:1110 Z.ai:1111 Z.ai:1112 Z.ai:1121 \
-         Z.ai:1220 Z.ai:1311",
-    ),
-    told_by_words(
-        ErrorKind::RateLimited,
-        "rate_limit_error rate_limit_exceeded rate_limited RESOURCE_EXHAUSTED too_many_requests \
-         limit_requests Throttling* MiniMax:1002 MiniMax:1039 MiniMax:1041 MiniMax:2045 \
-         Z.ai:1302 Z.ai:1303 Z.ai:1305",
-    ),
-    told_by_words(
-        ErrorKind::Overloaded,
-        "overloaded_error overloaded UNAVAILABLE server_is_overloaded slow_down Z.ai:1312",
-    ),
-    told_by_words(
-        ErrorKind::NotFound,
-        "not_found_error resource_not_found_error NOT_FOUND model_not_found model_not_available \
-         invalid_model ModelNotFound Z.ai:1211 Z.ai:1221 Z.ai:1222",
-    ),
-    told_by_phrases(
-        ErrorKind::Quota,
-        |status| matches!(status, None | Some(400 | 403 | 422 | 429)),
-        &[
-            "credit balance is too low",
-            "exceeded your current quota",
-            "free allocated quota exceeded",
-            "insufficient balance",
-            "余额不足",
-            "used all available credits",
-            "any credits or licenses",
-            "run out of credits",
-            // Kimi's coding plan and gateways of Azure.
-            "reached your usage limit",
-            "out of call volume quota",
-        ],
-    ),
+    _ => Quota
+        words "insufficient_quota exceeded_current_quota_error insufficient_balance_error \
+        credit_balance_exhausted billing_error billing_hard_limit_reached Arrearage \
+        AllocationQuota* Google:day MiniMax:1008 MiniMax:2056 Z.ai:1113 Z.ai:1304 Z.ai:1308 \
+        Z.ai:1309 Z.ai:1310";
+    _ => Auth
+        words "authentication_error permission_error invalid_api_key API_KEY_INVALID \
+        PERMISSION_DENIED UNAUTHENTICATED InvalidApiKey MiniMax:1004 MiniMax:2049 Z.ai:1000 \
+        Z.ai:1001 Z.ai:1002 Z.ai:1003 Z.ai:1004 Z.ai:1110 Z.ai:1111 Z.ai:1112 Z.ai:1121 \
+        Z.ai:1220 Z.ai:1311";
+    _ => RateLimited
+        words "rate_limit_error rate_limit_exceeded rate_limited RESOURCE_EXHAUSTED \
+        too_many_requests limit_requests Throttling* MiniMax:1002 MiniMax:1039 MiniMax:1041 \
+        MiniMax:2045 Z.ai:1302 Z.ai:1303 Z.ai:1305";
+    _ => Overloaded
+        words "overloaded_error overloaded UNAVAILABLE server_is_overloaded slow_down Z.ai:1312";
+    _ => NotFound
+        words "not_found_error resource_not_found_error NOT_FOUND model_not_found \
+        model_not_available invalid_model ModelNotFound Z.ai:1211 Z.ai:1221 Z.ai:1222";
+    None | Some(400 | 403 | 422 | 429) => Quota phrases &[
+        "credit balance is too low",
+        "exceeded your current quota",
+        "free allocated quota exceeded",
+        "insufficient balance",
+        "余额不足",
+        "used all available credits",
+        "any credits or licenses",
+        "run out of credits",
+        // Kimi's coding plan and gateways of Azure.
+        "reached your usage limit",
+        "out of call volume quota",
+    ];
     // MiniMax puts its number into the message for those who speak another vendor's protocol.
-    told_by_phrases(ErrorKind::Quota, |_| true, &["insufficient balance (1008)"]),
+    _ => Quota phrases &["insufficient balance (1008)"];
     // xAI's code is the same as for a key that may not do this.
-    told_by_phrases(
-        ErrorKind::InvalidRequest,
-        |status| matches!(status, None | Some(403)),
-        &["content violates usage guidelines"],
-    ),
-    told_by_status(ErrorKind::Quota, |status| status == Some(402)),
-    told_by_status(ErrorKind::Auth, |status| matches!(status, Some(401 | 403))),
-    told_by_status(ErrorKind::NotFound, |status| status == Some(404)),
+    None | Some(403) => InvalidRequest phrases &["content violates usage guidelines"];
+    Some(402) => Quota;
+    Some(401 | 403) => Auth;
+    Some(404) => NotFound;
     // A lock or a queue at the provider ran out of time: later may work.
-    told_by_status(ErrorKind::Server, |status| matches!(status, Some(408 | 409))),
-    told_by_status(ErrorKind::RateLimited, |status| status == Some(429)),
-    told_by_status(ErrorKind::Overloaded, |status| matches!(status, Some(503 | 529))),
-    told_by_phrases(ErrorKind::Auth, says_nothing, &["incorrect api key"]),
-    told_by_phrases(ErrorKind::ContextLength, says_nothing, TOO_LONG),
+    Some(408 | 409) => Server;
+    Some(429) => RateLimited;
+    Some(503 | 529) => Overloaded;
+    // From here on the status tells no more than that the request failed.
+    None | Some(400 | 422) => Auth phrases &["incorrect api key"];
+    None | Some(400 | 422) => ContextLength phrases TOO_LONG;
     // OpenRouter, DeepSeek, xAI, Z.ai and Xiaomi say 400.
-    told_by_phrases(
-        ErrorKind::NotFound,
-        says_nothing,
-        &[
-            "is not a valid model id",
-            "model not exist",
-            "not supported model",
-            "supported api model names are",
-            "model not found:",
-            "modelcode: does not exist",
-        ],
-    ),
-    told_by_words(
-        ErrorKind::InvalidRequest,
-        "invalid_request_error invalid_parameter_error bad_request_error INVALID_ARGUMENT \
-         FAILED_PRECONDITION InvalidParameter* MiniMax:2013 Z.ai:121* Z.ai:130*",
-    ),
-    KindRow {
-        kind: ErrorKind::InvalidRequest,
-        // A service for pictures may also be out of order.
-        status: |status| status.is_none(),
-        // OpenAI's dozen reasons not to look at a picture, such as `invalid_base64_image`.
-        words: "*image*",
-        phrases: &[],
-    },
-    told_by_status(ErrorKind::InvalidRequest, |status| matches!(status, Some(400..500))),
-];
-
-/// Whether a status, or none, tells no more than that the request failed.
-fn says_nothing(status: Option<u16>) -> bool {
-    matches!(status, None | Some(400 | 422))
+    None | Some(400 | 422) => NotFound phrases &[
+        "is not a valid model id",
+        "model not exist",
+        "not supported model",
+        "supported api model names are",
+        "model not found:",
+        "modelcode: does not exist",
+    ];
+    _ => InvalidRequest
+        words "invalid_request_error invalid_parameter_error bad_request_error INVALID_ARGUMENT \
+        FAILED_PRECONDITION InvalidParameter* MiniMax:2013 Z.ai:121* Z.ai:130*";
+    // OpenAI's dozen reasons not to look at a picture, such as `invalid_base64_image`. At another
+    // status a service for pictures may also be out of order.
+    None => InvalidRequest words "*image*";
+    Some(400..500) => InvalidRequest;
 }
 
 /// What kind of error a provider means; `said` is what it says in its own words.
 fn kind(status: Option<u16>, words: &[Option<&str>], said: &str) -> ErrorKind {
     let is_told = |known: &str| words.iter().flatten().any(|word| is_word(known, word));
+    let is_said = |phrase: &&str| said.contains(phrase);
     let fits = |row: &&KindRow| {
         (row.status)(status)
             && (row.words.is_empty() || row.words.split_whitespace().any(is_told))
-            && (row.phrases.is_empty() || row.phrases.iter().any(|phrase| said.contains(phrase)))
+            && (row.phrases.is_empty() || row.phrases.iter().copied().flatten().any(is_said))
     };
     KINDS.iter().find(fits).map_or(ErrorKind::Server, |row| row.kind)
 }
