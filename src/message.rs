@@ -273,8 +273,8 @@ pub(crate) enum TurnPart<'a> {
 }
 
 macro_rules! prompts {
-    ($($type:ty: $from:ident => $messages:expr;)*) => {$(
-        impl From<$type> for Prompt {
+    ($($type:ty $(, $length:ident)?: $from:ident => $messages:expr;)*) => {$(
+        impl $(<const $length: usize>)? From<$type> for Prompt {
             fn from($from: $type) -> Self {
                 Self { messages: $messages }
             }
@@ -291,19 +291,9 @@ prompts! {
     Vec<Message>: messages => messages;
     &Vec<Message>: messages => messages.clone();
     &[Message]: messages => messages.to_vec();
+    [Message; N], N: messages => messages.into();
+    &[Message; N], N: messages => messages.to_vec();
     &Prompt: prompt => prompt.messages.clone();
-}
-
-impl<const N: usize> From<[Message; N]> for Prompt {
-    fn from(messages: [Message; N]) -> Self {
-        Vec::from(messages).into()
-    }
-}
-
-impl<const N: usize> From<&[Message; N]> for Prompt {
-    fn from(messages: &[Message; N]) -> Self {
-        messages.to_vec().into()
-    }
 }
 
 impl FromIterator<Message> for Prompt {

@@ -40,7 +40,7 @@ pub(crate) struct TooLarge;
 ///  handed    │ this      │ fields   │ this line: searched, │ free
 ///  out       │ event     │ read     │ then not yet         │
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Parser {
     buffer: Vec<u8>,
     filled: usize,
@@ -59,9 +59,10 @@ pub(crate) struct Parser {
 }
 
 /// What the next byte is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum LineState {
     /// The first of all, which may begin a byte order mark.
+    #[default]
     Start,
     /// Part of a line.
     Line,
@@ -83,20 +84,7 @@ const STRAY_AMONG_EVENTS: usize = 4 << 10;
 impl Parser {
     /// A parser that refuses lines and events of more than `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            buffer: Vec::new(),
-            filled: 0,
-            line: 0,
-            scan: 0,
-            data: 0..0,
-            has_data: false,
-            name: String::new(),
-            repaired: String::new(),
-            stray: Vec::new(),
-            limit,
-            state: LineState::Start,
-            any_event: false,
-        }
+        Self { limit, ..Self::default() }
     }
 
     /// Lets `read` put more bytes into the buffer; it returns how many.
@@ -113,7 +101,8 @@ impl Parser {
     /// The next frame that is complete. `None` means that it takes more bytes.
     pub(crate) fn next(&mut self) -> Result<Option<Frame<'_>>, TooLarge> {
         if let LineState::AfterEvent { cr } = self.state {
-            self.forget_event();
+            self.has_data = false;
+            self.name.clear();
             self.state = if cr { LineState::AfterCr } else { LineState::Line };
         }
         loop {
@@ -181,12 +170,8 @@ impl Parser {
         if bytes.len() > self.limit && bytes.first() != Some(&b':') {
             return Err(TooLarge);
         }
-        if bytes.is_empty() {
-            let event = self.has_data;
-            if !event {
-                self.name.clear();
-            }
-            return Ok(if event { Read::Event } else { Read::Field });
+        if bytes.is_empty() && self.has_data {
+            return Ok(Read::Event);
         }
         // No name that matters is longer than `event`.
         let colon = bytes.iter().take(6).position(|byte| *byte == b':').unwrap_or(bytes.len());
@@ -206,6 +191,7 @@ impl Parser {
                 self.repaired = String::from_utf8_lossy(self.bytes(value)).into_owned();
                 return Ok(Read::Error);
             }
+            b"" if line.is_empty() => self.name.clear(),
             b"" | b"id" | b"retry" => {}
             _ => self.add_stray(line),
         }
@@ -250,11 +236,6 @@ impl Parser {
             }
         };
         Event { name: &self.name, data }
-    }
-
-    fn forget_event(&mut self) {
-        self.has_data = false;
-        self.name.clear();
     }
 
     /// Begins a line, `bytes` further on.
