@@ -42,8 +42,10 @@ pub(crate) struct ChunkBuilder {
     parts: Vec<ReplayPart>,
     /// About how much memory that takes beyond text and calls.
     opaque_bytes: usize,
-    /// The first half of a character whose second half is still to come.
-    halves: Halves,
+    /// The first half of a character of the text whose second half is still to come, and the same of
+    /// the reasoning.
+    text_half: Option<u16>,
+    reasoning_half: Option<u16>,
 }
 
 /// What has come since the beginning of an answer.
@@ -78,13 +80,6 @@ struct BuiltCall {
     half: Option<u16>,
 }
 
-/// The halves that wait, for each kind of text.
-#[derive(Debug, Default)]
-struct Halves {
-    text: Option<u16>,
-    reasoning: Option<u16>,
-}
-
 impl ChunkBuilder {
     /// An output that takes up to so many tool calls, and so many bytes that only the provider
     /// reads again.
@@ -95,7 +90,7 @@ impl ChunkBuilder {
     /// Adds a JSON string to the text, and returns what that added; anything else is no text.
     pub(crate) fn text(&mut self, text: Raw<'_>) -> &str {
         let before = self.chunk.content.len();
-        append(text, &mut self.halves.text, &mut self.chunk.content);
+        append(text, &mut self.text_half, &mut self.chunk.content);
         if text.is_text() {
             self.said(before);
         }
@@ -104,7 +99,7 @@ impl ChunkBuilder {
 
     /// Adds text that is no JSON string.
     pub(crate) fn plain_text(&mut self, text: &str) {
-        self.halves.text = None;
+        self.text_half = None;
         let before = self.chunk.content.len();
         self.chunk.content.push_str(text);
         self.said(before);
@@ -136,7 +131,7 @@ impl ChunkBuilder {
     /// Adds a JSON string to the reasoning; returns what that added.
     pub(crate) fn reasoning(&mut self, text: Raw<'_>) -> &str {
         let before = self.chunk.reasoning.len();
-        append(text, &mut self.halves.reasoning, &mut self.chunk.reasoning);
+        append(text, &mut self.reasoning_half, &mut self.chunk.reasoning);
         if text.is_text() {
             self.seen.reasoning = true;
             self.progress = true;
@@ -291,26 +286,21 @@ impl ChunkBuilder {
         };
         let is_whole = piece.starts_with('{') && json::read::<Raw<'_>>(&piece).is_ok();
         let again = is_whole && call.arguments.is_same(ToldJson::of(&piece));
-        if !name.is_text() || call.name.is_empty() {
-            return if again { Belongs::Nowhere } else { Belongs::ToCall(at) };
-        }
-        let moved = index.is_some() && index != call.index;
-        let is_other_name = !name.is(&call.name);
-        let begun = !call.arguments.is_empty();
-        match (is_other_name, begun) {
-            // The name is whole before the arguments begin.
-            (true, true) => Belongs::ToNewCall,
+        let is_named = name.is_text() && !call.name.is_empty();
+        let is_other_name = is_named && !name.is(&call.name);
+        let moved = is_named && index.is_some() && index != call.index;
+        let begins_another = match (is_other_name, call.arguments.is_empty()) {
+            (false, _) if again => return Belongs::Nowhere,
             // A piece of the name; or the name of another call, if it is at another index.
-            (true, false) if moved => Belongs::ToNewCall,
-            (true, false) => Belongs::ToCall(at),
-            (false, _) if again => Belongs::Nowhere,
+            (true, true) => moved,
+            // The name is whole before the arguments begin.
+            (true, false) => true,
             // Told again at another index, as a whole where nothing else was told.
-            (false, false) if moved && !is_whole => Belongs::ToNewCall,
-            (false, true) if moved => Belongs::ToNewCall,
+            (false, true) => moved && !is_whole,
             // Arguments that are whole cannot go on with another whole.
-            (false, true) if is_whole && call.arguments.is_whole() => Belongs::ToNewCall,
-            (false, _) => Belongs::ToCall(at),
-        }
+            (false, false) => moved || (is_named && is_whole && call.arguments.is_whole()),
+        };
+        if begins_another { Belongs::ToNewCall } else { Belongs::ToCall(at) }
     }
 
     fn position(&self, is: impl Fn(&BuiltCall) -> bool) -> Option<usize> {
@@ -320,10 +310,8 @@ impl ChunkBuilder {
     /// Adds a piece of a call to the chunk. Pieces of one call in a row are one: a server could
     /// else make many of them out of a small event.
     fn call_delta(&mut self, delta: ToolCallDelta) {
-        self.progress = true;
+        self.something();
         self.seen.understood = true;
-        self.seen.anything = true;
-        self.seen.at_work = false;
         match self.chunk.tool_calls.last_mut() {
             Some(last) if last.index == delta.index => {
                 last.id = delta.id.or(last.id.take());
@@ -375,8 +363,9 @@ impl ChunkBuilder {
         self.progress = true;
     }
 
-    /// A part that a person can use and that is no text, such as a picture.
-    pub(crate) fn picture(&mut self) {
+    /// Something has come that a person can use: text, a call, or a part that is neither, such as a
+    /// picture.
+    pub(crate) fn something(&mut self) {
         self.seen.anything = true;
         self.seen.at_work = false;
         self.progress = true;
@@ -443,7 +432,7 @@ impl ChunkBuilder {
 
     /// At the end of the answer: halves that were never joined become U+FFFD.
     pub(crate) fn flush(&mut self) {
-        if self.halves.reasoning.take().is_some() {
+        if self.reasoning_half.take().is_some() {
             self.chunk.reasoning.push(char::REPLACEMENT_CHARACTER);
         }
         self.flush_text();
@@ -456,7 +445,7 @@ impl ChunkBuilder {
     }
 
     fn flush_text(&mut self) {
-        if self.halves.text.take().is_some() {
+        if self.text_half.take().is_some() {
             self.plain_text("\u{fffd}");
         }
     }
@@ -478,10 +467,8 @@ impl ChunkBuilder {
     /// Notes that text came behind so many bytes of the chunk's; text with something attached is a
     /// part for itself.
     fn said(&mut self, before: usize) {
-        self.progress = true;
+        self.something();
         self.seen.text = true;
-        self.seen.anything = true;
-        self.seen.at_work = false;
         let more = self.chunk.content.len() - before;
         match self.parts.last_mut() {
             _ if more == 0 => {}

@@ -84,12 +84,7 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
     if reasoning == Reasoning::Off {
         return json!({"type": "disabled"});
     }
-    let tokens = reasoning.budget();
-    if !matches!(reasoning, Reasoning::Budget(_)) {
-        let level = format!("{reasoning:?}").to_lowercase();
-        let sent = format!("a budget of {tokens} tokens");
-        request.adapt("reasoning", level, sent, "Cohere counts tokens");
-    }
+    let tokens = common::budget(request, reasoning, "Cohere counts tokens");
     json!({"type": "enabled", "token_budget": tokens})
 }
 

@@ -63,16 +63,29 @@ pub(super) fn effort(
     request: ChatRequest<'_>,
     reasoning: Reasoning,
 ) -> Result<&'static str, Error> {
-    Ok(match reasoning {
+    let why = "the option `reasoning` takes a level here, not a budget";
+    level(reasoning).ok_or_else(|| request.refuse(why))
+}
+
+/// The level at which to think, if it is one.
+pub(super) fn level(reasoning: Reasoning) -> Option<&'static str> {
+    Some(match reasoning {
         Reasoning::Off => "none",
         Reasoning::Minimal => "minimal",
         Reasoning::Low => "low",
         Reasoning::Medium => "medium",
         Reasoning::High => "high",
-        Reasoning::Budget(_) => {
-            return Err(request.refuse("the option `reasoning` takes a level here, not a budget"));
-        }
+        Reasoning::Budget(_) => return None,
     })
+}
+
+/// How many tokens to think, for those who count them; a level is told to be changed into these.
+pub(super) fn budget(request: ChatRequest<'_>, reasoning: Reasoning, why: &str) -> u32 {
+    let tokens = reasoning.budget();
+    if let Some(level) = level(reasoning) {
+        request.adapt("reasoning", level, format!("a budget of {tokens} tokens"), why);
+    }
+    tokens
 }
 
 /// The most parts of an answer that are written at the same time, which is more than any answer has.
@@ -111,17 +124,28 @@ pub(super) fn tell_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: b
     }
 }
 
-/// Adds to a conversation in which the roles take turns: parts of the same role are joined, and a
-/// turn without parts is left out. Anthropic and Gemini refuse it, and want the results of parallel
-/// calls in one turn.
-pub(super) fn add_turn<'r>(
-    turns: &mut Vec<(&'r str, Vec<Value>)>,
-    role: &'r str,
-    parts: Vec<Value>,
-) {
-    match turns.last_mut() {
-        _ if parts.is_empty() => {}
-        Some((last, said)) if *last == role => said.extend(parts),
-        _ => turns.push((role, parts)),
+/// The conversation beside its instructions, where the roles have to take turns: what the model said
+/// has a role, and all else is the user's. Parts of the same role are joined, and a turn without
+/// parts is left out: Anthropic and Gemini refuse it, and want the results of parallel calls in one
+/// turn.
+pub(super) fn turns(
+    request: ChatRequest<'_>,
+    model: &'static str,
+    parts: impl Fn(usize, &Message) -> Result<Vec<Value>, Error>,
+) -> Result<Vec<(&'static str, Vec<Value>)>, Error> {
+    let mut turns: Vec<(_, Vec<_>)> = Vec::new();
+    for (at, message) in request.messages()?.iter().enumerate() {
+        if message.role == MessageRole::System {
+            continue;
+        }
+        let role = if message.role == MessageRole::Assistant { model } else { "user" };
+        let parts = parts(at, message)?;
+        tell_changed_turn(request, at, parts.is_empty());
+        match turns.last_mut() {
+            _ if parts.is_empty() => {}
+            Some((last, said)) if *last == role => said.extend(parts),
+            _ => turns.push((role, parts)),
+        }
     }
+    Ok(turns)
 }

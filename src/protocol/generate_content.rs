@@ -80,40 +80,26 @@ fn tool_config(choice: &ToolChoice) -> Value {
 
 /// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget.
 fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
-    let level = match reasoning {
-        Reasoning::Off => return json!({"thinkingBudget": 0}),
-        Reasoning::Minimal => "minimal",
-        Reasoning::Low => "low",
-        Reasoning::Medium => "medium",
-        Reasoning::High => "high",
-        Reasoning::Budget(_) => "",
-    };
-    if level.is_empty() || request.model.contains("gemini-2.5") {
-        if !level.is_empty() {
-            let sent = format!("a budget of {} tokens", reasoning.budget());
-            request.adapt("reasoning", level, sent, "Gemini 2.5 counts tokens");
+    match common::level(reasoning) {
+        _ if reasoning == Reasoning::Off => json!({"thinkingBudget": 0}),
+        Some(level) if !request.model.contains("gemini-2.5") => {
+            json!({"includeThoughts": true, "thinkingLevel": level})
         }
-        json!({"includeThoughts": true, "thinkingBudget": reasoning.budget()})
-    } else {
-        json!({"includeThoughts": true, "thinkingLevel": level})
+        _ => {
+            let tokens = common::budget(request, reasoning, "Gemini 2.5 counts tokens");
+            json!({"includeThoughts": true, "thinkingBudget": tokens})
+        }
     }
 }
 
 /// The conversation.
-fn contents(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
-    let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
-    for (at, message) in request.messages()?.iter().enumerate() {
-        let (role, parts) = match message.role {
-            MessageRole::System => continue,
-            MessageRole::User => ("user", user(message)),
-            MessageRole::Assistant => ("model", model(request, message)?),
-            MessageRole::Tool => ("user", vec![result(request, at, message)?]),
-        };
-        common::tell_changed_turn(request, at, parts.is_empty());
-        common::add_turn(&mut turns, role, parts);
-    }
-    let turns = turns.into_iter();
-    Ok(turns.map(|(role, parts)| json!({"role": role, "parts": parts})).collect())
+fn contents(request: ChatRequest<'_>) -> Result<Value, Error> {
+    let turns = common::turns(request, "model", |at, message| match message.role {
+        MessageRole::Assistant => model(request, message),
+        MessageRole::Tool => Ok(vec![result(request, at, message)?]),
+        MessageRole::System | MessageRole::User => Ok(user(message)),
+    })?;
+    Ok(turns.into_iter().map(|(role, parts)| json!({"role": role, "parts": parts})).collect())
 }
 
 fn user(message: &Message) -> Vec<Value> {
@@ -265,7 +251,7 @@ impl GenerateContent {
         if own.iter().any(|field| field.is_some()) {
             out.own_tool();
         } else if part.picture.is_some() || part.file.is_some() {
-            out.picture();
+            out.something();
         }
         if is_answer && signature.is_some() {
             let signature = out.keep(signature);

@@ -114,27 +114,19 @@ fn system(messages: &[Message]) -> Option<String> {
 
 /// The conversation: user and assistant in turns, and the results of tools are the user's.
 fn messages(request: ChatRequest<'_>) -> Result<Value, Error> {
-    let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
-    for (at, message) in request.messages()?.iter().enumerate() {
-        let (role, blocks) = match message.role {
-            MessageRole::System => continue,
-            MessageRole::User => ("user", question(&message.attachments, &message.content)),
-            MessageRole::Tool => ("user", vec![tool_result(request, message)?]),
-            MessageRole::Assistant => ("assistant", answer(request, message)?),
-        };
-        common::tell_changed_turn(request, at, blocks.is_empty());
-        common::add_turn(&mut turns, role, blocks);
-    }
+    let turns = common::turns(request, "assistant", |_, message| match message.role {
+        MessageRole::Assistant => answer(request, message),
+        MessageRole::Tool => Ok(vec![tool_result(request, message)?]),
+        MessageRole::System | MessageRole::User => {
+            Ok(message.attachments.iter().map(image).chain(text(&message.content)).collect())
+        }
+    })?;
     let turns = turns.into_iter().map(|(role, mut blocks)| {
         // The results answer the turn before: nothing may come between.
         blocks.sort_by_key(|block| !is(block, "tool_result"));
         json!({ "role": role, "content": blocks })
     });
     Ok(turns.collect())
-}
-
-fn question(images: &[Attachment], content: &str) -> Vec<Value> {
-    images.iter().map(image).chain(text(content)).collect()
 }
 
 fn answer(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Error> {
@@ -156,9 +148,7 @@ fn text(text: &str) -> Option<Value> {
 
 fn image(image: &Attachment) -> Value {
     let source = match image.base64() {
-        Some(data) => {
-            json!({ "type": "base64", "media_type": image.media_type, "data": data })
-        }
+        Some(data) => json!({ "type": "base64", "media_type": image.media_type, "data": data }),
         None => json!({ "type": "url", "url": image.to_url() }),
     };
     json!({ "type": "image", "source": source })
@@ -240,7 +230,8 @@ wire! {
 struct Messages {
     /// The blocks that are being written.
     open: Vec<OpenBlock>,
-    counted: TokenCounts,
+    /// The latest counts of tokens: read, written into the cache, read from there, written, thought.
+    counted: [Option<u64>; 5],
 }
 
 /// A block that is not plain text.
@@ -257,16 +248,6 @@ enum BlockKind {
     /// it came, together with the fields that grew by deltas: JSON strings without their quotes, so
     /// that characters that were cut in two grow together.
     Kept { block: Map<String, Value>, pieces: BTreeMap<&'static str, String> },
-}
-
-/// The latest count of each kind of token; no event tells them all.
-#[derive(Default)]
-struct TokenCounts {
-    input: Option<u64>,
-    cache_creation: Option<u64>,
-    cache_read: Option<u64>,
-    output: Option<u64>,
-    thinking: Option<u64>,
 }
 
 impl Decoder for Messages {
@@ -323,9 +304,31 @@ impl Messages {
         stop(message.stop_reason, out);
     }
 
+    /// Takes over the counts that are told, of which no event tells all. A 0 for what was read or
+    /// written is no news, and neither is one for a part of it.
     fn count(&mut self, counts: &MessagesUsage<'_>, out: &mut ChunkBuilder) {
-        let is_told = self.counted.count(counts);
-        out.usage(is_told.then(|| self.counted.usage()));
+        let (input, output) = (counts.input_tokens.u64(), counts.output_tokens.u64());
+        let told = [
+            (input, input),
+            (input, counts.cache_creation_input_tokens.u64()),
+            (input, counts.cache_read_input_tokens.u64()),
+            (output, output),
+            (output, counts.output_tokens_details.thinking_tokens.u64()),
+        ];
+        for (latest, (whole, count)) in self.counted.iter_mut().zip(told) {
+            let is_news = count.max(whole) > Some(0);
+            *latest = if is_news { count.or(*latest) } else { latest.or(count) };
+        }
+        let [input, cache_creation, cached_tokens, output, reasoning_tokens] = self.counted;
+        let prompt = [input, cache_creation, cached_tokens].into_iter().flatten();
+        let usage = Usage {
+            prompt_tokens: prompt.fold(0, u64::saturating_add),
+            completion_tokens: output.unwrap_or_default(),
+            cached_tokens,
+            reasoning_tokens,
+            ..Usage::default()
+        };
+        out.usage(told.iter().any(|(_, count)| count.is_some()).then_some(usage));
     }
 
     fn start(
@@ -433,40 +436,6 @@ impl Messages {
     fn close_all(&mut self, out: &mut ChunkBuilder) {
         for open in self.open.drain(..) {
             keep(open, out);
-        }
-    }
-}
-
-impl TokenCounts {
-    /// Takes over the counts that are told; returns whether there are any. A 0 for what was read or
-    /// written is no news, and neither is one for a part of it.
-    fn count(&mut self, counts: &MessagesUsage<'_>) -> bool {
-        let mut told = false;
-        let (input, output) = (counts.input_tokens, counts.output_tokens);
-        for (whole, count, latest) in [
-            (input, &mut self.input, input),
-            (input, &mut self.cache_creation, counts.cache_creation_input_tokens),
-            (input, &mut self.cache_read, counts.cache_read_input_tokens),
-            (output, &mut self.output, output),
-            (output, &mut self.thinking, counts.output_tokens_details.thinking_tokens),
-        ] {
-            if let Some(latest) = latest.u64() {
-                let is_news = latest > 0 || whole.u64().unwrap_or(0) > 0;
-                *count = if is_news { Some(latest) } else { count.or(Some(0)) };
-                told = true;
-            }
-        }
-        told
-    }
-
-    fn usage(&self) -> Usage {
-        let prompt = [self.input, self.cache_creation, self.cache_read].into_iter().flatten();
-        Usage {
-            prompt_tokens: prompt.fold(0, u64::saturating_add),
-            completion_tokens: self.output.unwrap_or_default(),
-            cached_tokens: self.cache_read,
-            reasoning_tokens: self.thinking,
-            ..Usage::default()
         }
     }
 }
