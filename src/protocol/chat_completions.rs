@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::body::{Fields, Options};
-use super::builder::{ChunkBuilder, Seen};
+use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
@@ -182,7 +182,7 @@ impl Decoder for ChatCompletions {
         }
         if choice.message.is_some() {
             out.seen.document = !self.has_deltas;
-            self.decode_message(&choice.message.parse(), choice.delta.is_none(), out);
+            self.decode_message(choice.message.parse(), choice.delta.is_none(), out);
         }
         if let Some(word) = choice.finish_reason.str() {
             self.finish(&word, choice.native_finish_reason, out);
@@ -238,16 +238,11 @@ impl ChatCompletions {
     /// piece, too, so that only one that `stands_alone` can be compared.
     fn decode_message(
         &mut self,
-        message: &ChatDelta<'_>,
+        mut message: ChatDelta<'_>,
         stands_alone: bool,
         out: &mut ChunkBuilder,
     ) {
-        if !self.has_deltas {
-            return self.decode_delta(message, out);
-        }
-        let unless = |told: bool, field| if told { Raw::default() } else { field };
-        let Seen { text, reasoning, .. } = out.seen;
-        let has_calls = out.calls() > 0;
+        let has_calls = self.has_deltas && out.calls() > 0;
         if has_calls && stands_alone {
             for (nth, call) in message.tool_calls.elements().enumerate() {
                 let ChatCall { id, function, .. } = call;
@@ -258,19 +253,18 @@ impl ChatCompletions {
                 }
             }
         }
-        self.decode_delta(
-            &ChatDelta {
-                content: unless(text, message.content),
-                refusal: unless(text, message.refusal),
-                audio: unless(text, message.audio),
-                reasoning: unless(reasoning, message.reasoning),
-                reasoning_content: unless(reasoning, message.reasoning_content),
-                reasoning_details: unless(reasoning, message.reasoning_details),
-                tool_calls: unless(has_calls, message.tool_calls),
-                function_call: unless(has_calls, message.function_call),
-            },
-            out,
-        );
+        let nothing = Raw::default();
+        if self.has_deltas && out.seen.text {
+            message = ChatDelta { content: nothing, refusal: nothing, audio: nothing, ..message };
+        }
+        if self.has_deltas && out.seen.reasoning {
+            (message.reasoning, message.reasoning_content) = (nothing, nothing);
+            message.reasoning_details = nothing;
+        }
+        if has_calls {
+            message = ChatDelta { tool_calls: nothing, function_call: nothing, ..message };
+        }
+        self.decode_delta(&message, out);
     }
 
     fn decode_content(&self, content: Raw<'_>, out: &mut ChunkBuilder) {
@@ -336,17 +330,13 @@ impl ChatCompletions {
 
     /// Keeps what was thought, if tools were called after it.
     fn keep(&mut self, out: &mut ChunkBuilder) {
-        let content = std::mem::take(&mut self.content);
-        let details = std::mem::take(&mut self.details);
-        let mut fields = Map::new();
-        if !content.is_empty() {
-            fields.insert("reasoning_content".into(), content.into());
-        }
-        if !details.is_empty() {
-            fields.insert("reasoning_details".into(), details.into());
-        }
-        if out.calls() > 0 && !fields.is_empty() {
-            out.opaque(fields.into());
+        let content = Some(std::mem::take(&mut self.content)).filter(|it| !it.is_empty());
+        let details = Some(std::mem::take(&mut self.details)).filter(|it| !it.is_empty());
+        if out.calls() > 0 && (content.is_some() || details.is_some()) {
+            out.opaque(object([
+                ("reasoning_content", content.map(Value::from)),
+                ("reasoning_details", details.map(Value::from)),
+            ]));
         }
     }
 }
