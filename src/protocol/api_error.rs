@@ -195,33 +195,29 @@ fn message_in(quoted: &str) -> String {
 /// What a message says itself, in lower case: what it quotes, such as the prompt or a name, may say
 /// anything. An apostrophe within a word is no quotation mark.
 fn without_quotations(message: &str) -> String {
-    let mut own = String::new();
-    let mut rest = message;
-    let mut marks = vec![('\'', '\''), ('"', '"'), ('`', '`'), ('\u{201c}', '\u{201d}')];
     let is_letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    while let Some((at, mark)) = rest.char_indices().find_map(|(at, c)| {
-        let before = rest.get(..at).and_then(|before| before.chars().next_back());
-        let mark = *marks.iter().find(|(open, _)| *open == c)?;
-        (c != '\'' || !is_letter(before)).then_some((at, mark))
-    }) {
-        let (open, close) = mark;
-        let (before, quoted) = rest.split_at_checked(at).unwrap_or((rest, ""));
-        let quoted = quoted.strip_prefix(open).unwrap_or(quoted);
-        let end = quoted.match_indices(close).find_map(|(end, mark)| {
-            let behind = quoted.get(end + mark.len()..)?;
-            (close != '\'' || !is_letter(behind.chars().next())).then_some(behind)
+    let mut marks = vec![('\'', '\''), ('"', '"'), ('`', '`'), ('\u{201c}', '\u{201d}')];
+    let mut own = String::new();
+    let mut rest = message.chars();
+    while let Some(c) = rest.next() {
+        let is_apostrophe = c == '\'' && is_letter(own.chars().next_back());
+        let mark = marks.iter().copied().find(|(open, _)| *open == c && !is_apostrophe);
+        let behind = mark.and_then(|(_, close)| {
+            let mut ends = rest.as_str().match_indices(close);
+            ends.find_map(|(end, mark)| {
+                let behind = rest.as_str().get(end + mark.len()..)?;
+                (close != '\'' || !is_letter(behind.chars().next())).then_some(behind)
+            })
         });
-        match end {
-            Some(behind) => {
-                own.push_str(before);
-                own.push(' ');
-                rest = behind;
-            }
+        if let Some(behind) = behind {
+            own.push(' ');
+            rest = behind.chars();
+        } else {
             // Nothing ends it, and nothing will end another one of the same kind.
-            None => marks.retain(|known| *known != mark),
+            marks.retain(|known| Some(*known) != mark);
+            own.push(c);
         }
     }
-    own.push_str(rest);
     own.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
