@@ -10,7 +10,7 @@ use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
 use super::json;
-use super::wire::{Raw, wire};
+use super::wire::wire;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
@@ -152,7 +152,9 @@ impl Decoder for CohereChat {
         match kind.as_deref().unwrap_or(event.name) {
             "content-start" | "content-delta" => self.content(&delta.message.content, out),
             "content-end" => self.keep(out),
-            "tool-plan-delta" => self.plan(delta.message.tool_plan, out),
+            "tool-plan-delta" => {
+                out.kept_reasoning(delta.message.tool_plan, &mut self.tool_plan);
+            }
             "tool-call-start" => self.call(index.u64(), &delta.message.tool_calls, out),
             "tool-call-delta" => {
                 let arguments = delta.message.tool_calls.function.arguments;
@@ -188,10 +190,6 @@ impl CohereChat {
         out.kept_reasoning(content.thinking, &mut self.thinking);
     }
 
-    fn plan(&mut self, plan: Raw<'_>, out: &mut ChunkBuilder) {
-        out.kept_reasoning(plan, &mut self.tool_plan);
-    }
-
     fn call(&mut self, index: Option<u64>, call: &CohereCall<'_>, out: &mut ChunkBuilder) {
         let CohereCall { id, function } = call;
         let at = out.new_call(None, *id, function.name, function.arguments);
@@ -200,7 +198,7 @@ impl CohereChat {
 
     /// The whole of a message that was not streamed.
     fn whole(&mut self, message: &CohereMessage<'_>, out: &mut ChunkBuilder) {
-        self.plan(message.tool_plan, out);
+        out.kept_reasoning(message.tool_plan, &mut self.tool_plan);
         for part in message.content.elements() {
             self.content(&part, out);
             self.keep(out);

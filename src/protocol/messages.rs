@@ -16,7 +16,7 @@ use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
-use crate::message::{Message, MessageRole, ToolCall, TurnPart};
+use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
@@ -92,13 +92,11 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> (Value, Option<&'
         }
         Reasoning::Minimal => {
             request.adapt("reasoning", "minimal", "low", "it is the lowest effort here");
-            "low"
+            Some("low")
         }
-        Reasoning::Low => "low",
-        Reasoning::Medium => "medium",
-        Reasoning::High => "high",
+        Reasoning::Low | Reasoning::Medium | Reasoning::High => common::level(reasoning),
     };
-    (json!({ "type": "adaptive", "display": "summarized" }), Some(effort))
+    (json!({ "type": "adaptive", "display": "summarized" }), effort)
 }
 
 /// All system messages: they stand beside the conversation. As one text, because llama.cpp runs
@@ -134,7 +132,13 @@ fn answer(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Err
     for said in message.turn(Protocol::Messages) {
         match said {
             TurnPart::Text(said, _) => blocks.extend(text(said)),
-            TurnPart::Call(call, extra) => blocks.push(tool_use(request, call, extra)?),
+            TurnPart::Call(call, caller) => blocks.push(common::object([
+                ("type", Some("tool_use".into())),
+                ("id", Some(json!(call.id))),
+                ("name", Some(json!(call.name))),
+                ("input", Some(request.arguments(call)?)),
+                ("caller", caller.cloned()),
+            ])),
             TurnPart::Opaque(block) => blocks.push(block.clone()),
         }
     }
@@ -154,28 +158,12 @@ fn image(image: &Attachment) -> Value {
     json!({ "type": "image", "source": source })
 }
 
-fn tool_use(
-    request: ChatRequest<'_>,
-    call: &ToolCall,
-    extra: Option<&Value>,
-) -> Result<Value, Error> {
-    let input = request.arguments(call)?;
-    let mut block = json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input });
-    if let (Value::Object(block), Some(caller)) = (&mut block, extra) {
-        block.insert("caller".to_owned(), caller.clone());
-    }
-    Ok(block)
-}
-
 fn tool_result(request: ChatRequest<'_>, message: &Message) -> Result<Value, Error> {
-    let Some(id) = &message.tool_call_id else {
-        return Err(request.refuse("a tool message needs the id of the call that it answers"));
-    };
-    Ok(if message.content.is_empty() {
-        json!({ "type": "tool_result", "tool_use_id": id })
-    } else {
-        json!({ "type": "tool_result", "tool_use_id": id, "content": message.content })
-    })
+    let why = "a tool message needs the id of the call that it answers";
+    let id = message.tool_call_id.as_ref().ok_or_else(|| request.refuse(why))?;
+    let said = (!message.content.is_empty()).then(|| json!(message.content));
+    let kind = Some("tool_result".into());
+    Ok(common::object([("type", kind), ("tool_use_id", Some(json!(id))), ("content", said)]))
 }
 
 fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
@@ -228,19 +216,14 @@ wire! {
 
 #[derive(Default)]
 struct Messages {
-    /// The blocks that are being written.
-    open: Vec<OpenBlock>,
+    /// The blocks that are being written, each with its index.
+    open: Vec<(Option<u64>, OpenBlock)>,
     /// The latest counts of tokens: read, written into the cache, read from there, written, thought.
     counted: [Option<u64>; 5],
 }
 
 /// A block that is not plain text.
-struct OpenBlock {
-    index: Option<u64>,
-    kind: BlockKind,
-}
-
-enum BlockKind {
+enum OpenBlock {
     /// A call for the caller, and which of the answer's it is. Its input is whole already where code
     /// at the provider made the call.
     Call { at: usize, whole: bool },
@@ -266,10 +249,7 @@ impl Decoder for Messages {
                 self.whole(&json::read(event.data)?, out);
                 out.ended = true;
             }
-            "content_block_start" => {
-                let json = frame.content_block;
-                self.start(frame.index, &json.parse(), json, out);
-            }
+            "content_block_start" => self.start(frame.index.u64(), frame.content_block, out),
             "content_block_delta" => self.delta(frame.index, &frame.delta, out),
             "content_block_stop" => self.close(frame.index, out),
             "message_delta" => {
@@ -296,8 +276,8 @@ impl Messages {
     /// after a call by code at the provider, or if the answer was not streamed.
     fn whole(&mut self, message: &WholeMessage<'_>, out: &mut ChunkBuilder) {
         out.model(message.model);
-        for (block, json) in message.content.elements() {
-            self.start(Raw::default(), &block, json, out);
+        for block in message.content.elements() {
+            self.start(None, block, out);
             self.close_all(out);
         }
         self.count(&message.usage, out);
@@ -331,27 +311,24 @@ impl Messages {
         out.usage(told.iter().any(|(_, count)| count.is_some()).then_some(usage));
     }
 
-    fn start(
-        &mut self,
-        index: Raw<'_>,
-        block: &ContentBlock<'_>,
-        json: Raw<'_>,
-        out: &mut ChunkBuilder,
-    ) {
-        let kind = match block.kind.str().as_deref() {
+    fn start(&mut self, index: Option<u64>, json: Raw<'_>, out: &mut ChunkBuilder) {
+        let block: ContentBlock<'_> = json.parse();
+        let open = match block.kind.str().as_deref() {
             Some("text") => {
                 out.text(block.text);
                 return;
             }
             Some("tool_use") => {
-                let whole = !is_void(block.input);
+                // An object or a string with nothing in it is as good as no input.
+                let void = ['"', '{', '}', ' ', '\t', '\r', '\n'];
+                let whole = !block.input.json().trim_matches(void).is_empty();
                 let input = if whole { block.input } else { Raw::default() };
                 let Some(at) = out.new_call(None, block.id, block.name, input) else { return };
                 let caller = out.keep(block.caller);
                 if caller.is_object() && !is(&caller, "direct") {
                     out.extra(caller);
                 }
-                BlockKind::Call { at, whole }
+                OpenBlock::Call { at, whole }
             }
             kind => {
                 if kind.is_some_and(|kind| kind.contains("tool")) {
@@ -359,11 +336,11 @@ impl Messages {
                 }
                 out.reasoning(block.thinking);
                 let Value::Object(block) = out.keep(json) else { return };
-                BlockKind::Kept { block, pieces: BTreeMap::new() }
+                OpenBlock::Kept { block, pieces: BTreeMap::new() }
             }
         };
         common::make_room(&mut self.open);
-        self.open.push(OpenBlock { index: index.u64(), kind });
+        self.open.push((index, open));
     }
 
     fn delta(&mut self, index: Raw<'_>, delta: &BlockDelta<'_>, out: &mut ChunkBuilder) {
@@ -377,7 +354,7 @@ impl Messages {
             }
             Some("signature_delta") => self.grow(index, "signature", delta.signature, out),
             Some("input_json_delta") => match self.opened(index) {
-                Some(&mut BlockKind::Call { at, whole: false }) => {
+                Some(&mut OpenBlock::Call { at, whole: false }) => {
                     out.call_arguments(at, delta.partial_json);
                 }
                 Some(_) => {
@@ -395,56 +372,65 @@ impl Messages {
         }
     }
 
-    fn grow(
-        &mut self,
-        index: Raw<'_>,
-        field: &'static str,
-        piece: Raw<'_>,
-        out: &mut ChunkBuilder,
-    ) {
-        if let Some(BlockKind::Kept { pieces, block }) = self.opened(index)
-            && let Some(piece) = piece.literal()
+    /// Adds to a text of a block that is kept.
+    fn grow(&mut self, index: Raw<'_>, name: &'static str, text: Raw<'_>, out: &mut ChunkBuilder) {
+        if let Some(OpenBlock::Kept { pieces, block }) = self.opened(index)
+            && let Some(piece) = text.literal()
         {
             out.hold(piece.len());
             // A thought may have begun with its block.
-            let begun = || match block.get(field) {
-                Some(Value::String(text)) if field == "thinking" => escaped(text),
+            let begun = || match block.get(name) {
+                Some(Value::String(text)) if name == "thinking" => escaped(text),
                 _ => String::new(),
             };
-            pieces.entry(field).or_insert_with(begun).push_str(piece);
+            pieces.entry(name).or_insert_with(begun).push_str(piece);
         }
     }
 
-    fn opened(&mut self, index: Raw<'_>) -> Option<&mut BlockKind> {
+    fn opened(&mut self, index: Raw<'_>) -> Option<&mut OpenBlock> {
         let at = self.position(index.u64())?;
-        self.open.get_mut(at).map(|open| &mut open.kind)
+        self.open.get_mut(at).map(|(_, block)| block)
     }
 
     /// The block with an index; without one, the latest.
     fn position(&self, index: Option<u64>) -> Option<usize> {
-        let same = |open: &OpenBlock| index.is_none() || open.index == index;
-        self.open.iter().rposition(same)
+        self.open.iter().rposition(|(known, _)| index.is_none() || *known == index)
     }
 
     fn close(&mut self, index: Raw<'_>, out: &mut ChunkBuilder) {
         if let Some(at) = self.position(index.u64()) {
-            keep(self.open.remove(at), out);
+            keep(self.open.remove(at).1, out);
         }
     }
 
     /// Closes what a relay left open.
     fn close_all(&mut self, out: &mut ChunkBuilder) {
-        for open in self.open.drain(..) {
-            keep(open, out);
+        for (_, block) in self.open.drain(..) {
+            keep(block, out);
         }
     }
 }
 
 /// Keeps a finished block for the next request, if Anthropic would take it back.
-fn keep(open: OpenBlock, out: &mut ChunkBuilder) {
-    if let BlockKind::Kept { block, pieces } = open.kind
-        && let Some(block) = finish_block(block, pieces, out)
-    {
+fn keep(block: OpenBlock, out: &mut ChunkBuilder) {
+    let OpenBlock::Kept { mut block, pieces } = block else { return };
+    for (field, literal) in pieces {
+        let text = unescaped(&literal);
+        let value = match field {
+            "input" if is_blank(&text) => continue,
+            "input" => match json::read(&text) {
+                Ok(input) => out.keep(input),
+                Err(_) => return,
+            },
+            _ => Value::String(text),
+        };
+        block.insert(field.to_owned(), value);
+    }
+    let block = Value::Object(block);
+    // A thought without its signature was cut short, or is a relay's: it would be refused.
+    let signature = block.get("signature").and_then(Value::as_str);
+    let is_unsigned = is(&block, "thinking") && signature.is_none_or(str::is_empty);
+    if block.get("type").is_some() && !is_unsigned {
         out.opaque(block);
     }
 }
@@ -453,28 +439,6 @@ fn keep(open: OpenBlock, out: &mut ChunkBuilder) {
 fn escaped(text: &str) -> String {
     let json = Value::from(text).to_string();
     json.get(1..json.len() - 1).unwrap_or_default().to_owned()
-}
-
-fn finish_block(
-    mut block: Map<String, Value>,
-    pieces: BTreeMap<&str, String>,
-    out: &mut ChunkBuilder,
-) -> Option<Value> {
-    for (field, literal) in pieces {
-        let text = unescaped(&literal);
-        let value = match field {
-            "input" if is_blank(&text) => continue,
-            "input" => out.keep(json::read(&text).ok()?),
-            _ => Value::String(text),
-        };
-        block.insert(field.to_owned(), value);
-    }
-    let block = Value::Object(block);
-    // A thought without its signature was cut short, or is a relay's: it would be refused.
-    let signature = block.get("signature").and_then(Value::as_str);
-    let unsigned = is(&block, "thinking") && signature.is_none_or(str::is_empty);
-    let known = block.get("type").is_some();
-    (known && !unsigned).then_some(block)
 }
 
 fn stop(reason: Raw<'_>, out: &mut ChunkBuilder) {
@@ -490,18 +454,12 @@ fn stop(reason: Raw<'_>, out: &mut ChunkBuilder) {
     }
 }
 
-/// Whether a string or an object has nothing in it, or there is none.
-fn is_void(json: Raw<'_>) -> bool {
-    let quotes: &[char] = &['"', '{', '}', ' ', '\t', '\r', '\n'];
-    json.json().trim_matches(quotes).is_empty()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::sent;
     use super::*;
     use crate::config::GenerationConfig;
-    use crate::message::{Replay, ReplayPart};
+    use crate::message::{Replay, ReplayPart, ToolCall};
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
 
