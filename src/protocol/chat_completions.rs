@@ -17,7 +17,6 @@ use crate::error::Error;
 use crate::message::{Message, TurnPart};
 use crate::provider::Protocol;
 use crate::sse::Event;
-use crate::tool::ToolChoice;
 
 pub(super) const CODEC: Codec = Codec {
     path: "chat/completions",
@@ -52,17 +51,10 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("reasoning_effort", effort);
     body.put("tools", options.tools(common::function));
     let choice = options.typed("tool_choice", &config.tool_choice);
-    body.put("tool_choice", choice.map(|choice| tool_choice(choice, dialect.required)));
+    let named = |name: &str| json!({"type": "function", "function": {"name": name}});
+    let choice = choice.map(|choice| common::tool_choice(choice, dialect.required, named));
+    body.put("tool_choice", choice);
     options.finish(body)
-}
-
-fn tool_choice(choice: &ToolChoice, required: &str) -> Value {
-    match choice {
-        ToolChoice::Auto => "auto".into(),
-        ToolChoice::None => "none".into(),
-        ToolChoice::Required => required.into(),
-        ToolChoice::Tool(name) => json!({"type": "function", "function": {"name": name}}),
-    }
 }
 
 fn message(message: &Message) -> Value {
@@ -182,7 +174,7 @@ impl Decoder for ChatCompletions {
         }
         if choice.message.is_some() {
             out.seen.document = !self.has_deltas;
-            self.decode_message(choice.message.parse(), choice.delta.is_none(), out);
+            self.decode_message(choice, out);
         }
         if let Some(word) = choice.finish_reason.str() {
             self.finish(&word, choice.native_finish_reason, out);
@@ -235,15 +227,11 @@ impl ChatCompletions {
 
     /// The whole of the message, behind the deltas or beside each: it counts as far as no delta has
     /// told it. Where there are none, it comes in pieces as they do. Beside a delta, Writer's is a
-    /// piece, too, so that only one that `stands_alone` can be compared.
-    fn decode_message(
-        &mut self,
-        mut message: ChatDelta<'_>,
-        stands_alone: bool,
-        out: &mut ChunkBuilder,
-    ) {
+    /// piece, too, so that only one that stands alone can be compared.
+    fn decode_message(&mut self, choice: &ChatChoice<'_>, out: &mut ChunkBuilder) {
+        let mut message: ChatDelta<'_> = choice.message.parse();
         let has_calls = self.has_deltas && out.calls() > 0;
-        if has_calls && stands_alone {
+        if has_calls && choice.delta.is_none() {
             for (nth, call) in message.tool_calls.elements().enumerate() {
                 let ChatCall { id, function, .. } = call;
                 let nth = Some(nth).filter(|&nth| nth < out.calls());
@@ -366,10 +354,7 @@ fn is_failure(word: &str) -> bool {
 }
 
 fn tokens(usage: Raw<'_>) -> Option<Usage> {
-    if !usage.is_some() {
-        return None;
-    }
-    let tokens: ChatUsage<'_> = usage.parse();
+    let tokens: ChatUsage<'_> = usage.is_some().then(|| usage.parse())?;
     let counts =
         [tokens.prompt_tokens.u64(), tokens.completion_tokens.u64(), tokens.total_tokens.u64()];
     let [prompt, completion, total] = counts.map(Option::unwrap_or_default);
@@ -406,7 +391,7 @@ mod tests {
     use crate::protocol::testing;
     use crate::provider::LlmProvider;
     use crate::response::GenerationResponse;
-    use crate::tool::Tool;
+    use crate::tool::{Tool, ToolChoice};
 
     fn said(messages: &[Message], config: &GenerationConfig, provider: LlmProvider) -> Value {
         Value::Object(

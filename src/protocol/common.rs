@@ -7,7 +7,7 @@ use crate::attachment::Attachment;
 use crate::config::Reasoning;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, ToolCall};
-use crate::tool::Tool;
+use crate::tool::{Tool, ToolChoice};
 
 /// An object of those fields that there are.
 pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
@@ -26,6 +26,20 @@ pub(super) fn tool(tool: &Tool, schema: &str) -> Value {
 /// A tool as OpenAI and those who follow it want it.
 pub(super) fn function(function: &Tool) -> Value {
     json!({"type": "function", "function": tool(function, "parameters")})
+}
+
+/// Which tools may or must be called, in OpenAI's words; how one is named differs.
+pub(super) fn tool_choice(
+    choice: &ToolChoice,
+    required: &str,
+    named: impl Fn(&str) -> Value,
+) -> Value {
+    match choice {
+        ToolChoice::Auto => "auto".into(),
+        ToolChoice::None => "none".into(),
+        ToolChoice::Required => required.into(),
+        ToolChoice::Tool(name) => named(name),
+    }
 }
 
 /// A call of one of these.

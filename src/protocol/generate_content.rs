@@ -139,11 +139,8 @@ fn model(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Erro
 fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Value, Error> {
     let id = message.tool_call_id.as_deref().unwrap_or_default();
     let mut calls = request.messages.iter().take(at).rev().flat_map(|earlier| &earlier.tool_calls);
-    let Some(call) = calls.find(|call| call.id == id) else {
-        return Err(
-            request.refuse(format!("no message before the result of tool call {id:?} has it"))
-        );
-    };
+    let why = || format!("no message before the result of tool call {id:?} has it");
+    let call = calls.find(|call| call.id == id).ok_or_else(|| request.refuse(why()))?;
     let response = match serde_json::from_str(&message.content) {
         Ok(object @ Value::Object(_)) => object,
         _ => json!({"result": message.content}),

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::message::{MessageRole, TurnPart};
 use crate::provider::Protocol;
 use crate::sse::Event;
-use crate::tool::{Tool, ToolChoice};
+use crate::tool::Tool;
 
 pub(super) const CODEC: Codec = Codec {
     path: "responses",
@@ -59,7 +59,9 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("reasoning", reasoning.map(|how| self::reasoning(request, how)).transpose()?);
     body.put("text", options.typed("response_format", &config.response_format).map(text));
     body.put("tools", options.tools(tool));
-    body.put("tool_choice", options.typed("tool_choice", &config.tool_choice).map(tool_choice));
+    let choice = options.typed("tool_choice", &config.tool_choice);
+    let named = |name: &str| json!({"type": "function", "name": name});
+    body.put("tool_choice", choice.map(|choice| common::tool_choice(choice, "required", named)));
     body.put("top_logprobs", alternatives);
     options.say("max_tokens=max_output_tokens parallel_tool_calls temperature top_p", &mut body);
     options.finish(body)
@@ -83,11 +85,8 @@ fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
                 }
             }
             MessageRole::Tool => {
-                let Some(id) = &message.tool_call_id else {
-                    return Err(
-                        request.refuse("a tool message needs the `tool_call_id` it answers")
-                    );
-                };
+                let why = "a tool message needs the `tool_call_id` it answers";
+                let id = message.tool_call_id.as_ref().ok_or_else(|| request.refuse(why))?;
                 let kind = if custom.iter().any(|call| call == id) {
                     "custom_tool_call_output"
                 } else {
@@ -172,20 +171,11 @@ fn tool(tool: &Tool) -> Value {
     with(common::tool(tool, "parameters"), Some(&json!({"type": "function", "strict": false})))
 }
 
-fn tool_choice(choice: &ToolChoice) -> Value {
-    match choice {
-        ToolChoice::Auto => "auto".into(),
-        ToolChoice::None => "none".into(),
-        ToolChoice::Required => "required".into(),
-        ToolChoice::Tool(name) => json!({"type": "function", "name": name}),
-    }
-}
-
 wire! {
     /// What an event says.
     struct ResponsesEvent {
         kind = "type", delta, output_index, item_id, item, content_index, summary_index,
-        response: ResponseObject<'a>, error, object,
+        response: ResponseObject<'a>, error, object, status,
         /// What the end of a part tells again.
         part: TextPart<'a>,
         text, refusal, arguments, input,
@@ -208,6 +198,9 @@ wire! {
     }
     struct TextPart { kind = "type", text, refusal }
 }
+
+/// An item, and its JSON.
+type WholeItem<'a> = (OutputItem<'a>, Raw<'a>);
 
 /// What has come of the answer.
 #[derive(Debug, Default)]
@@ -259,9 +252,11 @@ impl Decoder for Responses {
         let kind = kind.as_deref().unwrap_or(event.name);
         out.seen.understood |= kind.starts_with("response.");
         out.model(data.response.model);
+        let has_failed = kind == "response.failed" || (kind.is_empty() && data.status.is("failed"));
         if data.response.error.is_error() {
             out.fail(data.response.error.json());
-        } else if kind == "error" || data.error.is_error() {
+        } else if kind == "error" || data.error.is_error() || (has_failed && out.failure.is_none())
+        {
             // Flat as documented, nested as OpenAI sends it, or with a type of its own from
             // llama.cpp.
             out.fail(event.data);
@@ -270,14 +265,14 @@ impl Decoder for Responses {
             "response.output_item.added" => self.added(data.output_index, data.item, out),
             "response.output_item.done" => self.done(data.output_index, data.item, out),
             "response.completed" | "response.incomplete" | "response.failed" => {
-                self.end(kind, &data.response, event, out);
+                self.end(kind.trim_start_matches("response."), &data.response, out);
             }
             // An answer that was not streamed.
             "" if data.object.is("response") => {
                 let response: ResponseObject<'_> = json::read(event.data)?;
                 out.model(response.model);
                 let status = response.status.str().unwrap_or_default();
-                self.end(&format!("response.{status}"), &response, event, out);
+                self.end(&status, &response, out);
                 // One that is still in the making, or that was cancelled, is not whole.
                 out.ended = matches!(&*status, "" | "completed" | "incomplete" | "failed");
             }
@@ -290,32 +285,30 @@ impl Decoder for Responses {
 impl Responses {
     /// An event about an item that is being written.
     fn piece(&mut self, kind: &str, data: &ResponsesEvent<'_>, out: &mut ChunkBuilder) {
-        let part = data.content_index.u64().or(data.summary_index.u64()).unwrap_or_default();
         match kind {
             "response.output_text.delta" | "response.refusal.delta" => {
-                self.turn_to(data);
+                let part = self.turn_to(data);
                 if data.delta.is_text() {
                     self.begin_text(part, out);
                 }
                 self.tell(out.text(data.delta));
             }
             "response.output_text.done" | "response.refusal.done" => {
-                self.whole_part(data, part, data.text.or(data.refusal), out);
+                self.whole_part(data, data.text.or(data.refusal), out);
             }
             "response.content_part.done" => {
                 let TextPart { kind, text, refusal } = data.part;
                 // Reasoning is compared nowhere: some servers tell it again in other words.
                 if kind.is("output_text") || kind.is("refusal") {
-                    self.whole_part(data, part, text.or(refusal), out);
+                    self.whole_part(data, text.or(refusal), out);
                 }
             }
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                self.turn_to(data);
-                self.item.part = Some(part);
+                self.item.part = Some(self.turn_to(data));
                 out.reasoning(data.delta);
             }
             "response.reasoning_summary_text.done" | "response.reasoning_text.done" => {
-                self.turn_to(data);
+                let part = self.turn_to(data);
                 if self.item.part < Some(part) {
                     self.item.part = Some(part);
                     out.reasoning(data.text);
@@ -360,19 +353,14 @@ impl Responses {
     }
 
     fn done(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
-        let item: OutputItem<'_> = json.parse();
-        let was_latest = self.turn_to_item(index, [item.id, item.call_id], false);
-        self.finish(&item, json, was_latest, out);
+        let item: WholeItem<'_> = json.parse();
+        let was_latest = self.turn_to_item(index, [item.0.id, item.0.call_id], false);
+        self.finish(&item, was_latest, out);
     }
 
     /// An item as a whole. What was told in deltas is compared with it, and not told again.
-    fn finish(
-        &mut self,
-        item: &OutputItem<'_>,
-        json: Raw<'_>,
-        was_latest: bool,
-        out: &mut ChunkBuilder,
-    ) {
+    fn finish(&mut self, whole: &WholeItem<'_>, was_latest: bool, out: &mut ChunkBuilder) {
+        let (item, _) = whole;
         let was_open = std::mem::take(&mut self.item.is_open);
         if item.is_call() {
             // LM Studio tells the arguments only here.
@@ -394,7 +382,7 @@ impl Responses {
             self.item.part = Some(0);
         }
         if item.is_opaque() {
-            self.keep(item, json, was_open, out);
+            self.keep(whole, was_open, out);
         } else if was_latest && was_open {
             let extra = item.extra();
             if extra != json!({}) {
@@ -404,20 +392,14 @@ impl Responses {
     }
 
     /// Keeps an item for the next request, in the place that it has had from the beginning.
-    fn keep(
-        &mut self,
-        item: &OutputItem<'_>,
-        json: Raw<'_>,
-        was_open: bool,
-        out: &mut ChunkBuilder,
-    ) {
+    fn keep(&mut self, (item, json): &WholeItem<'_>, was_open: bool, out: &mut ChunkBuilder) {
         let is_thought = item.is("reasoning");
         if was_open && !is_thought {
             out.own_tool();
         }
         let place = *self.item.place.get_or_insert_with(|| out.opaque(Value::Null));
         if was_open && item.is_whole() {
-            let whole = out.keep(json);
+            let whole = out.keep(*json);
             out.replace(place, whole);
         }
         self.thought = is_thought.then_some(place);
@@ -426,14 +408,8 @@ impl Responses {
     /// Compares a part of a message that is told again as a whole with what came in deltas. One
     /// that another part has followed is compared at the end of the message, and what is told of an
     /// item that reasons is no text.
-    fn whole_part(
-        &mut self,
-        data: &ResponsesEvent<'_>,
-        part: u64,
-        whole: Raw<'_>,
-        out: &mut ChunkBuilder,
-    ) {
-        self.turn_to(data);
+    fn whole_part(&mut self, data: &ResponsesEvent<'_>, whole: Raw<'_>, out: &mut ChunkBuilder) {
+        let part = self.turn_to(data);
         let KnownItem { part: latest, message, part_text, .. } = self.item;
         let reasons = latest.is_some() && message == 0;
         if latest <= Some(part) && !reasons {
@@ -485,23 +461,17 @@ impl Responses {
 
     /// The end of the answer. vLLM calls one that is cut short `completed` too, and tells only the
     /// status.
-    fn end(
-        &mut self,
-        kind: &str,
-        response: &ResponseObject<'_>,
-        event: &Event<'_>,
-        out: &mut ChunkBuilder,
-    ) {
+    fn end(&mut self, kind: &str, response: &ResponseObject<'_>, out: &mut ChunkBuilder) {
         if self.others.is_empty() {
             // Everything there is comes at once.
-            for (item, json) in response.output.elements() {
-                self.finish_new(&item, json, out);
+            for item in response.output.elements() {
+                self.finish_new(&item, out);
             }
         } else if !self.has_forgotten {
             self.compare(response.output, out);
         }
         out.usage(response.usage.usage());
-        if kind == "response.incomplete" || response.status.is("incomplete") {
+        if kind == "incomplete" || response.status.is("incomplete") {
             let reason = response.incomplete_details.reason.str();
             let word = reason.as_deref().unwrap_or("incomplete");
             let finish = match word {
@@ -515,13 +485,10 @@ impl Responses {
                 // OpenAI refuses to hear reasoning again without what it has led to.
                 out.replace(place, Value::Null);
             }
-        } else if kind == "response.completed" {
-            out.finish(FinishReason::Stop, "completed");
-        } else if kind == "response.failed" {
-            out.finish(FinishReason::Other, "failed");
-            if out.failure.is_none() {
-                out.fail(event.data);
-            }
+        } else if kind == "completed" {
+            out.finish(FinishReason::Stop, kind);
+        } else if kind == "failed" {
+            out.finish(FinishReason::Other, kind);
         }
         out.ended = true;
     }
@@ -532,21 +499,22 @@ impl Responses {
     fn compare(&mut self, output: Raw<'_>, out: &mut ChunkBuilder) {
         let mut calls = 0;
         let (knows_calls, knows_messages, latest) = self.known_in(output);
-        for (at, (item, json)) in (0..).zip(output.elements::<(OutputItem<'_>, _)>()) {
+        for (at, whole) in (0..).zip(output.elements::<WholeItem<'_>>()) {
+            let (item, _) = &whole;
             if !(item.is_call() || item.is("message")) {
                 continue;
             }
             let knows_others = if item.is_call() { knows_calls } else { knows_messages };
-            let found = self.find_again(at, &item);
+            let found = self.find_again(at, item);
             // What was lost before a message that has come cannot follow it.
             out.seen.gap |= item.is("message")
                 && latest.is_some_and(|latest| at < latest)
                 && !(self.has_text(found) || item.whole_text().is_empty());
             if let Some(age) = found {
                 self.bring_back(age);
-                self.finish(&item, json, age == 0, out);
+                self.finish(&whole, age == 0, out);
             } else if knows_others || (item.is_call() && calls >= out.calls()) {
-                self.finish_new(&item, json, out);
+                self.finish_new(&whole, out);
             } else if item.is_call() {
                 out.whole_call(calls, item.call_id, item.name, item.arguments());
             }
@@ -601,10 +569,10 @@ impl Responses {
     }
 
     /// An item of which nothing came before the end.
-    fn finish_new(&mut self, item: &OutputItem<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
+    fn finish_new(&mut self, item: &WholeItem<'_>, out: &mut ChunkBuilder) {
         let new = KnownItem { is_open: true, ..KnownItem::default() };
         let latest = std::mem::replace(&mut self.item, new);
-        self.finish(item, json, true, out);
+        self.finish(item, true, out);
         self.item = latest;
     }
 
@@ -617,9 +585,10 @@ impl Responses {
         age.and_then(|age| self.known().nth(age)).is_some_and(|known| known.message > 0)
     }
 
-    /// Makes the item that an event is about the latest one.
-    fn turn_to(&mut self, data: &ResponsesEvent<'_>) {
+    /// Makes the item that an event is about the latest one; returns which part of it is meant.
+    fn turn_to(&mut self, data: &ResponsesEvent<'_>) -> u64 {
         self.turn_to_item(data.output_index, [data.item_id, Raw::default()], false);
+        data.content_index.u64().or(data.summary_index.u64()).unwrap_or_default()
     }
 
     /// Makes an item the latest one, and begins one that is not known. Tells whether it was the
@@ -751,7 +720,7 @@ mod tests {
     use crate::protocol::api_error;
     use crate::provider::LlmProvider;
     use crate::response::GenerationResponse;
-    use crate::{Message, ToolCall};
+    use crate::{Message, ToolCall, ToolChoice};
 
     fn sent(messages: &[Message], config: &GenerationConfig) -> Result<Value, Error> {
         let (provider, model) = (LlmProvider::OpenAi, "m");
