@@ -150,9 +150,8 @@ impl Parser {
                 return Ok(Some(Frame::Error(&self.repaired)));
             }
         }
-        let pending = self.has_data;
         self.state = LineState::AfterEvent { cr: false };
-        Ok(pending.then(|| Frame::Event(self.event())))
+        Ok(self.has_data.then(|| Frame::Event(self.event())))
     }
 
     /// Takes out the lines that were no part of any event, from the first on. It is the last thing
@@ -246,10 +245,9 @@ impl Parser {
     }
 
     fn wait_for_line_end(&mut self) -> Result<Option<Frame<'_>>, TooLarge> {
-        if self.bytes(self.line..self.filled).first() == Some(&b':') {
+        let begins_comment = self.bytes(self.line..self.filled).first() == Some(&b':');
+        if begins_comment || self.state == LineState::Comment {
             self.state = LineState::Comment;
-        }
-        if self.state == LineState::Comment {
             self.line = self.filled;
         }
         self.scan = self.filled;

@@ -147,14 +147,12 @@ impl<'a> ToldError<'a> {
 
     /// The error of a stream, whose status is 200, may tell the status that it would have had.
     fn status(&self) -> Option<u16> {
-        let told = [
-            self.word(|fields| fields.code),
-            self.word(|fields| fields.status_code),
-            self.word(|fields| fields.http_code),
-            self.word(|fields| fields.status),
-        ];
-        let mut numbers = told.into_iter().flatten().filter_map(|told| told.parse().ok());
-        numbers.find(|status| (300..600).contains(status))
+        let numbers = |told: &ErrorFields<'_>| {
+            [told.code, told.status_code, told.http_code, told.status].map(text_or_number)
+        };
+        let either = numbers(&self.inner).into_iter().zip(numbers(&self.outer));
+        let mut told = either.filter_map(|(inner, outer)| inner.or(outer)?.parse().ok());
+        told.find(|status| (300..600).contains(status))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::json;
 use super::told::ToldJson;
@@ -229,7 +229,7 @@ impl ChunkBuilder {
     /// The call with an id.
     pub(crate) fn call_with_id(&self, id: Raw<'_>) -> Option<usize> {
         let id = id.str()?;
-        self.position(|call| call.id.as_deref() == Some(&*id))
+        self.call_where(|call| call.id.as_deref() == Some(&*id)).map(|(at, _)| at)
     }
 
     /// How many calls there are.
@@ -265,25 +265,19 @@ impl ChunkBuilder {
             return Belongs::Nowhere;
         }
         let has_id = |call: &BuiltCall| call.id.as_deref().is_some_and(|known| id.is(known));
-        let at_index = index.and_then(|_| self.position(|call| call.index == index));
-        let known = at_index.filter(|&at| self.calls.get(at).is_some_and(has_id));
-        let known = known.or_else(|| self.position(has_id));
+        let at_index = index.and_then(|_| self.call_where(|call| call.index == index));
+        let known = at_index.filter(|(_, call)| has_id(call)).or_else(|| self.call_where(has_id));
         let found = match (id.is_text(), name.is_text()) {
             _ if known.is_some() => known,
             // A new id begins a call, unless that of the call at its index is told late.
-            (true, true) => at_index.filter(|&at| {
-                let call = self.calls.get(at);
-                call.is_some_and(|call| call.id.is_none() || call.name.is_empty())
-            }),
+            (true, true) => at_index.filter(|(_, call)| call.id.is_none() || call.name.is_empty()),
             // An id alone announces a call at an index of its own; with arguments it is a new name
             // for the call that is being written.
             (true, false) if index.is_some() && piece.is_empty() => at_index,
             (false, true) => at_index,
-            (_, false) => at_index.or(self.calls.len().checked_sub(1)),
+            (_, false) => at_index.or(self.calls.iter().enumerate().next_back()),
         };
-        let Some((at, call)) = found.and_then(|at| Some((at, self.calls.get(at)?))) else {
-            return Belongs::ToNewCall;
-        };
+        let Some((at, call)) = found else { return Belongs::ToNewCall };
         let is_whole = piece.starts_with('{') && json::read::<Raw<'_>>(&piece).is_ok();
         let again = is_whole && call.arguments.is_same(ToldJson::of(&piece));
         let is_named = name.is_text() && !call.name.is_empty();
@@ -303,8 +297,9 @@ impl ChunkBuilder {
         if begins_another { Belongs::ToNewCall } else { Belongs::ToCall(at) }
     }
 
-    fn position(&self, is: impl Fn(&BuiltCall) -> bool) -> Option<usize> {
-        self.calls.iter().rposition(is)
+    /// The latest call of which something is true, and which of the answer's it is.
+    fn call_where(&self, is: impl Fn(&BuiltCall) -> bool) -> Option<(usize, &BuiltCall)> {
+        self.calls.iter().enumerate().rfind(|(_, call)| is(call))
     }
 
     /// Adds a piece of a call to the chunk. Pieces of one call in a row are one: a server could
@@ -371,9 +366,11 @@ impl ChunkBuilder {
         self.progress = true;
     }
 
-    /// What the provider attaches to the latest text or call, and demands back with it.
+    /// What the provider attaches to the latest text or call, and demands back with it, if there is
+    /// anything in it.
     pub(crate) fn extra(&mut self, value: Value) {
         match self.parts.last_mut() {
+            _ if value == json!({}) => {}
             Some(ReplayPart::Text { extra, .. } | ReplayPart::Call { extra }) => {
                 *extra = Some(value);
             }

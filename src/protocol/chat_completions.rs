@@ -72,9 +72,8 @@ fn message(message: &Message) -> Value {
     ]);
     // The reasoning that has led to calls.
     for part in message.turn(Protocol::ChatCompletions) {
-        if let (Value::Object(value), TurnPart::Opaque(Value::Object(fields))) = (&mut value, part)
-        {
-            value.extend(fields.clone());
+        if let TurnPart::Opaque(fields) = part {
+            value = common::with(value, Some(fields));
         }
     }
     value
@@ -143,9 +142,8 @@ wire! {
 }
 
 impl FlatError<'_> {
-    fn is_error(&self, choices: &First<ChatChoice<'_>>) -> bool {
-        let told = self.code.is_some() && !matches!(self.code.u64(), Some(0 | 200));
-        told && self.message.is_text() && !choices.is_list
+    fn is_error(&self) -> bool {
+        self.message.is_text() && self.code.is_some() && !matches!(self.code.u64(), Some(0 | 200))
     }
 }
 
@@ -188,8 +186,7 @@ impl Decoder for ChatCompletions {
         let errors = [chunk.error, groq.error, choice.error];
         if errors.iter().any(|error| error.is_error())
             || chunk.base_resp.parse::<MiniMaxStatus<'_>>().status_code.u64().unwrap_or(0) != 0
-            || (choice.delta.is_none()
-                && json::read::<FlatError<'_>>(event.data)?.is_error(&chunk.choices))
+            || (!chunk.choices.is_list && json::read::<FlatError<'_>>(event.data)?.is_error())
         {
             out.fail(event.data);
         }
@@ -274,12 +271,10 @@ impl ChatCompletions {
     fn finish(&mut self, word: &str, native: Raw<'_>, out: &mut ChunkBuilder) {
         self.keep(out);
         let native = native.str().unwrap_or_default();
-        let reason = match finish_reason(word) {
+        let reason = match (finish_reason(word), finish_reason(&native)) {
             // OpenRouter says so of a call that the limit has cut.
-            FinishReason::ToolCalls if finish_reason(&native) == FinishReason::Length => {
-                FinishReason::Length
-            }
-            reason => reason,
+            (FinishReason::ToolCalls, FinishReason::Length) => FinishReason::Length,
+            (reason, _) => reason,
         };
         out.finish(reason, word);
         if is_failure(word) || (is_failure(&native) && !out.seen.anything) {

@@ -71,14 +71,9 @@ impl<'a> ChatRequest<'a> {
 
     /// The arguments of a call, for protocols that want them as an object.
     pub(crate) fn arguments(self, call: &ToolCall) -> Result<Value, Error> {
-        match call.parse::<Value>() {
-            Ok(arguments @ Value::Object(_)) => Ok(arguments),
-            Ok(_) => {
-                let message = format!("the arguments of the call of {:?} are no object", call.name);
-                Err(self.refuse(message))
-            }
-            Err(error) => Err(self.refuse(format!("{error:#}"))),
-        }
+        let arguments: Value = call.parse().map_err(|error| self.refuse(format!("{error:#}")))?;
+        let why = || format!("the arguments of the call of {:?} are no object", call.name);
+        if arguments.is_object() { Ok(arguments) } else { Err(self.refuse(why())) }
     }
 
     /// Tells that `what` is sent in another form than it was asked in.

@@ -14,6 +14,14 @@ pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Valu
     fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
+/// An object with these fields as well.
+pub(super) fn with(mut object: Value, fields: Option<&Value>) -> Value {
+    if let (Value::Object(object), Some(Value::Object(fields))) = (&mut object, fields) {
+        object.extend(fields.clone());
+    }
+    object
+}
+
 /// A tool; what its schema is called differs.
 pub(super) fn tool(tool: &Tool, schema: &str) -> Value {
     object([
@@ -112,16 +120,24 @@ pub(super) fn make_room<T>(open: &mut Vec<T>) {
     }
 }
 
-/// Tells that system messages leave their places, where they do: some protocols take what they say
-/// beside the conversation.
-pub(super) fn tell_moved_system(request: ChatRequest<'_>, sent: &str) {
+/// What the system messages say, where a protocol takes it beside the conversation; as far as it
+/// `counts`. Tells that they leave their places, where they do.
+pub(super) fn system<'a>(
+    request: ChatRequest<'a>,
+    sent: &str,
+    counts: fn(&str) -> bool,
+) -> Vec<&'a str> {
     let is_system = |message: &&Message| message.role == MessageRole::System;
     let leading = request.messages.iter().take_while(is_system).count();
-    let all = request.messages.iter().filter(is_system).count();
-    if all > leading || all > 1 {
+    let all: Vec<_> = request.messages.iter().filter(is_system).collect();
+    let said: Vec<_> =
+        all.iter().map(|message| &*message.content).filter(|it| counts(it)).collect();
+    if !said.is_empty() && all.len() > leading.min(1) {
         let why = "this protocol takes instructions beside the conversation";
-        request.adapt("messages", format!("{all} system messages in their places"), sent, why);
+        let asked = format!("{} system messages in their places", all.len());
+        request.adapt("messages", asked, sent, why);
     }
+    said
 }
 
 /// Tells that the message at an index is joined with the one before it, or left out, where it is.

@@ -33,11 +33,10 @@ pub(super) const CODEC: Codec = Codec {
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
     let (mut options, mut body) = (Options::of(request), Fields::default());
-    let system = request.messages.iter().filter(|message| message.role == MessageRole::System);
-    let system: Vec<_> = system.map(|message| json!({"text": message.content})).collect();
+    let system = common::system(request, "parts of `systemInstruction`", |_| true);
     if !system.is_empty() {
-        common::tell_moved_system(request, "parts of `systemInstruction`");
-        body.put("systemInstruction", json!({"parts": system}));
+        let parts: Value = system.into_iter().map(|text| json!({"text": text})).collect();
+        body.put("systemInstruction", json!({"parts": parts}));
     }
     body.put("contents", contents(request)?);
 
@@ -141,10 +140,8 @@ fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Valu
     let mut calls = request.messages.iter().take(at).rev().flat_map(|earlier| &earlier.tool_calls);
     let why = || format!("no message before the result of tool call {id:?} has it");
     let call = calls.find(|call| call.id == id).ok_or_else(|| request.refuse(why()))?;
-    let response = match serde_json::from_str(&message.content) {
-        Ok(object @ Value::Object(_)) => object,
-        _ => json!({"result": message.content}),
-    };
+    let told = serde_json::from_str(&message.content).ok().filter(Value::is_object);
+    let response = told.unwrap_or_else(|| json!({"result": message.content}));
     let response = object([
         ("id", call.given_id().map(Value::from)),
         ("name", Some(json!(call.name))),
@@ -254,9 +251,9 @@ impl GenerateContent {
             let signature = out.keep(signature);
             out.extra(signature);
         } else if !is_answer && (signature.is_some() || !(thought || text.is_some())) {
-            match out.keep(json) {
-                Value::Object(part) if !part.is_empty() => drop(out.opaque(part.into())),
-                _ => {}
+            let part = out.keep(json);
+            if part.is_object() && part != json!({}) {
+                out.opaque(part);
             }
         }
         Ok(())
@@ -322,8 +319,7 @@ impl ArgumentsInPieces {
     fn write(&mut self, argument: &PartialArg<'_>, text: &mut String) -> serde_json::Result<()> {
         let path = steps(&argument.path.str().unwrap_or_default())?;
         let grows = self.in_string && path == self.path;
-        let value = [argument.string, argument.number, argument.boolean];
-        let value = value.into_iter().find(|value| value.is_some());
+        let value = argument.string.or(argument.number).or(argument.boolean);
         if let Some(literal) = argument.string.literal() {
             if !grows {
                 self.go_to(path, text);
@@ -334,7 +330,7 @@ impl ArgumentsInPieces {
         } else if !grows && (value.is_some() || argument.will_continue.json() != "true") {
             self.go_to(path, text);
             // `nullValue` has no value, or one that says so.
-            text.push_str(value.map_or("null", Raw::json));
+            text.push_str(if value.is_some() { value.json() } else { "null" });
         }
         Ok(())
     }

@@ -43,10 +43,9 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("model", request.model);
     body.put("stream", true);
     body.put("messages", messages(request)?);
-    if let Some(system) = system(request.messages) {
-        common::tell_moved_system(request, "one `system` text");
-        body.put("system", system);
-    }
+    // As one text, because llama.cpp runs several blocks together.
+    let system = common::system(request, "one `system` text", |said| !is_blank(said));
+    body.put("system", (!system.is_empty()).then(|| system.join("\n\n")));
     body.put("tools", options.tools(|tool| common::tool(tool, "input_schema")));
     options.take("tool_choice");
     options.take("parallel_tool_calls");
@@ -97,17 +96,6 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> (Value, Option<&'
         Reasoning::Low | Reasoning::Medium | Reasoning::High => common::level(reasoning),
     };
     (json!({ "type": "adaptive", "display": "summarized" }), effort)
-}
-
-/// All system messages: they stand beside the conversation. As one text, because llama.cpp runs
-/// several blocks together.
-fn system(messages: &[Message]) -> Option<String> {
-    let said: Vec<_> = messages
-        .iter()
-        .filter(|message| message.role == MessageRole::System && !is_blank(&message.content))
-        .map(|message| message.content.as_str())
-        .collect();
-    (!said.is_empty()).then(|| said.join("\n\n"))
 }
 
 /// The conversation: user and assistant in turns, and the results of tools are the user's.

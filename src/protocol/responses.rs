@@ -122,7 +122,9 @@ fn image(image: &Attachment) -> Value {
 fn assistant(part: TurnPart<'_>) -> Option<Value> {
     Some(match part {
         TurnPart::Text("", _) | TurnPart::Opaque(Value::Null) => return None,
-        TurnPart::Text(text, extra) => with(said(MessageRole::Assistant, text.into()), extra),
+        TurnPart::Text(text, extra) => {
+            common::with(said(MessageRole::Assistant, text.into()), extra)
+        }
         TurnPart::Call(call, extra) => {
             let (name, arguments) = match call.arguments.as_str() {
                 text if extra.and_then(kind) == Some("custom_tool_call") => ("input", text),
@@ -132,18 +134,10 @@ fn assistant(part: TurnPart<'_>) -> Option<Value> {
             let call = json!({
                 "type": "function_call", "call_id": call.id, "name": call.name, name: arguments,
             });
-            with(call, extra)
+            common::with(call, extra)
         }
         TurnPart::Opaque(item) => item.clone(),
     })
-}
-
-/// The item with these fields as well.
-fn with(mut item: Value, extra: Option<&Value>) -> Value {
-    if let (Value::Object(item), Some(Value::Object(extra))) = (&mut item, extra) {
-        item.extend(extra.clone());
-    }
-    item
 }
 
 fn kind(item: &Value) -> Option<&str> {
@@ -168,7 +162,10 @@ fn reasoning(request: ChatRequest<'_>, reasoning: Reasoning) -> Result<Value, Er
 
 /// Not strict: strict tools, the default of this protocol, take only schemas written for it.
 fn tool(tool: &Tool) -> Value {
-    with(common::tool(tool, "parameters"), Some(&json!({"type": "function", "strict": false})))
+    common::with(
+        common::tool(tool, "parameters"),
+        Some(&json!({"type": "function", "strict": false})),
+    )
 }
 
 wire! {
@@ -364,11 +361,10 @@ impl Responses {
         let was_open = std::mem::take(&mut self.item.is_open);
         if item.is_call() {
             // LM Studio tells the arguments only here.
+            let whole = item.arguments();
             match self.item.call {
-                Some(at) => out.whole_call(at, item.call_id, item.name, item.arguments()),
-                None => {
-                    self.item.call = out.new_call(None, item.call_id, item.name, item.arguments());
-                }
+                Some(at) => out.whole_call(at, item.call_id, item.name, whole),
+                None => self.item.call = out.new_call(None, item.call_id, item.name, whole),
             }
             self.item.is_lost = false;
         } else if item.is("message") {
@@ -384,10 +380,7 @@ impl Responses {
         if item.is_opaque() {
             self.keep(whole, was_open, out);
         } else if was_latest && was_open {
-            let extra = item.extra();
-            if extra != json!({}) {
-                out.extra(extra);
-            }
+            out.extra(item.extra());
         }
     }
 
@@ -714,6 +707,7 @@ impl ResponsesUsage<'_> {
 mod tests {
     use std::cell::RefCell;
 
+    use super::super::common::with;
     use super::*;
     use crate::config::GenerationConfig;
     use crate::error::ErrorKind;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::json::{self, Field, ValueEnd, blank, byte, elements, skip, string};
@@ -108,10 +107,7 @@ impl<'a> Raw<'a> {
 
     /// The value as it is kept. serde_json refuses strings with half of a character in them; they
     /// are kept with U+FFFD in its place.
-    pub(crate) fn value<T: DeserializeOwned + Default>(self) -> T {
-        if self.0.is_empty() {
-            return T::default();
-        }
+    pub(crate) fn value(self) -> Value {
         let whole = serde_json::from_str(self.0);
         whole.or_else(|_| serde_json::from_str(&without_halves(self.0))).unwrap_or_default()
     }
@@ -160,17 +156,12 @@ pub(crate) fn unescape(literal: &str, mut half: Option<u16>, text: &mut String) 
         };
         rest = escape.get(length..).unwrap_or_default();
         let waiting = half.take();
-        match (waiting, unit) {
-            (Some(first), 0xdc00..0xe000) => {
-                text.extend(char::decode_utf16([first, unit]).flatten());
-                continue;
-            }
-            (Some(_), _) => text.push(char::REPLACEMENT_CHARACTER),
-            (None, _) => {}
-        }
-        match unit {
-            0xd800..0xdc00 => half = Some(unit),
-            _ => text.push(char::from_u32(unit.into()).unwrap_or('\u{fffd}')),
+        if let 0xd800..0xdc00 = unit {
+            text.extend(waiting.map(|_| char::REPLACEMENT_CHARACTER));
+            half = Some(unit);
+        } else {
+            let decoded = char::decode_utf16(waiting.into_iter().chain([unit]));
+            text.extend(decoded.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
         }
     }
 }
