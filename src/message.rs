@@ -122,9 +122,8 @@ impl Message {
     pub(crate) fn turn(&self, protocol: Protocol) -> Vec<TurnPart<'_>> {
         self.remembered(protocol).unwrap_or_else(|| {
             let text = (!self.content.is_empty()).then_some(TurnPart::Text(&self.content, None));
-            text.into_iter()
-                .chain(self.tool_calls.iter().map(|c| TurnPart::Call(c, None)))
-                .collect()
+            let calls = self.tool_calls.iter().map(|call| TurnPart::Call(call, None));
+            text.into_iter().chain(calls).collect()
         })
     }
 

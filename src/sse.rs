@@ -227,14 +227,11 @@ impl Parser {
     fn event(&mut self) -> Event<'_> {
         self.any_event = true;
         let bytes = self.buffer.get(self.data.clone()).unwrap_or_default();
-        let data = match std::str::from_utf8(bytes) {
-            Ok(data) => data,
-            Err(_) => {
-                self.repaired = String::from_utf8_lossy(bytes).into_owned();
-                &self.repaired
-            }
-        };
-        Event { name: &self.name, data }
+        let data = std::str::from_utf8(bytes).ok();
+        if data.is_none() {
+            self.repaired = String::from_utf8_lossy(bytes).into_owned();
+        }
+        Event { name: &self.name, data: data.unwrap_or(&self.repaired) }
     }
 
     /// Begins a line, `bytes` further on.

@@ -66,15 +66,15 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     let delay = details().find_map(|detail| text(detail.retry_delay));
     let delay = delay.and_then(|delay| delay.trim_end_matches('s').parse().ok());
     let quotas = details().flat_map(|detail| detail.violations.elements::<GoogleViolation<'_>>());
-    let is_of_a_day = |quota: String| quota.contains("PerDay") || quota.contains("Daily");
-    let has_quota_of_a_day = quotas.filter_map(|broken| text(broken.quota_id)).any(is_of_a_day);
+    let mut quotas = quotas.filter_map(|broken| text(broken.quota_id));
+    let is_of_a_day = quotas.any(|quota| quota.contains("PerDay") || quota.contains("Daily"));
     let OpenRouterMetadata { reasons, flagged_input, .. } = told.inner.metadata;
     let words = [
         error_type.as_deref(),
         code.as_deref(),
         reason.as_deref(),
         numbered.as_deref(),
-        has_quota_of_a_day.then_some("Google:day"),
+        is_of_a_day.then_some("Google:day"),
         reasons.or(flagged_input).is_some().then_some("OpenRouter:moderation"),
     ];
     let judged = status.filter(|&status| status != 200).or_else(|| told.status());
@@ -130,18 +130,19 @@ impl<'a> ToldError<'a> {
             .unwrap_or_else(|| plain(truncated(body, MAX_BODY)));
         // OpenRouter quotes the provider that it asked. Xiaomi names no parameter there, but says
         // what is wrong.
-        let sentence = || text(self.inner.param).filter(|param| param.contains(' '));
-        let more = text(self.inner.metadata.raw).or_else(sentence).unwrap_or_default();
+        let more = text(self.inner.metadata.raw)
+            .or_else(|| text(self.inner.param).filter(|param| param.contains(' ')))
+            .unwrap_or_default();
         let said = without_quotations(&message) + " " + &without_quotations(&message_in(&more));
         (if message.contains(&more) { message } else { format!("{message}: {more}") }, said)
     }
 
     fn error_type(&self) -> Option<String> {
         let type_of = |told: &ErrorFields<'_>| text(told.kind).filter(|kind| kind != "error");
-        let status = || text(self.inner.status).or_else(|| text(self.outer.status));
+        let status = text(self.inner.status).or_else(|| text(self.outer.status));
         type_of(&self.inner)
             .or_else(|| self.word(|fields| fields.error_type))
-            .or_else(|| status().filter(|status| status.parse::<u64>().is_err()))
+            .or_else(|| status.filter(|status| status.parse::<u64>().is_err()))
             .or_else(|| type_of(&self.outer))
     }
 
@@ -376,14 +377,15 @@ kinds! {
 
 /// What kind of error a provider means; `said` is what it says in its own words.
 fn kind(status: Option<u16>, words: &[Option<&str>], said: &str) -> ErrorKind {
-    let is_told = |known: &str| words.iter().flatten().any(|word| is_word(known, word));
-    let is_said = |phrase: &&str| said.contains(phrase);
-    let fits = |row: &&KindRow| {
+    let row = KINDS.iter().find(|row| {
+        let mut known = row.words.split_whitespace();
+        let mut phrases = row.phrases.iter().copied().flatten();
         (row.status)(status)
-            && (row.words.is_empty() || row.words.split_whitespace().any(is_told))
-            && (row.phrases.is_empty() || row.phrases.iter().copied().flatten().any(is_said))
-    };
-    KINDS.iter().find(fits).map_or(ErrorKind::Server, |row| row.kind)
+            && (row.words.is_empty()
+                || known.any(|known| words.iter().flatten().any(|word| is_word(known, word))))
+            && (row.phrases.is_empty() || phrases.any(|phrase| said.contains(phrase)))
+    });
+    row.map_or(ErrorKind::Server, |row| row.kind)
 }
 
 /// Whether a word is one that the table knows.

@@ -54,7 +54,7 @@ pub(super) struct Options<'a> {
 
 /// The fields of an object in the body of a request.
 #[derive(Default)]
-pub(super) struct Fields(Map<String, Value>);
+pub(super) struct Fields(pub(super) Map<String, Value>);
 
 impl Fields {
     /// Adds a field, unless there is nothing to say in it: no value, or an object without fields.
@@ -63,12 +63,6 @@ impl Fields {
         if !value.is_null() && value != json!({}) {
             self.0.insert(name.to_owned(), value);
         }
-    }
-}
-
-impl From<Fields> for Value {
-    fn from(fields: Fields) -> Self {
-        fields.0.into()
     }
 }
 

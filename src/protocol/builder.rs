@@ -455,10 +455,10 @@ impl ChunkBuilder {
     /// How to say the whole answer again, if text and calls alone do not tell it.
     pub(crate) fn replay(&mut self, provider: LlmProvider, protocol: Protocol) -> Option<Replay> {
         let parts = std::mem::take(&mut self.parts);
-        let plain = |part: &ReplayPart| {
+        let is_plain = parts.iter().all(|part| {
             matches!(part, ReplayPart::Text { extra: None, .. } | ReplayPart::Call { extra: None })
-        };
-        (!parts.iter().all(plain)).then_some(Replay { provider, protocol, parts })
+        });
+        (!is_plain).then_some(Replay { provider, protocol, parts })
     }
 
     /// Notes that text came behind so many bytes of the chunk's; text with something attached is a
@@ -512,17 +512,16 @@ fn append(string: Raw<'_>, half: &mut Option<u16>, text: &mut String) {
     let Some(literal) = string.literal().filter(|literal| !literal.is_empty()) else {
         return;
     };
-    let is_plain = half.is_none() && memchr::memchr(b'\\', literal.as_bytes()).is_none();
     // A chunk has one text, as a rule: it gets as much room as that takes, and no more.
-    match (is_plain, text.is_empty()) {
-        (true, true) => *text = literal.to_owned(),
-        (true, false) => text.push_str(literal),
-        (false, is_empty) => {
-            if is_empty {
-                text.reserve_exact(literal.len());
-            }
-            *half = unescape(literal, half.take(), text);
+    if half.is_some() || memchr::memchr(b'\\', literal.as_bytes()).is_some() {
+        if text.is_empty() {
+            text.reserve_exact(literal.len());
         }
+        *half = unescape(literal, half.take(), text);
+    } else if text.is_empty() {
+        *text = literal.to_owned();
+    } else {
+        text.push_str(literal);
     }
 }
 

@@ -51,10 +51,14 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("reasoning_effort", effort);
     body.put("tools", options.tools(common::function));
     let choice = options.typed("tool_choice", &config.tool_choice);
-    let named = |name: &str| json!({"type": "function", "function": {"name": name}});
     let choice = choice.map(|choice| common::tool_choice(choice, dialect.required, named));
     body.put("tool_choice", choice);
     options.finish(body)
+}
+
+/// The one tool that has to be called.
+fn named(tool: &str) -> Value {
+    json!({"type": "function", "function": {"name": tool}})
 }
 
 fn message(message: &Message) -> Value {
@@ -290,12 +294,10 @@ impl ChatCompletions {
             piece.get("type").and_then(Value::as_str),
             Some("reasoning.text" | "reasoning.summary")
         );
-        let same = |known: &Value| {
+        let latest = self.details.last_mut().filter(|known| {
             is_text && ["type", "index"].iter().all(|name| known.get(name) == piece.get(*name))
-        };
-        let Some(Value::Object(known)) = self.details.last_mut().filter(|known| same(known)) else {
-            return self.details.push(piece.into());
-        };
+        });
+        let Some(Value::Object(known)) = latest else { return self.details.push(piece.into()) };
         for (name, value) in piece {
             match (known.get_mut(&name), value) {
                 (Some(Value::String(text)), Value::String(more))

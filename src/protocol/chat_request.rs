@@ -72,8 +72,10 @@ impl<'a> ChatRequest<'a> {
     /// The arguments of a call, for protocols that want them as an object.
     pub(crate) fn arguments(self, call: &ToolCall) -> Result<Value, Error> {
         let arguments: Value = call.parse().map_err(|error| self.refuse(format!("{error:#}")))?;
-        let why = || format!("the arguments of the call of {:?} are no object", call.name);
-        if arguments.is_object() { Ok(arguments) } else { Err(self.refuse(why())) }
+        if arguments.is_object() {
+            return Ok(arguments);
+        }
+        Err(self.refuse(format!("the arguments of the call of {:?} are no object", call.name)))
     }
 
     /// Tells that `what` is sent in another form than it was asked in.

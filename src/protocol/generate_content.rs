@@ -34,10 +34,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
     let (mut options, mut body) = (Options::of(request), Fields::default());
     let system = common::system(request, "parts of `systemInstruction`", |_| true);
-    if !system.is_empty() {
-        let parts: Value = system.into_iter().map(|text| json!({"text": text})).collect();
-        body.put("systemInstruction", json!({"parts": parts}));
-    }
+    let parts: Vec<_> = system.into_iter().map(|text| json!({"text": text})).collect();
+    body.put("systemInstruction", (!parts.is_empty()).then(|| json!({"parts": parts})));
     body.put("contents", contents(request)?);
 
     let mut generation = Fields::default();
@@ -58,7 +56,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     }
     let reasoning = options.typed("reasoning", &config.reasoning);
     generation.put("thinkingConfig", reasoning.map(|reasoning| thinking(request, *reasoning)));
-    body.put("generationConfig", generation);
+    body.put("generationConfig", generation.0);
     // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
     let tools = options.tools(|tool| common::tool(tool, "parametersJsonSchema"));
     body.put("tools", tools.map(|tools| json!([{"functionDeclarations": tools}])));
@@ -138,8 +136,9 @@ fn model(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Erro
 fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Value, Error> {
     let id = message.tool_call_id.as_deref().unwrap_or_default();
     let mut calls = request.messages.iter().take(at).rev().flat_map(|earlier| &earlier.tool_calls);
-    let why = || format!("no message before the result of tool call {id:?} has it");
-    let call = calls.find(|call| call.id == id).ok_or_else(|| request.refuse(why()))?;
+    let call = calls.find(|call| call.id == id).ok_or_else(|| {
+        request.refuse(format!("no message before the result of tool call {id:?} has it"))
+    })?;
     let told = serde_json::from_str(&message.content).ok().filter(Value::is_object);
     let response = told.unwrap_or_else(|| json!({"result": message.content}));
     let response = object([

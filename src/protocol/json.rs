@@ -45,8 +45,9 @@ pub(crate) fn read<'a, T: Field<'a>>(json: &'a str) -> serde_json::Result<T> {
 #[cold]
 fn error(json: &str, at: usize) -> serde_json::Error {
     let whole = serde_json::from_str::<IgnoredAny>(json).err();
-    let value = || Value::deserialize(&mut Deserializer::from_str(json.get(at..)?)).err();
-    whole.or_else(value).unwrap_or_else(|| serde_json::Error::custom("this is no JSON"))
+    let error =
+        whole.or_else(|| Value::deserialize(&mut Deserializer::from_str(json.get(at..)?)).err());
+    error.unwrap_or_else(|| serde_json::Error::custom("this is no JSON"))
 }
 
 /// Goes over the fields of an object: `field` is told the name of each and where its value begins,
@@ -192,8 +193,8 @@ fn plain(json: &str, at: usize) -> usize {
         }
         rest = behind;
     }
-    let is_end = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
-    json.len() - rest.len() + rest.iter().position(is_end).unwrap_or(rest.len())
+    let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20));
+    json.len() - rest.len() + end.unwrap_or(rest.len())
 }
 
 fn word(json: &str, at: usize, word: &str) -> ValueEnd {

@@ -68,7 +68,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         options.take("response_format");
         output.put("format", json!({ "type": "json_schema", "schema": schema }));
     }
-    body.put("output_config", output);
+    body.put("output_config", output.0);
     if config.max_tokens.is_none() {
         let why = "this protocol requires a limit";
         request.adapt("max_tokens", "nothing", max_tokens.to_string(), why);
@@ -366,12 +366,12 @@ impl Messages {
             && let Some(piece) = text.literal()
         {
             out.hold(piece.len());
-            // A thought may have begun with its block.
-            let begun = || match block.get(name) {
+            let so_far = pieces.entry(name).or_insert_with(|| match block.get(name) {
+                // A thought may have begun with its block.
                 Some(Value::String(text)) if name == "thinking" => escaped(text),
                 _ => String::new(),
-            };
-            pieces.entry(name).or_insert_with(begun).push_str(piece);
+            });
+            so_far.push_str(piece);
         }
     }
 

@@ -60,7 +60,6 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("text", options.typed("response_format", &config.response_format).map(text));
     body.put("tools", options.tools(tool));
     let choice = options.typed("tool_choice", &config.tool_choice);
-    let named = |name: &str| json!({"type": "function", "name": name});
     body.put("tool_choice", choice.map(|choice| common::tool_choice(choice, "required", named)));
     body.put("top_logprobs", alternatives);
     options.say("max_tokens=max_output_tokens parallel_tool_calls temperature top_p", &mut body);
@@ -138,6 +137,11 @@ fn assistant(part: TurnPart<'_>) -> Option<Value> {
         }
         TurnPart::Opaque(item) => item.clone(),
     })
+}
+
+/// The one tool that has to be called.
+fn named(tool: &str) -> Value {
+    json!({"type": "function", "name": tool})
 }
 
 fn kind(item: &Value) -> Option<&str> {
@@ -616,24 +620,22 @@ impl Responses {
     fn find(&self, index: Option<u64>, ids: [Raw<'_>; 2], is_new: bool) -> Option<usize> {
         let is_named = ids.iter().any(|id| id.is_some());
         let has_name = |known: &KnownItem| !(known.id.is_empty() && known.call_id.is_empty());
-        let is_meant = |known: &KnownItem| match index {
-            Some(_) => known.index == index && !(is_new && is_named && has_name(known)),
-            None if is_named => {
-                !is_new && known.is_open && known.index.is_none() && !has_name(known)
-            }
-            None => !is_new && known.is_open,
-        };
-        self.find_by_id(index, ids).or_else(|| self.known().position(is_meant))
+        self.find_by_id(index, ids).or_else(|| {
+            self.known().position(|known| match index {
+                Some(_) => known.index == index && !(is_new && is_named && has_name(known)),
+                None if is_new || !known.is_open => false,
+                None => !is_named || (known.index.is_none() && !has_name(known)),
+            })
+        })
     }
 
     /// The item with these ids, unless its call or its index is another one.
     fn find_by_id(&self, index: Option<u64>, ids: [Raw<'_>; 2]) -> Option<usize> {
-        let differ = |known: &str, id: &str| !(known.is_empty() || id.is_empty() || known == id);
         let [id, call_id] = ids.map(Raw::json);
         self.known().position(|known| {
             let has = |id: &str| !id.is_empty() && (known.id == id || known.call_id == id);
             (has(id) || has(call_id))
-                && !differ(&known.call_id, call_id)
+                && (known.call_id.is_empty() || call_id.is_empty() || known.call_id == call_id)
                 && index.zip(known.index).is_none_or(|(told, known)| told == known)
         })
     }

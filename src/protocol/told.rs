@@ -17,14 +17,12 @@ impl Default for Print {
 
 impl Print {
     fn of(text: &str) -> Self {
-        let mut print = Self::default();
-        text.bytes().for_each(|byte| print.add(byte));
-        print
+        text.bytes().fold(Self::default(), Self::and)
     }
 
-    fn add(&mut self, byte: u8) {
-        self.bytes += 1;
-        self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    fn and(self, byte: u8) -> Self {
+        let hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Self { bytes: self.bytes + 1, hash }
     }
 }
 
@@ -43,7 +41,7 @@ impl ToldText {
         let piece = if self.all.bytes == 0 { piece.trim_start() } else { piece };
         let solid = piece.trim_end().len();
         for (at, byte) in piece.bytes().enumerate() {
-            self.all.add(byte);
+            self.all = self.all.and(byte);
             if at + 1 == solid {
                 self.trimmed = self.all;
             }
@@ -90,7 +88,7 @@ impl ToldJson {
         if byte.is_ascii_whitespace() {
             return;
         }
-        self.told.add(byte);
+        self.told = self.told.and(byte);
         match byte {
             _ if self.is_escaped => self.is_escaped = false,
             b'\\' => self.is_escaped = true,

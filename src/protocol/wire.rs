@@ -96,8 +96,7 @@ impl<'a> Raw<'a> {
         if digits.is_empty() {
             return None;
         }
-        let rounded = |_| digits.parse().ok().map(|number: f64| number as u64);
-        digits.parse().map_or_else(rounded, Some)
+        digits.parse().ok().or_else(|| Some(digits.parse::<f64>().ok()? as u64))
     }
 
     /// The value in a form of its own; that of `Default` where it is absent or has another form.
@@ -143,10 +142,12 @@ pub(crate) fn unescape(literal: &str, mut half: Option<u16>, text: &mut String) 
             text.push(char::REPLACEMENT_CHARACTER);
         }
         text.push_str(plain);
-        let digits = || u16::from_str_radix(escape.get(1..5)?, 16).ok();
         let (unit, length) = match byte(escape, 0) {
             0 => return half, // the end
-            b'u' => (digits().unwrap_or(0xfffd), 5),
+            b'u' => {
+                let digits = escape.get(1..5).unwrap_or_default();
+                (u16::from_str_radix(digits, 16).unwrap_or(0xfffd), 5)
+            }
             b'b' => (0x8, 1),
             b'f' => (0xc, 1),
             b'n' => (0xa, 1),
