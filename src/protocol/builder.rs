@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::json;
 use super::told::ToldJson;
@@ -366,11 +366,9 @@ impl ChunkBuilder {
         self.progress = true;
     }
 
-    /// What the provider attaches to the latest text or call, and demands back with it, if there is
-    /// anything in it.
+    /// What the provider attaches to the latest text or call, and demands back with it.
     pub(crate) fn extra(&mut self, value: Value) {
         match self.parts.last_mut() {
-            _ if value == json!({}) => {}
             Some(ReplayPart::Text { extra, .. } | ReplayPart::Call { extra }) => {
                 *extra = Some(value);
             }

@@ -384,7 +384,10 @@ impl Responses {
         if item.is_opaque() {
             self.keep(whole, was_open, out);
         } else if was_latest && was_open {
-            out.extra(item.extra());
+            let extra = item.extra();
+            if extra != json!({}) {
+                out.extra(extra);
+            }
         }
     }
 
