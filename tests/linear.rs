@@ -1,7 +1,7 @@
 //! Twice the input is twice the work: counted in instructions, under valgrind, since time says little on a
 //! machine that does other things as well.
 
-#![allow(clippy::indexing_slicing, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
 
 use std::io::{self, Read};
 use std::process::Command;

@@ -2,7 +2,6 @@
 
 #![allow(dead_code, unused_imports)] // each test file uses another part of it
 #![allow(clippy::type_complexity)] // a table is read more easily than its type
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader};
 use std::panic;

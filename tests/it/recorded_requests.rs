@@ -6,15 +6,7 @@
 //! that are listed here, each with its reason.
 //!
 //! The recordings lie beside the checkout, in the folder that `KERB_STREAM_SHARED` names.
-//! `cargo test --test recorded_requests -- --include-ignored --nocapture` prints what was compared.
-
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used
-)]
+//! `cargo test --test it recorded_requests:: -- --include-ignored --nocapture` prints what was compared.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

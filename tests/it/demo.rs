@@ -1,15 +1,12 @@
 //! The demo speaks the protocol, on one connection for as many requests as the client likes.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
-
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{demo, watchdog};
+
+use crate::support::{demo, watchdog};
 
 /// Sends requests over one connection and returns everything that came back.
 fn exchange(requests: &[(&str, Value)]) -> String {

@@ -1,10 +1,6 @@
 //! The streams that public bug reports are about come out right. They lie beside the checkout, in the
 //! folder that `KERB_STREAM_SHARED` names; what comes out is written here.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-mod support;
-
 use std::io::Cursor;
 use std::thread;
 use std::time::Duration;
@@ -13,8 +9,9 @@ use kerb_stream::{
     Environment, Error, ErrorKind, FinishReason, GenerationConfig, GenerationResponse,
     GenerationStream, Protocol, generate,
 };
-use support::shapes::Shape;
-use support::{Server, watchdog};
+
+use crate::support::shapes::Shape;
+use crate::support::{Server, watchdog};
 
 fn sample(name: &str) -> String {
     let shared = std::env::var("KERB_STREAM_SHARED").expect("KERB_STREAM_SHARED names the folder");

@@ -1,10 +1,6 @@
 //! Wherever an answer is cut, a caller gets what arrived and then `Error::Incomplete`; it is whole only
 //! once the model has said why it stopped.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-mod support;
-
 use std::io::{self, Cursor};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,8 +11,9 @@ use kerb_stream::{
     generate_stream,
 };
 use socket2::SockRef;
-use support::shapes::Shape;
-use support::{Server, watchdog};
+
+use crate::support::shapes::Shape;
+use crate::support::{Server, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 

@@ -4,16 +4,6 @@
 //! The cases stand in `support/faults.rs`, from which `docs/faults.md` is written; here they are acted
 //! out.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used
-)]
-
-mod support;
-
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -26,10 +16,11 @@ use std::time::Duration;
 use kerb_stream::{GenerationConfig, Protocol, Proxy};
 use serde_json::{Value, json};
 use socket2::{SockRef, Socket};
-use support::faults::{Case, Seen, cases, see, table};
-use support::shapes::Shape;
-use support::tls::{self, Shows, TlsServer};
-use support::{Connection, Request, Server};
+
+use crate::support::faults::{Case, Seen, cases, see, table};
+use crate::support::shapes::Shape;
+use crate::support::tls::{self, Shows, TlsServer};
+use crate::support::{Connection, Request, Server};
 
 /// For what would hang.
 const WATCHDOG: Duration = Duration::from_secs(30);
@@ -65,7 +56,7 @@ fn every_fault_is_what_the_table_says() {
                 };
                 let name = format!("{} {:?} {protocol}", case.id, case.options);
                 let act = move || play(&case, protocol);
-                let result = std::panic::catch_unwind(|| support::watchdog(WATCHDOG, act));
+                let result = std::panic::catch_unwind(|| crate::support::watchdog(WATCHDOG, act));
                 let differences = result.unwrap_or_else(|panic| {
                     let text = panic.downcast_ref::<String>().cloned();
                     vec![text.unwrap_or_else(|| "it panics".to_owned())]
@@ -513,7 +504,7 @@ impl Act<'_> {
             }
             "F51" => {
                 let piece = shape.text("never complete");
-                let half = &piece[..piece.len() / 2];
+                let half = piece.split_at(piece.len() / 2).0;
                 self.after_two(&format!("{:x}\r\n{half}", piece.len()))?;
             }
             "F52" => self.after_two("")?,
@@ -570,7 +561,7 @@ impl Act<'_> {
             "F65" => {
                 let piece = shape.text("half");
                 self.head("")?;
-                self.chunk(two(shape) + &piece[..piece.len() - 20])?;
+                self.chunk(two(shape) + piece.split_at(piece.len() - 20).0)?;
                 self.shown.wait_for(2)?;
                 self.reset()?;
             }
@@ -581,7 +572,7 @@ impl Act<'_> {
             }
             "F67" | "F68" => {
                 let piece = shape.text("half");
-                let torn = if self.case.id == "F67" { &piece[..piece.len() - 20] } else { "" };
+                let torn = if self.case.id == "F67" { piece.split_at(piece.len() - 20).0 } else { "" };
                 let head = format!("HTTP/1.1 200 OK\r\n{EVENTS}connection: close\r\n\r\n");
                 self.connection.write(head + &two(shape) + torn)?;
             }

@@ -1,11 +1,6 @@
 //! The table of faults, acted out by somebody else: the fault server in the folder that
 //! `KERB_STREAM_SHARED` names. It speaks three of the protocols.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)]
-#![allow(clippy::string_slice, clippy::unwrap_used)]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -16,13 +11,14 @@ use std::time::Duration;
 
 use kerb_stream::{ErrorKind, GenerationConfig, Protocol, Proxy};
 use serde_json::Value;
-use support::faults::{Case, cases, see};
-use support::watchdog;
+
+use crate::support::faults::{Case, cases, see};
+use crate::support::watchdog;
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 24;
 
-/// What it does otherwise than the servers of `tests/faults.rs`.
+/// What it does otherwise than the servers of `faults.rs`.
 const OTHERWISE: &[(&str, &str, Otherwise)] = &[
     // Its error is a `server_error`, which is tried again.
     ("F32", "chat_completions", Otherwise::Kind(ErrorKind::Server, 3)),
@@ -136,7 +132,7 @@ impl FaultServer {
     fn start() -> Self {
         let certificates =
             std::env::temp_dir().join(format!("kerb-stream-faults-{}", std::process::id()));
-        let (process, line) = support::python("faults/faultserver.py", |command| {
+        let (process, line) = crate::support::python("faults/faultserver.py", |command| {
             command.args(["--port", "0", "--tls", "--tls-dir"]).arg(certificates)
         });
         let ports = serde_json::from_str(&line).unwrap();

@@ -1,11 +1,5 @@
 //! Servers that never quite stop, and servers that send what nobody has asked for.
 
-#![cfg(feature = "rustls")]
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-#![allow(clippy::print_stdout)]
-
-mod support;
-
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -18,8 +12,9 @@ use std::time::{Duration, Instant};
 use kerb_stream::{Environment, Error, ErrorKind, GenerationConfig, Proxy, generate_stream};
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
-use support::tls::{self, Session, Shows, TlsServer, records};
-use support::{Connection, Server, watchdog};
+
+use crate::support::tls::{self, Session, Shows, TlsServer, records};
+use crate::support::{Connection, Server, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 /// How long a server waits before it sends the next piece, which is well within all limits.
@@ -537,7 +532,7 @@ impl Python {
         let name = format!("kerb-stream-hostile-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         tls::write_pem(&folder).unwrap();
-        let (process, line) = support::python(&format!("attack/{script}"), |command| {
+        let (process, line) = crate::support::python(&format!("attack/{script}"), |command| {
             command.args(arguments).current_dir(&folder)
         });
         Self { process, port: line.trim().parse().unwrap(), folder }

@@ -1,17 +1,14 @@
 //! Whatever bytes come, in whatever pieces: no panic, the same result, and no more memory than the
 //! limits allow.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
 use kerb_stream::Protocol;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use support::bytes::{MAX_EVENT, MAX_RESPONSE, WORDS, decode, seeds};
+
+use crate::support::bytes::{MAX_EVENT, MAX_RESPONSE, WORDS, decode, seeds};
 
 fn protocols() -> impl Strategy<Value = Protocol> {
     prop::sample::select(Protocol::ALL)
@@ -84,7 +81,7 @@ proptest! {
 #[test]
 fn everything_that_a_server_can_grow_has_a_limit() {
     for &protocol in Protocol::ALL {
-        let shape = support::shapes::Shape(protocol);
+        let shape = crate::support::shapes::Shape(protocol);
         let many = 4 * MAX_RESPONSE;
         let calls =
             |n: u64| (0..n).map(|i| shape.call(i, &["{}"]).replace("\"t\"", &format!("\"t{i}\"")));

@@ -1,9 +1,5 @@
 //! What the types promise: to the compiler, and to those who write the shortest program.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::io;
 use std::iter::FusedIterator;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +9,8 @@ use kerb_stream::{
     GenerationResponse, GenerationStream, Message, ModelName, Prompt, Protocol, StreamChunk, Usage,
     generate, generate_stream,
 };
-use support::Server;
+
+use crate::support::Server;
 
 const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n\
                      data: {\"choices\":[{\"delta\":{\"content\":\" you\"}}]}\n\n\

@@ -1,10 +1,6 @@
 //! The examples keep their promises: each one runs as a process of its own, with the keys, base URLs and
-//! proxies of this machine out of its sight. `cargo test` builds them; `cargo test --test examples` alone
+//! proxies of this machine out of its sight. `cargo test` builds them; `cargo test --test it` alone
 //! takes them as they were built last.
-
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
-
-mod support;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -15,7 +11,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use serde_json::json;
-use support::{Connection, Server, watchdog};
+
+use crate::support::{Connection, Server, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const NOTICE: &str = "This is the demo";

@@ -1,10 +1,6 @@
 //! An answer is whole if a finish reason or the end marker came; otherwise its last item is an error,
 //! after the chunks that arrived.
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-mod support;
-
 use std::io::{self, Cursor, Read};
 use std::net::TcpListener;
 use std::time::Duration;
@@ -13,8 +9,9 @@ use kerb_stream::{
     Environment, Error, ErrorKind, FinishReason, GenerationConfig, GenerationStream, Protocol,
     StreamChunk, generate, generate_stream,
 };
-use support::shapes::Shape;
-use support::{Server, watchdog};
+
+use crate::support::shapes::Shape;
+use crate::support::{Server, watchdog};
 
 fn config() -> GenerationConfig {
     GenerationConfig::default().protocol(Protocol::ChatCompletions)

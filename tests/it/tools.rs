@@ -1,10 +1,6 @@
 //! The loop of model and tools, on every protocol: what the provider demands back is sent back word for
 //! word and in its place, also from a history that was saved, and never to another provider.
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
-mod support;
-
 use std::time::Duration;
 
 use kerb_stream::{
@@ -12,7 +8,8 @@ use kerb_stream::{
     Message, Protocol, Tool, generate,
 };
 use serde_json::{Value, json};
-use support::{Server, watchdog};
+
+use crate::support::{Server, watchdog};
 
 const QUESTION: &str = "Is it warmer in Oslo or in Rome?";
 

@@ -3,8 +3,6 @@
 //!
 //! The recordings lie beside the checkout, in the folder that `KERB_STREAM_SHARED` names.
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, clippy::expect_used)]
-
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Write};
 use std::net::TcpListener;

@@ -1,0 +1,22 @@
+//! What the crate promises, seen from outside: against scripted servers in this process, and against
+//! recordings. What needs a process of its own stands beside this folder, and says there why.
+
+#![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod api;
+mod demo;
+mod examples;
+mod fault_server;
+mod faults;
+#[cfg(feature = "rustls")]
+mod hostile;
+mod properties;
+mod recorded_requests;
+mod recordings;
+mod reports;
+mod tools;
+mod truncation;
+mod whole_or_cut;
