@@ -16,7 +16,6 @@ use kerb_stream::{
 };
 
 #[path = "../tests/support/shapes.rs"]
-#[allow(dead_code)]
 mod shapes;
 
 use shapes::Shape;

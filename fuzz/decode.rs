@@ -13,10 +13,12 @@ use std::sync::LazyLock;
 use kerb_stream::Protocol;
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code)]
 #[path = "../tests/support/bytes.rs"]
 mod bytes;
-#[allow(dead_code)]
+#[path = "../tests/support/outcome.rs"]
+mod outcome;
+#[path = "../tests/support/reader.rs"]
+mod reader;
 #[path = "../tests/support/shapes.rs"]
 mod shapes;
 
@@ -29,6 +31,5 @@ static PROTOCOLS: LazyLock<Vec<Protocol>> = LazyLock::new(|| match std::env::var
 fuzz_target!(|input: (u8, u8, &[u8])| {
     let (protocol, size, data) = input;
     let protocol = PROTOCOLS[usize::from(protocol) % PROTOCOLS.len()];
-    let whole = bytes::decode(protocol, data, &[]);
-    assert_eq!(whole, bytes::decode(protocol, data, &[usize::from(size)]));
+    bytes::decode_in_any_pieces(protocol, data, &[&[usize::from(size)]]);
 });

@@ -2,42 +2,33 @@
 //!
 //! The folded answer grows, too: by reallocations, which are counted apart, and which its capacity
 //! accounts for.
+//!
+//! It stands alone because its allocator is that of the whole program, and counts what other tests
+//! allocate, too.
 
 #![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
 
 use std::alloc::System;
-use std::io::{self, Read};
 
 use kerb_stream::{GenerationConfig, GenerationStream, Protocol};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-mod support;
+#[path = "support/reader.rs"]
+mod reader;
+#[path = "support/shapes.rs"]
+mod shapes;
 
-use support::shapes::Shape;
+use reader::Pieces;
+use shapes::Shape;
 
 #[global_allocator]
 static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// The same events again and again, in reads of a packet's size.
-struct Endless {
-    events: Vec<u8>,
-    at: usize,
-}
-
-impl Read for Endless {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = &self.events[self.at..];
-        let count = left.len().min(buffer.len()).min(1460);
-        buffer[..count].copy_from_slice(&left[..count]);
-        self.at = (self.at + count) % self.events.len();
-        Ok(count)
-    }
-}
-
 fn stream(protocol: Protocol, events: &[String]) -> GenerationStream {
     let config = GenerationConfig::default().protocol(protocol).max_response_bytes(usize::MAX);
-    let events = events.concat().into_bytes();
-    let mut stream = GenerationStream::from_reader(Endless { events, at: 0 }, config);
+    // The same events again and again, in reads of a packet's size.
+    let reader = Pieces::new(events.concat().leak().as_bytes().chunks(1460).cycle());
+    let mut stream = GenerationStream::from_reader(reader, config);
     for _ in 0..1_000 {
         stream.next().unwrap().unwrap();
     }

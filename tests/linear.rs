@@ -1,16 +1,22 @@
 //! Twice the input is twice the work: counted in instructions, under valgrind, since time says little on a
 //! machine that does other things as well.
+//!
+//! It stands alone because valgrind reads a program's debugging information whenever it starts it, and
+//! that of all the tests together is large.
 
 #![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
 
-use std::io::{self, Read};
 use std::process::Command;
 
 use kerb_stream::{GenerationConfig, GenerationStream, Protocol};
 
-mod support;
+#[path = "support/reader.rs"]
+mod reader;
+#[path = "support/shapes.rs"]
+mod shapes;
 
-use support::shapes::Shape;
+use reader::in_pieces;
+use shapes::Shape;
 
 /// What the test, run under valgrind by itself, is to do: a case, a protocol, a size.
 const WORK: &str = "KERB_STREAM_LINEAR";
@@ -83,27 +89,10 @@ fn child(work: &str) {
     };
     let events = shape.start() + &events + &shape.ending();
     let config = GenerationConfig::default().protocol(protocol);
-    let response = GenerationStream::from_reader(Slowly { events, at: 0, step }, config);
+    let response = GenerationStream::from_reader(in_pieces(events, &[step]), config);
     let Ok(response) = response.into_response() else {
         // Gemini's stop with nothing before it is no end.
         return assert_eq!(size, 0);
     };
     assert!(size == 0 || case == "nothing but comments" || !response.content.is_empty());
-}
-
-/// Reads at most so many bytes at once.
-struct Slowly {
-    events: String,
-    at: usize,
-    step: usize,
-}
-
-impl Read for Slowly {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = &self.events.as_bytes()[self.at..];
-        let count = left.len().min(buffer.len()).min(self.step);
-        buffer[..count].copy_from_slice(&left[..count]);
-        self.at += count;
-        Ok(count)
-    }
 }

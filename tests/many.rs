@@ -1,7 +1,8 @@
 //! Many streams at once, and many after one another: all whole, with few sockets and little memory; and
 //! a cancelled one ends at once, wherever it stands.
 //!
-//! What is measured here is the whole process's, so the tests take turns.
+//! It stands alone because memory, descriptors and threads are counted for the whole process. For the
+//! same reason its tests take turns.
 
 #![cfg(target_os = "linux")]
 #![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
@@ -9,6 +10,7 @@
 mod support;
 
 use std::io::{Read, Write};
+use std::iter;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError, mpsc};
@@ -18,8 +20,9 @@ use std::time::{Duration, Instant};
 use kerb_stream::{
     Environment, ErrorKind, GenerationConfig, GenerationStream, Protocol, Proxy, generate_stream,
 };
+use support::reader::Pieces;
 use support::shapes::Shape;
-use support::{Server, watchdog};
+use support::{Outcome, Server, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 const SHAPE: Shape = Shape(Protocol::ChatCompletions);
@@ -221,8 +224,9 @@ fn a_stream_without_end_takes_no_more_memory() {
         for unit in
             [": ping\n\n", "data: {\"choices\":[]}\n\n", "event: ping\n\n", ":xxxxxxxxxxxxxxx"]
         {
-            let read = |left| {
-                let reader = Endless { unit: unit.as_bytes(), left };
+            let block = unit.repeat((16 << 10) / unit.len()).leak();
+            let read = |bytes| {
+                let reader = Pieces::new(iter::repeat_n(&*block, bytes / block.len()));
                 let error = GenerationStream::from_reader(reader, config("http://127.0.0.1:1/v1"))
                     .into_response()
                     .unwrap_err();
@@ -325,15 +329,10 @@ fn time_to_cancel(stands: Stands) -> Duration {
     let handle = stream.cancel_handle();
     let (saw, sees) = mpsc::channel();
     let reader = thread::spawn(move || {
-        let mut last = None;
-        for item in &mut stream {
-            saw.send(()).unwrap();
-            last = Some(item);
-        }
+        let outcome = Outcome::read(&mut stream, |_| saw.send(()).unwrap());
         let ended = Instant::now();
-        let error = last.unwrap().unwrap_err();
-        assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Cancelled), "{error:#}");
-        (ended, stream.response().content.clone())
+        assert_eq!(outcome.kind(), Some(ErrorKind::Cancelled), "{}", outcome.message());
+        (ended, outcome.text())
     });
     let _accepted = match stands {
         Stands::WaitingForTls => Some(silent.accept().unwrap()),
@@ -475,23 +474,6 @@ fn whole_answers() -> Server {
         Ok(())
     });
     server.unwrap()
-}
-
-struct Endless {
-    unit: &'static [u8],
-    left: usize,
-}
-
-impl Read for Endless {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let whole = buffer.len() / self.unit.len() * self.unit.len();
-        let size = whole.min(self.left);
-        for piece in buffer[..size].chunks_mut(self.unit.len()) {
-            piece.copy_from_slice(&self.unit[..piece.len()]);
-        }
-        self.left -= size;
-        Ok(size)
-    }
 }
 
 /// The memory of this process that is in use, in bytes.

@@ -1,13 +1,21 @@
 //! However a server builds its JSON: a stream takes no more memory than a few times the event, or
 //! ends at a limit. Measured as the peak of a process of its own for each shape.
+//!
+//! It stands alone because a program with all the tests would need more memory before its first event,
+//! and because these processes take every core for a while, which tests of times should not have to bear.
 
 #![cfg(target_os = "linux")]
 #![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
 
-use std::io::{self, Read};
 use std::process::Command;
+use std::{iter, thread};
 
 use kerb_stream::{Error, ErrorKind, GenerationConfig, GenerationStream, Protocol};
+
+#[path = "support/reader.rs"]
+mod reader;
+
+use reader::Pieces;
 
 /// Which shape the child process reads.
 const SHAPE: &str = "KERB_STREAM_SHAPE";
@@ -21,37 +29,50 @@ const MAX_RESPONSE: usize = 2 * MAX_EVENT;
 /// What is there before the first byte, and what is allowed beside the multiple of the event.
 const BASE: usize = 8_000_000;
 
-type Pieces = Box<dyn Iterator<Item = String> + Send>;
+/// What is read, in pieces.
+type Body = Box<dyn Iterator<Item = String> + Send>;
+
+/// About how long a piece is.
+const PIECE: usize = 16 << 10;
 
 /// One event: `before`, as many `unit`s as fit, `after`.
-fn event(before: &'static str, unit: &'static str, after: &'static str) -> Pieces {
+fn event(before: &'static str, unit: &'static str, after: &'static str) -> Body {
     let count = (EVENT - before.len() - after.len()) / unit.len();
-    let units = std::iter::repeat_n(unit.to_owned(), count);
-    let before = std::iter::once(format!("data: {before}"));
-    Box::new(before.chain(units).chain(std::iter::once(format!("{after}\n\n"))))
+    let units = repeated(unit, count);
+    let before = iter::once(format!("data: {before}"));
+    Box::new(before.chain(units).chain(iter::once(format!("{after}\n\n"))))
+}
+
+/// So many `unit`s.
+fn repeated(unit: &'static str, count: usize) -> Body {
+    let each = PIECE.div_ceil(unit.len());
+    Box::new((0..count).step_by(each).map(move |at| unit.repeat(each.min(count - at))))
 }
 
 /// The same without a stream around it.
-fn document(before: &'static str, unit: &'static str, after: &'static str) -> Pieces {
+fn document(before: &'static str, unit: &'static str, after: &'static str) -> Body {
     let mut event = event(before, unit, after);
     event.next();
-    Box::new(std::iter::once(before.to_owned()).chain(event))
+    Box::new(iter::once(before.to_owned()).chain(event))
 }
 
 /// As many events as one large one has bytes, each with its number.
-fn events(event: &'static str) -> Pieces {
-    let events =
+fn events(event: &'static str) -> Body {
+    let count = 2 * EVENT / event.len();
+    let event =
         move |number| format!("data: {}\n\n", event.replace("NUMBER", &format!("{number}")));
-    Box::new((0..2 * EVENT / event.len()).map(events))
+    let each = PIECE.div_ceil(event(0).len());
+    let piece = move |first| (first..count.min(first + each)).map(event).collect();
+    Box::new((0..count).step_by(each).map(piece))
 }
 
-fn text(text: &str) -> Pieces {
-    Box::new(std::iter::once(text.to_owned()))
+fn text(text: &str) -> Body {
+    Box::new(iter::once(text.to_owned()))
 }
 
 const DONE: &str = "data: [DONE]\n\n";
 
-fn shapes() -> Vec<(&'static str, Protocol, Vec<Pieces>)> {
+fn shapes() -> Vec<(&'static str, Protocol, Vec<Body>)> {
     use Protocol::{ChatCompletions as Chat, CohereChat, GenerateContent, Messages, Responses};
     let delta = |field: &'static str, unit: &'static str| {
         let before = match field {
@@ -181,14 +202,14 @@ fn shapes() -> Vec<(&'static str, Protocol, Vec<Pieces>)> {
         (
             "small blocks",
             Messages,
-            vec![Box::new((0..EVENT / 100).map(|_| {
+            vec![repeated(
                 r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"x"}}
 
 data: {"type":"content_block_stop","index":0}
 
-"#
-                .to_owned()
-            }))],
+"#,
+                EVENT / 100,
+            )],
         ),
         ("parts", GenerateContent, vec![parts(r#"{"z":0},"#)]),
         ("parts of numbers", GenerateContent, vec![parts(r#"{"z":[0,0,0,0,0,0,0,0]},"#)]),
@@ -234,47 +255,16 @@ data: {"type":"content_block_stop","index":0}
             Chat,
             vec![document(r#"{"choices":[{"message":{"content":""#, "word ", r#""}}]}"#)],
         ),
-        (
-            "stray lines",
-            Chat,
-            vec![words(content), Box::new((0..EVENT / 12).map(|_| "xxxxxxxx: y\n".into()))],
-        ),
-        ("empty data lines", Chat, vec![Box::new((0..EVENT / 6).map(|_| "data:\n".into()))]),
-        ("line ends", Chat, vec![Box::new((0..EVENT / 100).map(|_| "\r".repeat(100)))]),
-        ("empty events", Chat, vec![Box::new((0..EVENT / 6).map(|_| "data\n\n".into()))]),
+        ("stray lines", Chat, vec![words(content), repeated("xxxxxxxx: y\n", EVENT / 12)]),
+        ("empty data lines", Chat, vec![repeated("data:\n", EVENT / 6)]),
+        ("line ends", Chat, vec![repeated("\r", EVENT)]),
+        ("empty events", Chat, vec![repeated("data\n\n", EVENT / 6)]),
         (
             "a name of an event",
             Chat,
-            vec![
-                text("event: "),
-                Box::new((0..EVENT / 100).map(|_| "x".repeat(100))),
-                text("\ndata: {}\n\n"),
-            ],
+            vec![text("event: "), repeated("x", EVENT), text("\ndata: {}\n\n")],
         ),
     ]
-}
-
-struct Given {
-    pieces: std::iter::Flatten<std::vec::IntoIter<Pieces>>,
-    piece: io::Cursor<String>,
-    bytes: usize,
-}
-
-impl Read for Given {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut read = 0;
-        while read < buffer.len() {
-            match self.piece.read(&mut buffer[read..])? {
-                0 => match self.pieces.next() {
-                    Some(piece) => self.piece = io::Cursor::new(piece),
-                    None => break,
-                },
-                more => read += more,
-            }
-        }
-        self.bytes += read;
-        Ok(read)
-    }
 }
 
 #[test]
@@ -286,7 +276,7 @@ fn no_shape_of_json_takes_more_memory_than_a_few_times_the_event() {
     let names: Vec<_> = shapes().into_iter().map(|(name, ..)| name).collect();
     let mut failures = Vec::new();
     for names in names.chunks(4) {
-        let peaks = std::thread::scope(|scope| {
+        let peaks = thread::scope(|scope| {
             let children: Vec<_> = names.iter().map(|name| scope.spawn(|| peak(name))).collect();
             children.into_iter().map(|child| child.join().unwrap()).collect::<Vec<_>>()
         });
@@ -321,10 +311,8 @@ fn read(name: &str) -> String {
         .protocol(protocol)
         .max_event_bytes(MAX_EVENT)
         .max_response_bytes(MAX_RESPONSE);
-    let given =
-        Given { pieces: pieces.into_iter().flatten(), piece: io::Cursor::default(), bytes: 0 };
-    let mut stream = GenerationStream::from_reader(given, config);
-    let end = stream.by_ref().filter_map(Result::err).last();
+    let body = Pieces::new(pieces.into_iter().flatten());
+    let end = GenerationStream::from_reader(body, config).find_map(Result::err);
     let kind = end.as_ref().map(|error| Error::of(error).unwrap().kind());
     assert_ne!(kind, Some(ErrorKind::Config));
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -1,5 +1,6 @@
-//! A panic in between leaves no whole answer: of a logger, a reader, a callback. A process for itself,
-//! since a logger is everybody's.
+//! A panic in between leaves no whole answer: of a logger, a reader, a callback.
+//!
+//! It stands alone because a process has one logger, and this one panics.
 
 #![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
 

@@ -1,7 +1,8 @@
 //! A key, wherever it comes from and whatever a server does with it, is in nothing that this crate
 //! prints or logs.
 //!
-//! One test, since a process has one logger.
+//! It stands alone because a process has one logger, and this one collects what every thread logs. For
+//! the same reason it is one test.
 
 #![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
 
@@ -15,13 +16,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use kerb_stream::{
-    Environment, Error, GenerationConfig, GenerationStream, LlmProvider, Message, Protocol, Proxy,
+    Environment, GenerationConfig, GenerationStream, LlmProvider, Message, Protocol, Proxy,
     Reasoning, generate_stream,
 };
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde_json::{Value, json};
 use support::shapes::Shape;
-use support::{Server, watchdog};
+use support::{Outcome, Server, watchdog};
 
 /// With characters that every way of writing it changes.
 const KEY: &str = "sk-Pl4nted\"+/9f8e7d6c5b4a?key=";
@@ -262,12 +263,7 @@ fn print_stream(printed: &mut Vec<(String, String)>, what: &str, config: Generat
 
 fn print_rest(printed: &mut Vec<(String, String)>, what: &str, mut stream: GenerationStream) {
     printed.push((format!("{what}, the stream"), format!("{stream:?}")));
-    let mut last = None;
-    for item in &mut stream {
-        if let Err(error) = item {
-            last = Some(error);
-        }
-    }
+    let outcome = Outcome::read(&mut stream, |_| ());
     printed.push((
         format!("{what}, the stream at its end"),
         format!("{stream:?} {:?}", stream.cancel_handle()),
@@ -275,8 +271,8 @@ fn print_rest(printed: &mut Vec<(String, String)>, what: &str, mut stream: Gener
     printed.push((format!("{what}, the response"), format!("{:?}", stream.response())));
     let json = serde_json::to_string(stream.response()).unwrap();
     printed.push((format!("{what}, the response as JSON"), json));
-    if let Some(error) = last {
-        let ours = Error::of(&error).unwrap();
+    if let Some(error) = &outcome.error {
+        let ours = outcome.failure();
         printed.push((
             format!("{what}, the error"),
             format!("{error} {error:#} {error:?} {error:#?} {ours} {ours:?} {ours:#?}"),

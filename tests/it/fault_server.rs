@@ -13,7 +13,7 @@ use kerb_stream::{ErrorKind, GenerationConfig, Protocol, Proxy};
 use serde_json::Value;
 
 use crate::support::faults::{Case, cases, see};
-use crate::support::watchdog;
+use crate::support::{python, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 24;
@@ -132,7 +132,7 @@ impl FaultServer {
     fn start() -> Self {
         let certificates =
             std::env::temp_dir().join(format!("kerb-stream-faults-{}", std::process::id()));
-        let (process, line) = crate::support::python("faults/faultserver.py", |command| {
+        let (process, line) = python("faults/faultserver.py", |command| {
             command.args(["--port", "0", "--tls", "--tls-dir"]).arg(certificates)
         });
         let ports = serde_json::from_str(&line).unwrap();

@@ -14,7 +14,7 @@ use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 
 use crate::support::tls::{self, Session, Shows, TlsServer, records};
-use crate::support::{Connection, Server, watchdog};
+use crate::support::{Connection, Server, python, shared, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 /// How long a server waits before it sends the next piece, which is well within all limits.
@@ -532,7 +532,7 @@ impl Python {
         let name = format!("kerb-stream-hostile-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         tls::write_pem(&folder).unwrap();
-        let (process, line) = crate::support::python(&format!("attack/{script}"), |command| {
+        let (process, line) = python(&format!("attack/{script}"), |command| {
             command.args(arguments).current_dir(&folder)
         });
         Self { process, port: line.trim().parse().unwrap(), folder }
@@ -576,8 +576,7 @@ fn what_another_tls_leaves_is_no_response_to_the_next_question() {
 #[ignore = "needs python3 and $KERB_STREAM_SHARED/attack"]
 fn another_server_that_never_quite_stops_is_left_in_time() {
     watchdog(WATCHDOG, || {
-        let program = PathBuf::from(std::env::var_os("KERB_STREAM_SHARED").unwrap());
-        let program = std::fs::read_to_string(program.join("attack/drip.py")).unwrap();
+        let program = std::fs::read_to_string(shared("attack/drip.py")).unwrap();
         let modes = program.split("mode == '").skip(1).filter_map(|rest| rest.split('\'').next());
         // The text of this one never stops, which is what a caller waits for.
         let modes: Vec<_> =

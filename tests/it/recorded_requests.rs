@@ -9,7 +9,6 @@
 //! `cargo test --test it recorded_requests:: -- --include-ignored --nocapture` prints what was compared.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use kerb_stream::{
     Environment, GenerationConfig, GenerationStream, LlmProvider, Message, Protocol, Reasoning,
@@ -17,6 +16,8 @@ use kerb_stream::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+
+use crate::support::shared;
 
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
@@ -73,7 +74,7 @@ type Reader =
 type Normalisation = (&'static str, fn(&mut Value));
 
 fn check(folder: &str, protocol: Protocol, read: Reader, known: &[Normalisation], expected: Count) {
-    let folder = shared().join("streams").join(folder);
+    let folder = shared("streams").join(folder);
     let mut count = Count { cases: 0, as_it_is: 0, skipped: 0 };
     let mut used: BTreeMap<String, usize> = BTreeMap::new();
     let mut failures = BTreeMap::new();
@@ -847,8 +848,4 @@ fn rename(object: &mut Value, from: &str, to: &str) {
     {
         object.insert(to.to_owned(), value);
     }
-}
-
-fn shared() -> PathBuf {
-    std::env::var_os("KERB_STREAM_SHARED").expect("it names the folder of the recordings").into()
 }

@@ -4,15 +4,17 @@
 //! The recordings lie beside the checkout, in the folder that `KERB_STREAM_SHARED` names.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read, Write};
-use std::net::TcpListener;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use kerb_stream::{
-    Environment, Error, ErrorKind, FinishReason, GenerationConfig, GenerationResponse,
-    GenerationStream, LlmProvider, Protocol, StreamChunk, generate,
+    Environment, Error, ErrorKind, FinishReason, GenerationConfig, GenerationStream, LlmProvider,
+    Protocol, Usage, generate,
 };
 use serde_json::Value;
+
+use crate::support::reader::in_pieces;
+use crate::support::{Outcome, Server, shared};
 
 /// The folders of recordings, the older first.
 const SETS: [&str; 2] = ["streams", "streams-2"];
@@ -139,7 +141,7 @@ fn every_folder_is_read_or_foreign() {
     let mut known: Vec<_> = READ.iter().map(|(folder, ..)| *folder).collect();
     known.extend(FOREIGN.iter().chain(&["errors", "README.md"]));
     for set in SETS {
-        for entry in std::fs::read_dir(shared().join(set)).unwrap() {
+        for entry in std::fs::read_dir(shared(set)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             assert!(known.contains(&&*name), "nobody reads {set}/{name}");
         }
@@ -151,7 +153,7 @@ fn check(protocol: Protocol) {
     let mut seen = 0;
     for (folder, _, counts) in READ.iter().filter(|(_, known, _)| *known == protocol) {
         for (set, count) in SETS.iter().zip(counts) {
-            let folder = shared().join(set).join(folder);
+            let folder = shared(set).join(folder);
             let cases = cases(&folder);
             assert_eq!(cases.len(), *count, "in {}", folder.display());
             for path in cases {
@@ -192,7 +194,7 @@ fn events_that_are_lost_or_mixed_up_make_an_error_or_no_difference() {
     };
     let (mut changed, mut mended, mut whole_recordings) = (0, 0, 0);
     for set in SETS {
-        for case in cases(&shared().join(set).join("openai-responses")) {
+        for case in cases(&shared(set).join("openai-responses")) {
             let body = std::fs::read_to_string(case.with_extension("sse")).unwrap();
             let body = body.replace("\r\n", "\n");
             // What failed on its own tells nothing.
@@ -245,10 +247,10 @@ fn differences(case: &Value, stream: &Path, protocol: Protocol) -> Vec<String> {
     let config = config(case).protocol(protocol);
     let whole = Cursor::new(bytes.clone());
     let whole = Outcome::of(GenerationStream::from_reader(whole, &config));
-    let single = OneByOne(bytes.into_iter());
+    let single = in_pieces(bytes, &[1]);
     let single = Outcome::of(GenerationStream::from_reader(single, &config));
-    let mut differences = whole.differences(case, protocol);
-    if whole != single {
+    let mut differences = differences_to(&whole, case, protocol);
+    if whole.without_times() != single.without_times() {
         differences.push("read byte by byte it is another response".to_owned());
     }
     differences
@@ -268,19 +270,9 @@ fn config(case: &Value) -> GenerationConfig {
     config.provider(provider)
 }
 
-/// What a program sees of a stream.
-#[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    chunks: Vec<StreamChunk>,
-    error: Option<String>,
-    end: End,
-    response: GenerationResponse,
-}
-
 /// How a stream ended.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 enum End {
-    #[default]
     Well,
     /// The provider said that it failed.
     Told,
@@ -288,180 +280,157 @@ enum End {
     Otherwise,
 }
 
-impl Outcome {
-    fn of(mut stream: GenerationStream) -> Self {
-        let mut outcome = Self::default();
-        for item in &mut stream {
-            match item {
-                Ok(chunk) => outcome.chunks.push(chunk),
-                Err(error) => {
-                    outcome.end = match Error::of(&error) {
-                        Some(error) if error.body().is_some() => End::Told,
-                        Some(error) if error.kind() == ErrorKind::Incomplete => End::Cut,
-                        _ => End::Otherwise,
-                    };
-                    // How long it took is another thing each time.
-                    outcome.error =
-                        Some(error.to_string().split(", after").next().unwrap().to_owned());
-                }
-            }
+impl End {
+    fn of(outcome: &Outcome) -> Self {
+        match outcome.error() {
+            None => Self::Well,
+            Some(error) if error.body().is_some() => Self::Told,
+            Some(error) if error.kind() == ErrorKind::Incomplete => Self::Cut,
+            Some(_) => Self::Otherwise,
         }
-        assert!(stream.next().is_none());
-        outcome.response = stream.response().clone();
-        outcome.response.latency = Default::default();
-        outcome.response.time_to_first_text = None;
-        outcome
     }
+}
 
-    fn differences(&self, case: &Value, protocol: Protocol) -> Vec<String> {
-        let mut expected = case["expected"].clone();
-        if let Some(Value::Object(flushed)) = expected.get("if_tail_flushed").cloned() {
-            // We count a last event that is whole but for its line end.
-            expected.as_object_mut().unwrap().extend(flushed);
-        }
-        if let Some((_, pieces)) = SPOKEN.iter().find(|(id, _)| case["id"] == *id) {
-            expected["text"] = pieces.concat().into();
-            expected["text_delta_byte_lens"] = pieces.iter().map(|piece| piece.len()).collect();
-        }
-        let mut differences = Vec::new();
-        let mut check = |what: &str, ours: Value, theirs: &Value| {
-            let nothing = |v: &Value| v.is_null() || v == "" || v == &Value::Array(Vec::new());
-            if ours != *theirs && !(nothing(&ours) && nothing(theirs)) {
-                differences.push(format!("{what}: {ours} is not {theirs}"));
-            }
-        };
-        let response = &self.response;
-        let refusal = expected["refusal"].as_str().unwrap_or_default();
-        let text = expected["text"].as_str().unwrap_or_default();
-        check("text", response.content.as_str().into(), &format!("{text}{refusal}").into());
-        if refusal.is_empty() {
-            let lengths: Vec<_> =
-                self.chunks.iter().map(|c| c.content.len()).filter(|&length| length > 0).collect();
-            check("deltas", lengths.into(), &expected["text_delta_byte_lens"]);
-        }
-        // Cohere's plan for its tools is what it thinks before it answers.
-        let reasoning = [&expected["reasoning"], &expected["tool_plan"]];
-        let reasoning: String = reasoning.iter().filter_map(|text| text.as_str()).collect();
-        check("reasoning", response.reasoning.as_str().into(), &reasoning.into());
-        check("model", response.model.as_deref().into(), &expected["model"]);
-        let reason = match &expected["incomplete_reason"] {
-            Value::Null => &expected["finish_reason"],
-            reason => reason,
-        };
-        check("finish reason", response.raw_finish_reason.as_deref().into(), reason);
-        let calls =
-            |list: Vec<(&str, &str, Value)>| {
-                Value::from_iter(list.into_iter().map(|(id, name, arguments)| {
-                    Value::from_iter([id.into(), name.into(), arguments])
-                }))
-            };
-        // Where the arguments are JSON within JSON, what counts is their value.
-        let arguments = |text: &str| {
-            if protocol == Protocol::GenerateContent {
-                serde_json::from_str(text).unwrap_or_default()
-            } else {
-                Value::from(text)
-            }
-        };
-        let ours = response.tool_calls.iter();
-        let theirs = expected["tool_calls"].as_array().cloned().unwrap_or_default();
-        check(
-            "tool calls",
-            calls(
-                ours.map(|c| (c.id.as_str(), c.name.as_str(), arguments(&c.arguments))).collect(),
-            ),
-            &calls(
-                theirs
-                    .iter()
-                    .enumerate()
-                    .map(|(at, call)| {
-                        let id = call["id"].as_str().filter(|id| !id.is_empty());
-                        let own = response.tool_calls.get(at).map_or("", |call| call.id.as_str());
-                        let text = call["arguments"].as_str().unwrap_or_default();
-                        (
-                            id.unwrap_or(own),
-                            call["name"].as_str().unwrap_or_default(),
-                            arguments(text),
-                        )
-                    })
-                    .collect(),
-            ),
-        );
-        if !response.tool_calls.is_empty() && response.finish_reason == Some(FinishReason::Stop) {
-            differences.push("a stop with tool calls".to_owned());
-        }
-        differences.extend(self.usage_differences(&expected["usage_raw"], protocol));
-        differences.extend(self.end_differences(&expected, case));
-        differences
+fn differences_to(outcome: &Outcome, case: &Value, protocol: Protocol) -> Vec<String> {
+    let mut expected = case["expected"].clone();
+    if let Some(Value::Object(flushed)) = expected.get("if_tail_flushed").cloned() {
+        // We count a last event that is whole but for its line end.
+        expected.as_object_mut().unwrap().extend(flushed);
     }
+    if let Some((_, pieces)) = SPOKEN.iter().find(|(id, _)| case["id"] == *id) {
+        expected["text"] = pieces.concat().into();
+        expected["text_delta_byte_lens"] = pieces.iter().map(|piece| piece.len()).collect();
+    }
+    let mut differences = Vec::new();
+    let mut check = |what: &str, ours: Value, theirs: &Value| {
+        let nothing = |v: &Value| v.is_null() || v == "" || v == &Value::Array(Vec::new());
+        if ours != *theirs && !(nothing(&ours) && nothing(theirs)) {
+            differences.push(format!("{what}: {ours} is not {theirs}"));
+        }
+    };
+    let response = &outcome.response;
+    let refusal = expected["refusal"].as_str().unwrap_or_default();
+    let text = expected["text"].as_str().unwrap_or_default();
+    check("text", response.content.as_str().into(), &format!("{text}{refusal}").into());
+    if refusal.is_empty() {
+        let lengths: Vec<_> =
+            outcome.chunks.iter().map(|c| c.content.len()).filter(|&length| length > 0).collect();
+        check("deltas", lengths.into(), &expected["text_delta_byte_lens"]);
+    }
+    // Cohere's plan for its tools is what it thinks before it answers.
+    let reasoning = [&expected["reasoning"], &expected["tool_plan"]];
+    let reasoning: String = reasoning.iter().filter_map(|text| text.as_str()).collect();
+    check("reasoning", response.reasoning.as_str().into(), &reasoning.into());
+    check("model", response.model.as_deref().into(), &expected["model"]);
+    let reason = match &expected["incomplete_reason"] {
+        Value::Null => &expected["finish_reason"],
+        reason => reason,
+    };
+    check("finish reason", response.raw_finish_reason.as_deref().into(), reason);
+    let calls = |list: Vec<(&str, &str, Value)>| {
+        Value::from_iter(
+            list.into_iter()
+                .map(|(id, name, arguments)| Value::from_iter([id.into(), name.into(), arguments])),
+        )
+    };
+    // Where the arguments are JSON within JSON, what counts is their value.
+    let arguments = |text: &str| {
+        if protocol == Protocol::GenerateContent {
+            serde_json::from_str(text).unwrap_or_default()
+        } else {
+            Value::from(text)
+        }
+    };
+    let ours = response.tool_calls.iter();
+    let theirs = expected["tool_calls"].as_array().cloned().unwrap_or_default();
+    check(
+        "tool calls",
+        calls(ours.map(|c| (c.id.as_str(), c.name.as_str(), arguments(&c.arguments))).collect()),
+        &calls(
+            theirs
+                .iter()
+                .enumerate()
+                .map(|(at, call)| {
+                    let id = call["id"].as_str().filter(|id| !id.is_empty());
+                    let own = response.tool_calls.get(at).map_or("", |call| call.id.as_str());
+                    let text = call["arguments"].as_str().unwrap_or_default();
+                    (id.unwrap_or(own), call["name"].as_str().unwrap_or_default(), arguments(text))
+                })
+                .collect(),
+        ),
+    );
+    if !response.tool_calls.is_empty() && response.finish_reason == Some(FinishReason::Stop) {
+        differences.push("a stop with tool calls".to_owned());
+    }
+    differences.extend(usage_differences(response.usage, &expected["usage_raw"], protocol));
+    differences.extend(end_differences(outcome, &expected, case));
+    differences
+}
 
-    /// How it ends: well if it is whole, with the provider's words if it failed, else as cut.
-    fn end_differences(&self, expected: &Value, case: &Value) -> Option<String> {
-        let text = |path: &str| expected.pointer(path).and_then(Value::as_str);
-        let is = |path: &str| expected.pointer(path).is_some_and(|value| !value.is_null());
-        let reason = text("/finish_reason").or(text("/block_reason")).filter(|r| !r.is_empty());
-        let told = is("/stream_error")
-            || is("/error_outside_sse")
-            || reason.is_some_and(|reason| FAILURES.contains(&reason));
-        // The end marker alone says little: some servers send it after a failure, too.
-        let is_marked = is("/sse/done_marker") && (is("/usage") || case["provider"] == "ollama");
-        let message = ["/stream_error/message", "/stream_error", "/error_outside_sse/message"];
-        let message = message.iter().find_map(|path| text(path)).unwrap_or_default();
-        let (end, says) = match (told, reason.is_some() || is_marked) {
-            (true, _) => (End::Told, message.trim_end_matches('.')),
-            (false, true) => (End::Well, ""),
-            (false, false) => (End::Cut, ""),
-        };
-        let error = self.error.as_deref().unwrap_or_default();
-        (self.end != end || !error.contains(says))
-            .then(|| format!("end: {:?} with {error:?} is not {end:?} with {says:?}", self.end))
-    }
+/// How it ends: well if it is whole, with the provider's words if it failed, else as cut.
+fn end_differences(outcome: &Outcome, expected: &Value, case: &Value) -> Option<String> {
+    let text = |path: &str| expected.pointer(path).and_then(Value::as_str);
+    let is = |path: &str| expected.pointer(path).is_some_and(|value| !value.is_null());
+    let reason = text("/finish_reason").or(text("/block_reason")).filter(|r| !r.is_empty());
+    let told = is("/stream_error")
+        || is("/error_outside_sse")
+        || reason.is_some_and(|reason| FAILURES.contains(&reason));
+    // The end marker alone says little: some servers send it after a failure, too.
+    let is_marked = is("/sse/done_marker") && (is("/usage") || case["provider"] == "ollama");
+    let message = ["/stream_error/message", "/stream_error", "/error_outside_sse/message"];
+    let message = message.iter().find_map(|path| text(path)).unwrap_or_default();
+    let (end, says) = match (told, reason.is_some() || is_marked) {
+        (true, _) => (End::Told, message.trim_end_matches('.')),
+        (false, true) => (End::Well, ""),
+        (false, false) => (End::Cut, ""),
+    };
+    let (ours, error) = (End::of(outcome), outcome.message());
+    (ours != end || !error.contains(says))
+        .then(|| format!("end: {ours:?} with {error:?} is not {end:?} with {says:?}"))
+}
 
-    /// What the provider counts, put together by what the names mean: all that was read and all that
-    /// was written, whether it counts its cache and its reasoning among these or beside them.
-    fn usage_differences(&self, raw: &Value, protocol: Protocol) -> Vec<String> {
-        let inner = raw.as_object().into_iter().flat_map(|raw| raw.values());
-        let objects: Vec<_> = inner.chain([raw]).collect();
-        let count = |names: &[&str]| {
-            let counts = names.iter().flat_map(|name| objects.iter().map(|at| at[*name].as_u64()));
-            counts.max().flatten()
-        };
-        let beside: &[&str] = match protocol {
-            Protocol::Messages => &["cache_read_input_tokens", "cache_creation_input_tokens"],
-            Protocol::GenerateContent => &["toolUsePromptTokenCount"],
-            _ => &[],
-        };
-        let read = count(&["prompt_tokens", "input_tokens", "promptTokenCount"]);
-        let read =
-            read.map(|read| read + beside.iter().filter_map(|name| count(&[name])).sum::<u64>());
-        let reasoning = count(&["reasoning_tokens", "thinking_tokens", "thoughtsTokenCount"]);
-        let written = count(&["completion_tokens", "output_tokens", "candidatesTokenCount"]);
-        let written = written.or(read.map(|_| 0));
-        let total = count(&["total_tokens", "totalTokenCount"]);
-        let sum = |written: Option<u64>| Some(read? + written?);
-        let both = written.map(|written| written + reasoning.unwrap_or_default());
-        let is_beside = sum(written) != total && sum(both) == total;
-        let written = if is_beside { both } else { written };
-        let cached = count(&[
-            "cached_tokens",
-            "num_cached_tokens",
-            "prompt_cache_hit_tokens",
-            "cache_read_input_tokens",
-            "cachedContentTokenCount",
-        ]);
-        let ours = self.response.usage;
-        let pairs = [
-            ("input", read, ours.map(|ours| ours.prompt_tokens)),
-            ("output", written, ours.map(|ours| ours.completion_tokens)),
-            ("total", sum(written).max(total), ours.map(|ours| ours.total_tokens)),
-            ("cached", cached, ours.and_then(|ours| ours.cached_tokens)),
-            ("reasoning", reasoning, ours.and_then(|ours| ours.reasoning_tokens)),
-        ];
-        let differing = pairs.into_iter().filter(|(_, theirs, ours)| theirs != ours);
-        differing
-            .map(|(name, theirs, ours)| format!("usage {name}: {ours:?} is not {theirs:?}"))
-            .collect()
-    }
+/// What the provider counts, put together by what the names mean: all that was read and all that
+/// was written, whether it counts its cache and its reasoning among these or beside them.
+fn usage_differences(ours: Option<Usage>, raw: &Value, protocol: Protocol) -> Vec<String> {
+    let inner = raw.as_object().into_iter().flat_map(|raw| raw.values());
+    let objects: Vec<_> = inner.chain([raw]).collect();
+    let count = |names: &[&str]| {
+        let counts = names.iter().flat_map(|name| objects.iter().map(|at| at[*name].as_u64()));
+        counts.max().flatten()
+    };
+    let beside: &[&str] = match protocol {
+        Protocol::Messages => &["cache_read_input_tokens", "cache_creation_input_tokens"],
+        Protocol::GenerateContent => &["toolUsePromptTokenCount"],
+        _ => &[],
+    };
+    let read = count(&["prompt_tokens", "input_tokens", "promptTokenCount"]);
+    let read = read.map(|read| read + beside.iter().filter_map(|name| count(&[name])).sum::<u64>());
+    let reasoning = count(&["reasoning_tokens", "thinking_tokens", "thoughtsTokenCount"]);
+    let written = count(&["completion_tokens", "output_tokens", "candidatesTokenCount"]);
+    let written = written.or(read.map(|_| 0));
+    let total = count(&["total_tokens", "totalTokenCount"]);
+    let sum = |written: Option<u64>| Some(read? + written?);
+    let both = written.map(|written| written + reasoning.unwrap_or_default());
+    let is_beside = sum(written) != total && sum(both) == total;
+    let written = if is_beside { both } else { written };
+    let cached = count(&[
+        "cached_tokens",
+        "num_cached_tokens",
+        "prompt_cache_hit_tokens",
+        "cache_read_input_tokens",
+        "cachedContentTokenCount",
+    ]);
+    let pairs = [
+        ("input", read, ours.map(|ours| ours.prompt_tokens)),
+        ("output", written, ours.map(|ours| ours.completion_tokens)),
+        ("total", sum(written).max(total), ours.map(|ours| ours.total_tokens)),
+        ("cached", cached, ours.and_then(|ours| ours.cached_tokens)),
+        ("reasoning", reasoning, ours.and_then(|ours| ours.reasoning_tokens)),
+    ];
+    let differing = pairs.into_iter().filter(|(_, theirs, ours)| theirs != ours);
+    differing
+        .map(|(name, theirs, ours)| format!("usage {name}: {ours:?} is not {theirs:?}"))
+        .collect()
 }
 
 /// The words with which a provider ends a response that failed.
@@ -473,7 +442,7 @@ const FAILURES: &[&str] =
 fn errors() {
     let mut failures = BTreeMap::new();
     for (set, count) in SETS.iter().zip([75, 72]) {
-        let folder = shared().join(set).join("errors");
+        let folder = shared(set).join("errors");
         let paths: Vec<_> =
             std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(paths.len(), count, "in {}", folder.display());
@@ -513,7 +482,7 @@ const MODELS: &[&str] = &[
 
 fn error_differences(case: &Value) -> Vec<String> {
     let config = config(case)
-        .base_url(answering(case))
+        .base_url(answering(case).url())
         .api_key("sk-something")
         .max_retries(0)
         .environment(Environment::empty());
@@ -586,11 +555,9 @@ fn error_differences(case: &Value) -> Vec<String> {
     differences
 }
 
-/// The base URL of a server that gives one recorded answer.
-fn answering(case: &Value) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let body = case["body"].as_str().unwrap().to_owned();
+/// A server that gives one recorded answer.
+fn answering(case: &Value) -> Server {
+    let body = case["body"].as_str().unwrap();
     let mut head =
         format!("HTTP/1.1 {} Recorded\r\ncontent-length: {}\r\n", case["status"], body.len());
     for (name, value) in case["headers"].as_object().unwrap() {
@@ -598,34 +565,10 @@ fn answering(case: &Value) -> String {
             head += &format!("{name}: {}\r\n", value.as_str().unwrap());
         }
     }
-    std::thread::spawn(move || {
-        let (mut socket, _) = listener.accept().unwrap();
-        // The request is small: it comes in one read, or its rest does not matter.
-        let _ = socket.read(&mut [0; 65536]);
-        let _ = socket.write_all(format!("{head}connection: close\r\n\r\n{body}").as_bytes());
-        let _ = socket.shutdown(std::net::Shutdown::Write);
-        let _ = socket.read_to_end(&mut Vec::new());
+    let answer = format!("{head}connection: close\r\n\r\n{body}");
+    let server = Server::start(move |connection| {
+        connection.request()?;
+        connection.write(&answer)
     });
-    url
-}
-
-/// Gives out one byte a read.
-struct OneByOne(std::vec::IntoIter<u8>);
-
-impl Read for OneByOne {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        Ok(match (self.0.next(), buffer) {
-            (Some(byte), [first, ..]) => {
-                *first = byte;
-                1
-            }
-            _ => 0,
-        })
-    }
-}
-
-fn shared() -> &'static Path {
-    let shared =
-        std::env::var("KERB_STREAM_SHARED").expect("KERB_STREAM_SHARED names the shared folder");
-    Box::leak(Box::from(Path::new(&shared)))
+    server.unwrap()
 }

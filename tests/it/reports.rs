@@ -6,25 +6,21 @@ use std::thread;
 use std::time::Duration;
 
 use kerb_stream::{
-    Environment, Error, ErrorKind, FinishReason, GenerationConfig, GenerationResponse,
-    GenerationStream, Protocol, generate,
+    Environment, ErrorKind, FinishReason, GenerationConfig, GenerationStream, Protocol, generate,
 };
 
 use crate::support::shapes::Shape;
-use crate::support::{Server, watchdog};
+use crate::support::{Outcome, Server, shared, watchdog};
 
 fn sample(name: &str) -> String {
-    let shared = std::env::var("KERB_STREAM_SHARED").expect("KERB_STREAM_SHARED names the folder");
-    std::fs::read_to_string(format!("{shared}/reports/{name}")).unwrap()
+    std::fs::read_to_string(shared("reports").join(name)).unwrap()
 }
 
-/// What comes of a sample, and the error that ends it.
-fn read(name: &str) -> (GenerationResponse, Option<anyhow::Error>) {
+/// What comes of a sample.
+fn read(name: &str) -> Outcome {
     let protocol: Protocol = name.split('.').next().unwrap().parse().unwrap();
     let config = GenerationConfig::default().protocol(protocol);
-    let mut stream = GenerationStream::from_reader(Cursor::new(sample(name)), config);
-    let error = stream.by_ref().filter_map(Result::err).last();
-    (stream.response().clone(), error)
+    Outcome::of(GenerationStream::from_reader(Cursor::new(sample(name)), config))
 }
 
 #[test]
@@ -94,8 +90,9 @@ fn every_sample_comes_out_right() {
             Some((5, 6, None)),
         ),
     ] {
-        let (response, error) = read(name);
-        assert!(error.is_none(), "{name}: {error:?}");
+        let outcome = read(name);
+        assert!(outcome.error.is_none(), "{name}: {}", outcome.message());
+        let response = outcome.response;
         assert_eq!((&*response.content, &*response.reasoning), (text, reasoning), "{name}");
         let calls: Vec<_> =
             response.tool_calls.iter().map(|c| (&*c.id, &*c.name, &*c.arguments)).collect();
@@ -131,10 +128,11 @@ fn every_sample_comes_out_right() {
             Some(0),
         ),
     ] {
-        let (response, error) = read(name);
-        let error = error.unwrap_or_else(|| panic!("{name} passes as whole"));
-        assert_eq!(Error::of(&error).unwrap().kind(), kind, "{name}");
+        let outcome = read(name);
+        let error = outcome.failure();
+        assert_eq!(error.kind(), kind, "{name}");
         assert!(says.iter().all(|says| error.to_string().contains(says)), "{name}: {error}");
+        let response = outcome.response;
         assert_eq!((&*response.content, response.finish_reason), (text, finish), "{name}");
         assert_eq!(response.usage.map(|usage| usage.total_tokens), usage, "{name}");
     }

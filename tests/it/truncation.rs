@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kerb_stream::{
-    Environment, Error, ErrorKind, GenerationConfig, GenerationStream, Protocol, StreamChunk,
+    Environment, ErrorKind, GenerationConfig, GenerationStream, Protocol, StreamChunk,
     generate_stream,
 };
 use socket2::SockRef;
 
 use crate::support::shapes::Shape;
-use crate::support::{Server, watchdog};
+use crate::support::{Outcome, Server, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
@@ -105,19 +105,9 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(mut stream: GenerationStream) -> Self {
-        let mut seen = Self { chunks: Vec::new(), error: None };
-        for item in &mut stream {
-            assert_eq!(seen.error, None, "an item after an error");
-            match item {
-                Ok(chunk) => seen.chunks.push(chunk),
-                Err(error) => seen.error = Error::of(&error).map(Error::kind),
-            }
-        }
-        // A part is never passed off as a whole.
-        let whole = stream.into_response();
-        assert_eq!(whole.is_ok(), seen.error.is_none());
-        seen
+    fn of(stream: GenerationStream) -> Self {
+        let outcome = Outcome::of(stream);
+        Self { error: outcome.kind(), chunks: outcome.chunks }
     }
 }
 

@@ -10,8 +10,9 @@ use kerb_stream::{
     StreamChunk, generate, generate_stream,
 };
 
+use crate::support::reader::dripping;
 use crate::support::shapes::Shape;
-use crate::support::{Server, watchdog};
+use crate::support::{Outcome, Server, watchdog};
 
 fn config() -> GenerationConfig {
     GenerationConfig::default().protocol(Protocol::ChatCompletions)
@@ -26,27 +27,9 @@ fn read(
     config: GenerationConfig,
     body: impl Read + Send + 'static,
 ) -> (Vec<String>, Result<(), (ErrorKind, String)>) {
-    let mut stream = GenerationStream::from_reader(body, config);
-    let (mut texts, mut end) = (Vec::new(), Ok(()));
-    for item in &mut stream {
-        assert!(end.is_ok(), "an error is the last item");
-        match item {
-            Ok(chunk) => texts.push(chunk.content),
-            Err(error) => {
-                end = Err((Error::of(&error).unwrap().kind(), error.to_string()));
-            }
-        }
-    }
-    assert!(stream.next().is_none());
-    let text = stream.response().content.clone();
-    assert_eq!(text, texts.concat(), "response() has what arrived");
-    match stream.into_response() {
-        Ok(whole) => assert!(end.is_ok() && whole.content == text),
-        Err(error) => {
-            assert!(end.is_err(), "into_response() passes no part off as a whole");
-            assert_eq!(Error::of(&error).unwrap().partial().unwrap().content, text);
-        }
-    }
+    let outcome = Outcome::of(GenerationStream::from_reader(body, config));
+    let texts = outcome.texts().into_iter().map(str::to_owned).collect();
+    let end = outcome.error().map_or(Ok(()), |error| Err((error.kind(), error.to_string())));
     (texts, end)
 }
 
@@ -60,11 +43,10 @@ fn told(
     body: &str,
 ) -> (String, String, Option<FinishReason>, Option<ErrorKind>) {
     let config = GenerationConfig::default().protocol(protocol);
-    let mut stream = GenerationStream::from_reader(Cursor::new(body.to_owned()), config);
-    let last = stream.by_ref().last();
-    let error = last.and_then(Result::err).map(|error| Error::of(&error).unwrap().kind());
-    let response = stream.response();
-    (response.content.clone(), response.reasoning.clone(), response.finish_reason, error)
+    let outcome = Outcome::of(GenerationStream::from_reader(Cursor::new(body.to_owned()), config));
+    let kind = outcome.kind();
+    let response = outcome.response;
+    (response.content, response.reasoning, response.finish_reason, kind)
 }
 
 fn text(text: &str) -> String {
@@ -271,7 +253,7 @@ fn an_error_is_found_wherever_it_stands() {
 #[test]
 fn what_follows_an_error_is_not_waited_for() {
     let error = event(r#"{"error":{"message":"m"}}"#);
-    let mut stream = GenerationStream::from_reader(Cursor::new(error).chain(Pings), config());
+    let mut stream = GenerationStream::from_reader(Cursor::new(error).chain(pings()), config());
     assert!(stream.next().unwrap().is_err());
     assert!(stream.response().latency < Duration::from_secs(5), "{:?}", stream.response().latency);
 }
@@ -307,7 +289,7 @@ fn silence_is_the_end_only_of_an_answer_that_is_settled() {
         (Protocol::GenerateContent, stop("").replace("STOP", "OTHER"), false),
         (Protocol::ChatCompletions, text("Hi") + &event(&STOP.replace("stop", "length")), true),
     ] {
-        let (_, end) = read(impatient(protocol), Cursor::new(body.clone()).chain(Pings));
+        let (_, end) = read(impatient(protocol), Cursor::new(body.clone()).chain(pings()));
         let kind = end.err().map(|(kind, _)| kind);
         assert_eq!(kind, (!whole).then_some(ErrorKind::Timeout), "{body}");
     }
@@ -669,22 +651,15 @@ fn a_reader_that_fails_cuts_the_answer_and_loses_nothing() {
 #[test]
 fn pings_after_the_finish_reason_do_not_destroy_a_whole_answer() {
     let impatient = config().stall_timeout(Duration::from_millis(20));
-    let whole = Cursor::new(text("Hi") + &event(STOP)).chain(Pings);
+    let whole = Cursor::new(text("Hi") + &event(STOP)).chain(pings());
     assert_eq!(read(impatient.clone(), whole).1, Ok(()));
-    let (kind, message) = read(impatient, Cursor::new(text("Hi")).chain(Pings)).1.unwrap_err();
+    let (kind, message) = read(impatient, Cursor::new(text("Hi")).chain(pings())).1.unwrap_err();
     assert_eq!(kind, ErrorKind::Timeout);
     assert!(message.contains("stall_timeout"), "{message}");
 }
 
 #[test]
 fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
-    struct Endless(String);
-    impl Read for Endless {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            std::thread::sleep(Duration::from_millis(1));
-            Cursor::new(&self.0).read(buffer)
-        }
-    }
     let impatient = config().stall_timeout(Duration::from_millis(50));
     let usage = r#"{"choices":[],"usage":{"total_tokens":1}}"#;
     let call =
@@ -692,12 +667,12 @@ fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
     let nothing =
         r#"{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.text","text":""}]}}]}"#;
     for repeated in [usage, call, nothing] {
-        let endless = Cursor::new(text("Hi")).chain(Endless(event(repeated)));
+        let endless = Cursor::new(text("Hi")).chain(dripping(event(repeated)));
         let (kind, message) = read(impatient.clone(), endless).1.unwrap_err();
         assert_eq!(kind, ErrorKind::Timeout, "{repeated}");
         assert!(message.contains("stall_timeout"), "{message}");
     }
-    let finished = Cursor::new(text("Hi")).chain(Endless(event(STOP)));
+    let finished = Cursor::new(text("Hi")).chain(dripping(event(STOP)));
     assert_eq!(read(impatient, finished).1, Ok(()));
     // The provider's own tools are at work, or they are not.
     for (protocol, repeated, stalls) in [
@@ -732,7 +707,7 @@ fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
             .protocol(protocol)
             .stall_timeout(Duration::from_millis(50))
             .max_response_bytes(200_000);
-        let kind = read(config, Endless(event(repeated))).1.unwrap_err().0;
+        let kind = read(config, dripping(event(repeated))).1.unwrap_err().0;
         let expected = if stalls { ErrorKind::Timeout } else { ErrorKind::Limit };
         assert_eq!(kind, expected, "{repeated}");
     }
@@ -753,7 +728,7 @@ fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
 #[test]
 fn a_reader_that_only_pings_is_left_when_the_stream_is_cancelled() {
     let impatient = config().stall_timeout(Duration::from_secs(5));
-    let mut stream = GenerationStream::from_reader(Pings, impatient);
+    let mut stream = GenerationStream::from_reader(pings(), impatient);
     let cancel = stream.cancel_handle();
     let canceller = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(20));
@@ -765,13 +740,8 @@ fn a_reader_that_only_pings_is_left_when_the_stream_is_cancelled() {
     canceller.join().unwrap();
 }
 
-struct Pings;
-
-impl Read for Pings {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        std::thread::sleep(Duration::from_millis(1));
-        Cursor::new(": ping\n").read(buffer)
-    }
+fn pings() -> impl Read + Send + 'static {
+    dripping(": ping\n")
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kerb_stream::{ErrorKind, FinishReason, GenerationConfig, Message, Protocol, Tool};
 use serde_json::json;
 
-use super::{LIMIT, Run, config, server, version, watchdog};
+use super::{LIMIT, ask, config, server, version, watchdog};
 
 const HELLO: &str = "Hello! This is a canned answer of the mock server, long enough to be split into \
                      several chunks.";
@@ -36,7 +36,7 @@ fn each(check: fn(Protocol, &GenerationConfig)) {
 #[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
 fn every_protocol_gives_the_same_answer() {
     each(|protocol, config| {
-        let run = Run::new("Say hello.", config);
+        let run = ask("Say hello.", config);
         assert!(run.chunks.len() > 10, "{protocol}: {}", run.chunks.len());
         let response = run.whole();
         assert_eq!(response.content, HELLO, "{protocol}");
@@ -49,7 +49,7 @@ fn every_protocol_gives_the_same_answer() {
 #[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
 fn every_protocol_counts_tokens_and_tells_a_cut_by_length() {
     each(|protocol, config| {
-        let response = Run::new("please count", config).whole();
+        let response = ask("please count", config).whole();
         assert_eq!(response.content, "Cut by the limit", "{protocol}");
         let expected = match protocol {
             // The mock's `incomplete` does not say why.
@@ -67,7 +67,7 @@ fn every_protocol_counts_tokens_and_tells_a_cut_by_length() {
 #[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
 fn thoughts_are_told_apart_from_the_answer() {
     each(|protocol, config| {
-        let response = Run::new("please think", config).whole();
+        let response = ask("please think", config).whole();
         let thought = "First I think about the greeting. Then I choose one.";
         let said = "Hello after thinking.";
         let expected = match protocol {
@@ -87,7 +87,7 @@ fn tools_are_called_and_their_results_go_back() {
         let tool = Tool::function("get_weather", "The weather in a city", parameters);
         let config = config.clone().tools([tool]);
         let mut history = vec![Message::user("What is the weather in Paris and Oslo?")];
-        let first = Run::new(&history, &config).whole();
+        let first = ask(&history, &config).whole();
         assert_eq!(first.content, "Let me look. ", "{protocol}");
         assert_eq!(first.finish_reason, Some(FinishReason::ToolCalls), "{protocol}");
         let cities: Vec<_> = first
@@ -106,7 +106,7 @@ fn tools_are_called_and_their_results_go_back() {
         for call in &first.tool_calls {
             history.push(Message::tool(&call.id, "21 degrees"));
         }
-        let second = Run::new(&history, &config).whole();
+        let second = ask(&history, &config).whole();
         assert_eq!(second.content, "It is 21 degrees in Paris.", "{protocol}");
         assert_eq!(second.finish_reason, Some(FinishReason::Stop), "{protocol}");
     });
@@ -116,7 +116,7 @@ fn tools_are_called_and_their_results_go_back() {
 #[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
 fn halves_of_characters_are_joined() {
     each(|protocol, config| {
-        let run = Run::new("unicode", config);
+        let run = ask("unicode", config);
         let expected = "Zażółć gęślą jaźń — 日本語 👩‍👩‍👧‍👦 naïve \u{2028} and \u{85} and \r\n a line, \t a tab, \" \
                         a quote.";
         let family = run.chunks.iter().find(|chunk| chunk.content == "👩");
@@ -129,7 +129,7 @@ fn halves_of_characters_are_joined() {
 #[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
 fn a_slow_answer_comes_as_it_is_written() {
     each(|protocol, config| {
-        let run = Run::new("please be slow", config);
+        let run = ask("please be slow", config);
         let response = run.whole();
         assert_eq!(response.content, "Slow first token and then a steady pace.", "{protocol}");
         let first = response.time_to_first_text.unwrap();
@@ -138,9 +138,9 @@ fn a_slow_answer_comes_as_it_is_written() {
 
         let hasty = config.clone().first_byte_timeout(Duration::from_millis(200));
         let hasty = hasty.idle_timeout(Duration::from_millis(300));
-        let run = Run::new("please be slow", &hasty);
-        assert_eq!(run.error().kind(), ErrorKind::Timeout, "{protocol}");
-        assert!(run.error().to_string().contains("timeout"), "{}", run.error());
+        let run = ask("please be slow", &hasty);
+        assert_eq!(run.failure().kind(), ErrorKind::Timeout, "{protocol}");
+        assert!(run.failure().to_string().contains("timeout"), "{}", run.failure());
     });
 }
 
@@ -152,8 +152,8 @@ fn a_cut_answer_is_never_a_whole_one() {
             ("please truncate", "This answer is cut before it ends because"),
             ("please disconnect", "This answer is torn down"),
         ] {
-            let run = Run::new(prompt, config);
-            let error = run.error();
+            let run = ask(prompt, config);
+            let error = run.failure();
             assert_eq!(error.kind(), ErrorKind::Incomplete, "{protocol} {prompt}: {error:?}");
             let came = &run.response.content;
             // How far it came differs with the events that a protocol puts around its text.
@@ -174,8 +174,8 @@ fn a_refusal_is_told_with_what_to_do() {
             ("please overload", ErrorKind::Overloaded, 529, "Overloaded"),
             ("please refuse", ErrorKind::Auth, 401, "check the API key"),
         ] {
-            let run = Run::new(prompt, config);
-            let error = run.error();
+            let run = ask(prompt, config);
+            let error = run.failure();
             let seen = (error.kind(), error.status());
             assert_eq!(seen, (kind, Some(status)), "{protocol} {prompt}: {error:?}");
             assert!(error.to_string().contains(says), "{protocol} {prompt}: {error}");
@@ -194,7 +194,7 @@ fn a_limit_that_passes_is_waited_for() {
         let id = format!("{protocol}-{}", std::process::id());
         let config = config.clone().header("x-test-id", id).max_retries(2);
         let started = Instant::now();
-        let response = Run::new("limit once", &config).whole();
+        let response = ask("limit once", &config).whole();
         assert_eq!(response.content, "The second try went through.", "{protocol}");
         assert_eq!(response.retries, 1, "{protocol}");
         assert!(started.elapsed() >= Duration::from_secs(1), "{protocol}: asked to wait 1 s");
@@ -205,12 +205,12 @@ fn a_limit_that_passes_is_waited_for() {
 #[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
 fn what_is_no_stream_is_an_error() {
     each(|protocol, config| {
-        let run = Run::new("please garble", config);
-        assert_eq!(run.error().kind(), ErrorKind::Decode, "{protocol}: {:?}", run.error());
-        assert!(run.error().to_string().contains("malformed json"), "{}", run.error());
-        let run = Run::new("please drop", config);
-        assert_eq!(run.error().kind(), ErrorKind::Network, "{protocol}: {:?}", run.error());
-        assert!(run.error().is_retryable(), "{protocol}");
+        let run = ask("please garble", config);
+        assert_eq!(run.failure().kind(), ErrorKind::Decode, "{protocol}: {:?}", run.failure());
+        assert!(run.failure().to_string().contains("malformed json"), "{}", run.failure());
+        let run = ask("please drop", config);
+        assert_eq!(run.failure().kind(), ErrorKind::Network, "{protocol}: {:?}", run.failure());
+        assert!(run.failure().is_retryable(), "{protocol}");
         assert!(run.chunks.is_empty(), "{protocol}");
     });
 }
@@ -219,7 +219,7 @@ fn what_is_no_stream_is_an_error() {
 #[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
 fn comments_before_the_answer_are_no_chunks() {
     watchdog(LIMIT, || {
-        let response = Run::new("openrouter", &mock(Protocol::ChatCompletions)).whole();
+        let response = ask("openrouter", &mock(Protocol::ChatCompletions)).whole();
         assert_eq!(response.content, "Comments come before this.");
     });
 }

@@ -9,7 +9,7 @@ use kerb_stream::{
 };
 use serde_json::{Value, json};
 
-use super::{LIMIT, Run, chain, config, server, watchdog};
+use super::{LIMIT, ask, config, server, watchdog};
 
 /// The three protocols that llama.cpp speaks.
 const PROTOCOLS: [Protocol; 3] =
@@ -26,7 +26,7 @@ fn the_same_program_speaks_every_protocol() {
     watchdog(LIMIT, || {
         for protocol in PROTOCOLS {
             let prompt = "What is the capital of France? Answer in one short sentence.";
-            let run = Run::new(prompt, &llama(protocol));
+            let run = ask(prompt, &llama(protocol));
             let texts = run.chunks.iter().filter(|chunk| !chunk.content.is_empty());
             assert!(texts.count() > 3, "{protocol}: it comes in pieces");
             let response = run.whole();
@@ -48,8 +48,7 @@ fn the_same_program_speaks_every_protocol() {
 fn an_answer_cut_by_max_tokens_says_so() {
     watchdog(LIMIT, || {
         for protocol in PROTOCOLS {
-            let response =
-                Run::new("Tell me a long story.", &llama(protocol).max_tokens(5)).whole();
+            let response = ask("Tell me a long story.", &llama(protocol).max_tokens(5)).whole();
             assert_eq!(response.usage.unwrap().completion_tokens, 5, "{protocol}");
             let expected = match protocol {
                 // llama.cpp itself says `completed` there.
@@ -70,12 +69,12 @@ fn a_conversation_goes_on() {
                 Message::system("You are a helpful assistant. Answer in one short sentence."),
                 Message::user("My name is Clementine. Please remember it."),
             ];
-            let first = Run::new(&history, &llama(protocol)).whole();
+            let first = ask(&history, &llama(protocol)).whole();
             let usage = first.usage.unwrap();
             let first_turn = usage.prompt_tokens + usage.completion_tokens;
             history.push(first.into());
             history.push(Message::user("What is my name?"));
-            let second = Run::new(&history, &llama(protocol)).whole();
+            let second = ask(&history, &llama(protocol)).whole();
             // What such a small model makes of it is another matter; it has read all of it.
             let read = second.usage.unwrap().prompt_tokens;
             assert!(read > first_turn, "{protocol}: {read} after {first_turn}");
@@ -89,8 +88,8 @@ fn a_conversation_goes_on() {
 fn a_prompt_beyond_the_context_is_called_that() {
     watchdog(LIMIT, || {
         for protocol in PROTOCOLS {
-            let run = Run::new("word ".repeat(6000), &llama(protocol).max_retries(2));
-            let error = run.error();
+            let run = ask("word ".repeat(6000), &llama(protocol).max_retries(2));
+            let error = run.failure();
             assert_eq!(error.kind(), ErrorKind::ContextLength, "{protocol}: {error:?}");
             assert_eq!(error.status(), Some(400), "{protocol}");
             assert_eq!(run.response.retries, 0, "{protocol}");
@@ -111,13 +110,13 @@ fn a_wrong_key_is_an_error_that_does_not_show_it() {
                     .max_tokens(3)
             };
             let wrong = "sk-wrong-4711";
-            let run = Run::new("Hi", &with_key(wrong));
-            let error = run.error();
+            let run = ask("Hi", &with_key(wrong));
+            let error = run.failure();
             assert_eq!(error.kind(), ErrorKind::Auth, "{protocol}: {error:?}");
             assert_eq!(error.status(), Some(401), "{protocol}");
-            let shown = format!("{} {error:?} {:?}", chain(error), with_key(wrong));
+            let shown = format!("{} {error:?} {:?}", run.message(), with_key(wrong));
             assert!(!shown.contains(wrong), "{shown}");
-            Run::new("Hi", &with_key("k")).whole();
+            ask("Hi", &with_key("k")).whole();
         }
     });
 }
@@ -132,16 +131,16 @@ fn what_the_server_refuses_is_told_in_its_words() {
             (llama(Protocol::ChatCompletions).response_format(nonsense), "schema"),
             (llama(Protocol::ChatCompletions).extra("messages", "none"), "messages"),
         ] {
-            let run = Run::new("Hi", &config);
-            let error = run.error();
+            let run = ask("Hi", &config);
+            let error = run.failure();
             assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error:?}");
             assert!(error.to_string().contains(word), "{error}");
         }
         let elsewhere =
             llama(Protocol::ChatCompletions).base_url(server("KERB_STREAM_LLAMA") + "/v9");
-        let run = Run::new("Hi", &elsewhere);
-        assert_eq!(run.error().kind(), ErrorKind::NotFound, "{:?}", run.error());
-        assert!(run.error().to_string().contains("base URL"), "{}", run.error());
+        let run = ask("Hi", &elsewhere);
+        assert_eq!(run.failure().kind(), ErrorKind::NotFound, "{:?}", run.failure());
+        assert!(run.failure().to_string().contains("base URL"), "{}", run.failure());
     });
 }
 
@@ -157,15 +156,15 @@ fn every_option_is_accepted() {
             .seed(7)
             .logprobs(2)
             .raw(true);
-        let run = Run::new("Repeat after me: red green blue", &chat);
+        let run = ask("Repeat after me: red green blue", &chat);
         let raw = run.chunks.iter().filter_map(|chunk| chunk.raw.as_deref());
         assert!(raw.into_iter().any(|raw| raw.contains("top_logprobs")));
         let response = run.whole();
         assert!(!response.content.to_lowercase().contains("blue"), "{}", response.content);
 
         let messages = common(Protocol::Messages).top_k(20).stop(["blue"]);
-        assert!(!Run::new("Say: red green blue", &messages).whole().content.contains("blue"));
-        Run::new("Hi", &common(Protocol::Responses)).whole();
+        assert!(!ask("Say: red green blue", &messages).whole().content.contains("blue"));
+        ask("Hi", &common(Protocol::Responses)).whole();
     });
 }
 
@@ -183,12 +182,12 @@ fn a_schema_is_kept_to() {
         // Under `/v1/responses` llama.cpp takes no notice of `text.format`, under `/v1/messages` there is none.
         let config = llama(Protocol::ChatCompletions)
             .response_format(ResponseFormat::json_schema("person", schema));
-        let response = Run::new(prompt, &config).whole();
+        let response = ask(prompt, &config).whole();
         let person: Value = serde_json::from_str(&response.content).unwrap();
         assert!(person["name"].is_string() && person["age"].is_i64(), "{person}");
 
         // Any JSON is asked for, but this llama.cpp does not see to it.
-        Run::new(prompt, &llama(Protocol::ChatCompletions).response_format(ResponseFormat::Json))
+        ask(prompt, &llama(Protocol::ChatCompletions).response_format(ResponseFormat::Json))
             .whole();
     });
 }
@@ -214,7 +213,7 @@ fn tools_are_accepted_with_their_history() {
         for protocol in PROTOCOLS {
             for choice in [ToolChoice::Auto, ToolChoice::Required, ToolChoice::None] {
                 let config = llama(protocol).tools([tool.clone()]).tool_choice(choice);
-                assert!(Run::new(&history, &config).whole().finish_reason.is_some());
+                assert!(ask(&history, &config).whole().finish_reason.is_some());
             }
         }
     });
@@ -248,7 +247,7 @@ fn an_answer_is_cancelled_in_its_middle() {
             dropped.next().unwrap().unwrap();
             drop(dropped);
             let started = Instant::now();
-            assert!(!Run::new("Hi", &llama(protocol)).whole().content.is_empty());
+            assert!(!ask("Hi", &llama(protocol)).whole().content.is_empty());
             assert!(started.elapsed() < Duration::from_secs(30), "the server went on writing");
         }
     });
@@ -259,7 +258,7 @@ fn an_answer_is_cancelled_in_its_middle() {
 fn several_threads_ask_at_once() {
     watchdog(LIMIT, || {
         thread::scope(|scope| {
-            let ask = |_| scope.spawn(|| Run::new("Hi", &llama(Protocol::ChatCompletions)).whole());
+            let ask = |_| scope.spawn(|| ask("Hi", &llama(Protocol::ChatCompletions)).whole());
             let answers: Vec<_> = (0..6).map(ask).collect();
             for answer in answers {
                 assert_eq!(answer.join().unwrap().finish_reason, Some(FinishReason::Stop));

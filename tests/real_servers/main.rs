@@ -5,10 +5,7 @@
 
 use std::time::Duration;
 
-use kerb_stream::{
-    Environment, Error, GenerationConfig, GenerationResponse, Prompt, Protocol, StreamChunk,
-    generate_stream,
-};
+use kerb_stream::{Environment, GenerationConfig, Prompt, Protocol, generate_stream};
 
 mod aimock;
 mod llama;
@@ -17,7 +14,7 @@ mod proxies;
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::watchdog;
+use support::{Outcome, watchdog};
 
 /// Far above what any test needs: llama.cpp writes 20 tokens a second where the machine is busy.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -35,46 +32,9 @@ fn config(base_url: impl Into<String>) -> GenerationConfig {
         .max_retries(0)
 }
 
-/// What a program sees of a whole run: the chunks, the response, and how it ended.
-struct Run {
-    chunks: Vec<StreamChunk>,
-    response: GenerationResponse,
-    error: Option<Error>,
-}
-
-impl Run {
-    fn new(prompt: impl Into<Prompt>, config: &GenerationConfig) -> Self {
-        let mut stream = generate_stream(prompt, config);
-        let (mut chunks, mut error) = (Vec::new(), None);
-        for item in &mut stream {
-            assert!(error.is_none(), "an item after the error");
-            match item {
-                Ok(chunk) => chunks.push(chunk),
-                Err(failure) => error = Some(Error::of(&failure).expect("our own error").clone()),
-            }
-        }
-        Self { chunks, response: stream.response().clone(), error }
-    }
-
-    /// The response of a run that must have ended well.
-    #[track_caller]
-    fn whole(self) -> GenerationResponse {
-        match self.error {
-            None => self.response,
-            Some(error) => panic!("{}", chain(&error)),
-        }
-    }
-
-    /// The error of a run that must have failed.
-    #[track_caller]
-    fn error(&self) -> &Error {
-        self.error.as_ref().unwrap_or_else(|| panic!("it ended well: {:?}", self.response))
-    }
-}
-
-/// An error with its causes, as `{:#}` prints it.
-fn chain(error: &Error) -> String {
-    format!("{:#}", anyhow::Error::new(error.clone()))
+/// What a program sees of the answer to a prompt.
+fn ask(prompt: impl Into<Prompt>, config: &GenerationConfig) -> Outcome {
+    Outcome::of(generate_stream(prompt, config))
 }
 
 /// The path below a server's address that its clients call the base URL.

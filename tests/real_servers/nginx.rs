@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kerb_stream::{ErrorKind, FinishReason, GenerationConfig, Protocol};
 
-use super::{LIMIT, Run, chain, config, server, watchdog};
+use super::{LIMIT, ask, config, server, watchdog};
 
 const COUNT: (&str, &str) = ("please count", "Cut by the limit");
 
@@ -50,12 +50,8 @@ fn what_arrives_whole_is_whole() {
                     .max_retries(2);
                 // The second time on the same connection, where it was kept.
                 for _ in 0..2 {
-                    let run = Run::new(COUNT.0, &config);
-                    assert!(
-                        run.error.is_none(),
-                        "{variable}+{offset} {what}: {}",
-                        chain(run.error())
-                    );
+                    let run = ask(COUNT.0, &config);
+                    assert!(run.error.is_none(), "{variable}+{offset} {what}: {}", run.message());
                     let response = run.response;
                     assert_eq!(
                         response.finish_reason,
@@ -188,13 +184,13 @@ fn what_goes_wrong_is_said() {
                 "closed the connection before it answered",
             ),
         ] {
-            let run = Run::new(prompt, &config);
-            let Some(error) = &run.error else {
+            let run = ask(prompt, &config);
+            let Some(error) = run.error() else {
                 wrong.push(format!("{what}: it ended well with {:?}", run.response.content));
                 continue;
             };
             let seen = (error.kind(), error.status(), error.is_retryable());
-            let shown = chain(error);
+            let shown = run.message();
             if seen != (kind, status, retryable)
                 || !says.split(" … ").all(|word| shown.contains(word))
             {
@@ -212,20 +208,20 @@ fn a_gateways_limit_is_waited_for() {
     watchdog(LIMIT, || {
         let config = behind("http", 7);
         // The limit is one request each two seconds, and counts from an earlier run.
-        Run::new(COUNT.0, &config.clone().max_retries(2)).whole();
-        let run = Run::new(COUNT.0, &config);
-        let error = run.error();
+        ask(COUNT.0, &config.clone().max_retries(2)).whole();
+        let run = ask(COUNT.0, &config);
+        let error = run.failure();
         assert_eq!(error.kind(), ErrorKind::RateLimited, "{error:?}");
         assert_eq!(error.retry_after(), Some(Duration::from_secs(2)));
         assert!(error.to_string().contains("429 Too Many Requests"), "{error}");
         let started = Instant::now();
-        let response = Run::new(COUNT.0, &config.clone().max_retries(2)).whole();
+        let response = ask(COUNT.0, &config.clone().max_retries(2)).whole();
         assert_eq!((response.content.as_str(), response.retries), (COUNT.1, 1));
         assert!(started.elapsed() >= Duration::from_secs(2));
         let impatient = config.max_retries(2).max_retry_wait(Duration::from_secs(1));
         let started = Instant::now();
-        let run = Run::new(COUNT.0, &impatient);
-        assert_eq!(run.error().kind(), ErrorKind::RateLimited, "at once, not after the wait");
+        let run = ask(COUNT.0, &impatient);
+        assert_eq!(run.failure().kind(), ErrorKind::RateLimited, "at once, not after the wait");
         assert!(started.elapsed() < Duration::from_secs(1));
     });
 }
@@ -237,12 +233,12 @@ fn slow_bytes_are_life_but_silence_is_not() {
         // A second passes between two lumps of 400 bytes, and more than two until the end.
         let patient = behind("http", 11).idle_timeout(Duration::from_millis(2500));
         let started = Instant::now();
-        Run::new(COUNT.0, &patient).whole();
+        ask(COUNT.0, &patient).whole();
         assert!(started.elapsed() > Duration::from_millis(1500), "{:?}", started.elapsed());
         let hasty = behind("http", 11).idle_timeout(Duration::from_millis(300));
-        let run = Run::new("Say hello.", &hasty);
-        assert_eq!(run.error().kind(), ErrorKind::Timeout, "{:?}", run.error());
-        assert!(run.error().to_string().contains("idle_timeout"), "{}", run.error());
+        let run = ask("Say hello.", &hasty);
+        assert_eq!(run.failure().kind(), ErrorKind::Timeout, "{:?}", run.failure());
+        assert!(run.failure().to_string().contains("idle_timeout"), "{}", run.failure());
     });
 }
 
@@ -252,7 +248,7 @@ fn a_stream_over_tls_comes_as_it_is_written() {
     watchdog(LIMIT, || {
         for offset in [1, 2] {
             for protocol in [Protocol::ChatCompletions, Protocol::Responses, Protocol::Messages] {
-                let run = Run::new("please be slow", &behind("https", offset).protocol(protocol));
+                let run = ask("please be slow", &behind("https", offset).protocol(protocol));
                 let response = run.whole();
                 let first = response.time_to_first_text.unwrap();
                 assert!(
@@ -270,8 +266,8 @@ fn a_gateway_that_gives_up_while_the_model_reads_is_no_empty_answer() {
     watchdog(LIMIT, || {
         // More than the model reads in the second that nginx waits, and nothing it has read before.
         let prompt = format!("{} {}", std::process::id(), "word ".repeat(3500));
-        let run = Run::new(prompt, &port("KERB_STREAM_NGINX_LLAMA", "http", 8));
-        let error = run.error();
+        let run = ask(prompt, &port("KERB_STREAM_NGINX_LLAMA", "http", 8));
+        let error = run.failure();
         // llama.cpp sends the head at once where it has a slot free.
         let seen = (error.kind(), error.status());
         let cut = (ErrorKind::Incomplete, None);

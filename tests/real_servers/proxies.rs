@@ -2,7 +2,7 @@
 
 use kerb_stream::{Environment, ErrorKind, GenerationConfig, Proxy};
 
-use super::{LIMIT, Run, chain, config, server, watchdog};
+use super::{LIMIT, ask, config, server, watchdog};
 
 const COUNT: (&str, &str) = ("please count", "Cut by the limit");
 
@@ -36,8 +36,8 @@ fn an_answer_comes_through_a_proxy() {
                 let target = target.proxy(proxy.clone());
                 // The second time on the connection of the first, where it was kept.
                 for _ in 0..2 {
-                    let run = Run::new(COUNT.0, &target);
-                    assert!(run.error.is_none(), "{target:?}: {}", chain(run.error()));
+                    let run = ask(COUNT.0, &target);
+                    assert!(run.error.is_none(), "{target:?}: {}", run.message());
                     assert_eq!(run.response.content, COUNT.1, "{target:?}");
                 }
             }
@@ -61,9 +61,9 @@ fn a_proxy_that_refuses_is_named_and_its_password_is_not() {
         ] {
             for target in targets() {
                 let target = target.proxy(proxy.clone());
-                let run = Run::new(COUNT.0, &target);
-                let error = run.error();
-                let shown = chain(error);
+                let run = ask(COUNT.0, &target);
+                let error = run.failure();
+                let shown = run.message();
                 assert!(!format!("{shown} {error:?} {target:?}").contains("hunter2"), "{shown}");
                 let seen = (error.kind(), error.is_retryable());
                 if seen != (ErrorKind::Network, retryable) || !shown.contains(says) {
@@ -83,9 +83,9 @@ fn a_server_that_the_proxy_cannot_reach_is_an_error() {
         for proxy in
             [url("http", "", "KERB_STREAM_TINYPROXY"), url("socks5", "", "KERB_STREAM_MICROSOCKS")]
         {
-            let run = Run::new(COUNT.0, &nobody.clone().proxy(proxy));
-            assert_eq!(run.error().kind(), ErrorKind::Network, "{:?}", run.error());
-            let shown = chain(run.error());
+            let run = ask(COUNT.0, &nobody.clone().proxy(proxy));
+            assert_eq!(run.failure().kind(), ErrorKind::Network, "{:?}", run.failure());
+            let shown = run.message();
             assert!(shown.contains("proxy") && shown.contains("127.0.0.1:1"), "{shown}");
         }
     });
@@ -98,10 +98,7 @@ fn this_machine_is_not_reached_through_the_environments_proxy() {
         let names = ["http_proxy", "https_proxy", "all_proxy", "ALL_PROXY", "HTTPS_PROXY"];
         let dead = Environment::from_iter(names.map(|name| (name, "http://127.0.0.1:1")));
         for target in targets() {
-            assert_eq!(
-                Run::new(COUNT.0, &target.environment(dead.clone())).whole().content,
-                COUNT.1
-            );
+            assert_eq!(ask(COUNT.0, &target.environment(dead.clone())).whole().content, COUNT.1);
         }
     });
 }

@@ -1,12 +1,11 @@
 //! Bytes that come in any pieces, and what is made of them: for the property tests and the fuzzer.
 
-use std::io::{self, Read};
+#![allow(dead_code)] // Each program uses another part of it.
 
-use kerb_stream::{
-    Environment, Error, GenerationConfig, GenerationResponse, GenerationStream, Protocol,
-    StreamChunk,
-};
+use kerb_stream::{Environment, GenerationConfig, GenerationStream, Protocol, StreamChunk};
 
+use super::outcome::Outcome;
+use super::reader::in_pieces;
 use super::shapes::Shape;
 
 /// Small, so that the tests meet them.
@@ -14,17 +13,9 @@ pub(crate) const MAX_EVENT: usize = 4 << 10;
 pub(crate) const MAX_RESPONSE: usize = 16 << 10;
 pub(crate) const MAX_CALLS: usize = 8;
 
-/// What a program sees of a stream.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Seen {
-    chunks: Vec<StreamChunk>,
-    pub(crate) error: Option<String>,
-    response: GenerationResponse,
-}
-
 /// Decodes `bytes`, which come in pieces of these sizes over and over, and checks what must hold of
 /// every stream.
-pub(crate) fn decode(protocol: Protocol, bytes: &[u8], sizes: &[usize]) -> Seen {
+pub(crate) fn decode(protocol: Protocol, bytes: &[u8], sizes: &[usize]) -> Outcome {
     let config = GenerationConfig::new("m")
         .protocol(protocol)
         .environment(Environment::empty())
@@ -32,66 +23,27 @@ pub(crate) fn decode(protocol: Protocol, bytes: &[u8], sizes: &[usize]) -> Seen 
         .max_event_bytes(MAX_EVENT)
         .max_response_bytes(MAX_RESPONSE)
         .max_tool_calls(MAX_CALLS);
-    let reader = InPieces { bytes: bytes.to_vec(), at: 0, sizes: sizes.to_vec(), reads: 0 };
-    let mut stream = GenerationStream::from_reader(reader, config);
-    let mut chunks: Vec<StreamChunk> = Vec::new();
-    let mut error = None;
-    for item in &mut stream {
-        assert!(error.is_none(), "an item after an error");
-        match item {
-            Ok(chunk) => chunks.push(chunk),
-            Err(failure) => {
-                assert!(Error::of(&failure).is_some());
-                let text = format!("{failure:#}");
-                assert!(!text.chars().any(char::is_control) && text.len() < 4000, "{text:?}");
-                error = Some(without_time(&text));
-            }
-        }
-    }
-    assert!(stream.next().is_none());
-
-    let mut response = stream.response().clone();
-    response.latency = Default::default();
-    response.time_to_first_text = None;
+    let outcome = Outcome::of(GenerationStream::from_reader(in_pieces(bytes, sizes), config));
+    let text = outcome.message();
+    assert!(!text.chars().any(char::is_control) && text.len() < 4000, "{text:?}");
     let size = |chunk: &StreamChunk| {
         let calls = chunk.tool_calls.iter().map(|call| call.arguments.len());
         chunk.content.len() + chunk.reasoning.len() + calls.sum::<usize>()
     };
-    let size: usize = chunks.iter().map(size).sum();
+    let size: usize = outcome.chunks.iter().map(size).sum();
     assert!(size <= MAX_RESPONSE, "{size} bytes were handed out");
-    assert!(response.tool_calls.len() <= MAX_CALLS);
-    let text: String = chunks.iter().map(|chunk| chunk.content.as_str()).collect();
-    // A chunk that is too much is folded, and not handed out.
-    assert!(response.content.starts_with(&text) && (error.is_some() || response.content == text));
-    Seen { chunks, error, response }
+    assert!(outcome.response.tool_calls.len() <= MAX_CALLS);
+    outcome
 }
 
-/// How long it took is another thing each time.
-fn without_time(text: &str) -> String {
-    let (before, rest) = text.split_once("after ").unwrap_or((text, ""));
-    let rest = rest.split_once(" s").map_or(rest, |(_, rest)| rest);
-    format!("{before}{rest}")
-}
-
-struct InPieces {
-    bytes: Vec<u8>,
-    at: usize,
-    sizes: Vec<usize>,
-    reads: usize,
-}
-
-impl Read for InPieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let size = match self.sizes.as_slice() {
-            [] => usize::MAX,
-            sizes => sizes[self.reads % sizes.len()].max(1),
-        };
-        self.reads += 1;
-        let rest = &self.bytes[self.at..];
-        let size = size.min(rest.len()).min(buffer.len());
-        buffer[..size].copy_from_slice(&rest[..size]);
-        self.at += size;
-        Ok(size)
+/// Decodes `bytes` in pieces of each of these sizes, which must make no difference.
+pub(crate) fn decode_in_any_pieces(protocol: Protocol, bytes: &[u8], sizes: &[&[usize]]) {
+    let whole = decode(protocol, bytes, &[]);
+    for sizes in sizes {
+        let cut = decode(protocol, bytes, sizes);
+        let is_same = cut.without_times() == whole.without_times();
+        let bytes = String::from_utf8_lossy(bytes);
+        assert!(is_same, "{bytes:?} in pieces of {sizes:?}: {cut:?}, not {whole:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the tests have in common: a scripted server, and a watchdog for whatever waits.
 
-#![allow(dead_code, unused_imports)] // each test file uses another part of it
+#![allow(dead_code, unused_imports)] // Each program uses another part of it.
 #![allow(clippy::type_complexity)] // a table is read more easily than its type
 
 use std::io::{BufRead, BufReader};
@@ -16,10 +16,19 @@ pub(crate) mod demo;
 
 pub(crate) mod bytes;
 pub(crate) mod faults;
+pub(crate) mod outcome;
+pub(crate) mod reader;
 pub(crate) mod shapes;
 pub(crate) mod tls;
 
 pub(crate) use demo::server::{Connection, Request, Server};
+pub(crate) use outcome::Outcome;
+
+/// The folder with the data and servers that some tests need, or a path in it.
+pub(crate) fn shared(path: &str) -> PathBuf {
+    let shared = std::env::var_os("KERB_STREAM_SHARED").expect("KERB_STREAM_SHARED names a folder");
+    PathBuf::from(shared).join(path)
+}
 
 /// Starts a Python server from the folder that `KERB_STREAM_SHARED` names, and waits for the line
 /// that it prints when it listens.
@@ -27,9 +36,8 @@ pub(crate) fn python(
     script: &str,
     set: impl FnOnce(&mut Command) -> &mut Command,
 ) -> (Child, String) {
-    let shared = std::env::var_os("KERB_STREAM_SHARED").expect("KERB_STREAM_SHARED names a folder");
     let mut command = Command::new("python3");
-    command.arg(PathBuf::from(shared).join(script)).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.arg(shared(script)).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut process = set(&mut command).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();

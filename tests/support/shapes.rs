@@ -1,6 +1,8 @@
 //! The events of each protocol, as its servers write them. The tests say what is in them, in JSON
 //! literals, so that anything can be put there.
 
+#![allow(dead_code)] // Each program uses another part of it.
+
 use kerb_stream::Protocol;
 use serde_json::{Value, json};
 
