@@ -134,8 +134,14 @@ impl Connection {
 
     /// One server-sent event, as one chunk.
     pub(crate) fn event(&mut self, data: impl ToString) -> io::Result<()> {
-        let event = format!("data: {}\n\n", data.to_string());
-        self.write(format!("{:x}\r\n{event}\r\n", event.len()))
+        self.chunk(format!("data: {}\n\n", data.to_string()))
+    }
+
+    /// One chunk.
+    pub(crate) fn chunk(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        let bytes = bytes.as_ref();
+        let size = format!("{:x}\r\n", bytes.len());
+        self.write([size.as_bytes(), bytes, b"\r\n"].concat())
     }
 
     /// The end of an answer in chunks. The connection can carry another one.

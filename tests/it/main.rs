@@ -9,7 +9,6 @@ mod support;
 mod api;
 mod demo;
 mod examples;
-mod fault_server;
 mod faults;
 #[cfg(feature = "rustls")]
 mod hostile;

@@ -15,7 +15,6 @@ use std::time::Duration;
 pub(crate) mod demo;
 
 pub(crate) mod bytes;
-pub(crate) mod faults;
 pub(crate) mod outcome;
 pub(crate) mod reader;
 pub(crate) mod shapes;

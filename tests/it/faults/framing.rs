@@ -1,0 +1,249 @@
+//! What goes wrong with HTTP's framing of the answer's body.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use kerb_stream::ErrorKind::{Decode, Incomplete, InvalidRequest, Timeout};
+
+use super::server::{EVENTS, Stage, good, hello};
+use super::{Fault, HELLO, OPENAI, TWO, fault, once, short_stall, staged};
+use crate::support::shapes::Shape;
+use crate::support::tls::{self, Shows};
+
+pub(super) fn faults() -> Vec<Fault> {
+    vec![
+        fault("F45", "The body is shorter than its length", |s| {
+            let body = s.shape.start() + &s.shape.text("Hello ") + &s.shape.text("world");
+            s.with_length(body.len() + 1000, &body)
+        })
+        .gives("Hello world")
+        .fails(Incomplete, "the stream was cut"),
+        fault("F46", "The body is longer than its length, which cuts an event", |s| {
+            let begun = s.shape.start() + &s.shape.text("Hello ");
+            s.with_length(begun.len() + 10, &(begun + &s.shape.ending()))
+        })
+        .gives("Hello ")
+        .fails(Incomplete, "ended before the answer did"),
+        fault("F47", "A chunk size that is no number", |s| {
+            s.begin()?;
+            // What comes in one packet with a fault of the framing is lost with it.
+            s.wait_for_chunks(2)?;
+            s.write("zz\r\nhello\r\n")?;
+            s.hang()
+        })
+        .gives(TWO)
+        .fails(Incomplete, "not well-formed HTTP"),
+        fault("F48", "A chunk size beyond 64 bits", |s| {
+            s.begin()?;
+            s.wait_for_chunks(2)?;
+            s.write("FFFFFFFFFFFFFFFFF\r\nhello\r\n")?;
+            s.hang()
+        })
+        .gives(TWO)
+        .fails(Incomplete, "not well-formed HTTP"),
+        fault("F48", "A negative chunk size", |s| {
+            s.begin()?;
+            s.wait_for_chunks(2)?;
+            s.write("-5\r\nhello\r\n")?;
+            s.hang()
+        })
+        .variant("v=neg")
+        .gives(TWO)
+        .fails(Incomplete, "not well-formed HTTP"),
+        fault("F49", "Trailers", |s| {
+            s.head("trailer: x-checksum\r\n")?;
+            s.chunk(hello(s.shape))?;
+            s.write("0\r\nX-Checksum: abc\r\nX-Other: def\r\n\r\n")?;
+            s.keep()
+        })
+        .gives("Hello"),
+        fault("F49", "Trailers that come now and then, for ever", |s| {
+            s.begin()?;
+            s.write("0\r\n")?;
+            s.drip("X-Other: def\r\n")
+        })
+        .variant("v=drip,every=0.02")
+        .set(short_stall)
+        .gives(TWO)
+        .fails(Timeout, "stall_timeout"),
+        fault("F49", "Trailers without end", |s| {
+            s.begin()?;
+            s.endless("0\r\n", "X-Other: def\r\n")
+        })
+        .variant("v=endless")
+        .gives(TWO)
+        .fails(Incomplete, "the trailers of the response"),
+        fault("F50", "Chunk extensions and padded sizes", |s| {
+            let body = hello(s.shape);
+            s.head("")?;
+            s.write(format!("{:08X};n=\"v\"\r\n{body}\r\n0000;last\r\n\r\n", body.len()))?;
+            s.keep()
+        })
+        .variant("v=short")
+        .gives("Hello"),
+        fault(
+            "F50",
+            "A chunk extension that makes the line of the size longer than 20 bytes, \
+             which ureq takes for a fault",
+            |s| {
+                let body = hello(s.shape);
+                s.head("")?;
+                s.write(format!("{:08X};n=\"v\";name=value;q=\"a\\\"b\"\r\n{body}\r\n", body.len()))?;
+                s.write_and_close("0000;last\r\n\r\n")
+            },
+        )
+        .set(once)
+        .fails(Incomplete, "not well-formed HTTP"),
+        fault(
+            "F50",
+            "A chunk extension that comes at one byte now and then, for ever",
+            |s| {
+                s.begin()?;
+                s.write("5;")?;
+                s.drip("x")
+            },
+        )
+        .variant("v=drip,every=0.02")
+        .set(short_stall)
+        .gives(TWO)
+        .fails(Timeout, "stall_timeout"),
+        fault("F51", "The connection ends inside a chunk", |s| {
+            let piece = s.shape.text("never complete");
+            let half = piece.split_at(piece.len() / 2).0;
+            s.begin()?;
+            s.write_and_close(format!("{:x}\r\n{half}", piece.len()))
+        })
+        .gives(TWO)
+        .fails(Incomplete, "the stream was cut"),
+        fault("F52", "The connection ends between chunks", |s| {
+            s.begin()?;
+            s.close()
+        })
+        .gives(TWO)
+        .fails(Incomplete, "the stream was cut"),
+        fault("F53", "No line end behind a chunk", |s| {
+            let piece = s.shape.start() + &s.shape.text("Hello");
+            let length = piece.len();
+            s.head("")?;
+            s.write(format!("{length:x}\r\n{piece}"))?;
+            s.wait_for_chunks(1)?;
+            s.write_and_close(format!("{length:x}\r\n{piece}\r\n0\r\n\r\n"))
+        })
+        .gives("Hello")
+        .fails(Incomplete, "not well-formed HTTP"),
+        fault("F54", "One byte a chunk", |s| {
+            let mut chunks = Vec::new();
+            for byte in s.shape.whole(&["Hello 😀 wörld"]).bytes() {
+                chunks.extend([b'1', b'\r', b'\n', byte, b'\r', b'\n']);
+            }
+            s.head("")?;
+            s.write(chunks)?;
+            s.end()
+        })
+        .gives("Hello 😀 wörld"),
+        fault("F55", "Chunks and a length", |s| {
+            s.good_with(&format!("{EVENTS}content-length: 5\r\n"))
+        })
+        .gives(HELLO),
+        fault("F56", "A body in gzip, which was not asked for", |s| {
+            s.good_with(&format!("{EVENTS}content-encoding: gzip\r\n"))
+        })
+        .fails(Decode, "is encoded (gzip)"),
+        fault("F57", "A plain body that is called gzip", |s| {
+            s.good_with(&format!("{EVENTS}content-encoding: gzip\r\n"))
+        })
+        .fails(Decode, "is encoded (gzip)"),
+        fault("F58", "A gzip bomb", |s| {
+            s.good_with(&format!("{EVENTS}content-encoding: gzip\r\n"))
+        })
+        .fails(Decode, "is encoded (gzip)"),
+        fault("F59", "An unknown encoding", |s| {
+            s.good_with(&format!("{EVENTS}content-encoding: br\r\n"))
+        })
+        .fails(Decode, "is encoded (br)"),
+        fault(
+            "F60",
+            "A kept connection is reset when the second request comes, which then goes over a new one",
+            |s| match (s.connection.number, s.number) {
+                (0, 2..) => s.reset(),
+                _ => s.good(),
+            },
+        )
+        .turns(2)
+        .gives(HELLO)
+        .requests(3),
+        fault("F61", "A second answer that nobody asked for, on a kept connection", |s| {
+            if s.connection.number == 0 && s.number > 1 {
+                // The client took what came before it asked for an answer.
+                return s.close();
+            }
+            s.head("")?;
+            s.chunk(good(s.shape))?;
+            // In one piece with the end: one that comes after the next request is written cannot be
+            // told from its answer.
+            s.write(format!("0\r\n\r\nHTTP/1.1 200 OK\r\n{EVIL}"))?;
+            s.keep()
+        })
+        .turns(2)
+        .gives(HELLO)
+        .requests(2),
+        staged(
+            "F61",
+            "The same over TLS, in a record that the session has not read to its end",
+            unasked_in_a_record,
+        )
+        .variant("v=tls")
+        .needs_tls()
+        .on(OPENAI)
+        .turns(2)
+        .gives(HELLO)
+        .requests(2),
+        staged("F62", "413 while 30 MB are still being sent, then a reset", refused_while_sending)
+            .on(OPENAI)
+            .prompt(30 << 20)
+            .fails(InvalidRequest, "413: too large"),
+    ]
+}
+
+/// The rest of an answer that nobody asked for.
+const EVIL: &str =
+    "content-type: application/json\r\ncontent-length: 16\r\n\r\n{\"evil\":\"reply\"}";
+
+fn unasked_in_a_record(shape: Shape) -> Stage {
+    let first = AtomicUsize::new(0);
+    Stage::tls(Shows::Good, move |stream| {
+        loop {
+            tls::read_request(stream)?;
+            let body = good(shape);
+            let head = format!("HTTP/1.1 200 OK\r\nx-pad: {}\r\n", "p".repeat(6_000));
+            let response = format!("{head}{EVENTS}content-length: {}\r\n\r\n{body}", body.len());
+            let evil = head + EVIL;
+            let both = [response.as_bytes(), evil.as_bytes()];
+            let count = if first.fetch_add(1, Ordering::SeqCst) == 0 { 2 } else { 1 };
+            let records = tls::records(stream, both.into_iter().take(count))?;
+            stream.sock.write_all(&records)?;
+        }
+    })
+}
+
+fn refused_while_sending(shape: Shape) -> Stage {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let body = shape.error("too large", "request_too_large").to_string();
+            let head = "HTTP/1.1 413 Too Large\r\ncontent-type: application/json\r\n";
+            let length = format!("content-length: {}\r\n\r\n", body.len());
+            // In one piece, since closing also destroys what has not left yet.
+            let _ = stream.write_all(format!("{head}{length}{body}").as_bytes());
+            // With the request unread, closing is resetting.
+        }
+    });
+    Stage::at(url).counting(move || count.load(Ordering::SeqCst))
+}

@@ -1,0 +1,393 @@
+//! Whatever a server or a network does, a caller gets the answer or an error that says what happened:
+//! never a hang, never a part passed off as a whole.
+//!
+//! A fault is one entry of a table: its number, what happens in words, what the server does, and what a
+//! caller sees. The table is acted out here, in every protocol; [`fault_server`] has somebody else act it
+//! out; and `docs/faults.md` is written from it. The numbers are those of `faults/FAULTS.md` in the folder
+//! that `KERB_STREAM_SHARED` names.
+
+// A method of a type with a lifetime cannot stand for a script, and clippy takes it that it can.
+#![allow(clippy::redundant_closure_for_method_calls)]
+
+mod caller;
+mod connecting;
+mod events;
+mod fault_server;
+mod framing;
+mod head;
+mod interruptions;
+mod server;
+mod statuses;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use kerb_stream::{Environment, ErrorKind, GenerationConfig, Protocol, generate_stream};
+
+use self::server::{Script, Scripted, Shown, Stage, Then};
+use crate::support::shapes::Shape;
+use crate::support::{Outcome, watchdog};
+
+use Protocol::{ChatCompletions, GenerateContent, Messages, Responses};
+
+/// What stands in for a key. It must never come back out.
+const KEY: &str = "sk-test-7c0ffee7c0ffee";
+
+/// The text of a good answer.
+const HELLO: &str = "Hello wörld 😀";
+/// The text before many a fault.
+const TWO: &str = "tok0 tok1 ";
+
+const OPENAI: &[Protocol] = &[ChatCompletions];
+/// Those whose errors have a type.
+const TYPED: &[Protocol] = &[ChatCompletions, Messages, Responses, GenerateContent];
+/// Those whose end marker is an event of its own.
+const MARKED: &[Protocol] = &[ChatCompletions, Messages];
+
+fn parts() -> [(&'static str, Vec<Fault>); 7] {
+    [
+        ("Connecting, TLS, proxies", connecting::faults()),
+        ("The head of the answer", head::faults()),
+        ("HTTP's framing", framing::faults()),
+        ("Interruptions", interruptions::faults()),
+        ("Statuses and the bodies of errors", statuses::faults()),
+        ("What is in the stream", events::faults()),
+        ("The caller's own side", caller::faults()),
+    ]
+}
+
+/// One fault, and what a caller sees of it.
+#[derive(Clone)]
+struct Fault {
+    id: &'static str,
+    /// What happens, in words.
+    sentence: &'static str,
+    /// What the server does.
+    script: Script,
+    /// How the fault server is asked for the same: `v=neg,n=2`.
+    variant: &'static str,
+    needs_tls: bool,
+    protocols: &'static [Protocol],
+    config: fn(GenerationConfig) -> GenerationConfig,
+    prompt_bytes: usize,
+    /// How often the caller asks. Only the last answer differs from what is told here.
+    turns: usize,
+    /// The text of all chunks.
+    text: &'static str,
+    /// How it ends otherwise than well: the kind, and a part of the message.
+    error: Option<(ErrorKind, &'static str)>,
+    /// How many requests the server sees.
+    requests: usize,
+    /// Something else that holds, in words and as a check.
+    also: Option<Also>,
+    at_least: Duration,
+    at_most: Duration,
+}
+
+type Also = (&'static str, fn(&Outcome) -> bool);
+
+/// What happens when the server answers the requests that come to it with `script`.
+fn fault(id: &'static str, sentence: &'static str, script: fn(&mut Scripted<'_>) -> Then) -> Fault {
+    Fault::new(id, sentence, Script::Requests(script))
+}
+
+/// What happens on a stage that is set up in another way.
+fn staged(id: &'static str, sentence: &'static str, stage: fn(Shape) -> Stage) -> Fault {
+    Fault::new(id, sentence, Script::Stage(stage))
+}
+
+impl Fault {
+    fn new(id: &'static str, sentence: &'static str, script: Script) -> Self {
+        Self {
+            id,
+            sentence,
+            script,
+            variant: "",
+            needs_tls: false,
+            protocols: Protocol::ALL,
+            config: |config| config,
+            prompt_bytes: 0,
+            turns: 1,
+            text: "",
+            error: None,
+            requests: 1,
+            also: None,
+            at_least: Duration::ZERO,
+            at_most: Duration::from_secs(20), // A bound against hanging, on a machine that is busy.
+        }
+    }
+
+    fn variant(self, variant: &'static str) -> Self {
+        Self { variant, ..self }
+    }
+
+    fn needs_tls(self) -> Self {
+        Self { needs_tls: true, ..self }
+    }
+
+    fn on(self, protocols: &'static [Protocol]) -> Self {
+        Self { protocols, ..self }
+    }
+
+    fn set(self, config: fn(GenerationConfig) -> GenerationConfig) -> Self {
+        Self { config, ..self }
+    }
+
+    fn prompt(self, bytes: usize) -> Self {
+        Self { prompt_bytes: bytes, ..self }
+    }
+
+    fn turns(self, turns: usize) -> Self {
+        Self { turns, ..self }
+    }
+
+    fn gives(self, text: &'static str) -> Self {
+        Self { text, ..self }
+    }
+
+    fn fails(self, kind: ErrorKind, says: &'static str) -> Self {
+        Self { error: Some((kind, says)), ..self }
+    }
+
+    fn requests(self, requests: usize) -> Self {
+        Self { requests, ..self }
+    }
+
+    fn also(self, what: &'static str, check: fn(&Outcome) -> bool) -> Self {
+        Self { also: Some((what, check)), ..self }
+    }
+
+    fn takes(self, at_least: u64, at_most: u64) -> Self {
+        Self {
+            at_least: Duration::from_millis(at_least),
+            at_most: Duration::from_millis(at_most),
+            ..self
+        }
+    }
+
+    /// How the caller asks.
+    fn config(&self, protocol: Protocol, base_url: String) -> GenerationConfig {
+        let limit = Duration::from_secs(10);
+        let config = GenerationConfig::new("m")
+            .protocol(protocol)
+            .base_url(base_url)
+            .api_key(KEY)
+            .environment(Environment::empty())
+            .connect_timeout(limit)
+            .first_byte_timeout(limit)
+            .idle_timeout(limit)
+            .stall_timeout(limit);
+        (self.config)(config)
+    }
+
+    /// Asks as often as the fault wants it. `show` is called with each chunk.
+    fn ask(&self, config: &GenerationConfig, show: impl Fn()) -> Outcome {
+        let prompt = match self.prompt_bytes {
+            0 => "Hello?".to_owned(),
+            bytes => "x".repeat(bytes),
+        };
+        let ask = || Outcome::of_shown(generate_stream(&*prompt, config), |_| show());
+        for turn in 1..self.turns {
+            assert_eq!(ask().text(), self.text, "turn {turn}");
+        }
+        ask()
+    }
+
+    /// What is not as it should be, if anything is. `requests` is how many the server saw.
+    fn differences(&self, seen: &Outcome, requests: usize) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut check = |holds: bool, what: String| {
+            if !holds {
+                differences.push(what);
+            }
+        };
+        let (text, told, kind) = (seen.text(), seen.message(), seen.kind());
+        check(text == self.text, format!("text {text:?}, not {:?}", self.text));
+        match self.error {
+            None => check(seen.error.is_none(), format!("it fails: {kind:?} {told}")),
+            Some((expected, says)) => check(
+                kind == Some(expected) && told.contains(says),
+                format!("{kind:?} {told:?}, not {expected:?} with {says:?}"),
+            ),
+        }
+        let debug = format!("{:?} {:?}", seen.error, seen.response);
+        check(!told.contains(KEY) && !debug.contains(KEY), format!("the key is shown: {told}"));
+        check(!told.chars().any(char::is_control), format!("control characters: {told:?}"));
+        check(told.len() < 2000, format!("a message of {} bytes", told.len()));
+        check(requests == self.requests, format!("{requests} requests, not {}", self.requests));
+        check(
+            seen.time >= self.at_least && seen.time <= self.at_most,
+            format!("it took {:?}, not {:?} to {:?}", seen.time, self.at_least, self.at_most),
+        );
+        if let Some((what, holds)) = self.also {
+            check(holds(seen), format!("not so: {what}"));
+        }
+        differences
+    }
+
+    /// The row of the table in the documentation.
+    fn row(&self) -> String {
+        // What stands in brackets is no link.
+        let sentence = self.sentence.replace('[', "\\[").replace(']', "\\]");
+        let mut row = format!("| {} | {sentence} | ", self.id);
+        let text = !self.text.is_empty();
+        row += match (&self.error, text) {
+            (None, true) => "the whole answer",
+            (None, false) => "a whole answer without text",
+            (Some(_), true) => "the chunks that arrived, then ",
+            (Some(_), false) => "",
+        };
+        if let Some((kind, says)) = self.error {
+            write!(row, "`{kind:?}`, `…{says}…`").unwrap();
+        }
+        let few = 1 < self.protocols.len() && self.protocols.len() < Protocol::ALL.len();
+        let alone = self.protocols.len() == 1 && self.protocols != OPENAI;
+        if few || alone {
+            let names: Vec<_> = self.protocols.iter().map(|protocol| protocol.as_str()).collect();
+            write!(row, " ({})", names.join(", ")).unwrap();
+        }
+        if self.requests > 1 {
+            write!(row, " ({} requests)", self.requests).unwrap();
+        }
+        if let Some((what, _)) = self.also {
+            write!(row, "; {what}").unwrap();
+        }
+        row + " |\n"
+    }
+}
+
+/// The table as it stands in the documentation.
+fn table() -> String {
+    let mut table = String::from(
+        "# What can go wrong, and what a caller sees\n\n\
+         Every row is a test: a server in the test process does it to this crate, in every protocol in which\n\
+         it makes a difference. Errors are given by their kind and a part of their message (`{:#}`). Unless\n\
+         it says otherwise, the server sees one request.\n",
+    );
+    for (part, faults) in parts() {
+        write!(table, "\n## {part}\n\n| | What happens | What a caller sees |\n|---|---|---|\n")
+            .unwrap();
+        for fault in faults {
+            table += &fault.row();
+        }
+    }
+    table
+}
+
+#[test]
+fn the_documentation_has_the_same_table() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/faults.md");
+    let table = table();
+    if std::env::var_os("KERB_STREAM_WRITE").is_some() {
+        std::fs::write(file, &table).unwrap();
+    }
+    let known = std::fs::read_to_string(file).unwrap_or_default();
+    assert!(known == table, "run this test with KERB_STREAM_WRITE=1 to write docs/faults.md anew");
+}
+
+/// Every fault in every protocol in which it makes a difference; of one number alone if
+/// `KERB_STREAM_FAULT` names it.
+fn acts() -> Vec<(Fault, Protocol)> {
+    let only = std::env::var("KERB_STREAM_FAULT").ok();
+    let faults = parts().into_iter().flat_map(|(_, faults)| faults);
+    let acts: Vec<_> = faults
+        .filter(|fault| only.as_deref().is_none_or(|only| fault.id == only))
+        .flat_map(|fault| fault.protocols.iter().map(move |&protocol| (fault.clone(), protocol)))
+        .collect();
+    assert!(!acts.is_empty(), "there is no fault {only:?}");
+    acts
+}
+
+/// Calls `play` with each act and its number, with many at once, since most of them wait. It says what is
+/// not as it should be, and has so long for it.
+fn play_all(
+    acts: Vec<(Fault, Protocol)>,
+    at_once: usize,
+    limit: Duration,
+    play: impl Fn(Fault, Protocol, usize) -> Vec<String> + Send + Sync + 'static,
+) {
+    let count = acts.len();
+    let acts = Arc::new(Mutex::new(acts.into_iter().enumerate()));
+    let play = Arc::new(play);
+    let (report, reports) = mpsc::channel();
+    for _ in 0..at_once {
+        let (acts, play, report) = (Arc::clone(&acts), Arc::clone(&play), report.clone());
+        thread::spawn(move || {
+            loop {
+                let Some((number, (fault, protocol))) = acts.lock().unwrap().next() else {
+                    return;
+                };
+                let name = format!("{} {:?} {protocol}", fault.id, fault.variant);
+                let play = Arc::clone(&play);
+                let act = move || play(fault, protocol, number);
+                let result = panic::catch_unwind(AssertUnwindSafe(|| watchdog(limit, act)));
+                let differences = result.unwrap_or_else(|panic| {
+                    let text = panic.downcast_ref::<String>().cloned();
+                    vec![text.unwrap_or_else(|| "it panics".to_owned())]
+                });
+                report.send((name, differences)).unwrap();
+            }
+        });
+    }
+    drop(report);
+    let reports: Vec<_> = reports.iter().collect();
+    assert_eq!(reports.len(), count, "an act is reported once");
+    let failures: BTreeMap<_, _> =
+        reports.into_iter().filter(|(_, differences)| !differences.is_empty()).collect();
+    println!("{count} faults");
+    assert!(failures.is_empty(), "{} of {count}: {failures:#?}", failures.len());
+}
+
+#[test]
+fn every_fault_is_what_the_table_says() {
+    // Each act has a server of its own: more descriptors than a shell allows.
+    let _ = rlimit::increase_nofile_limit(8192);
+    let mut acts = acts();
+    acts.retain(|(fault, _)| cfg!(feature = "rustls") || !fault.needs_tls);
+    // What takes long begins first.
+    acts.sort_by_key(|(fault, _)| Reverse(fault.at_least));
+    play_all(acts, 48, Duration::from_secs(30), |fault, protocol, _| {
+        let shown = Arc::new(Shown::default());
+        let stage = Stage::of(fault.script, Shape(protocol), &shown);
+        let config = stage.change(fault.config(protocol, stage.url.clone()));
+        let seen = fault.ask(&config, || shown.count_one());
+        fault.differences(&seen, stage.requests())
+    });
+}
+
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn short_connect(config: GenerationConfig) -> GenerationConfig {
+    config.connect_timeout(ms(300))
+}
+
+fn short_head(config: GenerationConfig) -> GenerationConfig {
+    config.first_byte_timeout(ms(200))
+}
+
+fn short_idle(config: GenerationConfig) -> GenerationConfig {
+    config.idle_timeout(ms(150))
+}
+
+fn short_stall(config: GenerationConfig) -> GenerationConfig {
+    config.stall_timeout(ms(300))
+}
+
+fn once(config: GenerationConfig) -> GenerationConfig {
+    config.max_retries(0)
+}
+
+fn twice(config: GenerationConfig) -> GenerationConfig {
+    config.max_retries(1)
+}
+
+fn small_events(config: GenerationConfig) -> GenerationConfig {
+    config.max_event_bytes(1 << 20)
+}
