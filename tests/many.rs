@@ -191,7 +191,7 @@ fn ten_turns_on_one_connection_while_the_server_lingers_or_not() {
                 while connection.request()?.is_some() {
                     connection.start()?;
                     let body = SHAPE.whole(&["Hel", "lo"]);
-                    connection.write(format!("{:x}\r\n{body}\r\n", body.len()))?;
+                    connection.chunk(&body)?;
                     match linger {
                         Some(time) => thread::sleep(Duration::from_millis(time)),
                         None => {
@@ -410,7 +410,7 @@ fn a_stream_that_is_dropped_closes_its_connection() {
                 connection.start()?;
                 let event = SHAPE.text("0123456789abcdef").repeat(100);
                 // More than anybody would drain.
-                while connection.write(format!("{:x}\r\n{event}\r\n", event.len())).is_ok() {}
+                while connection.chunk(&event).is_ok() {}
                 closed.lock().unwrap().send(Instant::now()).unwrap();
                 Ok(())
             });
@@ -443,7 +443,7 @@ fn a_slow_consumer_slows_the_server() {
             connection.start()?;
             let event = SHAPE.text(&"x".repeat(1000)).repeat(60);
             for _ in 0..1000 {
-                connection.write(format!("{:x}\r\n{event}\r\n", event.len()))?;
+                connection.chunk(&event)?;
                 count.fetch_add(event.len(), Ordering::SeqCst);
             }
             connection.end()
@@ -468,7 +468,7 @@ fn whole_answers() -> Server {
         while connection.request()?.is_some() {
             connection.start()?;
             let body = SHAPE.whole(&["Hel", "lo"]);
-            connection.write(format!("{:x}\r\n{body}\r\n", body.len()))?;
+            connection.chunk(&body)?;
             connection.end()?;
         }
         Ok(())

@@ -10,12 +10,13 @@ mod api;
 mod demo;
 mod examples;
 mod faults;
-#[cfg(feature = "rustls")]
-mod hostile;
+mod limits;
 mod properties;
 mod recorded_requests;
 mod recordings;
 mod reports;
+#[cfg(feature = "rustls")]
+mod tls_sessions;
 mod tools;
 mod truncation;
 mod whole_or_cut;

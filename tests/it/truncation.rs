@@ -13,7 +13,7 @@ use kerb_stream::{
 use socket2::SockRef;
 
 use crate::support::shapes::Shape;
-use crate::support::{Outcome, Server, watchdog};
+use crate::support::{Outcome, Server, chunk, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
@@ -180,10 +180,8 @@ impl Ways {
                     return connection.write([head.as_bytes(), body].concat());
                 }
                 let head = format!("{head}transfer-encoding: chunked\r\n\r\n");
-                let chunk = match body.len() {
-                    0 => Vec::new(),
-                    length => [format!("{length:x}\r\n").as_bytes(), body, b"\r\n"].concat(),
-                };
+                // A chunk without bytes would be the last.
+                let chunk = if body.is_empty() { Vec::new() } else { chunk(body) };
                 connection.write([head.as_bytes(), &chunk].concat())?;
                 if end == End::Reset {
                     return SockRef::from(connection.tcp()).set_linger(Some(Duration::ZERO));

@@ -3,19 +3,20 @@
 #![allow(dead_code, unused_imports)] // Each program uses another part of it.
 #![allow(clippy::type_complexity)] // a table is read more easily than its type
 
-use std::io::{BufRead, BufReader};
 use std::panic;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
+
+use kerb_stream::{Environment, GenerationConfig};
 
 #[path = "../../examples/demo/mod.rs"]
 pub(crate) mod demo;
 
 pub(crate) mod bytes;
 pub(crate) mod outcome;
+pub(crate) mod python;
 pub(crate) mod reader;
 pub(crate) mod shapes;
 pub(crate) mod tls;
@@ -29,18 +30,15 @@ pub(crate) fn shared(path: &str) -> PathBuf {
     PathBuf::from(shared).join(path)
 }
 
-/// Starts a Python server from the folder that `KERB_STREAM_SHARED` names, and waits for the line
-/// that it prints when it listens.
-pub(crate) fn python(
-    script: &str,
-    set: impl FnOnce(&mut Command) -> &mut Command,
-) -> (Child, String) {
-    let mut command = Command::new("python3");
-    command.arg(shared(script)).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut process = set(&mut command).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (process, line)
+/// A configuration that depends on nothing around the test, and does not try again.
+pub(crate) fn config(url: impl Into<String>) -> GenerationConfig {
+    GenerationConfig::new("m").base_url(url).environment(Environment::empty()).max_retries(0)
+}
+
+/// These bytes as one chunk of HTTP.
+pub(crate) fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let bytes = bytes.as_ref();
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
 /// Runs `test`, and fails should it take longer than `limit`, which is there for what would hang.

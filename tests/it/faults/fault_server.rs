@@ -3,14 +3,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Child;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kerb_stream::{ErrorKind, Protocol, Proxy};
 use serde_json::Value;
 
 use super::{Fault, acts, parts, play_all};
-use crate::support::python;
+use crate::support::python::PythonServer;
 
 /// What it does otherwise than the table says.
 const OTHERWISE: &[(&str, &str, Otherwise)] = &[
@@ -80,39 +80,28 @@ fn every_fault_is_what_the_table_says() {
             && !matches!(protocol, Protocol::Responses | Protocol::CohereChat)
             && !matches!(Otherwise::of(fault, *protocol), Some(Otherwise::Not))
     });
-    let (_server, ports) = FaultServer::start();
+    let server = PythonServer::start(
+        "faults/faultserver.py",
+        &["--port", "0", "--tls", "--tls-dir", "certificates"],
+    );
+    let ports = Ports {
+        ports: serde_json::from_str(&server.line).unwrap(),
+        certificates: server.folder().join("certificates"),
+    };
     play_all(acts.collect(), 24, Duration::from_secs(60), move |fault, protocol, number| {
         ports.play(fault, protocol, number)
     });
 }
 
-/// Its process, which ends with the test.
-struct FaultServer(Child);
-
-/// Where it listens, and for what.
-struct Ports(Value);
-
-impl Drop for FaultServer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl FaultServer {
-    fn start() -> (Self, Ports) {
-        let certificates =
-            std::env::temp_dir().join(format!("kerb-stream-faults-{}", std::process::id()));
-        let (process, line) = python("faults/faultserver.py", |command| {
-            command.args(["--port", "0", "--tls", "--tls-dir"]).arg(certificates)
-        });
-        (Self(process), Ports(serde_json::from_str(&line).unwrap()))
-    }
+/// Where the server listens, and for what.
+struct Ports {
+    ports: Value,
+    certificates: PathBuf,
 }
 
 impl Ports {
     fn port(&self, name: &str) -> u64 {
-        self.0[name].as_u64().unwrap_or_else(|| panic!("there is no port {name}"))
+        self.ports[name].as_u64().unwrap_or_else(|| panic!("there is no port {name}"))
     }
 
     fn play(&self, mut fault: Fault, protocol: Protocol, number: usize) -> Vec<String> {
@@ -141,7 +130,7 @@ impl Ports {
         let mut config =
             fault.config(protocol, format!("{scheme}://127.0.0.1:{}{path}/v1", self.port(port)));
         if scheme == "https" {
-            config = config.ca_file(self.0["tls_ca"].as_str().unwrap());
+            config = config.ca_file(self.certificates.join("ca.pem"));
         }
         if let Some(proxy) = proxy {
             let url = format!("http://127.0.0.1:{}", self.port(proxy));

@@ -1,0 +1,136 @@
+//! How long a stream may bring nothing that its caller reads.
+
+use std::io::{Cursor, Read};
+use std::thread;
+use std::time::Duration;
+
+use kerb_stream::{ErrorKind, GenerationConfig, GenerationStream, Protocol};
+
+use Protocol::{ChatCompletions, GenerateContent, Messages, Responses};
+
+use crate::support::Outcome;
+use crate::support::reader::dripping;
+use crate::support::shapes::Shape;
+
+const CHAT: Shape = Shape(ChatCompletions);
+
+/// What comes of this body, and of `again` behind it, once a millisecond for far longer than the limits here.
+fn stalling(
+    config: GenerationConfig,
+    body: impl Into<Vec<u8>>,
+    again: impl Into<Vec<u8>>,
+) -> Outcome {
+    let again = again.into();
+    let size = 200 * again.len() as u64;
+    let body = Cursor::new(body.into()).chain(dripping(again).take(size));
+    Outcome::of(GenerationStream::from_reader(body, config))
+}
+
+fn config(protocol: Protocol, limit: Duration) -> GenerationConfig {
+    GenerationConfig::default().protocol(protocol).stall_timeout(limit)
+}
+
+fn event(data: &str) -> String {
+    format!("data: {data}\n\n")
+}
+
+/// Silence after such a stop is silence, and no end: for as long as the caller waits.
+#[test]
+fn silence_is_the_end_only_of_an_answer_that_is_settled() {
+    let limit = Duration::from_millis(20);
+    let code = r#"{"executableCode":{"code":"1"}}"#;
+    let stop = |parts: &str| {
+        event(&format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{parts}]}},"finishReason":"STOP"}}]}}"#
+        ))
+    };
+    let hi = r#"{"text":"Hi"}"#;
+    for (protocol, body, whole) in [
+        (ChatCompletions, CHAT.text("Hi") + &CHAT.stop(), true),
+        (ChatCompletions, CHAT.stop(), false),
+        (ChatCompletions, CHAT.reasoning("Hm") + &CHAT.stop(), false),
+        (GenerateContent, stop(hi), true),
+        (GenerateContent, stop(""), false),
+        (GenerateContent, stop(&format!("{hi},{code}")), false),
+        // A tool of Google's own was at work: more rounds may follow.
+        (GenerateContent, stop(&format!("{code},{hi}")), false),
+        // Whatever the reason: as long as nothing was said, it may still be.
+        (ChatCompletions, CHAT.reasoning("Hm") + &CHAT.stop_for("length"), false),
+        (GenerateContent, stop("").replace("STOP", "OTHER"), false),
+        (ChatCompletions, CHAT.text("Hi") + &CHAT.stop_for("length"), true),
+    ] {
+        let outcome = stalling(config(protocol, limit), &*body, ": ping\n");
+        assert_eq!(outcome.kind(), (!whole).then_some(ErrorKind::Timeout), "{body}");
+    }
+}
+
+#[test]
+fn pings_after_the_finish_reason_do_not_destroy_a_whole_answer() {
+    let impatient = config(ChatCompletions, Duration::from_millis(20));
+    let whole = CHAT.text("Hi") + &CHAT.stop();
+    assert_eq!(stalling(impatient.clone(), whole, ": ping\n").whole().content, "Hi");
+    let outcome = stalling(impatient, CHAT.text("Hi"), ": ping\n");
+    assert_eq!(outcome.kind(), Some(ErrorKind::Timeout));
+    assert!(outcome.message().contains("stall_timeout"), "{}", outcome.message());
+}
+
+#[test]
+fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
+    let limit = Duration::from_millis(50);
+    let impatient = config(ChatCompletions, limit);
+    let usage = r#"{"choices":[],"usage":{"total_tokens":1}}"#;
+    let call =
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}}]}"#;
+    let nothing =
+        r#"{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.text","text":""}]}}]}"#;
+    for repeated in [usage, call, nothing] {
+        let outcome = stalling(impatient.clone(), CHAT.text("Hi"), event(repeated));
+        assert_eq!(outcome.kind(), Some(ErrorKind::Timeout), "{repeated}");
+        assert!(outcome.message().contains("stall_timeout"), "{}", outcome.message());
+    }
+    let finished = stalling(impatient, CHAT.text("Hi"), CHAT.stop());
+    assert_eq!(finished.whole().content, "Hi");
+    // The provider's own tools are at work, or they are not.
+    for (protocol, repeated, stalls) in [
+        (
+            Messages,
+            r#"{"type":"content_block_start","content_block":{"type":"server_tool_use","name":"s"}}"#,
+            false,
+        ),
+        (
+            Messages,
+            r#"{"type":"content_block_start","content_block":{"type":"redacted_thinking","data":""}}"#,
+            true,
+        ),
+        (Responses, r#"{"type":"response.output_item.added","item":{"type":"reasoning"}}"#, true),
+        (Responses, r#"{"type":"response.web_search_call.searching"}"#, false),
+        (
+            GenerateContent,
+            r#"{"candidates":[{"content":{"parts":[{"text":"","thoughtSignature":"x"}]}}]}"#,
+            true,
+        ),
+        (
+            GenerateContent,
+            r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1"}}]}}]}"#,
+            false,
+        ),
+    ] {
+        let outcome = stalling(config(protocol, limit), "", event(repeated));
+        // What does not stall is read to its end.
+        let expected = if stalls { ErrorKind::Timeout } else { ErrorKind::Incomplete };
+        assert_eq!(outcome.kind(), Some(expected), "{repeated}");
+        assert!(outcome.time > limit, "{repeated}: {:?}", outcome.time);
+    }
+
+    // What the caller does with the counts takes none of the stream's time.
+    let counts = Cursor::new(event(usage)).chain(Cursor::new(event(usage)));
+    let whole = Cursor::new(CHAT.text("Hi")).chain(counts).chain(Cursor::new(CHAT.stop()));
+    let config = config(ChatCompletions, Duration::from_millis(500));
+    let mut stream = GenerationStream::from_reader(whole, config);
+    assert_eq!(stream.next().unwrap().unwrap().content, "Hi");
+    for _ in 0..2 {
+        assert!(stream.next().unwrap().unwrap().usage.is_some());
+        thread::sleep(Duration::from_millis(600));
+    }
+    assert_eq!(stream.into_response().unwrap().content, "Hi");
+}
