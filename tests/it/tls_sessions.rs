@@ -12,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::support::python::PythonServer;
 use crate::support::tls::{self, Session, Shows, TlsServer, records};
-use crate::support::{Server, chunk, config, watchdog};
+use crate::support::{Server, all_at_once, chunk, config, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 /// What comes behind the response to the first question.
@@ -97,28 +97,29 @@ fn respond(session: &mut Session, leaves: Leaves) -> io::Result<()> {
 
 #[test]
 fn what_is_left_in_a_tls_session_is_no_response_to_the_next_question() {
-    watchdog(WATCHDOG, || {
-        for version in [&TLS12, &TLS13] {
-            for leaves in [
-                Leaves::Nothing,
-                Leaves::SameRecord,
-                Leaves::NextRecord,
-                Leaves::BehindFullBuffer,
-                Leaves::LongRecord,
-                Leaves::TornHeader,
-                Leaves::TornRecord,
-            ] {
-                for proxy in [None, Some("http"), Some("https")] {
-                    let told = ask_twice(version, leaves, proxy);
-                    let connections = if leaves == Leaves::Nothing { 1 } else { 2 };
-                    assert_eq!(
-                        told,
-                        ("first".to_owned(), "second".to_owned(), connections),
-                        "{leaves:?} over {version:?} by {proxy:?}"
-                    );
-                }
-            }
-        }
+    let cases = |leaves| {
+        let proxies = [None, Some("http"), Some("https")];
+        [&TLS12, &TLS13].map(|version| proxies.map(|proxy| (version, leaves, proxy))).concat()
+    };
+    let leaves = [
+        Leaves::Nothing,
+        Leaves::SameRecord,
+        Leaves::NextRecord,
+        Leaves::BehindFullBuffer,
+        Leaves::LongRecord,
+        Leaves::TornHeader,
+        Leaves::TornRecord,
+    ];
+    watchdog(WATCHDOG, move || {
+        all_at_once(leaves.map(cases).concat(), |(version, leaves, proxy)| {
+            let told = ask_twice(version, leaves, proxy);
+            let connections = if leaves == Leaves::Nothing { 1 } else { 2 };
+            assert_eq!(
+                told,
+                ("first".to_owned(), "second".to_owned(), connections),
+                "{leaves:?} over {version:?} by {proxy:?}"
+            );
+        });
     });
 }
 

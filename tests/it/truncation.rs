@@ -13,7 +13,7 @@ use kerb_stream::{
 use socket2::SockRef;
 
 use crate::support::shapes::Shape;
-use crate::support::{Outcome, Server, chunk, watchdog};
+use crate::support::{Outcome, Server, all_at_once, chunk, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
@@ -72,10 +72,10 @@ fn has_finish(chunks: &[StreamChunk]) -> bool {
 
 /// Calls `check` with places of each protocol's answer: those around the end of each event, and of the
 /// others every seventh, or all of them if `KERB_STREAM_THOROUGH` is set.
-fn everywhere(check: impl Fn(&Answer, usize, &Server, &Ways) + Send + 'static) {
+fn everywhere(check: impl Fn(&Answer, usize, &Server, &Ways) + Send + Sync + 'static) {
     let step = if std::env::var_os("KERB_STREAM_THOROUGH").is_some() { 1 } else { 7 };
     watchdog(WATCHDOG, move || {
-        for &protocol in Protocol::ALL {
+        all_at_once(Protocol::ALL, |&protocol| {
             let answer = Answer::new(protocol);
             let ways = Ways::default();
             let server = ways.serve(answer.body.clone());
@@ -85,7 +85,7 @@ fn everywhere(check: impl Fn(&Answer, usize, &Server, &Ways) + Send + 'static) {
                     check(&answer, cut, &server, &ways);
                 }
             }
-        }
+        });
     });
 }
 

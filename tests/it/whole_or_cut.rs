@@ -3,6 +3,7 @@
 
 use std::io::{self, Cursor, Read};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kerb_stream::{
@@ -12,7 +13,7 @@ use kerb_stream::{
 
 use crate::support::reader::dripping;
 use crate::support::shapes::Shape;
-use crate::support::{Outcome, Server, watchdog};
+use crate::support::{Outcome, Server, all_at_once, watchdog};
 
 fn config() -> GenerationConfig {
     GenerationConfig::default().protocol(Protocol::ChatCompletions)
@@ -282,37 +283,34 @@ fn what_is_not_understood_is_not_an_empty_answer() {
 /// As long as nothing was handed out, a clean end is retried like a broken connection.
 #[test]
 fn an_answer_that_ends_before_it_begins_is_asked_for_again() {
+    let usage = event(ROLE) + &event(USAGE) + &event("[DONE]");
+    let failing = event(
+        r#"{"choices":[{"delta":{"content":""},"finish_reason":"network_error"}],"usage":{"prompt_tokens":5}}"#,
+    ) + &event("[DONE]");
+    let mut cases = vec![(Protocol::ChatCompletions, usage), (Protocol::ChatCompletions, failing)];
     for &protocol in Protocol::ALL {
-        let shape = Shape(protocol);
-        let empty = [String::new(), shape.start(), format!("{}{}", shape.start(), event("[DONE]"))];
-        let usage = event(ROLE) + &event(USAGE) + &event("[DONE]");
-        let failing = event(
-            r#"{"choices":[{"delta":{"content":""},"finish_reason":"network_error"}],"usage":{"prompt_tokens":5}}"#,
-        ) + &event("[DONE]");
-        let chat = protocol == Protocol::ChatCompletions;
-        for first in empty.into_iter().chain(chat.then_some([usage, failing]).into_iter().flatten())
-        {
-            let (whole, shown) = (shape.whole(&["Hi"]), first.clone());
-            let count = std::sync::atomic::AtomicUsize::new(0);
-            let server = Server::start(move |connection| {
-                while connection.request()?.is_some() {
-                    let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                    let body = if number == 0 { &first } else { &whole };
-                    let length = body.len();
-                    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
-                    connection.write(format!("{head}content-length: {length}\r\n\r\n{body}"))?;
-                }
-                Ok(())
-            })
-            .unwrap();
-            let config = GenerationConfig::new("m")
-                .protocol(protocol)
-                .base_url(server.url())
-                .environment(Environment::empty());
-            let response = watchdog(Duration::from_secs(20), || generate("Hi", config)).unwrap();
-            assert_eq!((&*response.content, response.retries), ("Hi", 1), "{protocol}: {shown}");
-        }
+        let start = Shape(protocol).start();
+        let marked = start.clone() + &event("[DONE]");
+        cases.extend([String::new(), start, marked].map(|first| (protocol, first)));
     }
+    all_at_once(cases, |(protocol, first)| {
+        let (whole, shown) = (Shape(protocol).whole(&["Hi"]), first.clone());
+        let count = AtomicUsize::new(0);
+        let server = Server::start(move |connection| {
+            while connection.request()?.is_some() {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                let body = if number == 0 { &first } else { &whole };
+                connection.answer("200 OK", "text/event-stream", body)?;
+            }
+            Ok(())
+        });
+        let config = GenerationConfig::new("m")
+            .protocol(protocol)
+            .base_url(server.unwrap().url())
+            .environment(Environment::empty());
+        let response = watchdog(Duration::from_secs(20), || generate("Hi", config)).unwrap();
+        assert_eq!((&*response.content, response.retries), ("Hi", 1), "{protocol}: {shown}");
+    });
 }
 
 /// A retry counts once its request is sent: not while the stream still waits for it.

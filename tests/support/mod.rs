@@ -41,6 +41,20 @@ pub(crate) fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
+/// Runs `test` with all cases at the same time, since most of its time it waits.
+pub(crate) fn all_at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        let test = &test;
+        let threads: Vec<_> =
+            cases.into_iter().map(|case| scope.spawn(move || test(case))).collect();
+        for thread in threads {
+            if let Err(panic) = thread.join() {
+                panic::resume_unwind(panic);
+            }
+        }
+    });
+}
+
 /// Runs `test`, and fails should it take longer than `limit`, which is there for what would hang.
 pub(crate) fn watchdog<T: Send + 'static>(
     limit: Duration,

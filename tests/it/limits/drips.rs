@@ -8,7 +8,7 @@ use kerb_stream::{Error, ErrorKind, GenerationConfig, Proxy, generate_stream};
 
 use crate::support::python::PythonServer;
 use crate::support::tls::{self, Session, Shows, TlsServer, records};
-use crate::support::{Connection, Server, chunk, config, shared, watchdog};
+use crate::support::{Connection, Server, all_at_once, chunk, config, shared, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 /// How long a server waits before it sends the next piece, which is well within all limits.
@@ -208,8 +208,7 @@ fn a_server_that_never_quite_stops_is_left_in_time() {
 #[test]
 fn a_server_behind_a_proxy_that_speaks_tls_is_left_in_time() {
     watchdog(WATCHDOG, || {
-        for again in [&b""[..], &chunk(COMMENT)] {
-            let again = again.to_vec();
+        all_at_once([Vec::new(), chunk(COMMENT)], |again| {
             let proxy = TlsServer::start(Shows::Good, move |session| {
                 tls::read_request(session)?;
                 session.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
@@ -227,7 +226,7 @@ fn a_server_behind_a_proxy_that_speaks_tls_is_left_in_time() {
                 .ca_file(&proxy.ca_file)
                 .proxy(Proxy::Url(format!("https://{}", proxy.address)));
             assert_eq!(differs("a proxy that speaks TLS", STALLED, config), None);
-        }
+        });
     });
 }
 
