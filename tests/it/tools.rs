@@ -147,6 +147,8 @@ impl Script {
         GenerationConfig::new("m")
             .provider(self.provider)
             .protocol(self.protocol)
+            // Without TLS, the provider's own URL would be refused.
+            .base_url("http://127.0.0.1:1/v1")
             .api_key("k")
             .environment(Environment::empty())
             .max_retries(0)
