@@ -96,7 +96,7 @@ impl Secrets {
         clean
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "rustls"))] // The tests of requests need TLS.
     pub(crate) fn texts(&self) -> &[String] {
         &self.0.texts
     }

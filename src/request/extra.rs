@@ -94,7 +94,7 @@ fn encode_with_options(
     protocol::encode(request, protocol).ok()
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "rustls"))] // These requests go to hosted providers.
 mod tests {
     use serde_json::json;
 

@@ -1,5 +1,7 @@
 //! Every request that is refused, and what is sent of the others.
 
+#![cfg(feature = "rustls")] // Most of these requests go to hosted providers.
+
 use serde_json::{Value, json};
 
 use super::*;
