@@ -1,5 +1,7 @@
 //! Against real servers: llama.cpp with a small model, a mock of every protocol, nginx in front of it,
 //! and proxies. `.ci/run` starts them and says in `KERB_STREAM_…` where they are.
+//!
+//! It stands alone because all of it needs those servers, which run only in a stage of their own.
 
 #![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
 

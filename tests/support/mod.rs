@@ -1,7 +1,6 @@
-//! What the tests have in common: a scripted server, and a watchdog for whatever waits.
+//! What the tests have in common. `Server`, which does what a closure says, is that of the demo.
 
 #![allow(dead_code, unused_imports)] // Each program uses another part of it.
-#![allow(clippy::type_complexity)] // a table is read more easily than its type
 
 use std::panic;
 use std::path::PathBuf;
