@@ -45,10 +45,10 @@ fn collect(folder: &Path, prefix: &str, code: &mut BTreeMap<String, String>) {
 /// The code of a file, up to its test modules, which stand at its end.
 fn without_tests(text: &str) -> String {
     let mut lines = Vec::new();
-    let mut rest = text.lines().peekable();
+    let mut rest = text.lines();
     while let Some(line) = rest.next() {
-        let is_for_tests = line.starts_with("#[cfg(") && line.contains("test");
-        if is_for_tests && rest.peek().is_some_and(|next| next.ends_with('{')) {
+        let mut after = rest.clone().skip_while(|line| line.starts_with("#["));
+        if line == "#[cfg(test)]" && after.next().is_some_and(|next| next.ends_with('{')) {
             break;
         }
         // The visitors are test code, too, which a macro brings in.

@@ -133,13 +133,13 @@ fn receive(
     };
     let headers = &head.headers;
     let request_id = REQUEST_IDS.split_whitespace().find_map(|name| headers.get(name)).map(clean);
-    let rate_limit = headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value))
+    let mut rate_limit = BTreeMap::new();
+    for (name, value) in headers {
         // A server may put the key into a name, too.
-        .filter(|(name, _)| name.contains("ratelimit") && secrets.redact(name) == *name)
-        .map(|(name, value)| (name.to_owned(), clean(value)))
-        .collect();
+        if name.as_str().contains("ratelimit") && secrets.redact(name.as_str()) == name.as_str() {
+            rate_limit.insert(name.as_str().to_owned(), clean(value));
+        }
+    }
     let encoding = encoding(headers).map(|value| clean(&value));
     let mut error = match (head.status.as_u16(), encoding) {
         (200, None) => return Ok(HttpResponse { request_id, rate_limit, body }),

@@ -190,7 +190,8 @@ fn is_mismatch(panic: &(dyn Any + Send)) -> bool {
     text.is_some_and(|text| text.starts_with("valid client auth certificate: "))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::fd::AsRawFd;
 

@@ -74,7 +74,7 @@ impl<'a> Options<'a> {
     /// Takes out one option, if it is set: its value, as it is serialised.
     pub(super) fn take(&mut self, option: &str) -> Option<Value> {
         let at = self.set.iter().position(|(name, _)| *name == option)?;
-        Some(self.set.swap_remove(at).1)
+        Some(self.set.remove(at).1)
     }
 
     /// Takes out an option that has a type of its own.
@@ -100,8 +100,7 @@ impl<'a> Options<'a> {
     /// An error if any of these is set.
     pub(super) fn refuse(&self, options: &[&str]) -> Result<(), Error> {
         let set = self.set.iter().map(|(name, _)| *name).filter(|name| options.contains(name));
-        let mut set: Vec<_> = set.map(|name| format!("`{name}`")).collect();
-        set.sort_unstable();
+        let set: Vec<_> = set.map(|name| format!("`{name}`")).collect();
         let whom = match self.request.config.protocol {
             Some(protocol) => format!("over the protocol {protocol}"),
             None => "to this provider".to_owned(),

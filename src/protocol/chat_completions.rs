@@ -34,8 +34,11 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("messages", request.messages()?.iter().map(message).collect::<Value>());
     body.put("stream", true);
     options.refuse(dialect.refuses)?;
-    let stream_options = dialect.stream_options.iter().map(|(name, value)| (*name, json!(value)));
-    body.put("stream_options", stream_options.collect::<Value>());
+    let mut stream_options = Fields::default();
+    for (name, value) in dialect.stream_options {
+        stream_options.put(name, *value);
+    }
+    body.put("stream_options", stream_options.0);
     options.say("temperature top_p top_k stop frequency_penalty presence_penalty", &mut body);
     options.say("parallel_tool_calls", &mut body);
     options.say(dialect.max_tokens, &mut body);
@@ -503,7 +506,7 @@ mod tests {
         assert!(refusal(new().top_k(1), OpenAi).contains("openai: the option `top_k`"));
         assert!(refusal(new().logprobs(1), Mistral).contains("mistral: the option `logprobs`"));
         let both = refusal(new().top_k(1).logprobs(1), Mistral);
-        assert!(both.contains("the options `logprobs`, `top_k` cannot be sent"), "{both}");
+        assert!(both.contains("the options `top_k`, `logprobs` cannot be sent"), "{both}");
         let over = refusal(new().top_k(1).protocol(Protocol::ChatCompletions), OpenAi);
         assert!(over.contains("over the protocol chat_completions"), "{over}");
         assert!(refusal(new().reasoning(Reasoning::Budget(9)), Local).contains("`reasoning`"));

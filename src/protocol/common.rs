@@ -1,6 +1,6 @@
 //! What several protocols write alike.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::chat_request::ChatRequest;
 use crate::attachment::Attachment;
@@ -11,7 +11,13 @@ use crate::tool::{Tool, ToolChoice};
 
 /// An object of those fields that there are.
 pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
-    fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    let mut object = Map::new();
+    for (name, value) in fields {
+        if let Some(value) = value {
+            object.insert(name.to_owned(), value);
+        }
+    }
+    object.into()
 }
 
 /// An object with these fields as well.

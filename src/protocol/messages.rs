@@ -107,10 +107,12 @@ fn messages(request: ChatRequest<'_>) -> Result<Value, Error> {
             Ok(message.attachments.iter().map(image).chain(text(&message.content)).collect())
         }
     })?;
-    let turns = turns.into_iter().map(|(role, mut blocks)| {
+    let turns = turns.into_iter().map(|(role, blocks)| {
         // The results answer the turn before: nothing may come between.
-        blocks.sort_by_key(|block| !is(block, "tool_result"));
-        json!({ "role": role, "content": blocks })
+        let (mut content, others): (Vec<_>, Vec<_>) =
+            blocks.into_iter().partition(|block| is(block, "tool_result"));
+        content.extend(others);
+        json!({ "role": role, "content": content })
     });
     Ok(turns.collect())
 }

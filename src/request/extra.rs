@@ -94,7 +94,8 @@ fn encode_with_options(
     protocol::encode(request, protocol).ok()
 }
 
-#[cfg(all(test, feature = "rustls"))] // These requests go to hosted providers.
+#[cfg(test)]
+#[cfg(feature = "rustls")] // These requests go to hosted providers.
 mod tests {
     use serde_json::json;
 
