@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -355,10 +356,28 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Headers are an object in a file, but a list here: their order is kept.
+/// In a file, headers are an object. All are kept, in their order: that one is there twice is an
+/// error later.
 fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
-    let headers = std::collections::BTreeMap::deserialize(deserializer)?;
-    Ok(headers.into_iter().collect())
+    struct Headers;
+
+    impl<'de> Visitor<'de> for Headers {
+        type Value = Vec<(String, String)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of headers")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut headers = Vec::new();
+            while let Some(header) = map.next_entry()? {
+                headers.push(header);
+            }
+            Ok(headers)
+        }
+    }
+
+    deserializer.deserialize_map(Headers)
 }
 
 #[cfg(test)]
@@ -391,6 +410,8 @@ mod tests {
             ("http://u:se/cr?e#t@host:1/v1?a=b", "http://host:1/v1"),
             ("u:s@cret/secret@host", "host"),
             ("localhost:8080/v1", "localhost:8080/v1"),
+            ("host/v1?key=secret&to=https://other/x", "host/v1"),
+            ("chat?key=secret&to=https://other/x", "chat"),
             ("", ""),
         ] {
             assert_eq!(endpoint::redacted(url), shown);
@@ -413,6 +434,13 @@ mod tests {
             .proxy(Proxy::Direct);
         assert_eq!(config, expected);
         assert!(serde_json::from_str::<GenerationConfig>(r#"{"temprature": 1}"#).is_err());
+        let twice = r#"{"base_url": "http://localhost/v1", "model": "m",
+                        "headers": {"b": "1", "a": "2", "b": "3"}}"#;
+        let twice: GenerationConfig = serde_json::from_str(twice).unwrap();
+        let local = GenerationConfig::new("m").base_url("http://localhost/v1");
+        assert_eq!(twice, local.header("b", "1").header("a", "2").header("b", "3"));
+        let error = crate::generate_stream("Hi", twice).request().unwrap_err().to_string();
+        assert!(error.contains("the header b is set twice"), "{error}");
         assert!(serde_json::from_str::<GenerationConfig>(r#"{"idle_timeout": -1}"#).is_err());
     }
 }

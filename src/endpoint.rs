@@ -136,15 +136,17 @@ impl Endpoint {
         let base = self.to_string();
         let (scheme, rest) = base.split_once("://")?;
         let (authority, path) = rest.split_once('/')?;
-        let target = if location.contains("://") {
+        let is_whole =
+            location.split(['/', '?', '#']).next().is_some_and(|start| start.ends_with(':'));
+        let target = if is_whole {
             location.to_owned()
         } else if location.starts_with("//") {
             format!("{scheme}:{location}")
         } else if location.starts_with('/') {
             format!("{scheme}://{authority}{location}")
         } else {
-            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            format!("{scheme}://{authority}/{folder}/{location}")
+            let (folder, _) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1));
+            format!("{scheme}://{authority}/{folder}{location}")
         };
         Self::parse(&redacted(&target)).ok()
     }
@@ -196,7 +198,10 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 
 /// A URL as it may be shown: without user, password, query and fragment. It need not be valid.
 pub(crate) fn redacted(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?', '#', '=']) => (scheme, rest),
+        _ => ("", url),
+    };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     // A password that was not encoded may hold what seems to end the authority.
     let (_, port) = authority.rsplit_once(':').unwrap_or_default();
@@ -270,6 +275,22 @@ fn ollama_host(host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_redirect_leads_to_a_whole_url() {
+        let base = Endpoint::parse("https://host/v1/chat").unwrap();
+        for (location, target) in [
+            ("http://other:8080/v2", "http://other:8080/v2"),
+            ("//other/v2", "https://other/v2"),
+            ("/v2/chat?key=secret", "https://host/v2/chat"),
+            ("/login?next=https://other/", "https://host/login"),
+            ("completions", "https://host/v1/completions"),
+        ] {
+            assert_eq!(base.redirected(location).unwrap().to_string(), target);
+        }
+        let base = Endpoint::parse("https://host/chat").unwrap();
+        assert_eq!(base.redirected("x").unwrap().to_string(), "https://host/x");
+    }
 
     #[test]
     fn a_version_is_added_once() {

@@ -84,7 +84,8 @@
 //!     }
 //!     history.push(Message::from(&response));
 //!     for call in &response.tool_calls {
-//!         let city = call.parse::<serde_json::Value>()?["city"].to_string();
+//!         let arguments: serde_json::Value = call.parse()?;
+//!         let city = arguments["city"].as_str().unwrap_or("this city");
 //!         history.push(Message::tool(&call.id, format!("It rains in {city}.")));
 //!     }
 //! };

@@ -121,15 +121,20 @@ impl<F> GenerationStream<F> {
     /// ```
     ///
     /// # Errors
-    /// Those that the first `next` would give before it sends anything.
+    /// Those that the first `next` would give before it sends anything; and one after the first
+    /// `next`, or where [`from_reader`](GenerationStream::from_reader) gave the response.
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
         match &self.inner.state {
             StreamState::Asked(prompt) => {
                 let config = &self.inner.config;
                 Ok(request::preview(prompt, config)?)
             }
-            _ => {
-                Err(Error::new(ErrorKind::Config, None, "the request has been sent already").into())
+            state => {
+                let why = match state {
+                    StreamState::Given(_) => "the answer comes from a reader: there is no request",
+                    _ => "the stream has begun; ask for the request before the first `next`",
+                };
+                Err(Error::new(ErrorKind::Config, None, why).into())
             }
         }
     }

@@ -48,7 +48,7 @@ impl Peer {
             UreqError::Timeout(reason) => self.timeout(reason, connection.control.phase()),
             UreqError::Other(fault) => match fault.downcast().map(|fault| *fault) {
                 Ok(Fault::Name { host, source }) => {
-                    let is_proxy = self.proxy.as_ref().is_some_and(|it| it.starts_with(&host));
+                    let is_proxy = self.is_proxy(&host);
                     let advice = match is_proxy {
                         false if self.is_public => "are you online, or behind a proxy?",
                         _ => "check the URL",
@@ -135,6 +135,11 @@ impl Peer {
             (Phase::Body, _) => return stalled(self.provider, stall),
         };
         Error::new(ErrorKind::Timeout, self.provider, message)
+    }
+
+    fn is_proxy(&self, host: &str) -> bool {
+        let port = self.proxy.as_ref().and_then(|proxy| proxy.strip_prefix(host));
+        port.is_some_and(|port| port.starts_with(':'))
     }
 
     /// Who it was that a connection or a session failed with.
@@ -313,18 +318,29 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn an_alert_is_the_server_s_word_and_the_rest_is_ours() {
-        let peer = Peer {
+    fn peer(proxy: Option<&str>) -> Peer {
+        Peer {
             provider: LlmProvider::Local,
             address: "host:443".to_owned(),
             is_public: false,
             added_path: String::new(),
-            proxy: None,
+            proxy: proxy.map(str::to_owned),
             model: "m".to_owned(),
             key_source: None,
             limits: Limits::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_known_by_its_whole_name() {
+        assert!(peer(Some("api-gw:3128 (from HTTPS_PROXY)")).is_proxy("api-gw"));
+        assert!(!peer(Some("api-gw:3128")).is_proxy("api"));
+        assert!(!peer(None).is_proxy("api"));
+    }
+
+    #[test]
+    fn an_alert_is_the_server_s_word_and_the_rest_is_ours() {
+        let peer = peer(None);
         let alert = rustls::Error::AlertReceived;
         let invalid = rustls::Error::InvalidCertificate;
         for (error, says) in [

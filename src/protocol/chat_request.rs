@@ -47,9 +47,19 @@ impl fmt::Display for Adaptation {
 }
 
 impl<'a> ChatRequest<'a> {
-    /// The messages, where only those of the user have attachments, and only pictures.
+    /// The messages, where only those of the user have attachments, and only pictures; where calls
+    /// have arguments, and results the id of a call.
     pub(crate) fn messages(self) -> Result<&'a [Message], Error> {
         for message in self.messages {
+            if let Some(call) = message.tool_calls.iter().find(|call| call.cut) {
+                return Err(self.refuse(format!(
+                    "the answer was cut before the arguments of the call of {:?}; leave the call out",
+                    call.name
+                )));
+            }
+            if message.role == MessageRole::Tool && message.tool_call_id.is_none() {
+                return Err(self.refuse("a tool message needs the id of the call that it answers"));
+            }
             if message.role != MessageRole::User && !message.attachments.is_empty() {
                 return Err(self.refuse("only a user message can have attachments"));
             }

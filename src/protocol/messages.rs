@@ -102,7 +102,7 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> (Value, Option<&'
 fn messages(request: ChatRequest<'_>) -> Result<Value, Error> {
     let turns = common::turns(request, "assistant", |_, message| match message.role {
         MessageRole::Assistant => answer(request, message),
-        MessageRole::Tool => Ok(vec![tool_result(request, message)?]),
+        MessageRole::Tool => Ok(vec![tool_result(message)]),
         MessageRole::System | MessageRole::User => {
             Ok(message.attachments.iter().map(image).chain(text(&message.content)).collect())
         }
@@ -148,12 +148,10 @@ fn image(image: &Attachment) -> Value {
     json!({ "type": "image", "source": source })
 }
 
-fn tool_result(request: ChatRequest<'_>, message: &Message) -> Result<Value, Error> {
-    let why = "a tool message needs the id of the call that it answers";
-    let id = message.tool_call_id.as_ref().ok_or_else(|| request.refuse(why))?;
+fn tool_result(message: &Message) -> Value {
     let said = (!message.content.is_empty()).then(|| json!(message.content));
-    let kind = Some("tool_result".into());
-    Ok(common::object([("type", kind), ("tool_use_id", Some(json!(id))), ("content", said)]))
+    let id = Some(json!(message.tool_call_id));
+    common::object([("type", Some("tool_result".into())), ("tool_use_id", id), ("content", said)])
 }
 
 fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {

@@ -84,12 +84,10 @@ fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
                 }
             }
             MessageRole::Tool => {
-                let why = "a tool message needs the `tool_call_id` it answers";
-                let id = message.tool_call_id.as_ref().ok_or_else(|| request.refuse(why))?;
-                let kind = if custom.iter().any(|call| call == id) {
-                    "custom_tool_call_output"
-                } else {
-                    "function_call_output"
+                let id = json!(message.tool_call_id);
+                let kind = match custom.contains(&id) {
+                    true => "custom_tool_call_output",
+                    false => "function_call_output",
                 };
                 items.push(json!({"type": kind, "call_id": id, "output": message.content}));
             }
@@ -843,7 +841,7 @@ mod tests {
         let mut nameless = Message::tool("c1", "42");
         nameless.tool_call_id = None;
         let picture = Message::assistant("See").attach(Attachment::url("https://a/b.png"));
-        for (message, what) in [(nameless, "`tool_call_id`"), (picture, "attachments")] {
+        for (message, what) in [(nameless, "the id of the call"), (picture, "attachments")] {
             let error = sent(&[message], &config()).unwrap_err();
             assert!(error.to_string().contains(what), "{error}");
         }

@@ -63,8 +63,8 @@ impl ToldText {
     }
 }
 
-/// The arguments of a call. White space does not count, since servers write JSON again in a form of
-/// their own.
+/// The arguments of a call. White space between the tokens does not count, since servers write JSON
+/// again in a form of their own.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ToldJson {
     told: Print,
@@ -85,7 +85,7 @@ impl ToldJson {
     }
 
     fn add_byte(&mut self, byte: u8) {
-        if byte.is_ascii_whitespace() {
+        if byte.is_ascii_whitespace() && !self.in_string {
             return;
         }
         self.told = self.told.and(byte);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_compared_without_white_space() {
+    fn arguments_are_compared_without_white_space_between_tokens() {
         for (pieces, whole, rest) in [
             (&[][..], r#"{"x": 1}"#, Some(r#"{"x": 1}"#)),
             (&[r#"{"x":"#, "1}"], r#"{"x": 1}"#, Some("")),
@@ -165,6 +165,8 @@ mod tests {
             (&[r#"{"x":1}"#], r#"{"x":"#, None),
             (&[r#"{"x":1}"#], "", Some("")),
             (&["{", "1}"], r#"{"x":1}"#, None),
+            (&[r#"{"x":"a "#], r#"{"x":"a b"}"#, Some(r#"b"}"#)),
+            (&[r#"{"x":"ab"}"#], r#"{"x":"a b"}"#, None),
         ] {
             let mut told = ToldJson::default();
             pieces.iter().for_each(|piece| told.add(piece));

@@ -22,6 +22,19 @@ fn hello() -> GenerationStream {
 }
 
 #[test]
+fn there_is_a_request_to_see_until_the_stream_begins() {
+    let config = GenerationConfig::new("m").protocol(Protocol::ChatCompletions);
+    let said = |stream: &GenerationStream| stream.request().unwrap_err().to_string();
+    let given = GenerationStream::from_reader(std::io::empty(), config);
+    assert!(said(&given).contains("the answer comes from a reader"), "{}", said(&given));
+    let config = GenerationConfig::new("").environment(Environment::empty());
+    let mut failed = generate_stream("Hi", config);
+    assert!(said(&failed).contains("model"), "{}", said(&failed));
+    assert!(failed.next().unwrap().is_err());
+    assert!(said(&failed).contains("the stream has begun"), "{}", said(&failed));
+}
+
+#[test]
 fn everything_crosses_threads() {
     fn sends<T: Send>() {}
     fn shares<T: Send + Sync + 'static>() {}

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kerb_stream::{
-    Environment, Error, ErrorKind, FinishReason, GenerationConfig, GenerationStream, Protocol,
-    StreamChunk, generate, generate_stream,
+    Environment, Error, ErrorKind, FinishReason, GenerationConfig, GenerationStream, Message,
+    Protocol, StreamChunk, generate, generate_stream,
 };
 
 use crate::support::reader::dripping;
@@ -441,6 +441,15 @@ fn arguments_that_were_cut_are_never_none() {
         let response = stream.into_response().unwrap_or_else(part);
         let saved = serde_json::to_string(&response.tool_calls[0]).unwrap();
         let call: kerb_stream::ToolCall = serde_json::from_str(&saved).unwrap();
+        if call.arguments.is_empty() && call.parse::<serde_json::Value>().is_err() {
+            let local = GenerationConfig::new("m").base_url("http://localhost/v1");
+            for &protocol in Protocol::ALL {
+                let history = [Message::user("Hi"), Message::from(&response)];
+                let error = generate_stream(history, local.clone().protocol(protocol)).request();
+                let error = error.unwrap_err().to_string();
+                assert!(error.contains("the call of \"f\""), "{protocol}: {error}");
+            }
+        }
         call.parse::<serde_json::Value>().map(|arguments| arguments.to_string()).ok()
     };
     assert_eq!(parsed(call("", "\"tool_calls\"")).as_deref(), Some("{}"));
