@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 /// Ends a stream from another thread, even while its `next` waits there.
 ///
-/// The stream's last item is then [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled); what had arrived
-/// stays in [`GenerationStream::response`](crate::GenerationStream::response). No other stream is
-/// touched, and cancelling one that has ended does nothing. A handle that was used before the first
-/// `next` keeps the request from being sent.
+/// The stream's last item is then [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled); what had
+/// arrived stays in [`GenerationStream::response`](crate::GenerationStream::response). No other
+/// stream is touched, and cancelling one that has ended does nothing. A handle that was used before
+/// the first `next` keeps the request from being sent.
 ///
 /// ```no_run
 /// use std::time::Duration;

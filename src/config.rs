@@ -50,10 +50,10 @@ pub struct GenerationConfig {
     /// The path below the base URL, for a gateway with paths of its own; `{model}` stands for the
     /// model. Defaults to the protocol's.
     pub path: Option<String>,
-    /// Headers to send as well. One that the crate sets itself is replaced; a name that comes twice is
-    /// an error. A value whose header's
-    /// name sounds like a key (`…key`, `…auth`, `…token`, `…secret`, `cookie`) is guarded like one, and
-    /// so is one in the query of the base URL or the path.
+    /// Headers to send as well. One that the crate sets itself is replaced; a name that comes twice
+    /// is an error. A value whose header's name sounds like a key (`…key`, `…auth`, `…token`,
+    /// `…secret`, `cookie`) is guarded like one, and so is one in the query of the base URL or the
+    /// path.
     #[serde(deserialize_with = "headers")]
     pub headers: Vec<(String, String)>,
     /// Fields to merge into the request's body, for whatever is not modelled here. Objects are merged
@@ -62,8 +62,8 @@ pub struct GenerationConfig {
     /// error that names both, and so are `model` and `stream`.
     pub extra_body: Map<String, Value>,
 
-    /// How freely to choose among likely tokens: 0 for the likeliest, up to 1 or 2, as the provider
-    /// has it.
+    /// How freely to choose among likely tokens: 0 takes the likeliest; the largest is 1 or 2,
+    /// depending on the provider.
     pub temperature: Option<f64>,
     /// Choose among the likeliest tokens that together have this probability, from 0 to 1.
     pub top_p: Option<f64>,
@@ -95,7 +95,8 @@ pub struct GenerationConfig {
 
     /// Keep each event's data in [`StreamChunk::raw`](crate::StreamChunk::raw). Defaults to false.
     pub raw: bool,
-    /// How often to try again before the first chunk. Defaults to 2; 0 turns retries off.
+    /// How often to try again before the first chunk; a timeout is not retried. Defaults to 2; 0
+    /// turns retries off.
     pub max_retries: u32,
     /// The longest wait before a retry that a server may ask for; above it the error comes at once.
     /// Defaults to 60 s.
@@ -104,16 +105,17 @@ pub struct GenerationConfig {
     /// The time for name look-up, connection and TLS handshake. Defaults to 10 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     pub connect_timeout: Duration,
-    /// The time from the request to the whole head of the answer. Defaults to 600 s.
+    /// The time from the request until the response's head is complete. Defaults to 600 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     pub first_byte_timeout: Duration,
     /// The time without a single byte, once the answer has begun, or while the request is written.
     /// Defaults to 300 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     pub idle_timeout: Duration,
-    /// The largest line and event. Defaults to 32 MiB.
+    /// The largest line or event, in bytes. Defaults to 32 MiB.
     pub max_event_bytes: usize,
-    /// The largest response: text, reasoning and tool calls together. Defaults to 64 MiB.
+    /// The largest answer, in bytes: text, reasoning, tool calls and what is kept for the provider
+    /// together. Defaults to 64 MiB.
     pub max_response_bytes: usize,
     /// How many tool calls a response may have. Defaults to 1,024.
     pub max_tool_calls: usize,

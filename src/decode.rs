@@ -1,9 +1,10 @@
 //! The body of a response → chunks, and whether the answer is whole.
 //!
 //! ```text
-//!   Open ─▶ Tail ─▶ Ended ─▶ whole, or an error that says what is missing
-//!     ├──────┴▶ Leftover ▲
-//!     └─▶ Failed ─▶ the provider's error
+//!   Open ◀─▶ Tail ──▶ Ended, Leftover or Failed
+//!   Leftover ───────▶ Ended or Failed
+//!   Ended ──────────▶ whole, or an error that says what is missing; or Leftover, if nothing was said
+//!   Failed ─────────▶ the provider's error
 //! ```
 
 use std::mem;

@@ -72,7 +72,7 @@ impl Endpoint {
         Ok(Self { uri, origin: Origin { is_secure, host: host.to_ascii_lowercase(), port } })
     }
 
-    /// The URL with more of a path behind its own, which may bring a query.
+    /// This URL with `path` appended to its own path; the queries of both are kept.
     pub(crate) fn join(&self, path: &str) -> Result<Self, &'static str> {
         let invalid = "has characters that no URL has";
         if !path.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {

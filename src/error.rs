@@ -49,7 +49,8 @@ struct Details {
     partial: Option<Arc<GenerationResponse>>,
 }
 
-/// What a provider tells about a failure beside the message.
+/// What [`Display`](fmt::Display) adds to the message of a provider's error: what the provider told,
+/// and what we know about the request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     /// Where the provider was reached, if that is not its own address.
@@ -123,10 +124,10 @@ impl Error {
     }
 
     /// Whether the same request could succeed later: the provider is overloaded, out of order or
-    /// limits the rate, or the connection failed. A provider that says itself that another try is
+    /// limits the rate, the connection failed, or the answer was cut or timed out. A provider that says itself that another try is
     /// of no use (`x-should-retry: false`) is believed.
     ///
-    /// The crate has tried again by itself before the first chunk
+    /// Before the first chunk the crate has tried all but timeouts again by itself
     /// ([`GenerationConfig::max_retries`](crate::GenerationConfig::max_retries)). After it, a retry
     /// asks for a new answer and pays for it.
     pub fn is_retryable(&self) -> bool {

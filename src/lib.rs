@@ -18,7 +18,7 @@
 //! folds them into a [`GenerationResponse`] as they pass, and can be cancelled from another thread
 //! ([`CancelHandle`]). Every failure is an [`Error`].
 //!
-//! What a call does, in the order of the source files:
+//! What a call does, file by file:
 //!
 //! ```text
 //! message ─┐            ┌─ decode: is it whole? ────────────────┐

@@ -97,7 +97,7 @@ impl Message {
         Self { tool_call_id: Some(call_id.into()), ..Self::new(MessageRole::Tool, result) }
     }
 
-    /// Adds a picture.
+    /// Adds an attachment. For now only pictures can be sent.
     #[must_use]
     pub fn attach(mut self, attachment: Attachment) -> Self {
         self.attachments.push(attachment);
@@ -184,7 +184,7 @@ pub struct ToolCall {
     /// none, and cut short where the answer was
     /// ([`FinishReason::Length`](crate::FinishReason::Length)).
     pub arguments: String,
-    /// The answer was cut before the first of the arguments: that there are none says nothing.
+    /// The answer was cut before any arguments came, so that empty ones do not mean `{}`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cut: bool,
 }

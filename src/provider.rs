@@ -292,7 +292,7 @@ pub(crate) struct Dialect {
     pub(crate) max_tokens: &'static str,
     /// The same of `seed`.
     pub(crate) seed: &'static str,
-    /// How it is told that a tool has to be called.
+    /// The value of `tool_choice` for [`ToolChoice::Required`](crate::ToolChoice::Required).
     pub(crate) required: &'static str,
     /// What to ask for with the stream; nothing where the vendor refuses the field.
     pub(crate) stream_options: &'static [(&'static str, bool)],
@@ -311,7 +311,7 @@ impl Dialect {
     };
 
     /// Newer models refuse `max_tokens`. Random padding that hides the length of a token from
-    /// eavesdroppers doubles the bytes of a stream.
+    /// eavesdroppers doubles the bytes of a stream; we ask for none.
     pub(crate) const OPENAI: Self = Self {
         max_tokens: "max_tokens=max_completion_tokens",
         stream_options: &[("include_usage", true), ("include_obfuscation", false)],

@@ -43,9 +43,13 @@ pub(crate) struct TooLarge;
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     buffer: Vec<u8>,
+    /// Where the bytes that were read end.
     filled: usize,
+    /// Where the line begins that is not whole yet.
     line: usize,
+    /// Up to where that line was searched for its end.
     scan: usize,
+    /// Where the data of the event lies.
     data: std::ops::Range<usize>,
     has_data: bool,
     name: String,

@@ -1,4 +1,4 @@
-//! The iterator that joins the rooms: it prepares a request, sends it, reads the response, tries
+//! The iterator that joins the modules: it prepares a request, sends it, reads the response, tries
 //! again if that may help, and can be cancelled.
 
 use std::fmt;
@@ -59,8 +59,8 @@ impl GenerationStream {
     /// `config` says which protocol to read, directly or through its provider or model, and which
     /// limits on sizes to keep. How long a read may wait is the reader's own affair: of the time
     /// limits only `stall_timeout` holds, and it and [`cancel_handle`](Self::cancel_handle) take
-    /// effect between two reads. After an error of the provider's the rest is read, too, for the
-    /// usage that it may tell.
+    /// effect between two reads. After an error of the provider's up to 64 KiB more are read, within
+    /// 0.1 s, for the usage that they may tell. Errors come as items.
     ///
     /// ```
     /// use kerb_stream::{GenerationConfig, GenerationStream, Protocol};
@@ -340,7 +340,7 @@ impl StreamCore {
                     (None, Err(error)) => return Err(error),
                 };
                 let protocol = request::protocol_of(config, provider);
-                // Should reading begin with a panic, that is how the stream ends.
+                // If `begin_reading` panics, the stream has ended with this error.
                 let ended = StreamState::Ended(Some(decode::panicked(provider.into())));
                 if let StreamState::Given(body) = mem::replace(&mut self.state, ended) {
                     self.read(body, provider, protocol);
@@ -376,7 +376,7 @@ impl StreamCore {
         self.response = GenerationResponse {
             provider: self.response.provider,
             retries: self.response.retries + 1,
-            // As long as no other response has come.
+            // Until another response replaces it.
             rate_limit: mem::take(&mut self.response.rate_limit),
             ..GenerationResponse::default()
         };

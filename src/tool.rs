@@ -30,7 +30,7 @@ impl Tool {
         Self { name: name.into(), description: description.into(), parameters: parameters.into() }
     }
 
-    /// The name of a tool of yours.
+    /// The name of a tool of yours. Always there today; a tool of the provider's own will have none.
     pub fn name(&self) -> Option<&str> {
         Some(&self.name)
     }

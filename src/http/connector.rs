@@ -6,8 +6,6 @@
 //!        └ SocketTransport ── limits per phase; an early response survives a failed write; torn records
 //!           └ proxy or TCP
 //! ```
-//!
-//! It uses ureq's `unversioned` interface, which may change in a minor release; nobody else does.
 
 use std::fmt;
 use std::sync::{Arc, Weak};

@@ -287,8 +287,7 @@ fn is_alert(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("received fatal alert")
 }
 
-/// Why a response that does not end is read no longer, after `limit`: nothing came, or signs of life
-/// only, or a part of an event.
+/// The error when no piece of the answer was completed within `limit`.
 pub(crate) fn stalled(provider: LlmProvider, limit: Duration) -> Error {
     let message = format!("no piece of the answer was completed for {limit:?} (stall_timeout)");
     Error::new(ErrorKind::Timeout, provider, message)

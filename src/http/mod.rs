@@ -1,4 +1,5 @@
-//! One request and its response. No other room names ureq.
+//! One request and its response. No other module names ureq: this folder uses its `unversioned`
+//! interface, which may change in a minor release.
 //!
 //! [`send`] makes one attempt. Statuses are data, redirects are not followed, and every failure
 //! becomes one clear line. What comes back is a [`Body`] to read, whose connection serves the next

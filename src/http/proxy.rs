@@ -57,7 +57,8 @@ pub(super) fn choose(
         _ => "is an invalid URL; it should look like http://host:3128 or socks5://host:1080",
     };
     let shown = endpoint::redacted(&url);
-    let message = format!("the proxy {shown:?} ({}) {problem}", variable.unwrap_or("proxy"));
+    let message =
+        format!("the proxy {shown:?} ({}) {problem}", variable.unwrap_or("the option `proxy`"));
     Err(Error::new(ErrorKind::Config, provider, message))
 }
 

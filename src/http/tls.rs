@@ -24,7 +24,8 @@ const MAX_CACHED: usize = 8;
 /// The largest file that is read. All authorities that browsers trust take a quarter of a megabyte.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Settings, and the connector that has seen no others: it keeps what it makes of the first.
+/// TLS settings, and a connector that is used with no others: it makes its rustls configuration of
+/// the first that it sees, and keeps it.
 #[derive(Clone)]
 pub(super) struct Tls {
     files: [Option<PemFile>; 2],

@@ -119,8 +119,8 @@ impl Transport for ControlledTransport {
     }
 }
 
-/// Reads and writes under the limits of a [`ConnectionControl`]. It stands below TLS, since a record that drips
-/// in makes the session read again and again before it gives anything.
+/// Reads and writes under the limits of a [`ConnectionControl`]. It stands below TLS, since a record
+/// that drips in makes the session read again and again before it gives anything.
 ///
 /// It also lets a response be read that came before the request was written: a server that refuses
 /// a large body responds, closes, and so makes the rest of the writing fail. TLS would try the

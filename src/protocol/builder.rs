@@ -81,8 +81,8 @@ struct BuiltCall {
 }
 
 impl ChunkBuilder {
-    /// An output that takes up to so many tool calls, and so many bytes that only the provider
-    /// reads again.
+    /// A builder that takes up to `max_tool_calls` calls, and `max_opaque_bytes` bytes that only
+    /// the provider reads again.
     pub(crate) fn new(max_tool_calls: usize, max_opaque_bytes: usize) -> Self {
         Self { max_tool_calls, max_opaque_bytes, ..Self::default() }
     }
@@ -120,14 +120,6 @@ impl ChunkBuilder {
         self.parts.push(ReplayPart::Gap { bytes: 2 });
     }
 
-    /// The same for reasoning that the provider wants to see again: `kept` grows by it.
-    pub(crate) fn kept_reasoning(&mut self, text: Raw<'_>, kept: &mut String) {
-        let piece = self.reasoning(text);
-        let bytes = piece.len();
-        kept.push_str(piece);
-        self.hold(bytes);
-    }
-
     /// Adds a JSON string to the reasoning; returns what that added.
     pub(crate) fn reasoning(&mut self, text: Raw<'_>) -> &str {
         let before = self.chunk.reasoning.len();
@@ -137,6 +129,15 @@ impl ChunkBuilder {
             self.progress = true;
         }
         self.chunk.reasoning.get(before..).unwrap_or_default()
+    }
+
+    /// Like [`reasoning`](Self::reasoning), and adds the piece to `kept`, which goes back to the
+    /// provider.
+    pub(crate) fn kept_reasoning(&mut self, text: Raw<'_>, kept: &mut String) {
+        let piece = self.reasoning(text);
+        let bytes = piece.len();
+        kept.push_str(piece);
+        self.hold(bytes);
     }
 
     /// Adds a piece of a tool call, or a whole one, where the protocol does not say which call a

@@ -188,8 +188,8 @@ impl Decoder for ChatCompletions {
         let groq: GroqFields<'_> = chunk.x_groq.parse();
         let usage = [chunk.usage, choice.usage, groq.usage];
         out.usage(usage.into_iter().find_map(tokens));
-        // Looked at last, so that what came with it is not lost; `""` and `{}` are no errors. Nor is
-        // an event with a delta that has no field for them: it is not read again.
+        // Looked at last, so that what came with it is not lost; `""` and `{}` are no errors. An
+        // event that has choices is not read a second time as an error without an object.
         let errors = [chunk.error, groq.error, choice.error];
         if errors.iter().any(|error| error.is_error())
             || chunk.base_resp.parse::<MiniMaxStatus<'_>>().status_code.u64().unwrap_or(0) != 0

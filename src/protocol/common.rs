@@ -56,7 +56,7 @@ pub(super) fn tool_choice(
     }
 }
 
-/// A call of one of these.
+/// A call, as OpenAI and those who follow it want it.
 pub(super) fn function_call(call: &ToolCall) -> Value {
     let arguments = if call.arguments.is_empty() { "{}" } else { &call.arguments };
     let function = json!({"name": call.name, "arguments": arguments});

@@ -425,7 +425,7 @@ fn finish_reason(word: &str) -> FinishReason {
     }
 }
 
-/// Whether the model stopped since it, or Gemini, did something wrong.
+/// Whether the model stopped because it, or Gemini, did something wrong.
 fn is_failure(word: &str) -> bool {
     matches!(
         word,

@@ -1,8 +1,8 @@
 //! The wire protocols.
 //!
-//! A protocol is one file, which turns a [`ChatRequest`] into a request's body and events into a
-//! [`ChunkBuilder`]. The files are pure: they know nothing of URLs, statuses, retries, environment or
-//! completeness.
+//! A protocol is one file. It says where to send (its `CODEC`), turns a [`ChatRequest`] into a
+//! request's body, and reads events into a [`ChunkBuilder`]. It does no I/O, and does not decide
+//! whether to try again or whether an answer is whole. `api_error` reads the errors of all of them.
 
 use serde_json::{Map, Value};
 

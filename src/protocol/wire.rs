@@ -15,6 +15,7 @@ impl<'a> Raw<'a> {
     /// The number 0, for an index that a server leaves out.
     pub(crate) const ZERO: Self = Self("0");
 
+    /// The value between two places of a text; `null` is none.
     #[inline]
     fn between(json: &'a str, at: usize, end: usize) -> Self {
         let value = json.get(at..end).unwrap_or_default();
@@ -218,9 +219,9 @@ impl<'a, T: Field<'a>> Field<'a> for Option<T> {
 }
 
 /// Declares the objects of a protocol, each with the fields that matter (and the JSON name where
-/// Rust has another). A field without a type is a [`Raw`]. Unknown fields are passed over, of a repeated one the last counts, and
-/// something that is no object has no fields. Of alternatives it is said by which field they are told
-/// apart.
+/// Rust has another). A field without a type is a [`Raw`]. Unknown fields are passed over, of a
+/// repeated one the last counts, and something that is no object has no fields. `by` names the field
+/// that numbers alternatives, for [`First`].
 macro_rules! wire {
     ($(
         $(#[$doc:meta])*

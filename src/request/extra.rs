@@ -21,8 +21,8 @@ const ADDED: [&str; 5] = [
 const LISTS: [&str; 2] = ["/include", "/tools"];
 
 /// Merges [`extra_body`](crate::GenerationConfig::extra_body) into the body: objects field by field,
-/// `tools` and `include` behind what is there. What the crate sets by itself is replaced; what an option of
-/// the caller's has set is not, since one of the two would be lost without a word.
+/// `tools` and `include` behind what is there. What the crate sets by itself is replaced; what an
+/// option of the caller's has set is not, since one of the two would be lost without a word.
 pub(super) fn merge(
     body: &mut Map<String, Value>,
     request: ChatRequest<'_>,

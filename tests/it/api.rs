@@ -25,7 +25,7 @@ fn hello() -> GenerationStream {
 fn there_is_a_request_to_see_until_the_stream_begins() {
     let config = GenerationConfig::new("m").protocol(Protocol::ChatCompletions);
     let said = |stream: &GenerationStream| stream.request().unwrap_err().to_string();
-    let given = GenerationStream::from_reader(std::io::empty(), config);
+    let given = GenerationStream::from_reader(io::empty(), config);
     assert!(said(&given).contains("the answer comes from a reader"), "{}", said(&given));
     let config = GenerationConfig::new("").environment(Environment::empty());
     let mut failed = generate_stream("Hi", config);
