@@ -105,7 +105,7 @@ pub struct GenerationConfig {
     /// The time for name look-up, connection and TLS handshake. Defaults to 10 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     pub connect_timeout: Duration,
-    /// The time from the request until the response's head is complete. Defaults to 600 s.
+    /// The time from the request until the response's headers are complete. Defaults to 600 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     pub first_byte_timeout: Duration,
     /// The time without a single byte, once the answer has begun, or while the request is written.
@@ -142,7 +142,7 @@ pub struct GenerationConfig {
 }
 
 /// Gives each option its setter and its default, and `Debug` the name under which it is shown.
-macro_rules! options {
+macro_rules! setters {
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };
     ($($field:ident($value:ident: $type:ty) = $set:expr $(, else $default:expr)?;)*) => {
@@ -160,7 +160,7 @@ macro_rules! options {
         impl Default for GenerationConfig {
             fn default() -> Self {
                 Self {
-                    $($field: options!(@default $($default)?),)*
+                    $($field: setters!(@default $($default)?),)*
                     headers: Vec::new(),
                     extra_body: Map::new(),
                 }
@@ -196,7 +196,7 @@ macro_rules! options {
     };
 }
 
-options! {
+setters! {
     model(model: impl Into<String>) = model.into();
     provider(provider: LlmProvider) = Some(provider);
     protocol(protocol: Protocol) = Some(protocol);

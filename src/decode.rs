@@ -144,7 +144,7 @@ impl ResponseDecoder {
     pub(crate) fn finish(mut self) -> Option<Replay> {
         let EventDecoder { provider, protocol, builder, .. } = &mut self.events;
         let replay = builder.replay(*provider, *protocol);
-        self.body.finish();
+        self.body.drain();
         replay
     }
 
@@ -212,7 +212,7 @@ impl ResponseDecoder {
         match self.parser.next() {
             Ok(Some(frame)) => self.events.read(frame, &mut self.stage),
             // A reader that was given cannot be interrupted, but need not be asked again.
-            Ok(None) if cancel.is_cancelled() => Err(cancelled(self.events.provider.into())),
+            Ok(None) if cancel.is_cancelled() => Err(cancel_error(self.events.provider.into())),
             Ok(None) => self.read_body(response),
             Err(TooLarge) => Err(self.too_large()),
         }
@@ -367,10 +367,10 @@ impl ResponseDecoder {
     fn failure(&mut self, response: &GenerationResponse, cancel: &CancelHandle) -> Error {
         let stage = mem::replace(&mut self.stage, Stage::Open);
         let Stage::Failed { mut error, is_last } = stage else {
-            return panicked(self.events.provider.into());
+            return panic_error(self.events.provider.into());
         };
         if let Some(report) = error.report_mut() {
-            // What the provider's support asks for stands in the head of the response.
+            // What the provider's support asks for stands in the headers of the response.
             report.request_id = report.request_id.take().or_else(|| response.request_id.clone());
         }
         let deadline = Instant::now().checked_add(AFTER_FAILURE);
@@ -511,11 +511,11 @@ impl ResponseDecoder {
     }
 }
 
-pub(crate) fn cancelled(provider: Option<LlmProvider>) -> Error {
+pub(crate) fn cancel_error(provider: Option<LlmProvider>) -> Error {
     Error::new(ErrorKind::Cancelled, provider, "the caller cancelled the answer")
 }
 
-pub(crate) fn panicked(provider: Option<LlmProvider>) -> Error {
+pub(crate) fn panic_error(provider: Option<LlmProvider>) -> Error {
     let message = "a panic interrupted the stream; what arrived before it may lack a piece";
     Error::new(ErrorKind::Incomplete, provider, message)
 }

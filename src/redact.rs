@@ -61,7 +61,7 @@ impl Secrets {
             let Some(now) = written else { break };
             for (at, part) in now.bytes.windows(PART).enumerate() {
                 if forms.has(part) {
-                    now.hide(at, PART, &mut hidden);
+                    now.redact(at, PART, &mut hidden);
                 }
             }
             for secret in &forms.short {
@@ -72,7 +72,7 @@ impl Secrets {
                     let is_word =
                         !is_letter(at.checked_sub(1)) && !is_letter(Some(at + found.len()));
                     if found == secret && is_word {
-                        now.hide(at, found.len(), &mut hidden);
+                        now.redact(at, found.len(), &mut hidden);
                     }
                 }
             }
@@ -163,7 +163,7 @@ impl Written {
     }
 
     /// Marks what stands in the text for so many bytes.
-    fn hide(&self, at: usize, length: usize, hidden: &mut [bool]) {
+    fn redact(&self, at: usize, length: usize, hidden: &mut [bool]) {
         if let (Some(&start), Some(&end)) = (self.starts.get(at), self.starts.get(at + length)) {
             hidden.iter_mut().take(end).skip(start).for_each(|hidden| *hidden = true);
         }

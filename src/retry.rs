@@ -17,7 +17,11 @@ const LONGEST: Duration = Duration::from_secs(8);
 /// It is for a request of which no chunk has been handed out. What cannot get better is not tried
 /// again, and neither is what ran out of time: the provider may still be at work on it, and be paid
 /// for it.
-pub(crate) fn again(error: &Error, retries: u32, config: &GenerationConfig) -> Option<Duration> {
+pub(crate) fn wait_before_retry(
+    error: &Error,
+    retries: u32,
+    config: &GenerationConfig,
+) -> Option<Duration> {
     if retries >= config.max_retries || !is_worth_it(error) {
         return None;
     }
@@ -147,8 +151,8 @@ mod tests {
             (other(ErrorKind::Config), false),
             (other(ErrorKind::Cancelled), false),
         ] {
-            assert_eq!(again(&error, 0, &config).is_some(), expected, "{error:?}");
-            assert_eq!(again(&error, 2, &config), None);
+            assert_eq!(wait_before_retry(&error, 0, &config).is_some(), expected, "{error:?}");
+            assert_eq!(wait_before_retry(&error, 2, &config), None);
         }
     }
 
@@ -179,7 +183,7 @@ mod tests {
                     if is_permanent {
                         error = error.permanent();
                     }
-                    let is_retried = again(&error, 0, &config).is_some();
+                    let is_retried = wait_before_retry(&error, 0, &config).is_some();
                     assert_eq!(error.is_retryable(), is_retried, "{error:?}");
                     if word.is_empty() && !is_permanent {
                         let expected = matches!(status, Some(408 | 409 | 429 | 500..600) | None);
@@ -195,8 +199,9 @@ mod tests {
     #[test]
     fn waits_grow_and_keep_to_what_was_asked_for() {
         let config = GenerationConfig { max_retries: u32::MAX, ..GenerationConfig::new("m") };
-        let waits =
-            |error: &Error, retries| again(error, retries, &config).map(|wait| wait.as_millis());
+        let waits = |error: &Error, retries| {
+            wait_before_retry(error, retries, &config).map(|wait| wait.as_millis())
+        };
         let error = api(500, "");
         for (retries, least, most) in
             [(0, 250, 500), (1, 500, 1000), (4, 4000, 8000), (u32::MAX - 1, 4000, 8000)]

@@ -55,7 +55,7 @@ pub(crate) struct Parser {
     name: String,
     /// The data of an event that had to be repaired to be UTF-8, or of an `error` line.
     repaired: String,
-    /// Lines that are no part of any event: a body that is no event stream consists of them.
+    /// Lines that are no part of any event: a body that is not an event stream consists of them.
     stray: Vec<u8>,
     limit: usize,
     state: LineState,
@@ -134,12 +134,12 @@ impl Parser {
                 continue;
             }
             match self.read_line(line)? {
-                Read::Field => {}
-                Read::Event => {
+                LineKind::Field => {}
+                LineKind::Event => {
                     self.state = LineState::AfterEvent { cr };
                     return Ok(Some(Frame::Event(self.event())));
                 }
-                Read::Error => return Ok(Some(Frame::Error(&self.repaired))),
+                LineKind::Error => return Ok(Some(Frame::Error(&self.repaired))),
             }
         }
     }
@@ -150,7 +150,7 @@ impl Parser {
         if self.line < self.filled && self.state != LineState::Comment {
             let line = self.line..self.filled;
             self.line = self.filled;
-            if let Read::Error = self.read_line(line)? {
+            if let LineKind::Error = self.read_line(line)? {
                 return Ok(Some(Frame::Error(&self.repaired)));
             }
         }
@@ -167,14 +167,14 @@ impl Parser {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
-    fn read_line(&mut self, line: std::ops::Range<usize>) -> Result<Read, TooLarge> {
+    fn read_line(&mut self, line: std::ops::Range<usize>) -> Result<LineKind, TooLarge> {
         let bytes = self.bytes(line.clone());
         // Of a comment nothing is kept, however long it is.
         if bytes.len() > self.limit && bytes.first() != Some(&b':') {
             return Err(TooLarge);
         }
         if bytes.is_empty() && self.has_data {
-            return Ok(Read::Event);
+            return Ok(LineKind::Event);
         }
         // No name that matters is longer than `event`.
         let colon = bytes.iter().take(6).position(|byte| *byte == b':').unwrap_or(bytes.len());
@@ -192,13 +192,13 @@ impl Parser {
             }
             b"error" => {
                 self.repaired = String::from_utf8_lossy(self.bytes(value)).into_owned();
-                return Ok(Read::Error);
+                return Ok(LineKind::Error);
             }
             b"" if line.is_empty() => self.name.clear(),
             b"" | b"id" | b"retry" => {}
             _ => self.add_stray(line),
         }
-        Ok(Read::Field)
+        Ok(LineKind::Field)
     }
 
     fn add_data(&mut self, value: std::ops::Range<usize>) -> Result<(), TooLarge> {
@@ -286,7 +286,7 @@ impl Parser {
 }
 
 /// What a line was.
-enum Read {
+enum LineKind {
     Field,
     Event,
     Error,

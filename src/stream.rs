@@ -151,7 +151,7 @@ impl<F: FnMut(&StreamChunk)> GenerationStream<F> {
         let error = match self.inner.state {
             StreamState::Ended(None) => return Ok(self.inner.response),
             StreamState::Ended(Some(error)) => error,
-            _ => decode::panicked(self.inner.response.provider),
+            _ => decode::panic_error(self.inner.response.provider),
         };
         Err(error.with_partial(self.inner.response).into())
     }
@@ -245,7 +245,7 @@ impl StreamCore {
         if mem::replace(&mut self.is_running, true) {
             // A logger, a callback or a reader has panicked, and the caller has caught it. What is
             // left can no longer be told from the whole, and `None` would say that it is.
-            let error = decode::panicked(self.response.provider);
+            let error = decode::panic_error(self.response.provider);
             self.end(Some(error.clone()));
             return Some(Err(error));
         }
@@ -319,7 +319,7 @@ impl StreamCore {
             }
             StreamState::Sending => {
                 let Some(request) = &self.request else {
-                    return Err(decode::panicked(self.response.provider));
+                    return Err(decode::panic_error(self.response.provider));
                 };
                 let response = http::send(request, &self.cancel).inspect_err(|error| {
                     if let Some(report) = error.report() {
@@ -330,7 +330,7 @@ impl StreamCore {
                 self.response.request_id = response.request_id;
                 self.response.rate_limit = response.rate_limit;
                 let (provider, protocol) = (request.peer.provider, request.protocol);
-                self.read(response.body, provider, protocol);
+                self.begin_reading(response.body, provider, protocol);
             }
             StreamState::Given(_) => {
                 let provider = match (config.provider, request::provider_of(config)) {
@@ -341,9 +341,9 @@ impl StreamCore {
                 };
                 let protocol = request::protocol_of(config, provider);
                 // If `begin_reading` panics, the stream has ended with this error.
-                let ended = StreamState::Ended(Some(decode::panicked(provider.into())));
+                let ended = StreamState::Ended(Some(decode::panic_error(provider.into())));
                 if let StreamState::Given(body) = mem::replace(&mut self.state, ended) {
-                    self.read(body, provider, protocol);
+                    self.begin_reading(body, provider, protocol);
                 }
             }
             StreamState::Reading(_) | StreamState::Ended(_) => {}
@@ -351,7 +351,7 @@ impl StreamCore {
         Ok(())
     }
 
-    fn read(&mut self, body: Body, provider: LlmProvider, protocol: Protocol) {
+    fn begin_reading(&mut self, body: Body, provider: LlmProvider, protocol: Protocol) {
         self.response.provider = Some(provider);
         let request = self.request.as_deref();
         let decoder =
@@ -364,7 +364,8 @@ impl StreamCore {
         if self.response.chunk_count > 0 || self.request.is_none() {
             return Err(error);
         }
-        let Some(wait) = retry::again(&error, self.response.retries, &self.config) else {
+        let Some(wait) = retry::wait_before_retry(&error, self.response.retries, &self.config)
+        else {
             return Err(error);
         };
         // A connection that failed closes before the wait.
@@ -384,6 +385,6 @@ impl StreamCore {
     }
 
     fn cancelled(&self) -> Error {
-        decode::cancelled(self.response.provider)
+        decode::cancel_error(self.response.provider)
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::control::after;
+use super::control::deadline_in;
 use super::error::{self, Peer};
 use super::pool::{self, Connection};
 use crate::cancel::CancelHandle;
@@ -69,9 +69,9 @@ impl Body {
 
     /// After the end marker, reads on as far as it costs next to nothing, so that the connection
     /// can be used again. A server that lingers is not waited for.
-    pub(crate) fn finish(mut self) {
+    pub(crate) fn drain(mut self) {
         let (mut buffer, mut rest) = ([0; 2048], 0);
-        let deadline = after(REST_TIME);
+        let deadline = deadline_in(REST_TIME);
         while matches!(self.source, Source::Connection(_))
             && rest <= REST
             && let Ok(read @ 1..) = self.read(&mut buffer, deadline)

@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error, Proxy};
 
-use super::control::{ConnectionControl, Phase, after};
+use super::control::{ConnectionControl, Phase, deadline_in};
 use super::fault::{Fault, named};
 use super::resolver::{NoopResolver, TimedResolver};
 use super::transport::{ControlledTransport, SocketTransport};
@@ -56,7 +56,7 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for ControlledCon
         state.depth += 1;
         state.fresh = true;
         if state.depth == 1 {
-            let deadline = after(state.limits.connect);
+            let deadline = deadline_in(state.limits.connect);
             state.enter(Phase::Connect, deadline);
         }
         let depth = state.depth;
@@ -67,8 +67,8 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for ControlledCon
         let mut state = self.control.state();
         state.depth -= 1;
         if state.depth == 0 && transport.is_ok() {
-            let deadline = after(state.limits.first_byte);
-            state.enter(Phase::Head, deadline);
+            let deadline = deadline_in(state.limits.first_byte);
+            state.enter(Phase::Headers, deadline);
         }
         drop(state);
         transport.map(Some)
@@ -81,8 +81,8 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> ControlledConnector<C, T> {
         details: &ConnectionDetails<'_>,
         depth: u8,
     ) -> Result<Box<dyn Transport>, Error> {
-        let nested = depth > 1;
-        let by_proxy = nested || details.config.proxy().is_some();
+        let with_proxy = depth > 1;
+        let via_proxy = with_proxy || details.config.proxy().is_some();
         let theirs = Arc::clone(&details.register_shutdown);
         let control = Arc::clone(&self.control);
         let details = ConnectionDetails {
@@ -95,7 +95,7 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> ControlledConnector<C, T> {
             timeout: self.control.limit(details.timeout),
             current_time: Arc::clone(&details.current_time),
             run_connector: Arc::clone(&details.run_connector),
-            register_shutdown: if nested {
+            register_shutdown: if with_proxy {
                 theirs
             } else {
                 Arc::new(move |socket| {
@@ -108,17 +108,17 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> ControlledConnector<C, T> {
             .chain
             .connect(&details, None)
             .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
-            .map_err(|error| named(error, |source| Fault::Connect { proxy: by_proxy, source }))?;
+            .map_err(|error| named(error, |source| Fault::Connect { via_proxy, source }))?;
         let socket = SocketTransport::new(&self.control, Box::new(transport), details.needs_tls());
         let transport = self
             .tls
             .connect(&details, Some(Box::new(socket)))
             .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
-            .map_err(|error| named(error, |source| Fault::Tls { proxy: nested, source }))?;
+            .map_err(|error| named(error, |source| Fault::Tls { with_proxy, source }))?;
         Ok(Box::new(ControlledTransport {
             control: Arc::clone(&self.control),
             inner: Box::new(transport),
-            outermost: !nested,
+            outermost: !with_proxy,
             held: Vec::new(),
             holds: true,
         }))

@@ -25,9 +25,9 @@ pub(crate) struct Limits {
 pub(crate) enum Phase {
     /// Name look-up, connection, the proxy's and the TLS handshake.
     Connect,
-    /// The request is written and the head of the response read. There is no limit on one read,
-    /// which every byte of a dripping head would restart.
-    Head,
+    /// The request is written and the response headers read. There is no limit on one read,
+    /// which every byte of dripping headers would restart.
+    Headers,
     /// The body is read. The limit on one read is always the same, so that it is set only once: see
     /// [`ConnectionControl::read_limit`].
     #[default]
@@ -49,7 +49,7 @@ pub(super) struct ControlState {
     pub(super) depth: u8,
     /// Whether this request opened a connection.
     pub(super) fresh: bool,
-    /// How much of a head this request has received, or the latest read of a body.
+    /// How much of the headers this request has received, or the latest read of a body.
     pub(super) received: usize,
     interrupted: bool,
     sockets: Vec<Weak<dyn ShutdownHandle>>,
@@ -59,7 +59,7 @@ impl ConnectionControl {
     /// A request begins; it is not known yet whether a connection is at hand.
     pub(crate) fn begin_request(&self, limits: Limits) {
         let mut state = self.state();
-        state.enter(Phase::Head, after(limits.first_byte));
+        state.enter(Phase::Headers, deadline_in(limits.first_byte));
         state.limits = limits;
         state.fresh = false;
         state.received = 0;
@@ -121,7 +121,7 @@ impl ConnectionControl {
         let (reason, per_read, per_write) = match state.phase {
             Phase::Connect => (Timeout::Connect, None, None),
             // A server that reads nothing is as dead as one that writes nothing.
-            Phase::Head => (Timeout::RecvResponse, None, idle),
+            Phase::Headers => (Timeout::RecvResponse, None, idle),
             Phase::Body => (Timeout::RecvBody, idle, idle),
         };
         let deadline = state.deadline;
@@ -141,7 +141,7 @@ impl ConnectionControl {
 
     /// The same for one read, and whether it ends early, so that the read has to go on behind it.
     ///
-    /// Each piece of the answer moves the deadline, and the socket would have to be told before each
+    /// Each piece of the response moves the deadline, and the socket would have to be told before each
     /// read. As long as the deadline is far away, it is told less, and always the same.
     pub(super) fn read_limit(&self, timeout: NextTimeout) -> (NextTimeout, bool) {
         let mut limit = self.limit(timeout);
@@ -187,7 +187,7 @@ impl fmt::Debug for ConnectionControl {
 }
 
 /// The instant that lies so far ahead; `None` if the clock does not reach it.
-pub(crate) fn after(time: Duration) -> Option<Instant> {
+pub(crate) fn deadline_in(time: Duration) -> Option<Instant> {
     Instant::now().checked_add(time)
 }
 
@@ -201,7 +201,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let control = ConnectionControl::default();
         let told = |left: Duration| {
-            control.begin_read(after(left));
+            control.begin_read(deadline_in(left));
             let (limit, is_early) = control.read_limit(NextTimeout::default());
             (*limit.for_read().after, limit.for_read().reason, is_early)
         };
@@ -216,7 +216,7 @@ mod tests {
         let (near, reason, is_early) = told(second);
         assert!(near <= second && reason == Timeout::RecvBody && !is_early);
         // Who waits for nothing waits for no deadline.
-        control.begin_read(after(8 * second));
+        control.begin_read(deadline_in(8 * second));
         let at_once = NextTimeout { per_read: Some(AT_ONCE), ..NextTimeout::default() };
         assert!(!control.read_limit(at_once).1);
         // A shorter limit on one read is the same anyway, and comes first.

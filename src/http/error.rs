@@ -56,9 +56,9 @@ impl Peer {
                     let whom = self.other_side(is_proxy);
                     caused(self.network(format!("no address found for {whom}; {advice}")), source)
                 }
-                Ok(Fault::Connect { proxy, source }) => self.no_connection(proxy, source),
-                Ok(Fault::Tls { proxy, source }) => self.no_session(proxy, source),
-                Ok(Fault::Endless) => self.undecodable("does not end"),
+                Ok(Fault::Connect { via_proxy, source }) => self.no_connection(via_proxy, source),
+                Ok(Fault::Tls { with_proxy, source }) => self.no_session(with_proxy, source),
+                Ok(Fault::Endless) => self.undecodable("response headers", "do not end"),
                 Ok(Fault::Broken(error)) => self.lost().caused_by(error),
                 Ok(Fault::Interrupted) => self.cancelled(),
                 Err(_) => self.network("the request failed"),
@@ -80,11 +80,16 @@ impl Peer {
             UreqError::Protocol(_) if error.to_string().contains("output too small") => {
                 self.config("the URL or a header is too long")
             }
-            UreqError::Protocol(_) if error.to_string().contains("http parse fail") => {
-                caused(self.undecodable("is not HTTP; check the URL's scheme and port"), error)
+            UreqError::Protocol(_) if error.to_string().contains("http parse fail") => caused(
+                self.undecodable("response", "is not HTTP; check the URL's scheme and port"),
+                error,
+            ),
+            UreqError::Protocol(_) => {
+                caused(self.undecodable("response", "is not well-formed HTTP"), error)
             }
-            UreqError::Protocol(_) => caused(self.undecodable("is not well-formed HTTP"), error),
-            UreqError::LargeResponseHeader(..) => self.undecodable("is too large"),
+            UreqError::LargeResponseHeader(..) => {
+                self.undecodable("response headers", "are too large")
+            }
             // Looked for before; their texts would show the URL.
             UreqError::BadUri(_) | UreqError::RequireHttpsOnly(_) | UreqError::Http(_) => {
                 self.config("the URL or a header has a character that it may not have")
@@ -123,10 +128,10 @@ impl Peer {
                 let by = by.unwrap_or_default();
                 format!("no connection to {address}{by} within {connect:?} (connect_timeout)")
             }
-            (Phase::Head, Timeout::PerWrite) => {
+            (Phase::Headers, Timeout::PerWrite) => {
                 format!("{address} read nothing of the request for {idle:?} (idle_timeout)")
             }
-            (Phase::Head, _) => {
+            (Phase::Headers, _) => {
                 format!("no response from {address} within {first_byte:?} (first_byte_timeout)")
             }
             (Phase::Body, Timeout::PerRead | Timeout::PerWrite) => {
@@ -150,8 +155,8 @@ impl Peer {
         }
     }
 
-    fn no_connection(&self, by_proxy: bool, source: UreqError) -> Error {
-        let (whom, address) = (self.other_side(by_proxy), &self.address);
+    fn no_connection(&self, via_proxy: bool, source: UreqError) -> Error {
+        let (whom, address) = (self.other_side(via_proxy), &self.address);
         match source {
             UreqError::ConnectProxyFailed(reason) => {
                 // ureq writes the status as `407/407`.
@@ -160,14 +165,14 @@ impl Peer {
                 self.refused_by_proxy(&whom, status)
             }
             UreqError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                let it = if by_proxy { "it" } else { "the server" };
+                let it = if via_proxy { "it" } else { "the server" };
                 let message = format!("{whom} refused the connection; is {it} running?");
                 self.network(message).caused_by(error)
             }
-            UreqError::Io(error) if by_proxy && error.raw_os_error().is_none() => {
+            UreqError::Io(error) if via_proxy && error.raw_os_error().is_none() => {
                 self.refused_by_socks(&whom, error)
             }
-            source if by_proxy => {
+            source if via_proxy => {
                 caused(self.network(format!("{whom} did not connect to {address}")), source)
             }
             source => caused(self.network(format!("cannot connect to {whom}")), source),
@@ -219,8 +224,8 @@ impl Peer {
         self.network(message).permanent().caused_by(error)
     }
 
-    fn no_session(&self, by_proxy: bool, source: UreqError) -> Error {
-        let whom = self.other_side(by_proxy);
+    fn no_session(&self, with_proxy: bool, source: UreqError) -> Error {
+        let whom = self.other_side(with_proxy);
         let text = source.to_string();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
         let message = match &source {
@@ -264,8 +269,8 @@ impl Peer {
         caused(self.network(message).permanent(), source)
     }
 
-    fn undecodable(&self, why: &str) -> Error {
-        let message = format!("the head of the response of {} {why}", self.address);
+    fn undecodable(&self, what: &str, problem: &str) -> Error {
+        let message = format!("the {what} of {} {problem}", self.address);
         Error::new(ErrorKind::Decode, self.provider, message)
     }
 

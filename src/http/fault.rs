@@ -11,16 +11,16 @@ pub(crate) enum Fault {
     /// The connection ended in the middle of a body. ureq would take some of these for the body's
     /// end.
     Broken(io::Error),
-    /// No connection, or none through the proxy.
-    Connect { proxy: bool, source: Error },
+    /// No connection; `via_proxy` says that a proxy was on the way.
+    Connect { via_proxy: bool, source: Error },
     /// The stream was cancelled.
     Interrupted,
-    /// The head of the response does not end, or its trailers do not.
+    /// The headers of the response do not end, or its trailers do not.
     Endless,
     /// There is no address for a name.
     Name { host: String, source: Error },
-    /// No TLS session, with the target or with the proxy.
-    Tls { proxy: bool, source: Error },
+    /// No TLS session, with the target or, as `with_proxy` says, with the proxy.
+    Tls { with_proxy: bool, source: Error },
 }
 
 impl fmt::Display for Fault {

@@ -35,7 +35,7 @@ mod transport;
 pub(crate) use body::Body;
 use body::HttpBody;
 pub(crate) use control::Limits;
-use control::after;
+use control::deadline_in;
 pub(crate) use error::{Peer, stalled};
 use pool::Connection;
 pub(crate) use pool::ConnectionSettings;
@@ -72,7 +72,7 @@ pub(crate) struct HttpResponse {
     pub(crate) body: Body,
 }
 
-/// Sends a request and waits for the head of the response.
+/// Sends a request and waits for the headers of the response.
 ///
 /// It is one attempt. Only a connection of an earlier request that turns out to have been closed by
 /// the server is replaced by a new one, which is not a retry: nothing was received, so nothing was
@@ -121,7 +121,7 @@ fn receive(
     cancel: &CancelHandle,
 ) -> Result<HttpResponse, Error> {
     let PreparedRequest { secrets, peer, .. } = request;
-    let (head, body) = response.into_parts();
+    let (parts, body) = response.into_parts();
     let mut body = Body::of_connection(HttpBody {
         reader: body.into_reader(),
         connection: Some(connection),
@@ -132,7 +132,7 @@ fn receive(
         let text = String::from_utf8_lossy(value.as_bytes());
         truncated(&one_line(&secrets.redact(&text)), MAX_HEADER).to_owned()
     };
-    let headers = &head.headers;
+    let headers = &parts.headers;
     let request_id = REQUEST_IDS.split_whitespace().find_map(|name| headers.get(name)).map(clean);
     let mut rate_limit = BTreeMap::new();
     for (name, value) in headers {
@@ -142,7 +142,7 @@ fn receive(
         }
     }
     let encoding = encoding(headers).map(|value| clean(&value));
-    let mut error = match (head.status.as_u16(), encoding) {
+    let mut error = match (parts.status.as_u16(), encoding) {
         (200, None) => return Ok(HttpResponse { request_id, rate_limit, body }),
         (200, Some(encoding)) => {
             let message = format!(
@@ -151,7 +151,7 @@ fn receive(
             );
             return Err(Error::new(ErrorKind::Decode, peer.provider, message));
         }
-        (_, encoding) => refusal(&head, &mut body, encoding, request)?,
+        (_, encoding) => refusal(&parts, &mut body, encoding, request)?,
     };
     let text = |name: &str| headers.get(name)?.to_str().ok();
     if let Some(report) = error.report_mut() {
@@ -167,18 +167,18 @@ fn receive(
 
 /// The error that a response with another status is.
 fn refusal(
-    head: &response::Parts,
+    parts: &response::Parts,
     body: &mut Body,
     encoding: Option<String>,
     request: &PreparedRequest,
 ) -> Result<Error, Error> {
     let PreparedRequest { secrets, peer, endpoint, .. } = request;
-    let status = head.status.as_u16();
+    let status = parts.status.as_u16();
     let text = match status {
         // There is no body, or it is of no use.
         101 | 204 | 205 | 300..400 => String::new(),
         _ if encoding.is_some() => String::new(),
-        _ => body.error_text(after(ERROR_TIME.min(peer.limits.stall)))?,
+        _ => body.error_text(deadline_in(ERROR_TIME.min(peer.limits.stall)))?,
     };
     let mut error = api_error(peer.provider, Some(status), &text);
     // It comes last: JSON has more than one way to write a character, and what is read of it has
@@ -186,7 +186,7 @@ fn refusal(
     error.map_texts(|text| secrets.redact(text));
     let message = match status {
         300..400 => {
-            let location = head.headers.get("location").and_then(|value| value.to_str().ok());
+            let location = parts.headers.get("location").and_then(|value| value.to_str().ok());
             redirect(endpoint, location, &peer.added_path, secrets)
         }
         100..300 => "this is not a stream; check the base URL".to_owned(),

@@ -25,8 +25,8 @@ use crate::provider::LlmProvider;
 const MAX_IDLE: usize = 8;
 /// How long one may have waited. Servers close theirs after a minute or more, as a rule.
 const MAX_AGE: Duration = Duration::from_secs(55);
-/// What the buffers of a socket, and with TLS those of the session, hold. The head of an answer has
-/// to fit into the first, and each line of a request's head into the second.
+/// What the buffers of a socket, and with TLS those of the session, hold. The headers of a
+/// response have to fit into the first, and each header line of a request into the second.
 const INPUT: usize = 24 << 10;
 const OUTPUT: usize = 8 << 10;
 
@@ -133,27 +133,27 @@ impl Connection {
 /// A connection that waits for such a request.
 pub(super) fn checkout(settings: &ConnectionSettings) -> Option<Connection> {
     let mut idle = idle();
-    let old = expired(&mut idle);
+    let stale = expired(&mut idle);
     let at = idle.iter().rposition(|(_, connection)| connection.settings == *settings);
     let found = at.map(|at| idle.remove(at).1);
     drop(idle);
     // Closing a socket may take its time.
-    drop(old);
+    drop(stale);
     found
 }
 
-/// Keeps a connection whose answer was read to its end, unless the server or somebody has closed
+/// Keeps a connection whose response was read to its end, unless the server or somebody has closed
 /// it.
 pub(super) fn checkin(connection: Connection) {
     if !connection.control.is_open() {
         return;
     }
     let mut idle = idle();
-    let old = expired(&mut idle);
-    let oldest = (idle.len() >= MAX_IDLE).then(|| idle.remove(0));
+    let stale = expired(&mut idle);
+    let longest = (idle.len() >= MAX_IDLE).then(|| idle.remove(0));
     idle.push((Instant::now(), connection));
     drop(idle);
-    drop((old, oldest));
+    drop((stale, longest));
 }
 
 /// Those that have waited for too long; they stand first.

@@ -201,7 +201,7 @@ fn a_finished_answer_leaves_its_connection_and_an_abandoned_one_closes_it() {
         for _ in 0..5 {
             let mut answer = server.send().unwrap();
             assert_eq!(answer.body.read(&mut [0; 5], None).unwrap(), 5);
-            answer.body.finish();
+            answer.body.drain();
         }
         assert_eq!(server.accepted(), 1);
 
@@ -209,22 +209,22 @@ fn a_finished_answer_leaves_its_connection_and_an_abandoned_one_closes_it() {
         let handle = CancelHandle::new();
         let other = config().idle_timeout(LONG);
         let answer = attempt(&server.url(), &other, &handle).unwrap();
-        answer.body.finish();
+        answer.body.drain();
         handle.cancel();
-        server.send().unwrap().body.finish();
+        server.send().unwrap().body.drain();
         assert_eq!(server.accepted(), 1);
 
         let answer = server.send().unwrap();
         drop(answer);
-        server.send().unwrap().body.finish();
+        server.send().unwrap().body.drain();
         assert_eq!(server.accepted(), 2);
 
         // Two at once need two.
         let (one, two) = (server.send().unwrap(), server.send().unwrap());
         assert_eq!(server.accepted(), 3);
-        one.body.finish();
-        two.body.finish();
-        server.send().unwrap().body.finish();
+        one.body.drain();
+        two.body.drain();
+        server.send().unwrap().body.drain();
         assert_eq!(server.accepted(), 3);
     });
 }
@@ -240,7 +240,7 @@ fn few_connections_wait_for_the_next_request() {
             closed.send(()).unwrap();
         });
         let answers: Vec<_> = (0..12).map(|_| server.send().unwrap()).collect();
-        answers.into_iter().for_each(|answer| answer.body.finish());
+        answers.into_iter().for_each(|answer| answer.body.drain());
         for _ in 0..4 {
             is_closed.recv_timeout(LONG).unwrap();
         }
@@ -338,8 +338,8 @@ fn a_connection_that_the_server_had_closed_is_replaced_unseen() {
                 linger(socket);
             }
         });
-        server.send().unwrap().body.finish();
-        server.send().unwrap().body.finish();
+        server.send().unwrap().body.drain();
+        server.send().unwrap().body.drain();
         assert_eq!(server.accepted(), 2);
 
         // A new connection that is closed is an error.
@@ -376,7 +376,7 @@ fn the_rest_of_an_answer_is_read_if_it_costs_next_to_nothing() {
             let mut answer = server.send().unwrap();
             assert_eq!(answer.body.read(&mut [0; 8], None).unwrap(), 5);
             go.send(()).unwrap();
-            answer.body.finish();
+            answer.body.drain();
             assert_eq!(server.accepted(), connections);
         }
         let kept = server.send().unwrap();
@@ -384,7 +384,7 @@ fn the_rest_of_an_answer_is_read_if_it_costs_next_to_nothing() {
             let answer = server.send().unwrap();
             assert_eq!(server.accepted(), connections);
             let start = Instant::now();
-            answer.body.finish();
+            answer.body.drain();
             assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
         }
         drop(kept);
@@ -411,7 +411,7 @@ fn each_limit_on_time_names_itself() {
         });
         let timeout = |error: Error, option: &str| {
             assert!(error.kind() == ErrorKind::Timeout, "{error:?}");
-            assert_eq!(retry::again(&error, 0, &config()), None);
+            assert_eq!(retry::wait_before_retry(&error, 0, &config()), None);
             let text = error.to_string();
             assert!(text.contains(option) && text.contains("80ms"), "{text}");
         };
@@ -885,5 +885,5 @@ fn a_reader_of_another_s_is_read_to_its_first_error() {
     for _ in 0..2 {
         assert!(body.read(&mut [0; 8], None).unwrap_err().kind() == ErrorKind::Timeout);
     }
-    body.finish();
+    body.drain();
 }

@@ -148,7 +148,7 @@ impl PemFile {
         match contents.len() as u64 {
             ..=MAX_FILE => Ok(contents),
             _ => Err(self.problem(
-                "is larger than 16 MiB, so it is no file of certificates; name another one",
+                "is larger than 16 MiB, so it is not a file of certificates; name another one",
             )),
         }
     }

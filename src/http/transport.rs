@@ -11,7 +11,7 @@ use ureq::{Error, Timeout};
 use super::control::{ConnectionControl, Phase};
 use super::fault::{Fault, is_disconnect};
 
-/// The most that may come before the head of a response is whole: twice what a head may have, for
+/// The most that may come before the headers of a response are complete: twice what they may have, for
 /// the interim responses that may precede it. It bounds the trailers behind a body, too.
 pub(crate) const MAX_PREAMBLE: usize = 64 << 10;
 
@@ -20,9 +20,9 @@ pub(crate) const MAX_PREAMBLE: usize = 64 << 10;
 pub(super) struct ControlledTransport {
     pub(super) control: Arc<ConnectionControl>,
     pub(super) inner: Box<dyn Transport>,
-    /// Whether what comes is the answer, and not what a proxy passes on.
+    /// Whether what comes is the response, and not what a proxy passes on.
     pub(super) outermost: bool,
-    /// The beginning of the request. ureq writes head and body one after the other; in one piece
+    /// The beginning of the request. ureq writes headers and body one after the other; in one piece
     /// the server wakes up once.
     pub(super) held: Vec<u8>,
     /// Whether a request begins, of which little has been written yet.

@@ -4,12 +4,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::body::{Fields, Options};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
 use super::json;
+use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
@@ -24,7 +24,7 @@ pub(super) const CODEC: Codec = Codec {
     auth: ("authorization", "Bearer "),
     headers: &[],
     body,
-    decoder: || Box::<ChatCompletions>::default(),
+    decoder: || Box::<ChatCompletionsDecoder>::default(),
 };
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
@@ -33,16 +33,16 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("model", request.model);
     body.put("messages", request.messages()?.iter().map(message).collect::<Value>());
     body.put("stream", true);
-    options.refuse(dialect.refuses)?;
+    options.ensure_unset(dialect.refuses)?;
     let mut stream_options = Fields::default();
     for (name, value) in dialect.stream_options {
         stream_options.put(name, *value);
     }
     body.put("stream_options", stream_options.0);
-    options.say("temperature top_p top_k stop frequency_penalty presence_penalty", &mut body);
-    options.say("parallel_tool_calls", &mut body);
-    options.say(dialect.max_tokens, &mut body);
-    options.say(dialect.seed, &mut body);
+    options.move_into("temperature top_p top_k stop frequency_penalty presence_penalty", &mut body);
+    options.move_into("parallel_tool_calls", &mut body);
+    options.move_into(dialect.max_tokens, &mut body);
+    options.move_into(dialect.seed, &mut body);
     if let Some(alternatives) = options.take("logprobs") {
         body.put("logprobs", true);
         body.put("top_logprobs", Some(alternatives).filter(|alternatives| *alternatives != 0));
@@ -158,13 +158,13 @@ impl FlatError<'_> {
 /// DeepSeek, Moonshot and llama.cpp want their `reasoning_content`, OpenRouter and Vercel their
 /// `reasoning_details`. Without a call nobody wants it back, and DeepSeek used to refuse it.
 #[derive(Default)]
-struct ChatCompletions {
+struct ChatCompletionsDecoder {
     content: String,
     details: Vec<Value>,
     has_deltas: bool,
 }
 
-impl Decoder for ChatCompletions {
+impl Decoder for ChatCompletionsDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let chunk: ChatEvent<'_> = json::read(event.data)?;
         let choice = &chunk.choices.one;
@@ -201,7 +201,7 @@ impl Decoder for ChatCompletions {
     }
 }
 
-impl ChatCompletions {
+impl ChatCompletionsDecoder {
     fn decode_delta(&mut self, delta: &ChatDelta<'_>, out: &mut ChunkBuilder) {
         // Some gateways send the same reasoning under two names or all three.
         if delta.reasoning_content.is_text() {
@@ -545,7 +545,8 @@ mod tests {
     }
 
     fn decode(events: &[&str]) -> ChunkBuilder {
-        let (mut decoder, mut out) = (ChatCompletions::default(), ChunkBuilder::new(9, 9999));
+        let (mut decoder, mut out) =
+            (ChatCompletionsDecoder::default(), ChunkBuilder::new(9, 9999));
         for data in events {
             decoder.decode(&Event { name: "", data }, &mut out).unwrap();
         }
@@ -637,7 +638,7 @@ mod tests {
             assert_eq!(seen(event), expected, "{event}");
         }
         assert!(
-            ChatCompletions::default()
+            ChatCompletionsDecoder::default()
                 .decode(&Event { name: "", data: "{\"choices\":" }, &mut ChunkBuilder::new(9, 9999))
                 .is_err()
         );

@@ -85,7 +85,7 @@ impl<'a> ChatRequest<'a> {
         if arguments.is_object() {
             return Ok(arguments);
         }
-        Err(self.refuse(format!("the arguments of the call of {:?} are no object", call.name)))
+        Err(self.refuse(format!("the arguments of the call of {:?} are not an object", call.name)))
     }
 
     /// Tells that `what` is sent in another form than it was asked in.

@@ -4,12 +4,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::body::{Fields, Options};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
 use super::json;
+use super::options::{Fields, Options};
 use super::wire::wire;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -25,7 +25,7 @@ pub(super) const CODEC: Codec = Codec {
     auth: ("authorization", "Bearer "),
     headers: &[],
     body,
-    decoder: || Box::new(CohereChat::default()),
+    decoder: || Box::new(CohereChatDecoder::default()),
 };
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
@@ -35,14 +35,14 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     for (at, said) in request.messages()?.iter().enumerate() {
         match message(said) {
             Some(message) => messages.push(message),
-            None => common::tell_changed_turn(request, at, true),
+            None => common::note_changed_turn(request, at, true),
         }
     }
     body.put("model", request.model);
     body.put("messages", messages);
     body.put("stream", true);
-    options.say("temperature top_p=p top_k=k max_tokens stop=stop_sequences seed", &mut body);
-    options.say("frequency_penalty presence_penalty", &mut body);
+    options.move_into("temperature top_p=p top_k=k max_tokens stop=stop_sequences seed", &mut body);
+    options.move_into("frequency_penalty presence_penalty", &mut body);
     if let Some(alternatives) = options.take("logprobs") {
         if alternatives != 0 {
             let message = "the option `logprobs` must be 0: Cohere tells no alternatives";
@@ -138,14 +138,14 @@ wire! {
 
 /// Remembers what was thought, since Cohere wants to see it again.
 #[derive(Default)]
-struct CohereChat {
+struct CohereChatDecoder {
     thinking: String,
     tool_plan: String,
     /// The calls: what Cohere counts them, and which of the answer's they are.
     calls: Vec<(Option<u64>, usize)>,
 }
 
-impl Decoder for CohereChat {
+impl Decoder for CohereChatDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let CohereEvent { kind, index, delta, error, message } = json::read(event.data)?;
         let kind = kind.str();
@@ -184,7 +184,7 @@ impl Decoder for CohereChat {
     }
 }
 
-impl CohereChat {
+impl CohereChatDecoder {
     fn content(&mut self, content: &CohereContent<'_>, out: &mut ChunkBuilder) {
         out.text(content.text);
         out.kept_reasoning(content.thinking, &mut self.thinking);
@@ -459,7 +459,9 @@ mod tests {
         ] {
             let event = format!(r#"{{"type": "message-end", "delta": {delta}}}"#);
             let mut output = ChunkBuilder::new(9, 9999);
-            CohereChat::default().decode(&Event { name: "", data: &event }, &mut output).unwrap();
+            CohereChatDecoder::default()
+                .decode(&Event { name: "", data: &event }, &mut output)
+                .unwrap();
             assert!(output.ended);
             assert_eq!(output.chunk.finish_reason, reason, "{delta}");
             let told = output.failure.map(|failure| {
@@ -475,7 +477,9 @@ mod tests {
     fn an_event_may_be_named_outside_its_data_and_an_error_may_have_no_name() {
         let data = r#"{"delta": {"message": {"content": {"text": "Hi"}}}}"#;
         let mut output = ChunkBuilder::new(9, 9999);
-        CohereChat::default().decode(&Event { name: "content-delta", data }, &mut output).unwrap();
+        CohereChatDecoder::default()
+            .decode(&Event { name: "content-delta", data }, &mut output)
+            .unwrap();
         assert_eq!(output.take().content, "Hi");
         for error in [r#"{"message": "Odd."}"#, r#"{"error": {"message": "Odd."}}"#] {
             assert_eq!(decoded(&[error]).1.as_deref(), Some(error));
@@ -490,7 +494,7 @@ mod tests {
         for (events, gap) in
             [(&[start, piece][..], false), (&[start, &other], true), (&[piece], true)]
         {
-            let (mut decoder, mut out) = (CohereChat::default(), ChunkBuilder::new(9, 9999));
+            let (mut decoder, mut out) = (CohereChatDecoder::default(), ChunkBuilder::new(9, 9999));
             for data in events {
                 decoder.decode(&Event { name: "", data }, &mut out).unwrap();
             }

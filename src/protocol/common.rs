@@ -147,7 +147,7 @@ pub(super) fn system<'a>(
 }
 
 /// Tells that the message at an index is joined with the one before it, or left out, where it is.
-pub(super) fn tell_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: bool) {
+pub(super) fn note_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: bool) {
     let Some(message) = request.messages.get(at) else { return };
     let (what, role) = (format!("messages[{at}]"), message.role);
     let before = request.messages.iter().take(at).rfind(|other| other.role != MessageRole::System);
@@ -176,7 +176,7 @@ pub(super) fn turns(
         }
         let role = if message.role == MessageRole::Assistant { model } else { "user" };
         let parts = parts(at, message)?;
-        tell_changed_turn(request, at, parts.is_empty());
+        note_changed_turn(request, at, parts.is_empty());
         match turns.last_mut() {
             _ if parts.is_empty() => {}
             Some((last, said)) if *last == role => said.extend(parts),

@@ -4,12 +4,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::body::{Fields, Options};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
 use super::json;
+use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
@@ -27,7 +27,7 @@ pub(super) const CODEC: Codec = Codec {
     auth: ("x-goog-api-key", ""),
     headers: &[],
     body,
-    decoder: || Box::<GenerateContent>::default(),
+    decoder: || Box::<GenerateContentDecoder>::default(),
 };
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
@@ -39,7 +39,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("contents", contents(request)?);
 
     let mut generation = Fields::default();
-    options.say(
+    options.move_into(
         "temperature top_p=topP top_k=topK max_tokens=maxOutputTokens stop=stopSequences seed \
          frequency_penalty=frequencyPenalty presence_penalty=presencePenalty",
         &mut generation,
@@ -183,12 +183,12 @@ wire! {
 }
 
 #[derive(Default)]
-struct GenerateContent {
+struct GenerateContentDecoder {
     /// The arguments of the call that is being written.
     arguments: Option<ArgumentsInPieces>,
 }
 
-impl Decoder for GenerateContent {
+impl Decoder for GenerateContentDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let GeminiEvent { candidates, feedback, model, usage, error } = json::read(event.data)?;
         let First { one: candidate, is_list } = candidates;
@@ -217,7 +217,7 @@ impl Decoder for GenerateContent {
     }
 }
 
-impl GenerateContent {
+impl GenerateContentDecoder {
     fn decode_part<'a>(
         &mut self,
         (part, json): (GeminiPart<'a>, Raw<'a>),
@@ -611,7 +611,7 @@ mod tests {
             (Message::tool("x", "blue").into(), gemini(), "\"x\""),
             (Message::system("Look").attach(picture).into(), gemini(), "attachments"),
             (called(r#"{"at": "sk"#), gemini(), "\"look\" are not JSON"),
-            (called("[1]"), gemini(), "no object"),
+            (called("[1]"), gemini(), "not an object"),
         ];
         for (prompt, config, named) in refused {
             let error = sent(prompt, &config).unwrap_err();
@@ -793,7 +793,8 @@ mod tests {
     #[test]
     fn a_piece_of_a_call_that_was_not_announced_is_a_gap() {
         let decode = |calls: &[&str]| {
-            let (mut decoder, mut out) = (GenerateContent::default(), ChunkBuilder::new(9, 9999));
+            let (mut decoder, mut out) =
+                (GenerateContentDecoder::default(), ChunkBuilder::new(9, 9999));
             for call in calls {
                 let data = format!(
                     r#"{{"candidates":[{{"content":{{"parts":[{{"functionCall":{call}}}]}}}}]}}"#

@@ -47,7 +47,7 @@ fn error(json: &str, at: usize) -> serde_json::Error {
     let whole = serde_json::from_str::<IgnoredAny>(json).err();
     let error =
         whole.or_else(|| Value::deserialize(&mut Deserializer::from_str(json.get(at..)?)).err());
-    error.unwrap_or_else(|| serde_json::Error::custom("this is no JSON"))
+    error.unwrap_or_else(|| serde_json::Error::custom("this is not JSON"))
 }
 
 /// Goes over the fields of an object: `field` is told the name of each and where its value begins,

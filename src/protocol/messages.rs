@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::body::{Fields, Options};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
+use super::options::{Fields, Options};
 use super::wire::{Raw, unescaped, wire};
 use super::{common, json};
 use crate::attachment::Attachment;
@@ -27,7 +27,7 @@ pub(super) const CODEC: Codec = Codec {
     auth: ("x-api-key", ""),
     headers: &[("anthropic-version", "2023-06-01")],
     body,
-    decoder: || Box::<Messages>::default(),
+    decoder: || Box::<MessagesDecoder>::default(),
 };
 
 /// Every request has to say how much may be written, thoughts included. This much every Claude
@@ -74,7 +74,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         request.adapt("max_tokens", "nothing", max_tokens.to_string(), why);
     }
     body.put("max_tokens", max_tokens);
-    options.say("max_tokens stop=stop_sequences temperature top_k top_p", &mut body);
+    options.move_into("max_tokens stop=stop_sequences temperature top_k top_p", &mut body);
     options.finish(body)
 }
 
@@ -203,7 +203,7 @@ wire! {
 }
 
 #[derive(Default)]
-struct Messages {
+struct MessagesDecoder {
     /// The blocks that are being written, each with its index.
     open: Vec<(Option<u64>, OpenBlock)>,
     /// The latest counts of tokens: read, written into the cache, read from there, written, thought.
@@ -221,7 +221,7 @@ enum OpenBlock {
     Kept { block: Map<String, Value>, pieces: BTreeMap<&'static str, String> },
 }
 
-impl Decoder for Messages {
+impl Decoder for MessagesDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let frame: MessagesEvent<'_> = json::read(event.data)?;
         // Relays leave out one of the two names.
@@ -259,7 +259,7 @@ impl Decoder for Messages {
     }
 }
 
-impl Messages {
+impl MessagesDecoder {
     /// A message as far as it is known: as a rule nothing but its model and usage, but all of it
     /// after a call by code at the provider, or if the answer was not streamed.
     fn whole(&mut self, message: &WholeMessage<'_>, out: &mut ChunkBuilder) {
@@ -611,7 +611,7 @@ mod tests {
             let mut message = Message::assistant("");
             message.tool_calls.push(ToolCall::new("c1", "look", arguments));
             let error = turns(&[message]).unwrap_err();
-            assert!(error.contains("the arguments of the call of \"look\" are no"), "{error}");
+            assert!(error.contains("the arguments of the call of \"look\" are not"), "{error}");
         }
         let mut orphan = Message::tool("c1", "a door");
         orphan.tool_call_id = None;
@@ -624,7 +624,7 @@ mod tests {
 
     /// What events decode to: the answer, and what they left in the output.
     fn decode(events: &[&str]) -> (GenerationResponse, ChunkBuilder) {
-        let mut decoder = Messages::default();
+        let mut decoder = MessagesDecoder::default();
         let mut out = ChunkBuilder::new(9, 9999);
         let mut response = GenerationResponse::default();
         for data in events {
@@ -872,7 +872,7 @@ mod tests {
 
     #[test]
     fn only_so_many_unfinished_blocks_are_remembered() {
-        let (mut decoder, mut out) = (Messages::default(), ChunkBuilder::new(9999, 9999));
+        let (mut decoder, mut out) = (MessagesDecoder::default(), ChunkBuilder::new(9999, 9999));
         let start =
             r#"{"type": "content_block_start", "content_block": {"type": "tool_use", "id": "c"}}"#;
         for _ in 0..2 * common::MAX_OPEN {

@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::provider::Protocol;
 
 mod api_error;
-mod body;
 mod builder;
 mod chat_completions;
 mod chat_request;
@@ -20,6 +19,7 @@ mod common;
 mod generate_content;
 mod json;
 mod messages;
+mod options;
 mod responses;
 mod told;
 #[cfg(test)]
@@ -28,11 +28,11 @@ mod visitors;
 mod wire;
 
 pub(crate) use api_error::api_error;
-pub(crate) use body::{OPTIONS, only_options};
 pub(crate) use builder::ChunkBuilder;
 pub use chat_request::Adaptation;
 pub(crate) use chat_request::ChatRequest;
 pub(crate) use codec::{Codec, Decoder};
+pub(crate) use options::{OPTIONS, only_options};
 
 /// The body of a request, before the caller's own fields are merged into it.
 pub(crate) fn encode(

@@ -12,10 +12,10 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
-use super::body::{Fields, Options};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
+use super::options::{Fields, Options};
 use super::told::ToldText;
 use super::wire::{Raw, wire};
 use super::{common, json};
@@ -34,7 +34,7 @@ pub(super) const CODEC: Codec = Codec {
     auth: ("authorization", "Bearer "),
     headers: &[],
     body,
-    decoder: || Box::new(Responses::default()),
+    decoder: || Box::new(ResponsesDecoder::default()),
 };
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
@@ -62,7 +62,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let choice = options.typed("tool_choice", &config.tool_choice);
     body.put("tool_choice", choice.map(|choice| common::tool_choice(choice, "required", named)));
     body.put("top_logprobs", alternatives);
-    options.say("max_tokens=max_output_tokens parallel_tool_calls temperature top_p", &mut body);
+    options
+        .move_into("max_tokens=max_output_tokens parallel_tool_calls temperature top_p", &mut body);
     options.finish(body)
 }
 
@@ -203,7 +204,7 @@ type WholeItem<'a> = (OutputItem<'a>, Raw<'a>);
 
 /// What has come of the answer.
 #[derive(Debug, Default)]
-struct Responses {
+struct ResponsesDecoder {
     /// The item that the latest event is about. At first it is one that no event can mean.
     item: KnownItem,
     /// The others that were told of, the latest first.
@@ -244,7 +245,7 @@ struct KnownItem {
     is_open: bool,
 }
 
-impl Decoder for Responses {
+impl Decoder for ResponsesDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let data: ResponsesEvent<'_> = json::read(event.data)?;
         let kind = data.kind.str();
@@ -281,7 +282,7 @@ impl Decoder for Responses {
     }
 }
 
-impl Responses {
+impl ResponsesDecoder {
     /// An event about an item that is being written.
     fn piece(&mut self, kind: &str, data: &ResponsesEvent<'_>, out: &mut ChunkBuilder) {
         match kind {
@@ -290,7 +291,7 @@ impl Responses {
                 if data.delta.is_text() {
                     self.begin_text(part, out);
                 }
-                self.tell(out.text(data.delta));
+                self.remember_text(out.text(data.delta));
             }
             "response.output_text.done" | "response.refusal.done" => {
                 self.whole_part(data, data.text.or(data.refusal), out);
@@ -354,11 +355,11 @@ impl Responses {
     fn done(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
         let item: WholeItem<'_> = json.parse();
         let was_latest = self.turn_to_item(index, [item.0.id, item.0.call_id], false);
-        self.finish(&item, was_latest, out);
+        self.whole_item(&item, was_latest, out);
     }
 
     /// An item as a whole. What was told in deltas is compared with it, and not told again.
-    fn finish(&mut self, whole: &WholeItem<'_>, was_latest: bool, out: &mut ChunkBuilder) {
+    fn whole_item(&mut self, whole: &WholeItem<'_>, was_latest: bool, out: &mut ChunkBuilder) {
         let (item, _) = whole;
         let was_open = std::mem::take(&mut self.item.is_open);
         if item.is_call() {
@@ -423,7 +424,7 @@ impl Responses {
             Some(rest) => {
                 self.begin_text(part, out);
                 out.plain_text(rest);
-                self.tell(rest);
+                self.remember_text(rest);
             }
             None => out.seen.gap = true,
         }
@@ -451,7 +452,7 @@ impl Responses {
     }
 
     /// Remembers what was told of the item.
-    fn tell(&mut self, piece: &str) {
+    fn remember_text(&mut self, piece: &str) {
         self.item.text.add(piece);
         self.item.part_text.add(piece);
         self.text.add(piece);
@@ -463,7 +464,7 @@ impl Responses {
         if self.others.is_empty() {
             // Everything there is comes at once.
             for item in response.output.elements() {
-                self.finish_new(&item, out);
+                self.whole_new_item(&item, out);
             }
         } else if !self.has_forgotten {
             self.compare(response.output, out);
@@ -510,9 +511,9 @@ impl Responses {
                 && !(self.has_text(found) || item.whole_text().is_empty());
             if let Some(age) = found {
                 self.bring_back(age);
-                self.finish(&whole, age == 0, out);
+                self.whole_item(&whole, age == 0, out);
             } else if knows_others || (item.is_call() && calls >= out.calls()) {
-                self.finish_new(&whole, out);
+                self.whole_new_item(&whole, out);
             } else if item.is_call() {
                 out.whole_call(calls, item.call_id, item.name, item.arguments());
             }
@@ -567,10 +568,10 @@ impl Responses {
     }
 
     /// An item of which nothing came before the end.
-    fn finish_new(&mut self, item: &WholeItem<'_>, out: &mut ChunkBuilder) {
+    fn whole_new_item(&mut self, item: &WholeItem<'_>, out: &mut ChunkBuilder) {
         let new = KnownItem { is_open: true, ..KnownItem::default() };
         let latest = std::mem::replace(&mut self.item, new);
-        self.finish(item, true, out);
+        self.whole_item(item, true, out);
         self.item = latest;
     }
 
@@ -1420,7 +1421,7 @@ mod tests {
 
     #[test]
     fn only_so_many_unfinished_items_are_remembered() {
-        let (mut decoder, mut out) = (Responses::default(), ChunkBuilder::new(9, 99_999));
+        let (mut decoder, mut out) = (ResponsesDecoder::default(), ChunkBuilder::new(9, 99_999));
         for index in 0..2000 {
             let data = added(index, json!({"type": "message"})).to_string();
             decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();

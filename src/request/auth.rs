@@ -74,9 +74,9 @@ pub(super) fn credentials(
 }
 
 fn header_name(request: ChatRequest<'_>, name: &str) -> Result<HeaderName, Error> {
-    let known = HeaderName::from_bytes(name.trim().as_bytes());
+    let parsed = HeaderName::from_bytes(name.trim().as_bytes());
     let name =
-        known.map_err(|_| request.refuse(format!("{name:?} cannot be the name of a header")))?;
+        parsed.map_err(|_| request.refuse(format!("{name:?} cannot be the name of a header")))?;
     if FRAMING.contains(&name.as_str()) {
         return Err(request.refuse(format!("the header {name} cannot be set")));
     }
@@ -85,8 +85,8 @@ fn header_name(request: ChatRequest<'_>, name: &str) -> Result<HeaderName, Error
 
 /// A value as it is sent. It is never shown, since it may be a key.
 fn header_value(request: ChatRequest<'_>, name: &str, value: &str) -> Result<HeaderValue, Error> {
-    let known = HeaderValue::from_str(value).ok().filter(|_| value.is_ascii());
-    let mut value = known.ok_or_else(|| {
+    let parsed = HeaderValue::from_str(value).ok().filter(|_| value.is_ascii());
+    let mut value = parsed.ok_or_else(|| {
         request.refuse(format!(
             "the value of the header {name} has a character that no header may have, such as a line \
              break or a non-ASCII character; if it is a key, copy it again"
@@ -108,7 +108,7 @@ fn is_credential_name(name: &str) -> bool {
         })
 }
 
-struct KeyHeader {
+struct Key {
     secret: String,
     /// The header that carries it, and what stands before it there.
     header: (&'static str, &'static str),
@@ -116,7 +116,7 @@ struct KeyHeader {
 }
 
 /// The key, from the configuration or else from the provider's variables.
-fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<KeyHeader>, Error> {
+fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<Key>, Error> {
     let ChatRequest { provider, config, .. } = request;
     let vendor = provider.vendor();
     let header = protocol::codec(protocol).auth;
@@ -127,11 +127,11 @@ fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<KeyHeader>
     let key = found.map(|(secret, source)| {
         let is_bearer = vendor.bearer_variables.contains(&source);
         let header = if is_bearer { ("authorization", "Bearer ") } else { header };
-        KeyHeader { secret: secret.trim().to_owned(), header, source }
+        Key { secret: secret.trim().to_owned(), header, source }
     });
     let key = key.filter(|key| !key.secret.is_empty());
     let problem = match key {
-        Some(KeyHeader { source, secret, .. }) if !secret.bytes().all(|b| b.is_ascii_graphic()) => {
+        Some(Key { source, secret, .. }) if !secret.bytes().all(|b| b.is_ascii_graphic()) => {
             format!(
                 "the API key (from {source}) has characters that no key has (a line break, a blank \
                  or a non-ASCII character); copy it again"

@@ -6,12 +6,12 @@ use crate::provider::{LlmProvider, Protocol};
 
 /// The provider, and the model's name without it.
 pub(crate) fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> {
-    let refuse = |provider, message| Err(Error::new(ErrorKind::Config, provider, message));
+    let config_error = |provider, message| Err(Error::new(ErrorKind::Config, provider, message));
     let model = config.model.trim();
     let (named, model) = match model.split_once("::") {
         Some((provider, model)) => match provider.parse::<LlmProvider>() {
             Ok(provider) => (Some(provider), model.trim()),
-            Err(error) => return refuse(None, error.to_string()),
+            Err(error) => return config_error(None, error.to_string()),
         },
         None => (None, model),
     };
@@ -19,21 +19,21 @@ pub(crate) fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &st
         && one != other
     {
         let message = format!("the model's name says {other}, but the option `provider` {one}");
-        return refuse(Some(one), message);
+        return config_error(Some(one), message);
     }
     let implied = config.base_url.as_ref().map(|_| LlmProvider::Local);
     let provider = config.provider.or(named).or(implied).or_else(|| by_prefix(model));
     match provider {
         Some(provider) if !model.is_empty() => Ok((provider, model)),
         Some(provider) => {
-            refuse(Some(provider), "no model is named; set the option `model`".to_owned())
+            config_error(Some(provider), "no model is named; set the option `model`".to_owned())
         }
-        None if model.is_empty() => refuse(
+        None if model.is_empty() => config_error(
             None,
             "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\""
                 .to_owned(),
         ),
-        None => refuse(
+        None => config_error(
             None,
             format!(
                 "no provider found for model {model:?}; say who serves it, as in \

@@ -1,4 +1,4 @@
-//! What goes wrong with the head of the answer.
+//! What goes wrong with the headers of the response.
 
 use std::io::Write as _;
 
@@ -47,18 +47,18 @@ pub(super) fn faults() -> Vec<Fault> {
             s.endless("HTTP/1.1 200 OK\r\n", &format!("X-Pad: {}\r\n", "y".repeat(60)))
         })
         .variant("max=99999999")
-        .fails(Decode, "the head of the response"),
+        .fails(Decode, "is not well-formed HTTP"),
         fault("F23", "A header line without end", |s| {
             s.endless("HTTP/1.1 200 OK\r\nX-Pad: ", "yyyyyyyy")
         })
         .variant("max=99999999")
-        .fails(Decode, "the head of the response"),
+        .fails(Decode, "the response headers of"),
         fault("F24", "Two lengths that differ", |s| {
             let body = hello(s.shape);
             let lengths = format!("content-length: {}\r\ncontent-length: 7\r\n", body.len());
             s.write_and_close(format!("HTTP/1.1 200 OK\r\n{EVENTS}{lengths}\r\n{body}"))
         })
-        .fails(Decode, "the head of the response"),
+        .fails(Decode, "is not well-formed HTTP"),
         fault("F25", "Interim answers (100, 103) before the answer", |s| {
             s.write("HTTP/1.1 100 Continue\r\n\r\n")?;
             s.write("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n")?;
@@ -69,7 +69,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.endless("", "HTTP/1.1 100 Continue\r\n\r\n")
         })
         .variant("max=99999999")
-        .fails(Decode, "the head of the response"),
+        .fails(Decode, "the response headers of"),
         fault("F27", "204 No Content", |s| {
             s.write("HTTP/1.1 204 No Content\r\n\r\n")?;
             s.keep()

@@ -90,7 +90,7 @@ impl<'a> Options<'a> {
     }
 
     /// Moves options into an object: `top_k=k` is one that the protocol calls otherwise.
-    pub(super) fn say(&mut self, names: &str, object: &mut Fields) {
+    pub(super) fn move_into(&mut self, names: &str, object: &mut Fields) {
         for name in names.split_whitespace() {
             let (option, name) = name.split_once('=').unwrap_or((name, name));
             object.put(name, self.take(option));
@@ -98,7 +98,7 @@ impl<'a> Options<'a> {
     }
 
     /// An error if any of these is set.
-    pub(super) fn refuse(&self, options: &[&str]) -> Result<(), Error> {
+    pub(super) fn ensure_unset(&self, options: &[&str]) -> Result<(), Error> {
         let set = self.set.iter().map(|(name, _)| *name).filter(|name| options.contains(name));
         let set: Vec<_> = set.map(|name| format!("`{name}`")).collect();
         let whom = match self.request.config.protocol {
@@ -115,7 +115,7 @@ impl<'a> Options<'a> {
 
     /// The body, or an error where an option is left: the protocol has no word for it.
     pub(super) fn finish(self, body: Fields) -> Result<Map<String, Value>, Error> {
-        self.refuse(OPTIONS)?;
+        self.ensure_unset(OPTIONS)?;
         Ok(body.0)
     }
 }
