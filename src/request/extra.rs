@@ -17,6 +17,9 @@ const ADDED: [&str; 5] = [
     "/thinking/display",
 ];
 
+/// Fields of the body that say what the prompt does.
+const FROM_PROMPT: [&str; 5] = ["contents", "input", "messages", "system", "systemInstruction"];
+
 /// Lists to which a caller's elements are added.
 const LISTS: [&str; 2] = ["/include", "/tools"];
 
@@ -38,16 +41,36 @@ pub(super) fn merge(
     if extra.contains_key("stream") {
         return Err(request.refuse("`extra_body` cannot set `stream`: every request streams"));
     }
-    let defaults = encode_with_options(request, protocol, |_| false).unwrap_or_default();
-    let clash = merge_fields(body, extra, &defaults, "");
-    let Err(field) = clash else { return Ok(()) };
-    let is_from = |option: &&&str| {
-        let encoded = encode_with_options(request, protocol, |name| name == **option);
+    if let Some(field) =
+        FROM_PROMPT.iter().find(|&&name| extra.contains_key(name) && body.contains_key(name))
+    {
+        return Err(request.refuse(format!(
+            "`extra_body` sets `{field}`, and so does the prompt; leave one of them out"
+        )));
+    }
+    // What the crate sets by itself, or because of another option.
+    let mut added = ADDED.to_vec();
+    let without_options = encode_with_options(request, protocol, |_| false).unwrap_or_default();
+    let mut defaults = without_options.clone();
+    match request.config.max_tokens {
+        None => added.push("/max_tokens"),
+        Some(_) => _ = defaults.remove("max_tokens"),
+    }
+    if request.config.tool_choice.is_none() {
+        added.push("/tool_choice/type");
+    }
+    let Err(field) = merge_fields(body, extra, &defaults, &added, "") else { return Ok(()) };
+    let defaults = Value::Object(without_options);
+    // The option that may have the value that the crate would set by itself.
+    let mut option = "max_tokens";
+    for &name in OPTIONS {
+        let encoded = encode_with_options(request, protocol, |other| other == name);
         let encoded = encoded.map(Value::Object).unwrap_or_default();
-        let default = Value::Object(defaults.clone());
-        encoded.pointer(&field).is_some() && encoded.pointer(&field) != default.pointer(&field)
-    };
-    let option = OPTIONS.iter().find(is_from).copied().unwrap_or("?");
+        if encoded.pointer(&field).is_some_and(|set| Some(set) != defaults.pointer(&field)) {
+            option = name;
+            break;
+        }
+    }
     let field = field.trim_start_matches('/').replace('/', ".");
     Err(request.refuse(format!(
         "`extra_body` sets `{field}`, and so does the option `{option}`; leave one of them out"
@@ -59,6 +82,7 @@ fn merge_fields(
     body: &mut Map<String, Value>,
     extra: &Map<String, Value>,
     defaults: &Map<String, Value>,
+    added: &[&str],
     path: &str,
 ) -> Result<(), String> {
     for (name, value) in extra {
@@ -68,12 +92,12 @@ fn merge_fields(
             (Some(Value::Object(body)), Value::Object(extra)) => {
                 let none = Map::new();
                 let defaults = default.and_then(Value::as_object).unwrap_or(&none);
-                merge_fields(body, extra, defaults, &path)?;
+                merge_fields(body, extra, defaults, added, &path)?;
             }
             (Some(Value::Array(list)), Value::Array(more)) if LISTS.contains(&&*path) => {
                 list.extend(more.iter().cloned());
             }
-            (Some(set), _) if Some(&*set) != default && !ADDED.contains(&&*path) => {
+            (Some(set), _) if Some(&*set) != default && !added.contains(&&*path) => {
                 return Err(path);
             }
             _ => _ = body.insert(name.clone(), value.clone()),
@@ -155,6 +179,28 @@ mod tests {
             let error = body(config).unwrap_err();
             assert!(error.contains(field) && error.contains(option), "{error}");
         }
+        for (config, field) in [
+            (config(), "messages"),
+            (config().protocol(Protocol::Responses), "input"),
+            (claude(), "messages"),
+            (gemini(), "contents"),
+        ] {
+            let error = body(config.extra(field, json!([]))).unwrap_err();
+            assert!(
+                error.contains(&format!("`{field}`")) && error.contains("the prompt"),
+                "{error}"
+            );
+        }
+        // The default, but the caller has set it.
+        let default = body(claude()).unwrap()["max_tokens"].as_u64().unwrap();
+        let error = body(claude().max_tokens(default as u32).extra("max_tokens", 9)).unwrap_err();
+        assert!(error.contains("the option `max_tokens`"), "{error}");
+        let sent = body(claude().reasoning(Reasoning::Low).extra("max_tokens", 9)).unwrap();
+        assert_eq!(sent["max_tokens"], 9);
+        let tool = Tool::function("go", "", json!({"type": "object"}));
+        let sent = claude().tools([tool]).parallel_tool_calls(true);
+        let sent = body(sent.extra("tool_choice", json!({"type": "any"}))).unwrap();
+        assert_eq!(sent["tool_choice"]["type"], "any");
         for name in ["stream", "model"] {
             assert!(body(config().extra(name, false)).unwrap_err().contains(name));
         }
