@@ -46,23 +46,11 @@ impl Endpoint {
                 "has a user name or a password in it; use the option `api_key` or `headers`",
             );
         }
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, Some(port)),
-            _ => (authority, None),
-        };
+        let (host, port) = host_and_port(authority)?;
+        let port = port.unwrap_or(if is_secure { 443 } else { 80 });
         let is_address = bare_host(host) != host;
         if host.is_empty() || (host.contains(['[', ']', ':', '\\']) && !is_address) {
             return Err("has no host, or one that is neither a name nor an address");
-        }
-        let port = match port {
-            None if is_secure => 443,
-            None => 80,
-            // Rust reads `+80`, too, which others do not; ureq takes a port that is too large for none.
-            Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => port.parse().unwrap_or(0),
-            Some(_) => 0,
-        };
-        if port == 0 {
-            return Err("has a port that is not between 1 and 65535");
         }
         let scheme = if is_secure { "https" } else { "http" };
         let uri: Uri = format!("{scheme}://{rest}").parse().map_err(|_| "is an invalid URL")?;
@@ -99,12 +87,6 @@ impl Endpoint {
 
     pub(crate) fn origin(&self) -> &Origin {
         &self.origin
-    }
-
-    /// The URL without this end of its path, if that is how the path ends.
-    pub(crate) fn without_end(&self, end: &str) -> Option<String> {
-        let url = self.to_string();
-        Some(url.trim_end_matches('/').strip_suffix(end)?.trim_end_matches('/').to_owned())
     }
 
     /// The fields of the query. One without a value has an empty one.
@@ -180,6 +162,26 @@ impl fmt::Display for Origin {
     }
 }
 
+/// What stands between a URL's scheme and its path.
+pub(crate) fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// The host and port of an authority. Rust reads `+80` as a port, too, which others do not, and ureq takes one that
+/// is too large for none.
+pub(crate) fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => return Ok((authority, None)),
+    };
+    let is_number = port.bytes().all(|b| b.is_ascii_digit());
+    match port.parse().ok().filter(|&port| is_number && port > 0) {
+        Some(port) => Ok((host, Some(port))),
+        None => Err("has a port that is not between 1 and 65535"),
+    }
+}
+
 /// A URL's host without the brackets of an IPv6 address. Around anything else they are a part of the
 /// name that is looked up, so `[localhost]` is not `localhost`.
 pub(crate) fn bare_host(host: &str) -> &str {
@@ -194,6 +196,19 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => host == "localhost",
     }
+}
+
+/// A URL without this path at its end, if that is how it ends; `{model}` in the path stands for any.
+pub(crate) fn without_path(url: &str, path: &str) -> Option<String> {
+    let url = url.trim_end_matches('/');
+    let base = match path.split_once("{model}") {
+        None => url.strip_suffix(path)?,
+        Some((before, after)) => {
+            let url = url.strip_suffix(after)?;
+            url.get(..url.rfind(before)?)?
+        }
+    };
+    Some(base.strip_suffix('/')?.trim_end_matches('/').to_owned())
 }
 
 /// A URL as it may be shown: without user, password, query and fragment. It need not be valid.

@@ -13,7 +13,7 @@ use ::http::header::{HeaderMap, HeaderValue};
 use ::http::{Request, Response, response};
 
 use crate::cancel::CancelHandle;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::api_error;
 use crate::provider::Protocol;
@@ -38,7 +38,7 @@ pub(crate) use control::Limits;
 use control::deadline_in;
 pub(crate) use error::{Peer, stalled};
 use pool::Connection;
-pub(crate) use pool::ConnectionSettings;
+pub(crate) use pool::{ConnectionSettings, MAX_LINE};
 
 /// How long the body of an error is read at most.
 const ERROR_TIME: Duration = Duration::from_secs(5);
@@ -199,15 +199,21 @@ fn refusal(
 }
 
 /// What a redirect says, and what to do about it.
-fn redirect(endpoint: &Endpoint, location: Option<&str>, path: &str, secrets: &Secrets) -> String {
-    let Some(target) = location.and_then(|location| endpoint.redirected(location)) else {
+fn redirect(
+    asked: &Endpoint,
+    location: Option<&str>,
+    added_path: &str,
+    secrets: &Secrets,
+) -> String {
+    let Some(target) = location.and_then(|location| asked.redirected(location)) else {
         return "a redirect that does not say where to".to_owned();
     };
     let clean = |url: &str| secrets.redact(&one_line(url));
-    let advice = match target.without_end(path) {
-        Some(base) => format!("if that is right, set the base URL to {}", clean(&base)),
-        None => "check the base URL".to_owned(),
-    };
+    let advice =
+        match endpoint::without_path(&target.to_string(), added_path.trim_start_matches('/')) {
+            Some(base) => format!("if that is right, set the base URL to {}", clean(&base)),
+            None => "check the base URL".to_owned(),
+        };
     format!("a redirect to {}, which was not followed; {advice}", clean(&target.to_string()))
 }
 

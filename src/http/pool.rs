@@ -25,10 +25,11 @@ use crate::provider::LlmProvider;
 const MAX_IDLE: usize = 8;
 /// How long one may have waited. Servers close theirs after a minute or more, as a rule.
 const MAX_AGE: Duration = Duration::from_secs(55);
-/// What the buffers of a socket, and with TLS those of the session, hold. The headers of a
-/// response have to fit into the first, and each header line of a request into the second.
+/// What the input buffer of a socket, and with TLS that of the session, holds. The headers of a
+/// response have to fit into it.
 const INPUT: usize = 24 << 10;
-const OUTPUT: usize = 8 << 10;
+/// The same for output: the first line of a request, and each of its headers, has to fit into it.
+pub(crate) const MAX_LINE: usize = 8 << 10;
 
 static IDLE: Mutex<Vec<(Instant, Connection)>> = Mutex::new(Vec::new());
 
@@ -96,7 +97,7 @@ impl Connection {
             .user_agent(concat!("kerb-stream/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .input_buffer_size(INPUT)
-            .output_buffer_size(OUTPUT)
+            .output_buffer_size(MAX_LINE)
             // A full buffer reads nothing, which would look like a connection that was closed.
             .max_response_header_size(INPUT - 1)
             .max_idle_connections(1)

@@ -45,18 +45,20 @@ pub(super) fn choose(
             None => return Ok(None),
         },
     };
-    let problem = match UreqProxy::new(url.trim()) {
+    let shown = endpoint::redacted(url.trim());
+    let port = endpoint::host_and_port(endpoint::authority(&shown));
+    let problem = match (UreqProxy::new(url.trim()), port) {
         _ if url.starts_with("https:") && cfg!(not(feature = "rustls")) => {
             "speaks TLS, which needs the crate's feature `rustls`"
         }
-        Ok(proxy) if !proxy.host().is_empty() => {
+        (_, Err(problem)) => problem,
+        (Ok(proxy), _) if !proxy.host().is_empty() => {
             let from = variable.map(|name| format!(" (from {name})")).unwrap_or_default();
             let name = format!("{}:{}{from}", proxy.host(), proxy.port());
             return Ok(Some(ChosenProxy { proxy, name }));
         }
         _ => "is an invalid URL; it should look like http://host:3128 or socks5://host:1080",
     };
-    let shown = endpoint::redacted(&url);
     let message =
         format!("the proxy {shown:?} ({}) {problem}", variable.unwrap_or("the option `proxy`"));
     Err(Error::new(ErrorKind::Config, provider, message))

@@ -856,13 +856,23 @@ fn a_tunnel_carries_streams_and_is_kept() {
 }
 
 #[test]
-fn a_head_that_is_too_long_is_the_caller_s_to_mend() {
+fn a_line_that_no_buffer_holds_is_refused_before_it_is_sent() {
     in_time(|| {
-        let server = Server::answering("");
-        let config = config().header("x-long", "x".repeat(1 << 20));
-        let error = server.send_with(&config).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
-        assert!(error.to_string().contains("too long"), "{error}");
+        let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let header = |more| {
+            config().header("x-long", "x".repeat(MAX_LINE - "x-long: \r\n\r\n".len() + more))
+        };
+        let fits = header(0).header("x-more", "x".repeat(MAX_LINE - "x-more: \r\n\r\n".len()));
+        server.send_with(&fits).unwrap();
+        assert!(
+            prepared(&server.url(), &header(1)).is_err_and(|e| e.to_string().contains("x-long"))
+        );
+
+        let url = server.url();
+        let others = format!("POST {url}/ HTTP/1.1\r\n").len();
+        let path = |more| config().path("x".repeat(MAX_LINE - others + more));
+        server.send_with(&path(0)).unwrap();
+        assert!(prepared(&url, &path(1)).is_err_and(|e| e.to_string().contains("too long")));
     });
 }
 

@@ -4,6 +4,7 @@ use ::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
+use crate::http::MAX_LINE;
 use crate::protocol::{self, ChatRequest};
 use crate::provider::Protocol;
 
@@ -67,7 +68,9 @@ pub(super) fn credentials(
             key_source = Some(format!("the header {name}"));
         }
         given.push(name.clone());
-        headers.insert(name, value);
+        headers
+            .try_insert(name, value)
+            .map_err(|_| request.refuse("there are too many headers"))?;
     }
     secrets.retain(|secret| !secret.is_empty());
     Ok(Credentials { headers, secrets, key_source })
@@ -92,6 +95,12 @@ fn header_value(request: ChatRequest<'_>, name: &str, value: &str) -> Result<Hea
              break or a non-ASCII character; if it is a key, copy it again"
         ))
     })?;
+    // The blank line behind the last one goes with it.
+    let room = MAX_LINE - ": \r\n\r\n".len();
+    if name.len() + value.len() > room {
+        let problem = format!("is too long: with its name it may have {room} bytes");
+        return Err(request.refuse(format!("the header {name} {problem}")));
+    }
     value.set_sensitive(true);
     Ok(value)
 }

@@ -12,10 +12,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::config::GenerationConfig;
 use crate::endpoint::{self, Endpoint};
 use crate::error::Error;
-use crate::http::{ConnectionSettings, Limits, Peer, PreparedRequest};
+use crate::http::{ConnectionSettings, Limits, MAX_LINE, Peer, PreparedRequest};
 use crate::message::{Message, MessageRole, Prompt};
 use crate::protocol::{self, Adaptation, ChatRequest, Codec};
-use crate::provider::{LlmProvider, Protocol};
+use crate::provider::{LlmProvider, Protocol, UrlForm};
 use crate::redact::Secrets;
 
 mod auth;
@@ -43,6 +43,9 @@ pub(crate) fn prepare(
     let endpoint = base_url
         .join(&path(request, protocol)?)
         .map_err(|problem| request.refuse(format!("the option `path` {problem}")))?;
+    if endpoint.uri().to_string().len() + "POST  HTTP/1.1\r\n".len() > MAX_LINE {
+        return Err(request.refuse("the URL is too long, with the option `path`"));
+    }
     let (full, base) = (endpoint.to_string(), base_url.to_string());
     let added_path = full.strip_prefix(base.trim_end_matches('/')).unwrap_or_default();
     let auth::Credentials { headers, secrets, key_source } =
@@ -169,35 +172,41 @@ impl NamedBy {
 fn base_url(request: ChatRequest<'_>, protocol: Protocol) -> Result<(Endpoint, NamedBy), Error> {
     let ChatRequest { provider, config, .. } = request;
     let vendor = provider.vendor();
-    let from_environment = vendor.base_url_variable.and_then(|(name, form)| {
-        Some((endpoint::from_variable(&config.environment.get(name)?, form), name))
-    });
-    let (url, named_by) = match (&config.base_url, from_environment) {
-        (Some(url), _) => (Cow::Borrowed(url.trim()), NamedBy::Option),
-        (None, Some((url, name))) => (Cow::Owned(url), NamedBy::Variable(name)),
+    let from_environment = vendor
+        .base_url_variable
+        .and_then(|(name, form)| Some((config.environment.get(name)?, name, form)));
+    let (given, form, named_by) = match (&config.base_url, from_environment) {
+        (Some(url), _) => (url.trim().to_owned(), UrlForm::Whole, NamedBy::Option),
+        (None, Some((url, name, form))) => (url, form, NamedBy::Variable(name)),
         (None, None) if vendor.base_url.is_empty() => {
             return Err(request.refuse(
                 "there is no base URL; set the option `base_url`, as in http://localhost:8080/v1",
             ));
         }
-        (None, None) => (Cow::Borrowed(vendor.base_url), NamedBy::Vendor),
+        (None, None) => (vendor.base_url.to_owned(), UrlForm::Whole, NamedBy::Vendor),
     };
     let whose = match named_by {
         NamedBy::Option => "the option `base_url`",
         NamedBy::Variable(name) => name,
         NamedBy::Vendor => "the provider's base URL",
     };
-    let endpoint = Endpoint::parse(&url).map_err(|problem| {
+    let shown = endpoint::redacted(&given);
+    for &other in Protocol::ALL {
+        let path = protocol::codec(other).path;
+        // A gateway may well have a folder `chat`, as the shortest is.
+        if config.path.is_none()
+            && (other == protocol || path != "chat")
+            && let Some(right) = endpoint::without_path(&shown, path)
+        {
+            let path = shown.trim_end_matches('/').strip_prefix(&right).unwrap_or(path);
+            return Err(request.refuse(format!(
+                "{whose} ends in {path}, and the path is added to it; leave that out: {right}"
+            )));
+        }
+    }
+    let endpoint = Endpoint::parse(&endpoint::from_variable(&given, form)).map_err(|problem| {
         request.refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
     })?;
-    let path = protocol::codec(protocol).path;
-    if config.path.is_none()
-        && let Some(right) = endpoint.without_end(&format!("/{path}"))
-    {
-        return Err(request.refuse(format!(
-            "{whose} ends in /{path}, which is added to it; leave that out: {right}"
-        )));
-    }
     Ok((endpoint, named_by))
 }
 
