@@ -110,14 +110,16 @@ impl Attachment {
     }
 
     pub(crate) fn is_image(&self) -> bool {
-        self.media_type.as_deref().is_some_and(|media_type| media_type.starts_with("image/"))
+        let kind = self.media_type.as_deref().and_then(|media_type| media_type.get(..6));
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case("image/"))
     }
 
     /// How a message calls it: the file's name, or the end of the URL's path.
     pub(crate) fn label(&self) -> Option<String> {
-        let end_of_path =
-            || Some(endpoint::redacted(self.as_url()?).rsplit('/').next()?.to_owned());
-        self.name.clone().or_else(end_of_path)
+        match &self.name {
+            Some(name) => Some(name.clone()),
+            None => Some(endpoint::redacted(self.as_url()?).rsplit('/').next()?.to_owned()),
+        }
     }
 }
 

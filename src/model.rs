@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::provider::LlmProvider;
 
 /// A well-known model and who serves it.
@@ -89,6 +91,13 @@ impl ModelName {
 impl From<ModelName> for String {
     fn from(model: ModelName) -> Self {
         model.name.to_owned()
+    }
+}
+
+/// As its name.
+impl Serialize for ModelName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
     }
 }
 

@@ -121,7 +121,8 @@ impl<F> GenerationStream<F> {
     /// ```
     ///
     /// # Errors
-    /// Those that the first `next` would give before it sends anything; and one after the first
+    /// Those that the first `next` would give before it sends anything, but for a client's certificate
+    /// that does not fit its key, which shows only when it is used; and one after the first
     /// `next`, or where [`from_reader`](GenerationStream::from_reader) gave the response.
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
         match &self.inner.state {

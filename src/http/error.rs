@@ -23,6 +23,8 @@ pub(crate) struct Peer {
     pub(crate) added_path: String,
     /// The proxy's host and port, and the variable that named them.
     pub(crate) proxy: Option<String>,
+    /// Who names a file of trusted CAs, if there is one.
+    pub(crate) ca_option: Option<&'static str>,
     pub(crate) model: String,
     /// Where the key comes from; `None` if there is none.
     pub(crate) key_source: Option<String>,
@@ -239,16 +241,11 @@ impl Peer {
                 format!("{whom} wants a client's certificate that it trusts (client_certificate)")
             }
             UreqError::Io(error) if is_alert(error) => format!("no TLS session with {whom}"),
-            _ if says(&["UnknownIssuer", "CaUsedAsEndEntity"]) => {
-                let or_system = match cfg!(feature = "platform-verifier") {
-                    true => "",
-                    false => ", or build with the feature `platform-verifier`",
-                };
-                format!(
-                    "the certificate of {whom} is not signed by a trusted CA; if it should be \
-                     trusted, name the CA's file in `ca_file` or SSL_CERT_FILE{or_system}"
-                )
-            }
+            _ if says(&["CaUsedAsEndEntity"]) => format!(
+                "the certificate of {whom} is that of a CA, and cannot be a server's; let the CA sign \
+                 one for the server, or make one with basicConstraints=CA:FALSE"
+            ),
+            _ if says(&["UnknownIssuer"]) => self.untrusted(&whom),
             _ if says(&["NotValidForName", "not valid for name", "valid for"]) => {
                 format!("the certificate of {whom} is for another host; check the URL")
             }
@@ -267,6 +264,22 @@ impl Peer {
             _ => format!("no TLS session with {whom}"),
         };
         caused(self.network(message).permanent(), source)
+    }
+
+    fn untrusted(&self, whom: &str) -> String {
+        let advice = match self.ca_option {
+            Some(option) => format!("the file that {option} names does not hold its CA"),
+            None if cfg!(feature = "platform-verifier") => {
+                "if it should be trusted, name the CA's file in `ca_file` or SSL_CERT_FILE"
+                    .to_owned()
+            }
+            None => {
+                "if it should be trusted, name the CA's file in `ca_file` or SSL_CERT_FILE, or \
+                     build with the feature `platform-verifier`"
+                    .to_owned()
+            }
+        };
+        format!("the certificate of {whom} is not signed by a trusted CA; {advice}")
     }
 
     fn undecodable(&self, what: &str, problem: &str) -> Error {
@@ -318,7 +331,9 @@ fn caused(error: Error, source: UreqError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use rustls::{AlertDescription, CertificateError, InvalidMessage};
+    use std::sync::Arc;
+
+    use rustls::{AlertDescription, CertificateError, InvalidMessage, OtherError};
 
     use super::*;
 
@@ -329,6 +344,7 @@ mod tests {
             is_public: false,
             added_path: String::new(),
             proxy: proxy.map(str::to_owned),
+            ca_option: None,
             model: "m".to_owned(),
             key_source: None,
             limits: Limits::default(),
@@ -355,12 +371,25 @@ mod tests {
             (alert(AlertDescription::HandshakeFailure), "no TLS session with host:443"),
             (invalid(CertificateError::Expired), "has expired"),
             (invalid(CertificateError::BadEncoding), "is not valid"),
-            (invalid(CertificateError::UnknownIssuer), "not signed by a trusted CA"),
+            (invalid(CertificateError::UnknownIssuer), "trusted CA; if it should be trusted, name"),
+            (
+                invalid(CertificateError::Other(OtherError(Arc::new(Error::new(
+                    ErrorKind::Config,
+                    None,
+                    "CaUsedAsEndEntity",
+                ))))),
+                "is that of a CA",
+            ),
             (InvalidMessage::InvalidContentType.into(), "does not speak TLS"),
         ] {
             let source = io::Error::new(io::ErrorKind::InvalidData, error);
             let error = peer.no_session(false, source.into());
             assert!(error.to_string().contains(says), "{error:?}");
         }
+        let named = Peer { ca_option: Some("ca_file"), ..peer };
+        let source =
+            io::Error::new(io::ErrorKind::InvalidData, invalid(CertificateError::UnknownIssuer));
+        let error = named.no_session(false, source.into()).to_string();
+        assert!(error.ends_with("the file that ca_file names does not hold its CA"), "{error}");
     }
 }

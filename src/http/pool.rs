@@ -69,6 +69,17 @@ impl ConnectionSettings {
         })
     }
 
+    /// Who names the file of trusted CAs, if there is one.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn ca_option(&self) -> Option<&'static str> {
+        self.tls.ca_option()
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    pub(crate) fn ca_option(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The proxy as messages show it.
     pub(crate) fn proxy_name(&self) -> Option<&str> {
         Some(&self.proxy.as_ref()?.name)

@@ -291,16 +291,15 @@ fn tls_that_fails_says_why() {
             (large, "larger than 16 MiB"),
         ] {
             let variable = Environment::from_iter([("SSL_CERT_FILE", file)]);
-            for config in [
-                GenerationConfig { ca_file: Some(file.into()), ..config() },
-                GenerationConfig { client_certificate: Some(file.into()), ..config() },
-                config().environment(variable),
+            for (config, option) in [
+                (config().ca_file(file), "(ca_file)"),
+                (config().client_certificate(file), "(client_certificate)"),
+                (config().environment(variable), "(SSL_CERT_FILE)"),
             ] {
                 let error = send(url.clone(), &config, &never);
                 assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
                 let text = error.to_string();
                 assert!(text.contains(file) && text.contains(says), "{text}");
-                let option = if config.client_certificate.is_some() { "client" } else { "ca_file" };
                 assert!(text.contains(option), "{text}");
             }
         }

@@ -47,14 +47,21 @@ pub(super) fn load(
     provider: LlmProvider,
     uses_tls: bool,
 ) -> Result<Tls, Error> {
-    let variable = || config.environment.get("SSL_CERT_FILE").map(PathBuf::from);
-    let ca_file = config.ca_file.clone().or_else(variable).filter(|_| uses_tls);
-    let client = config.client_certificate.clone().filter(|_| uses_tls);
+    let ca_file = match &config.ca_file {
+        Some(path) => Some((path.clone(), "ca_file")),
+        None => config.environment.get("SSL_CERT_FILE").map(|it| (it.into(), "SSL_CERT_FILE")),
+    };
+    let client = config.client_certificate.clone();
+    let (ca_file, client) = if uses_tls { (ca_file, client) } else { (None, None) };
     load_files(ca_file, client).map_err(|message| Error::new(ErrorKind::Config, provider, message))
 }
 
-fn load_files(ca_file: Option<PathBuf>, client: Option<PathBuf>) -> Result<Tls, String> {
-    let ca_file = ca_file.map(|path| PemFile::find(path, "ca_file or SSL_CERT_FILE"));
+/// Loads files, each with who names it.
+fn load_files(
+    ca_file: Option<(PathBuf, &'static str)>,
+    client: Option<PathBuf>,
+) -> Result<Tls, String> {
+    let ca_file = ca_file.map(|(path, option)| PemFile::find(path, option));
     let client = client.map(|path| PemFile::find(path, "client_certificate"));
     let files = [ca_file.transpose()?, client.transpose()?];
     let cached = || CACHED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,6 +83,14 @@ fn load_files(ca_file: Option<PathBuf>, client: Option<PathBuf>) -> Result<Tls, 
     }
     cached.push(tls.clone());
     Ok(tls)
+}
+
+impl Tls {
+    /// Who names the file of trusted CAs, if there is one.
+    pub(super) fn ca_option(&self) -> Option<&'static str> {
+        let [ca_file, _] = &self.files;
+        Some(ca_file.as_ref()?.option)
+    }
 }
 
 /// A file as it was: certificates are renewed while programs run.

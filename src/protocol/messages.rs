@@ -108,7 +108,10 @@ fn messages(request: ChatRequest<'_>) -> Result<Value, Error> {
         }
     })?;
     let turns = turns.into_iter().map(|(role, blocks)| {
-        // The results answer the turn before: nothing may come between.
+        if !blocks.is_sorted_by_key(|block| !is(block, "tool_result")) {
+            let why = "the results must follow the calls at once";
+            request.adapt("messages", "a message before a tool's result", "the result first", why);
+        }
         let (mut content, others): (Vec<_>, Vec<_>) =
             blocks.into_iter().partition(|block| is(block, "tool_result"));
         content.extend(others);

@@ -62,6 +62,7 @@ pub(crate) fn prepare(
         is_public: named_by == NamedBy::Vendor,
         added_path: added_path.to_owned(),
         proxy: connection.proxy_name().map(str::to_owned),
+        ca_option: connection.ca_option(),
         model: model.to_owned(),
         key_source,
         limits: Limits {

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{Proxy, Reasoning};
 use crate::environment::Environment;
 use crate::error::ErrorKind;
-use crate::message::{Replay, ReplayPart};
+use crate::message::{Replay, ReplayPart, ToolCall};
 use crate::model::ModelName;
 
 /// Keys for everybody.
@@ -445,6 +445,18 @@ fn what_is_changed_to_fit_the_provider_is_told() {
             "{told:?}"
         );
     }
+    let mut called = Message::assistant("");
+    called.tool_calls.push(ToolCall::new("c1", "go", "{}"));
+    let between = Prompt::from([called, Message::user("Wait"), Message::tool("c1", "done")]);
+    let told_between = told(between, &config("claude-x").max_tokens(5));
+    assert!(
+        told_between.contains(
+            &"messages: asked a message before a tool's result, sent the result first: the results \
+              must follow the calls at once"
+                .to_owned()
+        ),
+        "{told_between:?}"
+    );
     let low = |model: &str| told("Hi".into(), &config(model).reasoning(Reasoning::Minimal));
     assert!(low("claude-x")[0].starts_with("reasoning: asked minimal, sent low"));
     assert!(low("gemini-2.5-pro")[0].contains("a budget of 1024 tokens"));
