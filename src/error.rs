@@ -124,8 +124,8 @@ impl Error {
     }
 
     /// Whether the same request could succeed later: the provider is overloaded, out of order or
-    /// limits the rate, the connection failed, or the answer was cut or timed out. A provider that says itself that another try is
-    /// of no use (`x-should-retry: false`) is believed.
+    /// limits the rate, the connection failed, or the answer was cut or timed out. A provider that
+    /// says itself that another try is of no use (`x-should-retry: false`) is believed.
     ///
     /// Before the first chunk the crate has tried all but timeouts again by itself
     /// ([`GenerationConfig::max_retries`](crate::GenerationConfig::max_retries)). After it, a retry

@@ -23,24 +23,19 @@ pub(crate) fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &st
     }
     let implied = config.base_url.as_ref().map(|_| LlmProvider::Local);
     let provider = config.provider.or(named).or(implied).or_else(|| by_prefix(model));
-    match provider {
-        Some(provider) if !model.is_empty() => Ok((provider, model)),
-        Some(provider) => {
-            config_error(Some(provider), "no model is named; set the option `model`".to_owned())
-        }
-        None if model.is_empty() => config_error(
-            None,
+    let problem = match provider {
+        Some(provider) if !model.is_empty() => return Ok((provider, model)),
+        Some(_) => "no model is named; set the option `model`".to_owned(),
+        None if model.is_empty() => {
             "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\""
-                .to_owned(),
+                .to_owned()
+        }
+        None => format!(
+            "no provider found for model {model:?}; say who serves it, as in \
+             \"ollama::{model}\", or set `base_url`"
         ),
-        None => config_error(
-            None,
-            format!(
-                "no provider found for model {model:?}; say who serves it, as in \
-                 \"ollama::{model}\", or set `base_url`"
-            ),
-        ),
-    }
+    };
+    config_error(provider, problem)
 }
 
 /// The provider whose models' names begin like this one; the longest beginning decides.
