@@ -3,7 +3,6 @@
 //! It is plain data. A compatible vendor is one row of [`vendors!`]; what the rows mean is up to
 //! those who read them.
 
-use std::fmt;
 use std::str::FromStr;
 
 use anyhow::Context;
@@ -77,6 +76,12 @@ macro_rules! vendors {
         #[non_exhaustive]
         pub enum LlmProvider { $($(#[$doc])* $provider),+ }
 
+        names! {
+            /// The provider's name in lower case: what [`FromStr`] reads and `"provider::model"`
+            /// begins with.
+            LlmProvider { $($provider = $name),+ }
+        }
+
         impl LlmProvider {
             /// Every provider.
             pub const ALL: &[Self] = &[$(Self::$provider),+];
@@ -86,7 +91,7 @@ macro_rules! vendors {
                     Self::$provider => {
                         const VENDOR: &Vendor = &Vendor {
                             $($($field: $value,)*)?
-                            ..Vendor::compatible($name, $base_url, &[$($key),*])
+                            ..Vendor::compatible($base_url, &[$($key),*])
                         };
                         VENDOR
                     }
@@ -172,21 +177,9 @@ vendors! {
 }
 
 impl LlmProvider {
-    /// The provider's name in lower case: what [`FromStr`] reads and `"provider::model"` begins
-    /// with.
-    pub fn as_str(self) -> &'static str {
-        self.vendor().name
-    }
-
     /// The environment variables that may hold its key, in the order in which they are tried.
     pub fn key_variables(self) -> &'static [&'static str] {
         self.vendor().key_variables
-    }
-}
-
-impl fmt::Display for LlmProvider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -229,8 +222,6 @@ fn by_name<T: Copy>(
 /// A row of the table: all there is to know of a vendor that speaks one of the protocols.
 #[derive(Debug)]
 pub(crate) struct Vendor {
-    /// In lower case, for `"provider::model"`.
-    pub(crate) name: &'static str,
     /// Up to and including the version; empty where there is no public one.
     pub(crate) base_url: &'static str,
     /// The variable that names another base URL, and what the vendor's own tools write there.
@@ -265,13 +256,8 @@ pub(crate) enum UrlForm {
 
 impl Vendor {
     /// What a row without braces means.
-    const fn compatible(
-        name: &'static str,
-        base_url: &'static str,
-        key_variables: &'static [&'static str],
-    ) -> Self {
+    const fn compatible(base_url: &'static str, key_variables: &'static [&'static str]) -> Self {
         Self {
-            name,
             base_url,
             base_url_variable: None,
             key_variables,

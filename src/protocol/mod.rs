@@ -166,7 +166,7 @@ mod tests {
             let variable = vendor.base_url_variable.map(|(name, _)| format!("`{name}`"));
             table += &format!(
                 "| `{}` | `{}` | {models} | {url} | {} | {} |\n",
-                vendor.name,
+                provider,
                 vendor.protocol,
                 variable.unwrap_or_default(),
                 code(vendor.key_variables),
