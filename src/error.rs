@@ -256,13 +256,11 @@ impl Report {
         }
         let told =
             [("type", &self.error_type), ("code", &self.code), ("request", &self.request_id)];
-        let mut open = false;
-        for (name, value) in told.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
-            f.write_str(if open { ", " } else { " (" })?;
-            write!(f, "{name} {value}")?;
-            open = true;
+        let told = told.map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
+        let told: Vec<_> = told.into_iter().flatten().collect();
+        if !told.is_empty() {
+            write!(f, " ({})", told.join(", "))?;
         }
-        f.write_str(if open { ")" } else { "" })?;
         match kind {
             ErrorKind::Auth => match (self.key_source.as_deref(), key_variables(provider)) {
                 (None, None) => f.write_str("; check the API key"),
