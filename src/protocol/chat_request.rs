@@ -47,8 +47,8 @@ impl fmt::Display for Adaptation {
 }
 
 impl<'a> ChatRequest<'a> {
-    /// The messages, where only those of the user have attachments, and only pictures; where calls
-    /// have arguments, and results the id of a call.
+    /// The messages, where only those of the user have attachments, and only pictures, and where
+    /// every call has its arguments.
     pub(crate) fn messages(self) -> Result<&'a [Message], Error> {
         for message in self.messages {
             if let Some(call) = message.tool_calls.iter().find(|call| call.cut) {
@@ -56,9 +56,6 @@ impl<'a> ChatRequest<'a> {
                     "the answer was cut before the arguments of the call of {:?}; leave the call out",
                     call.name
                 )));
-            }
-            if message.role == MessageRole::Tool && message.tool_call_id.is_none() {
-                return Err(self.refuse("a tool message needs the id of the call that it answers"));
             }
             if message.role != MessageRole::User && !message.attachments.is_empty() {
                 return Err(self.refuse("only a user message can have attachments"));
@@ -77,6 +74,12 @@ impl<'a> ChatRequest<'a> {
             }
         }
         Ok(self.messages)
+    }
+
+    /// The id of the call that a result answers, for protocols that insist on one.
+    pub(crate) fn call_id(self, result: &Message) -> Result<&str, Error> {
+        let why = "a tool message needs the id of the call that it answers";
+        result.tool_call_id.as_deref().ok_or_else(|| self.refuse(why))
     }
 
     /// The arguments of a call, for protocols that want them as an object.

@@ -134,7 +134,7 @@ fn model(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Erro
 
 /// The result of a tool. Gemini wants the tool's name, which only the call has, and an object.
 fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Value, Error> {
-    let id = message.tool_call_id.as_deref().unwrap_or_default();
+    let id = request.call_id(message)?;
     let mut calls = request.messages.iter().take(at).rev().flat_map(|earlier| &earlier.tool_calls);
     let call = calls.find(|call| call.id == id).ok_or_else(|| {
         request.refuse(format!("no message before the result of tool call {id:?} has it"))

@@ -102,7 +102,7 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> (Value, Option<&'
 fn messages(request: ChatRequest<'_>) -> Result<Value, Error> {
     let turns = common::turns(request, "assistant", |_, message| match message.role {
         MessageRole::Assistant => answer(request, message),
-        MessageRole::Tool => Ok(vec![tool_result(message)]),
+        MessageRole::Tool => Ok(vec![tool_result(request.call_id(message)?, message)]),
         MessageRole::System | MessageRole::User => {
             Ok(message.attachments.iter().map(image).chain(text(&message.content)).collect())
         }
@@ -151,10 +151,10 @@ fn image(image: &Attachment) -> Value {
     json!({ "type": "image", "source": source })
 }
 
-fn tool_result(message: &Message) -> Value {
+fn tool_result(id: &str, message: &Message) -> Value {
     let said = (!message.content.is_empty()).then(|| json!(message.content));
-    let id = Some(json!(message.tool_call_id));
-    common::object([("type", Some("tool_result".into())), ("tool_use_id", id), ("content", said)])
+    let kind = Some("tool_result".into());
+    common::object([("type", kind), ("tool_use_id", Some(id.into())), ("content", said)])
 }
 
 fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {

@@ -85,7 +85,7 @@ fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
                 }
             }
             MessageRole::Tool => {
-                let id = json!(message.tool_call_id);
+                let id = json!(request.call_id(message)?);
                 let kind = match custom.contains(&id) {
                     true => "custom_tool_call_output",
                     false => "function_call_output",
