@@ -89,10 +89,8 @@ fn is_exception(origin: &Origin, exceptions: &str) -> bool {
         .filter(|entry| !entry.is_empty())
         .any(|entry| {
             let (name, port) = split_port(entry);
-            if port.is_some_and(|port| port != origin.port) {
-                return false;
-            }
             match address {
+                _ if port.is_some_and(|port| port != origin.port) => false,
                 _ if name == "*" => true,
                 Some(address) => holds(name, address),
                 None => {
@@ -111,11 +109,8 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
     if let Some((host, rest)) = entry.strip_prefix('[').and_then(|entry| entry.split_once(']')) {
         return (host, rest.strip_prefix(':').and_then(|port| port.parse().ok()));
     }
-    match entry.split_once(':') {
-        Some((host, port)) if !port.contains(':') => match port.parse() {
-            Ok(port) => (host, Some(port)),
-            Err(_) => (entry, None),
-        },
+    match entry.split_once(':').map(|(host, port)| (host, port.parse())) {
+        Some((host, Ok(port))) => (host, Some(port)),
         _ => (entry, None),
     }
 }
@@ -126,19 +121,14 @@ fn holds(network: &str, address: IpAddr) -> bool {
     let (Ok(start), Ok(length)) = (start.parse(), length.parse::<u32>()) else {
         return false;
     };
-    match (start, address) {
+    let (differing, bits) = match (start, address) {
         (IpAddr::V4(start), IpAddr::V4(address)) => {
-            let shift = 32_u32.saturating_sub(length);
-            let differing = start.to_bits() ^ address.to_bits();
-            differing.checked_shr(shift).unwrap_or(0) == 0
+            (u128::from(start.to_bits() ^ address.to_bits()), 32_u32)
         }
-        (IpAddr::V6(start), IpAddr::V6(address)) => {
-            let shift = 128_u32.saturating_sub(length);
-            let differing = start.to_bits() ^ address.to_bits();
-            differing.checked_shr(shift).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
+        (IpAddr::V6(start), IpAddr::V6(address)) => (start.to_bits() ^ address.to_bits(), 128),
+        _ => return false,
+    };
+    differing.checked_shr(bits.saturating_sub(length)).unwrap_or(0) == 0
 }
 
 #[cfg(test)]
