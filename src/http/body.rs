@@ -22,8 +22,8 @@ const REST_TIME: Duration = Duration::from_millis(100);
 /// The body of a response, or another source of the same bytes.
 pub(crate) struct Body {
     source: Source,
-    /// How reading ended. ureq reads on after an error as if the body had ended well.
-    end: Option<Result<(), Error>>,
+    /// How reading ended: with 0, or an error. ureq reads on after an error as if the body had ended well.
+    end: Option<Result<usize, Error>>,
 }
 
 enum Source {
@@ -49,7 +49,7 @@ impl Body {
         deadline: Option<Instant>,
     ) -> Result<usize, Error> {
         if let Some(end) = &self.end {
-            return end.clone().map(|()| 0);
+            return end.clone();
         }
         if buffer.is_empty() {
             return Ok(0);
@@ -59,10 +59,8 @@ impl Body {
             // It cannot be interrupted.
             Source::Reader(reader) => uninterrupted(reader, buffer).map_err(error::of_reader),
         };
-        match &read {
-            Ok(1..) => {}
-            Ok(0) => self.end = Some(Ok(())),
-            Err(error) => self.end = Some(Err(error.clone())),
+        if !matches!(read, Ok(1..)) {
+            self.end = Some(read.clone());
         }
         read
     }

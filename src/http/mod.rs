@@ -141,7 +141,7 @@ fn receive(
             rate_limit.insert(name.as_str().to_owned(), clean(value));
         }
     }
-    let encoding = encoding(headers).map(|value| clean(&value));
+    let encoding = encoding(headers).map(clean);
     let mut error = match (parts.status.as_u16(), encoding) {
         (200, None) => return Ok(HttpResponse { request_id, rate_limit, body }),
         (200, Some(encoding)) => {
@@ -174,10 +174,9 @@ fn refusal(
 ) -> Result<Error, Error> {
     let PreparedRequest { secrets, peer, endpoint, .. } = request;
     let status = parts.status.as_u16();
-    let text = match status {
+    let text = match (status, &encoding) {
         // There is no body, or it is of no use.
-        101 | 204 | 205 | 300..400 => String::new(),
-        _ if encoding.is_some() => String::new(),
+        (101 | 204 | 205 | 300..400, _) | (_, Some(_)) => String::new(),
         _ => body.error_text(deadline_in(ERROR_TIME.min(peer.limits.stall)))?,
     };
     let mut error = api_error(peer.provider, Some(status), &text);
@@ -218,14 +217,11 @@ fn redirect(
 }
 
 /// The encodings of the body, where there are any.
-fn encoding(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut values = headers.get_all("content-encoding").iter();
-    values
-        .find(|value| {
-            let text = value.as_bytes().trim_ascii();
-            !(text.is_empty() || text.eq_ignore_ascii_case(b"identity"))
-        })
-        .cloned()
+fn encoding(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get_all("content-encoding").iter().find(|value| {
+        let text = value.as_bytes().trim_ascii();
+        !(text.is_empty() || text.eq_ignore_ascii_case(b"identity"))
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! read to its end leaves its agent, and with it the connection, in a list for the whole process.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ureq::Agent;
@@ -15,7 +15,7 @@ use super::proxy::{self, ChosenProxy};
 #[cfg(feature = "rustls")]
 use super::tls::{self, Tls};
 use super::{connector, fault};
-use crate::cancel::{CancelHandle, Interrupt};
+use crate::cancel::CancelHandle;
 use crate::config::GenerationConfig;
 use crate::endpoint::{Endpoint, Origin};
 use crate::error::{Error, ErrorKind};
@@ -128,8 +128,7 @@ impl Connection {
     /// A request begins, which `cancel` ends.
     pub(super) fn begin(&self, limits: Limits, cancel: &CancelHandle) {
         self.control.begin_request(limits);
-        let control: Weak<ConnectionControl> = Arc::downgrade(&self.control);
-        let control: Weak<dyn Interrupt> = control;
+        let control = Arc::downgrade(&self.control);
         cancel.attach(control);
     }
 
