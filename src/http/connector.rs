@@ -7,7 +7,6 @@
 //!           └ proxy or TCP
 //! ```
 
-use std::fmt;
 use std::sync::{Arc, Weak};
 
 use ureq::config::Config;
@@ -38,6 +37,7 @@ pub(crate) fn agent(
 }
 
 /// Opens connections under the limits of a [`ConnectionControl`].
+#[derive(Debug)]
 struct ControlledConnector<C, T> {
     control: Arc<ConnectionControl>,
     chain: C,
@@ -126,21 +126,15 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> ControlledConnector<C, T> {
 
     /// The addresses to connect to, unless a proxy looks the name up.
     fn addresses(&self, details: &ConnectionDetails<'_>) -> Result<ResolvedSocketAddrs, Error> {
-        self.control.check()?;
+        self.control.state().check()?;
         let is_ours = details.config.proxy().is_none_or(Proxy::resolve_target);
         if !is_ours || !details.addrs.is_empty() {
             return Ok(details.addrs.clone());
         }
         let limit = self.control.limit(details.timeout);
         let addresses = TimedResolver.resolve(details.uri, details.config, limit)?;
-        self.control.check()?;
+        self.control.state().check()?;
         Ok(addresses)
-    }
-}
-
-impl<C, T> fmt::Debug for ControlledConnector<C, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControlledConnector").finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,5 @@
 //! What governs a connection from outside: its time limits by phase, and cancelling.
 
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -36,10 +35,10 @@ pub(crate) enum Phase {
 
 /// What the transport knows and decides about the connections of one agent, which serves one stream
 /// at a time.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct ConnectionControl(Mutex<ControlState>);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct ControlState {
     pub(super) phase: Phase,
     /// When the phase has to end.
@@ -72,15 +71,6 @@ impl ConnectionControl {
         state.received = 0;
     }
 
-    pub(crate) fn phase(&self) -> Phase {
-        self.state().phase
-    }
-
-    /// Whether the request opened a connection.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.state().fresh
-    }
-
     /// Whether the request went to a connection of an earlier one and nothing came back: then the
     /// server had most likely closed it meanwhile.
     pub(crate) fn is_stale(&self) -> bool {
@@ -99,18 +89,9 @@ impl ConnectionControl {
     pub(super) fn register(&self, socket: Weak<dyn ShutdownHandle>) -> Result<(), Error> {
         let mut state = self.state();
         // Under the same lock as the interruption, so that no socket escapes it.
-        if state.interrupted {
-            return Err(Fault::Interrupted.into());
-        }
+        state.check()?;
         state.sockets.retain(|socket| socket.strong_count() > 0);
         state.sockets.push(socket);
-        Ok(())
-    }
-
-    pub(super) fn check(&self) -> Result<(), Error> {
-        if self.state().interrupted {
-            return Err(Fault::Interrupted.into());
-        }
         Ok(())
     }
 
@@ -166,6 +147,10 @@ impl ControlState {
         self.phase = phase;
         self.deadline = deadline;
     }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.interrupted { Err(Fault::Interrupted.into()) } else { Ok(()) }
+    }
 }
 
 impl Interrupt for ConnectionControl {
@@ -177,12 +162,6 @@ impl Interrupt for ConnectionControl {
         for socket in sockets {
             socket.shutdown();
         }
-    }
-}
-
-impl fmt::Debug for ConnectionControl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionControl").finish_non_exhaustive()
     }
 }
 

@@ -47,7 +47,7 @@ impl Peer {
     pub(super) fn no_response(&self, error: UreqError, connection: &Connection) -> Error {
         let address = &self.address;
         match error {
-            UreqError::Timeout(reason) => self.timeout(reason, connection.control.phase()),
+            UreqError::Timeout(reason) => self.timeout(reason, connection.control.state().phase),
             UreqError::Other(fault) => match fault.downcast().map(|fault| *fault) {
                 Ok(Fault::Name { host, source }) => {
                     let is_proxy = self.is_proxy(&host);
@@ -70,7 +70,7 @@ impl Peer {
                 self.network(message).caused_by(error)
             }
             // TLS 1.3 asks for the client's certificate, and misses it, after the handshake.
-            UreqError::Io(error) if is_alert(&error) && connection.control.is_fresh() => {
+            UreqError::Io(error) if is_alert(&error) && connection.control.state().fresh => {
                 self.no_session(false, error.into())
             }
             // There was a session, so the server does speak TLS.

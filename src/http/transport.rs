@@ -1,6 +1,6 @@
 //! Reads and writes of one connection, under the limits of its [`ConnectionControl`].
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,20 +44,17 @@ impl ControlledTransport {
         if held.is_empty() {
             return Ok(());
         }
-        let is_reused = self.outermost && !self.control.is_fresh();
+        let is_reused = self.outermost && !self.control.state().fresh;
         if is_reused && self.has_leftovers(timeout) {
             // Such a connection is of no more use than one that the server has closed.
             return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
         }
         let mut rest = held.as_slice();
         while !rest.is_empty() {
-            let room = self.inner.buffers().output();
-            let (piece, behind) = rest.split_at(rest.len().min(room.len()));
-            if let Some(room) = room.get_mut(..piece.len()) {
-                room.copy_from_slice(piece);
-            }
-            rest = behind;
-            self.inner.transmit_output(piece.len(), timeout)?;
+            // As much as there is room for.
+            let amount = self.inner.buffers().output().write(rest)?;
+            rest = rest.get(amount..).unwrap_or_default();
+            self.inner.transmit_output(amount, timeout)?;
         }
         Ok(())
     }
@@ -147,11 +144,6 @@ impl SocketTransport {
         }
         Self { control: Arc::clone(control), inner, broken: false, records }
     }
-
-    /// Whether a part of a record has come, and not all of it.
-    fn is_torn(&self) -> bool {
-        self.records.as_ref().is_some_and(TlsRecords::is_torn)
-    }
 }
 
 impl Transport for SocketTransport {
@@ -173,7 +165,8 @@ impl Transport for SocketTransport {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        if timeout.per_read == Some(AT_ONCE) && self.is_torn() {
+        let is_torn = self.records.as_ref().is_some_and(TlsRecords::is_torn);
+        if is_torn && timeout.per_read == Some(AT_ONCE) {
             return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
         }
         let before = self.inner.buffers().input().len();
@@ -233,6 +226,7 @@ impl TlsRecords {
         }
     }
 
+    /// Whether a part of a record has come, and not all of it.
     fn is_torn(&self) -> bool {
         self.header > 0 || self.left > 0
     }
