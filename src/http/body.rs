@@ -22,7 +22,8 @@ const REST_TIME: Duration = Duration::from_millis(100);
 /// The body of a response, or another source of the same bytes.
 pub(crate) struct Body {
     source: Source,
-    /// How reading ended: with 0, or an error. ureq reads on after an error as if the body had ended well.
+    /// How reading ended: with 0, or an error. ureq reads on after an error as if the body had ended
+    /// well.
     end: Option<Result<usize, Error>>,
 }
 

@@ -56,7 +56,7 @@ impl Peer {
                         _ => "check the URL",
                     };
                     let whom = self.other_side(is_proxy);
-                    caused(self.network(format!("no address found for {whom}; {advice}")), source)
+                    self.failed(format!("no address found for {whom}; {advice}"), source)
                 }
                 Ok(Fault::Connect { via_proxy, source }) => self.no_connection(via_proxy, source),
                 Ok(Fault::Tls { with_proxy, source }) => self.no_session(with_proxy, source),
@@ -66,18 +66,17 @@ impl Peer {
                 Err(_) => self.network("the request failed"),
             },
             UreqError::Io(error) if is_disconnect(&error) => {
-                let message = format!("{address} closed the connection before it answered");
-                self.network(message).caused_by(error)
+                self.failed(format!("{address} closed the connection before it answered"), error)
             }
             // TLS 1.3 asks for the client's certificate, and misses it, after the handshake.
             UreqError::Io(error) if is_alert(&error) && connection.control.state().fresh => {
                 self.no_session(false, error.into())
             }
             // There was a session, so the server does speak TLS.
-            UreqError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let message = format!("lost the connection to {address} before the response came");
-                self.network(message).caused_by(error)
-            }
+            UreqError::Io(error) if error.kind() == io::ErrorKind::InvalidData => self.failed(
+                format!("lost the connection to {address} before the response came"),
+                error,
+            ),
             // The type of what is inside has no name here.
             UreqError::Protocol(_) if error.to_string().contains("output too small") => {
                 self.config("the URL or a header is too long")
@@ -96,7 +95,7 @@ impl Peer {
             UreqError::BadUri(_) | UreqError::RequireHttpsOnly(_) | UreqError::Http(_) => {
                 self.config("the URL or a header has a character that it may not have")
             }
-            error => caused(self.network(format!("the request to {address} failed")), error),
+            error => self.failed(format!("the request to {address} failed"), error),
         }
     }
 
@@ -115,8 +114,7 @@ impl Peer {
             UreqError::Io(error) => self.lost().caused_by(error),
             UreqError::BodyStalled => self.lost(),
             error => {
-                let message = format!("the response of {address} is not well-formed HTTP");
-                caused(self.network(message), error)
+                self.failed(format!("the response of {address} is not well-formed HTTP"), error)
             }
         }
     }
@@ -168,16 +166,15 @@ impl Peer {
             }
             UreqError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 let it = if via_proxy { "it" } else { "the server" };
-                let message = format!("{whom} refused the connection; is {it} running?");
-                self.network(message).caused_by(error)
+                self.failed(format!("{whom} refused the connection; is {it} running?"), error)
             }
             UreqError::Io(error) if via_proxy && error.raw_os_error().is_none() => {
                 self.refused_by_socks(&whom, error)
             }
             source if via_proxy => {
-                caused(self.network(format!("{whom} did not connect to {address}")), source)
+                self.failed(format!("{whom} did not connect to {address}"), source)
             }
-            source => caused(self.network(format!("cannot connect to {whom}")), source),
+            source => self.failed(format!("cannot connect to {whom}"), source),
         }
     }
 
@@ -186,21 +183,16 @@ impl Peer {
         let Some(status) = status else {
             return self.network(format!("{whom} did not connect to {address}"));
         };
-        match status {
-            // tinyproxy says 401 where it is given no password at all.
-            401 | 407 => {
-                let message = format!("{whom} asks for a valid user and password ({status})");
-                self.network(message).permanent()
-            }
+        let message = match status {
             // It has no time, or the target had none.
             408 | 429 | 500 | 502.. => {
-                self.network(format!("{whom} could not connect to {address} ({status})"))
+                return self.network(format!("{whom} could not connect to {address} ({status})"));
             }
-            _ => {
-                let message = format!("{whom} refuses to connect to {address} ({status})");
-                self.network(message).permanent()
-            }
-        }
+            // tinyproxy says 401 where it is given no password at all.
+            401 | 407 => format!("{whom} asks for a valid user and password ({status})"),
+            _ => format!("{whom} refuses to connect to {address} ({status})"),
+        };
+        self.network(message).permanent()
     }
 
     /// What a SOCKS proxy replies, which ureq says in words of its own only.
@@ -218,12 +210,9 @@ impl Peer {
             {
                 format!("{whom} cannot be used for {address}; check the proxy's URL")
             }
-            _ => {
-                let message = format!("{whom} did not connect to {address}");
-                return self.network(message).caused_by(error);
-            }
+            _ => return self.failed(format!("{whom} did not connect to {address}"), error),
         };
-        self.network(message).permanent().caused_by(error)
+        self.failed(message, error).permanent()
     }
 
     fn no_session(&self, with_proxy: bool, source: UreqError) -> Error {
@@ -234,7 +223,7 @@ impl Peer {
             UreqError::Tls(MISMATCH) => return self.config(MISMATCH),
             UreqError::Io(error) if is_disconnect(error) => {
                 let message = format!("{whom} closed the connection during the TLS handshake");
-                return caused(self.network(message), source);
+                return self.failed(message, source);
             }
             // An alert is the server's own word, and a certificate in it is the client's.
             UreqError::Io(error) if is_alert(error) && says(&["Certificate", "UnknownCA"]) => {
@@ -263,23 +252,22 @@ impl Peer {
             }
             _ => format!("no TLS session with {whom}"),
         };
-        caused(self.network(message).permanent(), source)
+        self.failed(message, source).permanent()
     }
 
     fn untrusted(&self, whom: &str) -> String {
-        let advice = match self.ca_option {
-            Some(option) => format!("the file that {option} names does not hold its CA"),
-            None if cfg!(feature = "platform-verifier") => {
-                "if it should be trusted, name the CA's file in `ca_file` or SSL_CERT_FILE"
-                    .to_owned()
-            }
-            None => {
-                "if it should be trusted, name the CA's file in `ca_file` or SSL_CERT_FILE, or \
-                     build with the feature `platform-verifier`"
-                    .to_owned()
-            }
+        let problem = format!("the certificate of {whom} is not signed by a trusted CA");
+        if let Some(option) = self.ca_option {
+            return format!("{problem}; the file that {option} names does not hold its CA");
+        }
+        let or_build = match cfg!(feature = "platform-verifier") {
+            true => "",
+            false => ", or build with the feature `platform-verifier`",
         };
-        format!("the certificate of {whom} is not signed by a trusted CA; {advice}")
+        format!(
+            "{problem}; if it should be trusted, name the CA's file in `ca_file` or \
+             SSL_CERT_FILE{or_build}"
+        )
     }
 
     fn undecodable(&self, what: &str, problem: &str) -> Error {
@@ -289,6 +277,11 @@ impl Peer {
 
     fn lost(&self) -> Error {
         self.network(format!("lost the connection to {}", self.address))
+    }
+
+    /// A failure of the network that has a cause.
+    fn failed(&self, message: String, source: impl Into<UreqError>) -> Error {
+        caused(self.network(message), source.into())
     }
 
     fn network(&self, message: impl Into<String>) -> Error {
@@ -313,12 +306,13 @@ pub(crate) fn stalled(provider: LlmProvider, limit: Duration) -> Error {
 
 /// What another client's reader, a pipe or a file says.
 pub(super) fn of_reader(error: io::Error) -> Error {
-    match error.kind() {
+    let (kind, message) = match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            Error::new(ErrorKind::Timeout, None, "the reader gave up waiting").caused_by(error)
+            (ErrorKind::Timeout, "the reader gave up waiting")
         }
-        _ => Error::new(ErrorKind::Network, None, "the reader failed").caused_by(error),
-    }
+        _ => (ErrorKind::Network, "the reader failed"),
+    };
+    Error::new(kind, None, message).caused_by(error)
 }
 
 /// Adds the cause: the system's own error where there is one.
