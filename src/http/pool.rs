@@ -59,7 +59,8 @@ impl ConnectionSettings {
         let tls = {
             // A file that is not needed need not be there.
             let uses_tls = origin.is_secure || proxy.as_ref().is_some_and(ChosenProxy::is_secure);
-            tls::load(config, provider, uses_tls)?
+            tls::load(config, uses_tls)
+                .map_err(|message| Error::new(ErrorKind::Config, provider, message))?
         };
         Ok(Self {
             origin,

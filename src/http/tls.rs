@@ -10,13 +10,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector, Transport};
 
 use super::fault::MISMATCH;
 use crate::config::GenerationConfig;
-use crate::error::{Error, ErrorKind};
-use crate::provider::LlmProvider;
 
 /// How many settings are kept. A program has one or two.
 const MAX_CACHED: usize = 8;
@@ -42,28 +40,18 @@ impl PartialEq for Tls {
 static CACHED: Mutex<Vec<Tls>> = Mutex::new(Vec::new());
 
 /// The settings for a request; one that does without TLS needs no files.
-pub(super) fn load(
-    config: &GenerationConfig,
-    provider: LlmProvider,
-    uses_tls: bool,
-) -> Result<Tls, Error> {
+pub(super) fn load(config: &GenerationConfig, uses_tls: bool) -> Result<Tls, String> {
     let ca_file = match &config.ca_file {
         Some(path) => Some((path.clone(), "ca_file")),
         None => config.environment.get("SSL_CERT_FILE").map(|it| (it.into(), "SSL_CERT_FILE")),
     };
-    let client = config.client_certificate.clone();
-    let (ca_file, client) = if uses_tls { (ca_file, client) } else { (None, None) };
-    load_files(ca_file, client).map_err(|message| Error::new(ErrorKind::Config, provider, message))
-}
-
-/// Loads files, each with who names it.
-fn load_files(
-    ca_file: Option<(PathBuf, &'static str)>,
-    client: Option<PathBuf>,
-) -> Result<Tls, String> {
-    let ca_file = ca_file.map(|(path, option)| PemFile::find(path, option));
-    let client = client.map(|path| PemFile::find(path, "client_certificate"));
-    let files = [ca_file.transpose()?, client.transpose()?];
+    let client = config.client_certificate.clone().map(|path| (path, "client_certificate"));
+    let mut files = [None, None];
+    for (file, named) in files.iter_mut().zip([ca_file, client]) {
+        if let Some((path, option)) = named.filter(|_| uses_tls) {
+            *file = Some(PemFile::find(path, option)?);
+        }
+    }
     let cached = || CACHED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(tls) = cached().iter().find(|tls| tls.files == files) {
         return Ok(tls.clone());
@@ -125,32 +113,32 @@ impl PemFile {
     }
 
     fn roots(&self) -> Result<RootCerts, String> {
-        let mut certificates = Vec::new();
-        for item in parse_pem(&self.contents()?) {
-            if let Ok(PemItem::Certificate(certificate)) = item {
-                certificates.push(certificate);
-            }
-        }
-        match certificates.is_empty() {
-            false => Ok(RootCerts::from(certificates)),
-            true => Err(self.problem("holds no PEM certificate")),
+        match self.items()? {
+            (certificates, _) if !certificates.is_empty() => Ok(RootCerts::from(certificates)),
+            _ => Err(self.problem("holds no PEM certificate")),
         }
     }
 
     fn client_certificate(&self) -> Result<ClientCert, String> {
-        let (mut chain, mut key) = (Vec::new(), None);
+        match self.items()? {
+            (chain, Some(key)) if !chain.is_empty() => Ok(ClientCert::new_with_certs(&chain, key)),
+            _ => {
+                Err(self.problem("must hold a PEM certificate and its private key, not encrypted"))
+            }
+        }
+    }
+
+    /// The certificates in the file, and its first private key.
+    fn items(&self) -> Result<(Vec<Certificate<'static>>, Option<PrivateKey<'static>>), String> {
+        let (mut certificates, mut key) = (Vec::new(), None);
         for item in parse_pem(&self.contents()?) {
             match item {
-                Ok(PemItem::Certificate(certificate)) => chain.push(certificate),
+                Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
                 Ok(PemItem::PrivateKey(private)) if key.is_none() => key = Some(private),
                 _ => {}
             }
         }
-        key.filter(|_| !chain.is_empty())
-            .map(|key| ClientCert::new_with_certs(&chain, key))
-            .ok_or_else(|| {
-                self.problem("must hold a PEM certificate and its private key, not encrypted")
-            })
+        Ok((certificates, key))
     }
 
     /// What is in the file, unless that is more than any file of certificates holds: some that the
