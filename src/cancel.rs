@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Ends a stream from another thread, even while its `next` waits there.
 ///
@@ -36,17 +36,13 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct CancelHandle(Arc<Shared>);
 
+#[derive(Default)]
 struct Shared {
     /// Outside the lock, since it is asked for with each chunk; set under it.
     is_cancelled: AtomicBool,
-    state: Mutex<Cancellation>,
-    cancelled: Condvar,
-}
-
-#[derive(Default)]
-struct Cancellation {
     /// Weak, so that a stream which is dropped takes its sockets along.
-    running: Option<Weak<dyn Interrupt>>,
+    running: Mutex<Option<Weak<dyn Interrupt>>>,
+    cancelled: Condvar,
 }
 
 /// What a stream waits on, for [`CancelHandle::cancel`] to wake it.
@@ -60,13 +56,13 @@ impl CancelHandle {
     /// Ends the stream. It returns at once, whatever the stream is doing, and can be called any
     /// number of times.
     pub fn cancel(&self) {
-        let mut state = self.state();
+        let mut running = self.running();
         self.0.is_cancelled.store(true, Ordering::Release);
         // Under the lock, so that nothing is interrupted once `detach` has returned.
-        if let Some(running) = state.running.take().and_then(|weak| weak.upgrade()) {
+        if let Some(running) = running.take().and_then(|weak| weak.upgrade()) {
             running.interrupt();
         }
-        drop(state);
+        drop(running);
         self.0.cancelled.notify_all();
     }
 
@@ -76,49 +72,34 @@ impl CancelHandle {
     }
 
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Shared {
-            is_cancelled: AtomicBool::new(false),
-            state: Mutex::default(),
-            cancelled: Condvar::new(),
-        }))
+        Self(Arc::default())
     }
 
     /// Sleeps for `time`, or until the stream is cancelled; whether it was.
     pub(crate) fn wait(&self, time: Duration) -> bool {
-        let end = Instant::now().checked_add(time);
-        let mut state = self.state();
-        while !self.is_cancelled() {
-            let left =
-                end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                break;
-            }
-            let woken = self.0.cancelled.wait_timeout(state, left);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let running = self.running();
+        drop(self.0.cancelled.wait_timeout_while(running, time, |_| !self.is_cancelled()));
         self.is_cancelled()
     }
 
     /// Names what to interrupt from now on, in place of what was named before.
     pub(crate) fn attach(&self, running: Weak<dyn Interrupt>) {
-        let mut state = self.state();
-        if self.is_cancelled() {
-            if let Some(running) = running.upgrade() {
-                running.interrupt();
-            }
-        } else {
-            state.running = Some(running);
+        let mut attached = self.running();
+        if !self.is_cancelled() {
+            *attached = Some(running);
+        } else if let Some(running) = running.upgrade() {
+            running.interrupt();
         }
     }
 
     /// Once it returns, [`cancel`](Self::cancel) interrupts nothing any more.
     pub(crate) fn detach(&self) {
-        self.state().running = None;
+        *self.running() = None;
     }
 
     /// No code of others runs under the lock, so a poisoned one is whole.
-    fn state(&self) -> MutexGuard<'_, Cancellation> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, Option<Weak<dyn Interrupt>>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
