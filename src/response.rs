@@ -108,9 +108,7 @@ impl GenerationResponse {
             let id = ToolCall::made_up_id(delta.index);
             self.tool_calls.resize_with(delta.index + 1, || ToolCall::new(id.clone(), "", ""));
         }
-        let Some(call) = self.tool_calls.get_mut(delta.index) else {
-            return;
-        };
+        let Some(call) = self.tool_calls.get_mut(delta.index) else { return };
         if let Some(id) = &delta.id {
             call.id.clone_from(id);
         }

@@ -22,7 +22,8 @@ pub(crate) fn wait_before_retry(
     retries: u32,
     config: &GenerationConfig,
 ) -> Option<Duration> {
-    if retries >= config.max_retries || !is_worth_it(error) {
+    let is_worth_it = error.is_retryable() && error.kind() != ErrorKind::Timeout;
+    if retries >= config.max_retries || !is_worth_it {
         return None;
     }
     // Between 0 and 1. Clients that failed together must not come back together.
@@ -36,10 +37,6 @@ pub(crate) fn wait_before_retry(
             Some(wait.mul_f64(0.5 + 0.5 * chance))
         }
     }
-}
-
-fn is_worth_it(error: &Error) -> bool {
-    error.is_retryable() && error.kind() != ErrorKind::Timeout
 }
 
 /// The wait that an answer's headers ask for.
