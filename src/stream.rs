@@ -15,7 +15,7 @@ use crate::decode::{self, ResponseDecoder};
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, Body, PreparedRequest};
 use crate::message::Prompt;
-use crate::provider::{LlmProvider, Protocol};
+use crate::provider::LlmProvider;
 use crate::request::{self, RequestPreview};
 use crate::response::GenerationResponse;
 use crate::retry;
@@ -125,19 +125,12 @@ impl<F> GenerationStream<F> {
     /// that does not fit its key, which shows only when it is used; and one after the first
     /// `next`, or where [`from_reader`](GenerationStream::from_reader) gave the response.
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
-        match &self.inner.state {
-            StreamState::Asked(prompt) => {
-                let config = &self.inner.config;
-                Ok(request::preview(prompt, config)?)
-            }
-            state => {
-                let why = match state {
-                    StreamState::Given(_) => "the answer comes from a reader: there is no request",
-                    _ => "the stream has begun; ask for the request before the first `next`",
-                };
-                Err(Error::new(ErrorKind::Config, None, why).into())
-            }
-        }
+        let why = match &self.inner.state {
+            StreamState::Asked(prompt) => return Ok(request::preview(prompt, &self.inner.config)?),
+            StreamState::Given(_) => "the answer comes from a reader: there is no request",
+            _ => "the stream has begun; ask for the request before the first `next`",
+        };
+        Err(Error::new(ErrorKind::Config, None, why).into())
     }
 }
 
@@ -243,32 +236,25 @@ impl StreamCore {
     }
 
     fn next(&mut self) -> Option<Result<StreamChunk, Error>> {
-        if mem::replace(&mut self.is_running, true) {
+        let item = if mem::replace(&mut self.is_running, true) {
             // A logger, a callback or a reader has panicked, and the caller has caught it. What is
             // left can no longer be told from the whole, and `None` would say that it is.
-            let error = decode::panic_error(self.response.provider);
-            self.end(Some(error.clone()));
-            return Some(Err(error));
-        }
-        if let StreamState::Ended(_) = self.state {
+            Some(Err(decode::panic_error(self.response.provider)))
+        } else if let StreamState::Ended(_) = self.state {
             return None;
-        }
-        match self.advance() {
-            Ok(Some(chunk)) => {
+        } else {
+            self.advance().transpose()
+        };
+        match &item {
+            Some(Ok(chunk)) => {
                 if self.response.time_to_first_text.is_none() && !chunk.content.is_empty() {
                     self.response.time_to_first_text = self.started.map(|at| at.elapsed());
                 }
-                Some(Ok(chunk))
             }
-            Ok(None) => {
-                self.end(None);
-                None
-            }
-            Err(error) => {
-                self.end(Some(error.clone()));
-                Some(Err(error))
-            }
+            Some(Err(error)) => self.end(Some(error.clone())),
+            None => self.end(None),
         }
+        item
     }
 
     /// The one place where a stream ends. What it leaves behind closes the connection, unless the
@@ -292,13 +278,10 @@ impl StreamCore {
             }
             let item = match &mut self.state {
                 StreamState::Reading(decoder) => decoder.next(&mut self.response, &self.cancel),
-                StreamState::Ended(_) => return Ok(None),
-                StreamState::Asked(_) | StreamState::Given(_) | StreamState::Sending => {
-                    match self.open() {
-                        Ok(()) => continue,
-                        Err(error) => Err(error),
-                    }
-                }
+                _ => match self.open() {
+                    Ok(()) => continue,
+                    Err(error) => Err(error),
+                },
             };
             match item {
                 Err(_) if self.cancel.is_cancelled() => return Err(self.cancelled()),
@@ -311,14 +294,24 @@ impl StreamCore {
     /// Goes one step nearer to a response that can be read.
     fn open(&mut self) -> Result<(), Error> {
         let config = &self.config;
-        match &self.state {
+        let (body, provider, protocol) = match mem::replace(&mut self.state, StreamState::Sending) {
             StreamState::Asked(prompt) => {
-                let (request, _) = request::prepare(prompt, config)?;
+                let (request, _) = request::prepare(&prompt, config)?;
                 self.response.provider = Some(request.peer.provider);
                 self.request = Some(Box::new(request));
-                self.state = StreamState::Sending;
+                return Ok(());
             }
-            StreamState::Sending => {
+            StreamState::Given(body) => {
+                let provider = match (config.provider, request::provider_of(config)) {
+                    (Some(provider), _) | (None, Ok((provider, _))) => provider,
+                    // The protocol is all that it takes to read a recording.
+                    (None, Err(_)) if config.protocol.is_some() => LlmProvider::Local,
+                    (None, Err(error)) => return Err(error),
+                };
+                (body, provider, request::protocol_of(config, provider))
+            }
+            // The last two need no opening, and never come here.
+            StreamState::Sending | StreamState::Reading(_) | StreamState::Ended(_) => {
                 let Some(request) = &self.request else {
                     return Err(decode::panic_error(self.response.provider));
                 };
@@ -330,45 +323,21 @@ impl StreamCore {
                 })?;
                 self.response.request_id = response.request_id;
                 self.response.rate_limit = response.rate_limit;
-                let (provider, protocol) = (request.peer.provider, request.protocol);
-                self.begin_reading(response.body, provider, protocol);
+                (response.body, request.peer.provider, request.protocol)
             }
-            StreamState::Given(_) => {
-                let provider = match (config.provider, request::provider_of(config)) {
-                    (Some(provider), _) | (None, Ok((provider, _))) => provider,
-                    // The protocol is all that it takes to read a recording.
-                    (None, Err(_)) if config.protocol.is_some() => LlmProvider::Local,
-                    (None, Err(error)) => return Err(error),
-                };
-                let protocol = request::protocol_of(config, provider);
-                // If `begin_reading` panics, the stream has ended with this error.
-                let ended = StreamState::Ended(Some(decode::panic_error(provider.into())));
-                if let StreamState::Given(body) = mem::replace(&mut self.state, ended) {
-                    self.begin_reading(body, provider, protocol);
-                }
-            }
-            StreamState::Reading(_) | StreamState::Ended(_) => {}
-        }
-        Ok(())
-    }
-
-    fn begin_reading(&mut self, body: Body, provider: LlmProvider, protocol: Protocol) {
+        };
         self.response.provider = Some(provider);
         let request = self.request.as_deref();
-        let decoder =
-            ResponseDecoder::new(body, provider, protocol, request, Arc::clone(&self.config));
+        let decoder = ResponseDecoder::new(body, provider, protocol, request, Arc::clone(config));
         self.state = StreamState::Reading(Box::new(decoder));
+        Ok(())
     }
 
     /// Goes back to sending, if the failure may pass and nothing has been handed out.
     fn try_again(&mut self, error: Error) -> Result<(), Error> {
-        if self.response.chunk_count > 0 || self.request.is_none() {
-            return Err(error);
-        }
-        let Some(wait) = retry::wait_before_retry(&error, self.response.retries, &self.config)
-        else {
-            return Err(error);
-        };
+        let wait = retry::wait_before_retry(&error, self.response.retries, &self.config)
+            .filter(|_| self.response.chunk_count == 0 && self.request.is_some());
+        let Some(wait) = wait else { return Err(error) };
         // A connection that failed closes before the wait.
         self.state = StreamState::Sending;
         log::info!("{error}; trying again in {:.1} s", wait.as_secs_f64());
