@@ -79,7 +79,6 @@ pub(crate) struct ResponseDecoder {
     has_final_usage: bool,
     clock: Clock,
     opened: Instant,
-    config: Arc<GenerationConfig>,
     /// Whether the response is of a request of ours, and not given by the caller.
     was_requested: bool,
 }
@@ -100,7 +99,7 @@ impl ResponseDecoder {
                 protocol,
                 decoder: (protocol::codec(protocol).decoder)(),
                 builder: ChunkBuilder::new(config.max_tool_calls, config.max_response_bytes),
-                keeps_raw: config.raw,
+                config,
                 secrets: request.map(|request| request.secrets.clone()).unwrap_or_default(),
                 count: 0,
                 beginning: None,
@@ -113,7 +112,6 @@ impl ResponseDecoder {
             has_final_usage: false,
             clock: Clock::default(),
             opened: Instant::now(),
-            config,
             was_requested: request.is_some(),
         }
     }
@@ -124,7 +122,6 @@ impl ResponseDecoder {
         response: &mut GenerationResponse,
         cancel: &CancelHandle,
     ) -> Result<Option<StreamChunk>, Error> {
-        self.clock.go_on();
         let item = self.advance(response, cancel);
         self.clock.pause();
         if item.is_err() {
@@ -202,12 +199,9 @@ impl ResponseDecoder {
     ) -> Result<(), Error> {
         if let Stage::Leftover { after_marker } = self.stage {
             let left = self.last_event.take().or_else(|| self.document.next());
-            return match left {
-                Some(data) => {
-                    self.events.read(Frame::Event(Event { name: "", data: &data }), &mut self.stage)
-                }
-                None => self.end_body(after_marker, response),
-            };
+            let Some(data) = left else { return self.end_body(after_marker, response) };
+            let event = Event { name: "", data: &data };
+            return self.events.read(Frame::Event(event), &mut self.stage);
         }
         match self.parser.next() {
             Ok(Some(frame)) => self.events.read(frame, &mut self.stage),
@@ -221,15 +215,14 @@ impl ResponseDecoder {
     /// Checked even when no chunk is ready: what only the provider reads again counts, too.
     fn check_size(&self, response: &GenerationResponse) -> Result<(), Error> {
         let builder = &self.events.builder;
-        let limit = self.config.max_response_bytes;
+        let limit = self.events.config.max_response_bytes;
         let bytes = response.bytes + builder.chunk.bytes();
         if bytes.saturating_add(builder.opaque_bytes()) <= limit {
             return Ok(());
         }
-        Err(self.error(
-            ErrorKind::Limit,
-            format!("the answer is larger than {limit} bytes; raise `max_response_bytes`"),
-        ))
+        let message =
+            format!("the answer is larger than {limit} bytes; raise `max_response_bytes`");
+        Err(self.error(ErrorKind::Limit, message))
     }
 
     /// Whether there is a chunk to hand out. As long as nothing was handed out, the request can be
@@ -237,13 +230,10 @@ impl ResponseDecoder {
     /// and what comes with a failure goes with it.
     fn is_chunk_due(&self, response: &GenerationResponse) -> bool {
         let chunk = &self.events.builder.chunk;
-        if chunk.has_piece() || (response.chunk_count > 0 && !chunk.is_void()) {
-            return true;
-        }
         match self.stage {
-            _ if chunk.finish_reason.is_none() => false,
+            _ if chunk.has_piece() || (response.chunk_count > 0 && !chunk.is_void()) => true,
             Stage::Failed { .. } => false,
-            Stage::Ended(_) => true,
+            Stage::Ended(_) => chunk.finish_reason.is_some(),
             _ => self.is_settled(chunk.finish_reason),
         }
     }
@@ -377,12 +367,9 @@ impl ResponseDecoder {
         let mut left = AFTER_FAILURE_BYTES;
         while !is_last && left > 0 && matches!(self.stage, Stage::Open) {
             match self.parser.next() {
-                Ok(Some(frame)) => match self.events.read(frame, &mut self.stage) {
-                    Ok(()) => continue,
-                    Err(_) => break,
-                },
+                Ok(Some(frame)) if self.events.read(frame, &mut self.stage).is_ok() => continue,
                 Ok(None) => {}
-                Err(TooLarge) => break,
+                _ => break,
             }
             // A reader that was given keeps no deadline, but need not be asked again.
             if deadline.is_none_or(|at| at <= Instant::now()) || cancel.is_cancelled() {
@@ -398,12 +385,12 @@ impl ResponseDecoder {
 
     fn read_body(&mut self, response: &GenerationResponse) -> Result<(), Error> {
         let limit = match self.stage {
-            Stage::Tail => self.config.stall_timeout.min(TAIL),
-            _ => self.config.stall_timeout,
+            Stage::Tail => self.events.config.stall_timeout.min(TAIL),
+            _ => self.events.config.stall_timeout,
         };
         // Bytes that are there already, and readers that were given, keep no deadline.
         if self.clock.has_waited(limit) {
-            return Err(http::stalled(self.events.provider, self.config.stall_timeout));
+            return Err(http::stalled(self.events.provider, self.events.config.stall_timeout));
         }
         let deadline = self.clock.deadline(limit);
         match self.parser.fill(|buffer| self.body.read(buffer, deadline)) {
@@ -422,17 +409,16 @@ impl ResponseDecoder {
     fn read_last_lines(&mut self) -> Result<(), Error> {
         let mut after_marker = false;
         match self.parser.finish() {
-            // Before the marker there may be something that is not an event: see `advance`.
-            Ok(Some(Frame::Event(event)))
-                if is_end_marker(event.data) && self.events.count == 0 =>
-            {
-                after_marker = true;
-            }
-            Ok(Some(Frame::Event(event))) if is_end_marker(event.data) || is_json(event.data) => {
-                self.last_event = Some(event.data.to_owned());
+            Ok(Some(Frame::Event(event))) => {
+                let is_marker = is_end_marker(event.data);
+                // Before the marker there may be something that is not an event: see `advance`.
+                after_marker = is_marker && self.events.count == 0;
+                if !after_marker && (is_marker || is_json(event.data)) {
+                    self.last_event = Some(event.data.to_owned());
+                }
             }
             Ok(Some(error @ Frame::Error(_))) => return self.events.read(error, &mut self.stage),
-            Ok(_) => {}
+            Ok(None) => {}
             Err(TooLarge) => return Err(self.too_large()),
         }
         self.stage = Stage::Leftover { after_marker };
@@ -463,24 +449,21 @@ impl ResponseDecoder {
         let is_document = self.not_a_stream.is_some() && seen.document;
         if self.is_settled(response.finish_reason) || (is_document && !self.is_empty()) {
             self.stage = Stage::Ended(End::Settled);
-            return Ok(());
-        }
-        if after_marker {
+        } else if after_marker {
             self.stage = Stage::Ended(End::MarkerAlone);
-            return Ok(());
-        }
-        if let Some(beginning) = self.not_a_stream.as_ref().filter(|_| self.is_empty()) {
+        } else if let Some(beginning) = self.not_a_stream.as_ref().filter(|_| self.is_empty()) {
             let advice = if self.was_requested { "; check the base URL" } else { "" };
             let message =
                 format!("the response is not an event stream{advice}. It begins: {beginning}");
             return Err(self.error(ErrorKind::Decode, message));
-        }
-        if self.events.count > 0 && !seen.understood {
+        } else if self.events.count > 0 && !seen.understood {
             return Err(self.nothing_said());
+        } else {
+            let progress = self.progress_made(response);
+            let message = format!("the stream ended before the answer did, {progress}");
+            return Err(self.error(ErrorKind::Incomplete, message));
         }
-        let progress = self.progress_made(response);
-        let message = format!("the stream ended before the answer did, {progress}");
-        Err(self.error(ErrorKind::Incomplete, message))
+        Ok(())
     }
 
     /// How far the answer had come: enough to recognise a proxy's time limit.
@@ -500,7 +483,7 @@ impl ResponseDecoder {
     }
 
     fn too_large(&self) -> Error {
-        let limit = self.config.max_event_bytes;
+        let limit = self.events.config.max_event_bytes;
         let message =
             format!("a line or an event is larger than {limit} bytes; raise `max_event_bytes`");
         self.error(ErrorKind::Limit, message)
@@ -551,27 +534,19 @@ impl Document {
 struct Clock {
     /// How long it had waited when the caller last got a chunk, which was no such piece.
     waited: Duration,
-    /// Since when it has been waiting, from the first read on.
+    /// Since when it has been waiting for this chunk, from the first read on.
     since: Option<Instant>,
 }
 
 impl Clock {
-    /// The caller asks for the next chunk.
-    fn go_on(&mut self) {
-        if !self.waited.is_zero() {
-            self.since = Some(Instant::now());
-        }
-    }
-
     /// The caller gets a chunk.
     fn pause(&mut self) {
-        if let Some(since) = self.since.take() {
-            self.waited += since.elapsed();
-        }
+        self.waited += self.since.take().map(|since| since.elapsed()).unwrap_or_default();
     }
 
     fn has_waited(&self, limit: Duration) -> bool {
-        self.since.is_some_and(|since| self.waited + since.elapsed() >= limit)
+        let waited = self.waited + self.since.map(|since| since.elapsed()).unwrap_or_default();
+        !waited.is_zero() && waited >= limit
     }
 
     /// When the wait is over; `None` if that lies beyond the clock's end.
@@ -587,8 +562,7 @@ struct EventDecoder {
     protocol: Protocol,
     decoder: Box<dyn Decoder>,
     builder: ChunkBuilder,
-    /// Whether each event's data stays with its chunk.
-    keeps_raw: bool,
+    config: Arc<GenerationConfig>,
     /// Keys that a provider must not echo into a message.
     secrets: Secrets,
     /// How many events were decoded.
@@ -631,7 +605,7 @@ impl EventDecoder {
         if self.count == 1 && !builder.chunk.has_piece() {
             self.beginning = Some(truncated(event.data, EXCERPT).to_owned());
         }
-        if self.keeps_raw && !builder.chunk.is_void() {
+        if self.config.raw && !builder.chunk.is_void() {
             // What waited for a piece comes with it.
             let before = builder.chunk.raw.take().map(|before| before + "\n");
             builder.chunk.raw = Some(before.unwrap_or_default() + event.data);
