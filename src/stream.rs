@@ -310,8 +310,11 @@ impl StreamCore {
                 };
                 (body, provider, request::protocol_of(config, provider))
             }
-            // The last two need no opening, and never come here.
-            StreamState::Sending | StreamState::Reading(_) | StreamState::Ended(_) => {
+            // These two have been opened, and never come here.
+            StreamState::Reading(_) | StreamState::Ended(_) => {
+                return Err(decode::panic_error(self.response.provider));
+            }
+            StreamState::Sending => {
                 let Some(request) = &self.request else {
                     return Err(decode::panic_error(self.response.provider));
                 };
