@@ -122,6 +122,7 @@ impl ResponseDecoder {
         response: &mut GenerationResponse,
         cancel: &CancelHandle,
     ) -> Result<Option<StreamChunk>, Error> {
+        self.clock.go_on();
         let item = self.advance(response, cancel);
         self.clock.pause();
         if item.is_err() {
@@ -534,19 +535,26 @@ impl Document {
 struct Clock {
     /// How long it had waited when the caller last got a chunk, which was no such piece.
     waited: Duration,
-    /// Since when it has been waiting for this chunk, from the first read on.
+    /// Since when it has been waiting, from the first read on.
     since: Option<Instant>,
 }
 
 impl Clock {
+    /// The caller asks for the next chunk.
+    fn go_on(&mut self) {
+        // Without a read, too: chunks that are no such piece may come faster than they are read.
+        if !self.waited.is_zero() {
+            self.since = Some(Instant::now());
+        }
+    }
+
     /// The caller gets a chunk.
     fn pause(&mut self) {
         self.waited += self.since.take().map(|since| since.elapsed()).unwrap_or_default();
     }
 
     fn has_waited(&self, limit: Duration) -> bool {
-        let waited = self.waited + self.since.map(|since| since.elapsed()).unwrap_or_default();
-        !waited.is_zero() && waited >= limit
+        self.since.is_some_and(|since| self.waited + since.elapsed() >= limit)
     }
 
     /// When the wait is over; `None` if that lies beyond the clock's end.
