@@ -172,7 +172,7 @@ fn a_refusal_is_told_with_what_to_do() {
         for (prompt, kind, status, says) in [
             ("please limit", ErrorKind::RateLimited, 429, "try again in 2 s"),
             ("please overload", ErrorKind::Overloaded, 529, "Overloaded"),
-            ("please refuse", ErrorKind::Auth, 401, "check the API key"),
+            ("please refuse", ErrorKind::Auth, 401, "no API key was sent"),
         ] {
             let run = ask(prompt, config);
             let error = run.failure();

@@ -127,9 +127,9 @@ fn what_the_server_refuses_is_told_in_its_words() {
     watchdog(LIMIT, || {
         let nonsense = ResponseFormat::json_schema("nonsense", json!({"type": "nonsense"}));
         for (config, word) in [
-            (llama(Protocol::ChatCompletions).extra("temperature", "hot"), "temperature"),
+            (llama(Protocol::ChatCompletions).extra("min_p", "hot"), "min_p"),
             (llama(Protocol::ChatCompletions).response_format(nonsense), "schema"),
-            (llama(Protocol::ChatCompletions).extra("messages", "none"), "messages"),
+            (llama(Protocol::ChatCompletions).extra("repeat_penalty", "none"), "repeat_penalty"),
         ] {
             let run = ask("Hi", &config);
             let error = run.failure();
