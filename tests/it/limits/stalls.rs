@@ -1,15 +1,15 @@
 //! How long a stream may bring nothing that its caller reads.
 
 use std::io::{Cursor, Read};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use std::{iter, thread};
 
 use kerb_stream::{ErrorKind, GenerationConfig, GenerationStream, Protocol};
 
 use Protocol::{ChatCompletions, GenerateContent, Messages, Responses};
 
 use crate::support::Outcome;
-use crate::support::reader::dripping;
+use crate::support::reader::{Pieces, dripping};
 use crate::support::shapes::Shape;
 
 const CHAT: Shape = Shape(ChatCompletions);
@@ -32,6 +32,20 @@ fn config(protocol: Protocol, limit: Duration) -> GenerationConfig {
 
 fn event(data: &str) -> String {
     format!("data: {data}\n\n")
+}
+
+/// The wait goes on while there is always something to decode, and hardly ever a read.
+#[test]
+fn counts_of_tokens_that_come_without_a_pause_are_no_answer() {
+    let counts = event(r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#);
+    let begun = Instant::now();
+    let pieces = iter::from_fn(move || {
+        (begun.elapsed() < Duration::from_secs(10)).then(|| counts.repeat(1000))
+    });
+    let body = Cursor::new(CHAT.text("Hi")).chain(Pieces::new(pieces));
+    let config = config(ChatCompletions, Duration::from_millis(50));
+    let last = GenerationStream::from_reader(body, config).last().unwrap();
+    assert_eq!(ErrorKind::of(&last.unwrap_err()), Some(ErrorKind::Timeout));
 }
 
 /// Silence after such a stop is silence, and no end: for as long as the caller waits.
