@@ -123,7 +123,7 @@ fn encode_with_options(
 mod tests {
     use serde_json::json;
 
-    use crate::{GenerationConfig, Protocol, Reasoning, Tool, generate_stream};
+    use crate::{GenerationConfig, Message, Protocol, Reasoning, Tool, generate_stream};
 
     fn body(config: GenerationConfig) -> Result<serde_json::Value, String> {
         let config = config.api_key("key");
@@ -190,6 +190,17 @@ mod tests {
                 error.contains(&format!("`{field}`")) && error.contains("the prompt"),
                 "{error}"
             );
+        }
+        for (config, field) in [(claude(), "system"), (gemini(), "systemInstruction")] {
+            let prompt = [Message::system("Mine"), Message::user("Hi")];
+            let config = config.api_key("key").extra(field, json!({"parts": []}));
+            let error = generate_stream(prompt, config.clone()).request().unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("`{field}`")) && error.contains("the prompt"),
+                "{error}"
+            );
+            // Without a system message it is the caller's to say.
+            assert!(generate_stream("Hi", config).request().is_ok(), "{field}");
         }
         // The default, but the caller has set it.
         let default = body(claude()).unwrap()["max_tokens"].as_u64().unwrap();
