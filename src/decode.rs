@@ -207,7 +207,7 @@ impl ResponseDecoder {
         match self.parser.next() {
             Ok(Some(frame)) => self.events.read(frame, &mut self.stage),
             // A reader that was given cannot be interrupted, but need not be asked again.
-            Ok(None) if cancel.is_cancelled() => Err(cancel_error(self.events.provider.into())),
+            Ok(None) if cancel.is_cancelled() => Err(Error::cancelled(self.events.provider)),
             Ok(None) => self.read_body(response),
             Err(TooLarge) => Err(self.too_large()),
         }
@@ -493,10 +493,6 @@ impl ResponseDecoder {
     fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
         Error::new(kind, self.events.provider, message)
     }
-}
-
-pub(crate) fn cancel_error(provider: Option<LlmProvider>) -> Error {
-    Error::new(ErrorKind::Cancelled, provider, "the caller cancelled the answer")
 }
 
 pub(crate) fn panic_error(provider: Option<LlmProvider>) -> Error {

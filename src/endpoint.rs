@@ -168,8 +168,8 @@ pub(crate) fn authority(url: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
-/// The host and port of an authority. Rust reads `+80` as a port, too, which others do not, and ureq takes one that
-/// is too large for none.
+/// The host and port of an authority. Rust reads `+80` as a port, too, which others do not, and ureq
+/// takes one that is too large for none.
 pub(crate) fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),

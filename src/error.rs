@@ -163,6 +163,10 @@ impl Error {
         }))
     }
 
+    pub(crate) fn cancelled(provider: impl Into<Option<LlmProvider>>) -> Self {
+        Self::new(ErrorKind::Cancelled, provider, "the caller cancelled the answer")
+    }
+
     /// The cause, which `Display` leaves out.
     pub(crate) fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));

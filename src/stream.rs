@@ -358,6 +358,6 @@ impl StreamCore {
     }
 
     fn cancelled(&self) -> Error {
-        decode::cancel_error(self.response.provider)
+        Error::cancelled(self.response.provider)
     }
 }

@@ -114,7 +114,7 @@ impl HttpBody {
         let read = uninterrupted(&mut self.reader, buffer);
         // A socket that was shut down reads like a body that has ended.
         if !matches!(read, Ok(1..)) && self.cancel.is_cancelled() {
-            return Err(self.peer.cancelled());
+            return Err(Error::cancelled(self.peer.provider));
         }
         if let Ok(0) = read
             && let Some(connection) = self.connection.take()

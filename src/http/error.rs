@@ -39,10 +39,6 @@ impl Peer {
         report.key_source = Some(self.key_source.clone().unwrap_or_default());
     }
 
-    pub(super) fn cancelled(&self) -> Error {
-        Error::new(ErrorKind::Cancelled, self.provider, "cancelled")
-    }
-
     /// Why there is no response.
     pub(super) fn no_response(&self, error: UreqError, connection: &Connection) -> Error {
         let address = &self.address;
@@ -62,7 +58,7 @@ impl Peer {
                 Ok(Fault::Tls { with_proxy, source }) => self.no_session(with_proxy, source),
                 Ok(Fault::Endless) => self.undecodable("response headers", "do not end"),
                 Ok(Fault::Broken(error)) => self.lost().caused_by(error),
-                Ok(Fault::Interrupted) => self.cancelled(),
+                Ok(Fault::Interrupted) => Error::cancelled(self.provider),
                 Err(_) => self.network("the request failed"),
             },
             UreqError::Io(error) if is_disconnect(&error) => {

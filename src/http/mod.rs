@@ -83,7 +83,7 @@ pub(crate) fn send(
 ) -> Result<HttpResponse, Error> {
     let PreparedRequest { connection: settings, peer, .. } = request;
     if cancel.is_cancelled() {
-        return Err(peer.cancelled());
+        return Err(Error::cancelled(peer.provider));
     }
     let mut connection =
         pool::checkout(settings).unwrap_or_else(|| Connection::new(settings.clone()));
@@ -93,7 +93,7 @@ pub(crate) fn send(
         log::debug!("POST to {}", peer.address);
         match connection.agent.run(wire_form(request)) {
             Ok(response) => return receive(response, connection, request, cancel),
-            Err(_) if cancel.is_cancelled() => return Err(peer.cancelled()),
+            Err(_) if cancel.is_cancelled() => return Err(Error::cancelled(peer.provider)),
             Err(error) if !is_second && connection.is_stale(&error) => {
                 log::debug!("the connection to {} is stale; opening a new one", peer.address);
                 connection = Connection::new(settings.clone());
