@@ -56,8 +56,7 @@ pub(crate) struct Report {
     /// Where the provider was reached, if that is not its own address.
     pub(crate) address: Option<String>,
     pub(crate) model: Option<String>,
-    /// Where the key came from: empty if none was sent, `None` if that is not known.
-    pub(crate) key_source: Option<String>,
+    pub(crate) key_source: KeySource,
     /// `None` for an error inside a stream.
     pub(crate) status: Option<u16>,
     /// Such as `invalid_api_key`; a number is given as its digits.
@@ -69,6 +68,18 @@ pub(crate) struct Report {
     pub(crate) body: String,
     /// The headers about rate limits, on their way to the response.
     pub(crate) rate_limit: BTreeMap<String, String>,
+}
+
+/// Where the key of a request came from.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum KeySource {
+    /// The response was given by the caller.
+    #[default]
+    Unknown,
+    /// No key was sent.
+    NoKey,
+    /// An option, a variable or a header.
+    From(String),
 }
 
 impl Error {
@@ -266,14 +277,16 @@ impl Report {
             write!(f, " ({})", told.join(", "))?;
         }
         match kind {
-            ErrorKind::Auth => match (self.key_source.as_deref(), key_variables(provider)) {
-                (None, None) => f.write_str("; check the API key"),
-                (None, Some(names)) => write!(f, "; check the API key ({names})"),
-                (Some(""), None) => f.write_str("; no API key was sent; set the option `api_key`"),
-                (Some(""), Some(names)) => {
+            ErrorKind::Auth => match (&self.key_source, key_variables(provider)) {
+                (KeySource::Unknown, None) => f.write_str("; check the API key"),
+                (KeySource::Unknown, Some(names)) => write!(f, "; check the API key ({names})"),
+                (KeySource::NoKey, None) => {
+                    f.write_str("; no API key was sent; set the option `api_key`")
+                }
+                (KeySource::NoKey, Some(names)) => {
                     write!(f, "; no API key was sent; set {names}, or the option `api_key`")
                 }
-                (Some(source), _) => write!(f, "; check the API key (from {source})"),
+                (KeySource::From(source), _) => write!(f, "; check the API key (from {source})"),
             },
             ErrorKind::ContextLength => f.write_str("; shorten the prompt"),
             // OpenAI, OpenRouter and Xiaomi say 404, too, of a model that takes no tools or pictures.

@@ -8,7 +8,7 @@ use ureq::{Error as UreqError, Timeout};
 use super::control::{Limits, Phase};
 use super::fault::{Fault, MISMATCH, is_disconnect};
 use super::pool::Connection;
-use crate::error::{Error, ErrorKind, Report};
+use crate::error::{Error, ErrorKind, KeySource, Report};
 use crate::provider::LlmProvider;
 
 /// Whom a request goes to, and by which way: what every message about it needs.
@@ -26,8 +26,7 @@ pub(crate) struct Peer {
     /// Who names a file of trusted CAs, if there is one.
     pub(crate) ca_option: Option<&'static str>,
     pub(crate) model: String,
-    /// Where the key comes from; `None` if there is none.
-    pub(crate) key_source: Option<String>,
+    pub(crate) key_source: KeySource,
     pub(crate) limits: Limits,
 }
 
@@ -36,7 +35,7 @@ impl Peer {
     pub(super) fn introduce(&self, report: &mut Report) {
         report.address = (!self.is_public).then(|| self.address.clone());
         report.model = Some(self.model.clone());
-        report.key_source = Some(self.key_source.clone().unwrap_or_default());
+        report.key_source = self.key_source.clone();
     }
 
     /// Why there is no response.
@@ -336,7 +335,7 @@ mod tests {
             proxy: proxy.map(str::to_owned),
             ca_option: None,
             model: "m".to_owned(),
-            key_source: None,
+            key_source: KeySource::NoKey,
             limits: Limits::default(),
         }
     }

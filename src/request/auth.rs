@@ -3,7 +3,7 @@
 use ::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, KeySource};
 use crate::http::MAX_LINE;
 use crate::protocol::{self, ChatRequest};
 use crate::provider::Protocol;
@@ -13,8 +13,7 @@ pub(super) struct Credentials {
     /// Values that must not be shown are marked as sensitive.
     pub(super) headers: HeaderMap,
     pub(super) secrets: Vec<String>,
-    /// Where the key comes from; `None` if there is none.
-    pub(super) key_source: Option<String>,
+    pub(super) key_source: KeySource,
 }
 
 /// Headers with which a caller proves to a provider who is asking.
@@ -48,12 +47,12 @@ pub(super) fn credentials(
         .filter(|(name, _)| is_credential_name(name) || name.eq_ignore_ascii_case("code"))
         .map(|(_, value)| value.to_owned())
         .collect();
-    let mut key_source = None;
+    let mut key_source = KeySource::NoKey;
     if let Some(key) = key(request, protocol)? {
         let (name, prefix) = key.header;
         headers.insert(name, header_value(request, name, &format!("{prefix}{}", key.secret))?);
         secrets.push(key.secret);
-        key_source = Some(key.source.to_owned());
+        key_source = KeySource::From(key.source.to_owned());
     }
     let mut given = Vec::new();
     for (name, value) in &request.config.headers {
@@ -65,7 +64,7 @@ pub(super) fn credentials(
         if is_credential_name(name.as_str()) {
             let text = value.to_str().unwrap_or_default();
             secrets.extend(text.split_whitespace().map(str::to_owned));
-            key_source = Some(format!("the header {name}"));
+            key_source = KeySource::From(format!("the header {name}"));
         }
         given.push(name.clone());
         headers
