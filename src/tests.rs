@@ -135,7 +135,7 @@ fn each_room_imports_only_what_lies_below_it() {
             "endpoint" => &["config", "error", "http", "protocol", "request", "stream"],
             "redact" => &["config", "error", "http", "protocol", "request", "stream"],
             "protocol" => &["decode", "environment", "http", "request", "retry", "stream"],
-            "http" => &["decode", "message", "request", "stream"],
+            "http" => &["decode", "message", "request", "retry", "stream"],
             "request" => &["decode", "stream"],
             _ => &[],
         };

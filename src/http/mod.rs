@@ -18,7 +18,6 @@ use crate::error::{Error, ErrorKind};
 use crate::protocol::api_error;
 use crate::provider::Protocol;
 use crate::redact::{Secrets, one_line, truncated};
-use crate::retry;
 
 mod body;
 mod connector;
@@ -28,6 +27,7 @@ mod fault;
 mod pool;
 mod proxy;
 mod resolver;
+mod retry_after;
 #[cfg(feature = "rustls")]
 mod tls;
 mod transport;
@@ -39,6 +39,7 @@ use control::deadline_in;
 pub(crate) use error::{Peer, stalled};
 use pool::Connection;
 pub(crate) use pool::{ConnectionSettings, MAX_LINE};
+use retry_after::retry_after;
 
 /// How long the body of an error is read at most.
 const ERROR_TIME: Duration = Duration::from_secs(5);
@@ -155,7 +156,7 @@ fn receive(
     };
     let text = |name: &str| headers.get(name)?.to_str().ok();
     if let Some(report) = error.report_mut() {
-        report.retry_after = retry::asked(text).or(report.retry_after);
+        report.retry_after = retry_after(text).or(report.retry_after);
         report.request_id = request_id.or(report.request_id.take());
         report.rate_limit = rate_limit;
         peer.introduce(report);

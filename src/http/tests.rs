@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::*;
 use crate::config::{GenerationConfig, Proxy};
 use crate::environment::Environment;
-use crate::request;
+use crate::{request, retry};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SHORT: Duration = Duration::from_millis(80);
