@@ -8,7 +8,7 @@ use std::thread;
 
 use kerb_stream::ErrorKind::{Decode, Incomplete, InvalidRequest, Timeout};
 
-use super::server::{EVENTS, Stage, good, hello};
+use super::server::{EVENTS, Scripted, Stage, Then, good, hello};
 use super::{Fault, HELLO, OPENAI, TWO, fault, once, short_stall, staged};
 use crate::support::shapes::Shape;
 use crate::support::tls::{self, Shows};
@@ -27,32 +27,16 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .gives("Hello ")
         .fails(Incomplete, "ended before the answer did"),
-        fault("F47", "A chunk size that is no number", |s| {
-            s.begin()?;
-            // What comes in one packet with a fault of the framing is lost with it.
-            s.wait_for_chunks(2)?;
-            s.write("zz\r\nhello\r\n")?;
-            s.hang()
-        })
-        .gives(TWO)
-        .fails(Incomplete, "not well-formed HTTP"),
-        fault("F48", "A chunk size beyond 64 bits", |s| {
-            s.begin()?;
-            s.wait_for_chunks(2)?;
-            s.write("FFFFFFFFFFFFFFFFF\r\nhello\r\n")?;
-            s.hang()
-        })
-        .gives(TWO)
-        .fails(Incomplete, "not well-formed HTTP"),
-        fault("F48", "A negative chunk size", |s| {
-            s.begin()?;
-            s.wait_for_chunks(2)?;
-            s.write("-5\r\nhello\r\n")?;
-            s.hang()
-        })
-        .variant("v=neg")
-        .gives(TWO)
-        .fails(Incomplete, "not well-formed HTTP"),
+        fault("F47", "A chunk size that is no number", |s| chunk_of_size(s, "zz"))
+            .gives(TWO)
+            .fails(Incomplete, "not well-formed HTTP"),
+        fault("F48", "A chunk size beyond 64 bits", |s| chunk_of_size(s, "FFFFFFFFFFFFFFFFF"))
+            .gives(TWO)
+            .fails(Incomplete, "not well-formed HTTP"),
+        fault("F48", "A negative chunk size", |s| chunk_of_size(s, "-5"))
+            .variant("v=neg")
+            .gives(TWO)
+            .fails(Incomplete, "not well-formed HTTP"),
         fault("F49", "Trailers", |s| {
             s.head("trailer: x-checksum\r\n")?;
             s.chunk(hello(s.shape))?;
@@ -211,6 +195,15 @@ pub(super) fn faults() -> Vec<Fault> {
 /// The rest of an answer that nobody asked for.
 const EVIL: &str =
     "content-type: application/json\r\ncontent-length: 16\r\n\r\n{\"evil\":\"reply\"}";
+
+/// Two good chunks, and one that says it is of this size.
+fn chunk_of_size(s: &mut Scripted<'_>, size: &str) -> Then {
+    s.begin()?;
+    // What comes in one packet with a fault of the framing is lost with it.
+    s.wait_for_chunks(2)?;
+    s.write(format!("{size}\r\nhello\r\n"))?;
+    s.hang()
+}
 
 fn unasked_in_a_record(shape: Shape) -> Stage {
     let first = AtomicUsize::new(0);
