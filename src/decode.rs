@@ -17,7 +17,7 @@ use crate::cancel::CancelHandle;
 use crate::chunk::{FinishReason, StreamChunk};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
-use crate::http::{self, Body, PreparedRequest};
+use crate::http::{self, Body, Peer, PreparedRequest};
 use crate::message::Replay;
 use crate::protocol::{self, ChunkBuilder, Decoder};
 use crate::provider::{LlmProvider, Protocol};
@@ -79,8 +79,6 @@ pub(crate) struct ResponseDecoder {
     has_final_usage: bool,
     clock: Clock,
     opened: Instant,
-    /// Whether the response is of a request of ours, and not given by the caller.
-    was_requested: bool,
 }
 
 impl ResponseDecoder {
@@ -100,6 +98,7 @@ impl ResponseDecoder {
                 decoder: (protocol::codec(protocol).decoder)(),
                 builder: ChunkBuilder::new(config.max_tool_calls, config.max_response_bytes),
                 config,
+                peer: request.map(|request| Arc::clone(&request.peer)),
                 secrets: request.map(|request| request.secrets.clone()).unwrap_or_default(),
                 count: 0,
                 beginning: None,
@@ -112,7 +111,6 @@ impl ResponseDecoder {
             has_final_usage: false,
             clock: Clock::default(),
             opened: Instant::now(),
-            was_requested: request.is_some(),
         }
     }
 
@@ -453,7 +451,7 @@ impl ResponseDecoder {
         } else if after_marker {
             self.stage = Stage::Ended(End::MarkerAlone);
         } else if let Some(beginning) = self.not_a_stream.as_ref().filter(|_| self.is_empty()) {
-            let advice = if self.was_requested { "; check the base URL" } else { "" };
+            let advice = if self.events.peer.is_some() { "; check the base URL" } else { "" };
             let message =
                 format!("the response is not an event stream{advice}. It begins: {beginning}");
             return Err(self.error(ErrorKind::Decode, message));
@@ -567,6 +565,8 @@ struct EventDecoder {
     decoder: Box<dyn Decoder>,
     builder: ChunkBuilder,
     config: Arc<GenerationConfig>,
+    /// Whom the request went to; `None` if the caller gave the response.
+    peer: Option<Arc<Peer>>,
     /// Keys that a provider must not echo into a message.
     secrets: Secrets,
     /// How many events were decoded.
@@ -630,6 +630,9 @@ impl EventDecoder {
     fn failed(&self, error: &str, is_last: bool) -> Stage {
         let mut error = protocol::api_error(self.provider, None, error);
         error.map_texts(|text| self.secrets.redact(text));
+        if let (Some(peer), Some(report)) = (&self.peer, error.report_mut()) {
+            peer.introduce(report);
+        }
         Stage::Failed { error, is_last }
     }
 

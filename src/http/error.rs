@@ -32,7 +32,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Tells a report what it does not know by itself.
-    pub(super) fn introduce(&self, report: &mut Report) {
+    pub(crate) fn introduce(&self, report: &mut Report) {
         report.address = (!self.is_public).then(|| self.address.clone());
         report.model = Some(self.model.clone());
         report.key_source = self.key_source.clone();
@@ -325,6 +325,10 @@ mod tests {
     use rustls::{AlertDescription, CertificateError, InvalidMessage, OtherError};
 
     use super::*;
+    use crate::config::GenerationConfig;
+    use crate::endpoint::Endpoint;
+    use crate::environment::Environment;
+    use crate::http::ConnectionSettings;
 
     fn peer(proxy: Option<&str>) -> Peer {
         Peer {
@@ -345,6 +349,28 @@ mod tests {
         assert!(peer(Some("api-gw:3128 (from HTTPS_PROXY)")).is_proxy("api-gw"));
         assert!(!peer(Some("api-gw:3128")).is_proxy("api"));
         assert!(!peer(None).is_proxy("api"));
+    }
+
+    #[test]
+    fn a_name_without_an_address_may_mean_that_one_is_offline() {
+        let config = GenerationConfig::new("m").environment(Environment::empty());
+        let endpoint = Endpoint::parse("http://127.0.0.1:1").unwrap();
+        let settings = ConnectionSettings::new(&endpoint, LlmProvider::Local, &config).unwrap();
+        let connection = Connection::new(settings);
+        for (is_public, proxy, says) in [
+            (true, None, "host:443; are you online, or behind a proxy?"),
+            (false, None, "host:443; check the URL"),
+            (
+                true,
+                Some("host:3128 (from https_proxy)"),
+                "the proxy host:3128 (from https_proxy); check the URL",
+            ),
+        ] {
+            let peer = Peer { is_public, ..peer(proxy) };
+            let fault = Fault::Name { host: "host".to_owned(), source: UreqError::HostNotFound };
+            let error = peer.no_response(fault.into(), &connection);
+            assert_eq!(error.to_string(), format!("local: no address found for {says}"));
+        }
     }
 
     #[test]

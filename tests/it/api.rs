@@ -2,6 +2,7 @@
 
 use std::io;
 use std::iter::FusedIterator;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kerb_stream::{
@@ -9,6 +10,8 @@ use kerb_stream::{
     GenerationResponse, GenerationStream, Message, ModelName, Prompt, Protocol, StreamChunk, Usage,
     generate, generate_stream,
 };
+
+use serde_json::json;
 
 use crate::support::Server;
 
@@ -136,6 +139,66 @@ fn a_stream_is_lazy_and_every_failure_is_an_item() {
     assert!(format!("{error:#}").starts_with("while greeting: openai: there is no API key"));
 }
 
+/// What sent the request elsewhere, or gave it its key, is often a variable that somebody has forgotten.
+#[test]
+fn an_error_says_with_whom_and_which_variable_named_it() {
+    const MISSING: &str = r#"{"error":{"message":"No such model.","code":"model_not_found"}}"#;
+    const REFUSED: &str = r#"{"error":{"message":"No.","code":"invalid_api_key"}}"#;
+    for (status, body, says) in [
+        (
+            "404 Not Found",
+            MISSING,
+            "answered 404 for model \"gpt-4o\": No such model (code model_not_found); check the \
+             model's name, whether the model can do what is asked, and the base URL",
+        ),
+        (
+            "401 Unauthorized",
+            REFUSED,
+            "answered 401: No (code invalid_api_key); check the API key (from OPENAI_API_KEY)",
+        ),
+        (
+            "200 OK",
+            MISSING,
+            "reports an error inside the stream for model \"gpt-4o\": No such model (code \
+             model_not_found); check the model's name, whether the model can do what is asked, and \
+             the base URL",
+        ),
+        (
+            "200 OK",
+            REFUSED,
+            "reports an error inside the stream: No (code invalid_api_key); check the API key (from \
+             OPENAI_API_KEY)",
+        ),
+    ] {
+        let server = Server::start(move |connection| {
+            connection.request()?;
+            match status {
+                "200 OK" => {
+                    connection.start()?;
+                    connection.event(body)?;
+                    connection.end()
+                }
+                _ => connection.answer(status, "application/json", body),
+            }
+        })
+        .unwrap();
+        let variables = [("OPENAI_BASE_URL", server.url()), ("OPENAI_API_KEY", "k".repeat(9))];
+        let config = GenerationConfig::new("gpt-4o").environment(variables.into_iter().collect());
+        let error = generate("Hi", config).unwrap_err().to_string();
+        let address = server.address();
+        assert_eq!(error, format!("openai at {address} (from OPENAI_BASE_URL) {says}"));
+    }
+
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = Environment::from_iter([("http_proxy", format!("http://{closed}"))]);
+    let config = GenerationConfig::new("m").base_url("http://192.0.2.1/v1").environment(proxy);
+    let error = generate("Hi", config.max_retries(0)).unwrap_err().to_string();
+    let says = format!(
+        "local: the proxy {closed} (from http_proxy) refused the connection; is it running?"
+    );
+    assert_eq!(error, says);
+}
+
 #[test]
 fn latency_is_told_at_the_end() {
     let mut stream = hello();
@@ -149,6 +212,23 @@ fn a_response_becomes_the_next_turn() {
     let response = hello().into_response().unwrap();
     assert_eq!(Message::from(&response), Message::assistant("Hello you"));
     assert_eq!(Message::from(response), Message::assistant("Hello you"));
+}
+
+#[test]
+fn a_request_serialises_for_a_dry_run() {
+    let config = GenerationConfig::new("anthropic::m").base_url("http://localhost:1/v1");
+    let prompt = [Message::user("Hi"), Message::user("there")];
+    let request =
+        generate_stream(prompt, config.api_key("planted").max_tokens(5)).request().unwrap();
+    let json = serde_json::to_value(&request).unwrap();
+    assert_eq!((&json["provider"], &json["protocol"]), (&json!("anthropic"), &json!("messages")));
+    assert_eq!(json["url"], "http://localhost:1/v1/messages");
+    assert_eq!(json["headers"]["x-api-key"], "(hidden)");
+    assert_eq!(json["body"], request.body);
+    let adaptation = &json["adaptations"][0];
+    assert_eq!(adaptation["what"], "messages[1]");
+    let fields = ["asked", "sent", "why"];
+    assert!(fields.iter().all(|field| adaptation[field].is_string()), "{adaptation}");
 }
 
 #[test]
