@@ -373,6 +373,8 @@ fn a_preview_gives_every_error_that_sending_would_give() {
         let error = preview(&"Hi".into(), &config).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains(says), "{error}");
+        let sending = crate::generate("Hi", config).unwrap_err();
+        assert_eq!(sending.to_string(), error.to_string());
     }
 }
 
