@@ -317,6 +317,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_role_is_written_as_it_is_serialised() {
+        use MessageRole::{Assistant, System, Tool, User};
+        for role in [System, User, Assistant, Tool] {
+            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+            assert_eq!(role.to_string(), role.as_str());
+        }
+    }
+
+    #[test]
     fn made_up_ids_are_known_again() {
         let id = |id: &str| ToolCall::new(id, "look", "{}").given_id().map(str::to_owned);
         for made_up in [ToolCall::made_up_id(0), ToolCall::made_up_id(12), String::new()] {
