@@ -31,7 +31,10 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (config, dialect) = (request.config, &request.provider.vendor().dialect);
     let (mut options, mut body) = (Options::of(request), Fields::default());
     body.put("model", request.model);
-    body.put("messages", request.messages()?.iter().map(message).collect::<Value>());
+    body.put(
+        "messages",
+        request.messages()?.iter().map(|said| message(request, said)).collect::<Value>(),
+    );
     body.put("stream", true);
     options.ensure_unset(dialect.refuses)?;
     let mut stream_options = Fields::default();
@@ -64,8 +67,11 @@ fn named(tool: &str) -> Value {
     json!({"type": "function", "function": {"name": tool}})
 }
 
-fn message(message: &Message) -> Value {
-    let calls: Vec<_> = message.tool_calls.iter().map(common::function_call).collect();
+fn message(request: ChatRequest<'_>, message: &Message) -> Value {
+    let calls = message.tool_calls.iter();
+    let calls: Vec<_> = calls
+        .map(|call| common::function_call(call, &request.arguments_text(call, false)))
+        .collect();
     let content = if message.content.is_empty() && !calls.is_empty() {
         Value::Null
     } else {
@@ -654,8 +660,8 @@ mod tests {
         let stop = r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#.to_owned();
         let again = |events: &[String]| {
             let events: Vec<_> = events.iter().map(String::as_str).collect();
-            let (response, _) = folded(&events);
-            message(&Message::from(response))
+            let answer = Message::from(folded(&events).0);
+            said(&[answer], &GenerationConfig::new("m"), LlmProvider::Local)["messages"][0].take()
         };
         let assistant = |fields: Value| {
             let call = json!({"id": "c", "type": "function", "function": {"name": "go", "arguments": "{}"}});

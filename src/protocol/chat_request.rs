@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
@@ -47,16 +47,9 @@ impl fmt::Display for Adaptation {
 }
 
 impl<'a> ChatRequest<'a> {
-    /// The messages, where only those of the user have attachments, and only pictures, and where
-    /// every call has its arguments.
+    /// The messages, where only those of the user have attachments, and only pictures.
     pub(crate) fn messages(self) -> Result<&'a [Message], Error> {
         for message in self.messages {
-            if let Some(call) = message.tool_calls.iter().find(|call| call.cut) {
-                return Err(self.refuse(format!(
-                    "the answer was cut before the arguments of the call of {:?}; leave the call out",
-                    call.name
-                )));
-            }
             if message.role != MessageRole::User && !message.attachments.is_empty() {
                 return Err(self.refuse("only a user message can have attachments"));
             }
@@ -83,12 +76,34 @@ impl<'a> ChatRequest<'a> {
     }
 
     /// The arguments of a call, for protocols that want them as an object.
-    pub(crate) fn arguments(self, call: &ToolCall) -> Result<Value, Error> {
-        let arguments: Value = call.parse().map_err(|error| self.refuse(format!("{error:#}")))?;
-        if arguments.is_object() {
-            return Ok(arguments);
+    pub(crate) fn arguments(self, call: &ToolCall) -> Value {
+        let arguments = call.parse::<Value>().ok().filter(Value::is_object);
+        arguments.unwrap_or_else(|| self.wrapped_arguments(call))
+    }
+
+    /// The arguments of a call as the model wrote them, for protocols that want them as text. A
+    /// server that `reads_json` there refuses anything else.
+    pub(crate) fn arguments_text(self, call: &ToolCall, reads_json: bool) -> String {
+        let text = &call.arguments;
+        if text.trim().is_empty() {
+            return self.arguments(call).to_string();
         }
-        Err(self.refuse(format!("the arguments of the call of {:?} are not an object", call.name)))
+        if reads_json && !call.parse::<Value>().is_ok_and(|arguments| arguments.is_object()) {
+            return self.wrapped_arguments(call).to_string();
+        }
+        text.clone()
+    }
+
+    /// A call that went wrong is a part of the conversation, too: its text goes back inside an
+    /// object, so that the model sees what it wrote.
+    ///
+    /// The field's name follows <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming>.
+    fn wrapped_arguments(self, call: &ToolCall) -> Value {
+        let (what, asked) =
+            (format!("the arguments of the call of {:?}", call.name), &call.arguments);
+        let sent = json!({ "INVALID_JSON": asked });
+        self.adapt(&what, asked, sent.to_string(), "they are not the JSON of an object");
+        sent
     }
 
     /// Tells that `what` is sent in another form than it was asked in.

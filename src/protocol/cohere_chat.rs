@@ -33,7 +33,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (mut options, mut body) = (Options::of(request), Fields::default());
     let mut messages = Vec::with_capacity(request.messages.len());
     for (at, said) in request.messages()?.iter().enumerate() {
-        match message(said) {
+        match message(request, said) {
             Some(message) => messages.push(message),
             None => common::note_changed_turn(request, at, true),
         }
@@ -89,9 +89,9 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
 }
 
 /// `None` for a turn in which nothing was said, which Cohere refuses.
-fn message(message: &Message) -> Option<Value> {
+fn message(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
     if message.role == MessageRole::Assistant {
-        return assistant(message);
+        return assistant(request, message);
     }
     Some(object([
         ("role", Some(message.role.as_str().into())),
@@ -100,12 +100,14 @@ fn message(message: &Message) -> Option<Value> {
     ]))
 }
 
-fn assistant(message: &Message) -> Option<Value> {
+fn assistant(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
     let (mut content, mut calls, mut plan) = (Vec::new(), Vec::new(), None);
     for said in message.turn(Protocol::CohereChat) {
         match said {
             TurnPart::Text(text, _) => content.push(common::text(text)),
-            TurnPart::Call(call, _) => calls.push(common::function_call(call)),
+            TurnPart::Call(call, _) => {
+                calls.push(common::function_call(call, &request.arguments_text(call, true)));
+            }
             TurnPart::Opaque(part) => match part.get("tool_plan") {
                 None => content.push(part.clone()),
                 tool_plan => plan = tool_plan.cloned(),

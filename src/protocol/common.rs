@@ -57,8 +57,7 @@ pub(super) fn tool_choice(
 }
 
 /// A call, as OpenAI and those who follow it want it.
-pub(super) fn function_call(call: &ToolCall) -> Value {
-    let arguments = if call.arguments.is_empty() { "{}" } else { &call.arguments };
+pub(super) fn function_call(call: &ToolCall, arguments: &str) -> Value {
     let function = json!({"name": call.name, "arguments": arguments});
     json!({"id": call.id, "type": "function", "function": function})
 }

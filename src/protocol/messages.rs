@@ -129,7 +129,7 @@ fn answer(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Err
                 ("type", Some("tool_use".into())),
                 ("id", Some(json!(call.id))),
                 ("name", Some(json!(call.name))),
-                ("input", Some(request.arguments(call)?)),
+                ("input", Some(request.arguments(call))),
                 ("caller", caller.cloned()),
             ])),
             TurnPart::Opaque(block) => blocks.push(block.clone()),
@@ -609,13 +609,19 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_are_no_object_are_an_error_that_names_the_call() {
-        for arguments in [r#"{"at": "do"#, "5"] {
-            let mut message = Message::assistant("");
-            message.tool_calls.push(ToolCall::new("c1", "look", arguments));
-            let error = turns(&[message]).unwrap_err();
-            assert!(error.contains("the arguments of the call of \"look\" are not"), "{error}");
+    fn a_call_that_was_cut_before_its_arguments_says_so() {
+        let mut message = Message::assistant("");
+        message.tool_calls.push(ToolCall { cut: true, ..ToolCall::new("c1", "look", "") });
+        let input = &turns(&[message.clone()]).unwrap()[0]["content"][0]["input"];
+        assert_eq!(input, &json!({"INVALID_JSON": ""}));
+        for protocol in [Protocol::ChatCompletions, Protocol::Responses, Protocol::CohereChat] {
+            let body = sent(protocol, message.clone(), &GenerationConfig::new("m")).unwrap();
+            assert!(body.to_string().contains(r#"{\"INVALID_JSON\":\"\"}"#), "{body}");
         }
+    }
+
+    #[test]
+    fn what_no_message_may_be_is_refused() {
         let mut orphan = Message::tool("c1", "a door");
         orphan.tool_call_id = None;
         assert!(turns(&[orphan]).unwrap_err().contains("id of the call"));

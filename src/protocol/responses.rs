@@ -77,7 +77,7 @@ fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
         match message.role {
             MessageRole::Assistant => {
                 let turn = message.turn(Protocol::Responses);
-                for item in turn.into_iter().filter_map(assistant) {
+                for item in turn.into_iter().filter_map(|part| assistant(request, part)) {
                     if let Some("custom_tool_call") = kind(&item) {
                         custom.extend(item.get("call_id").cloned());
                     }
@@ -117,17 +117,16 @@ fn image(image: &Attachment) -> Value {
 
 /// A part of what the assistant said and did. Ids of messages and calls are left out: they refer to
 /// a store that holds nothing.
-fn assistant(part: TurnPart<'_>) -> Option<Value> {
+fn assistant(request: ChatRequest<'_>, part: TurnPart<'_>) -> Option<Value> {
     Some(match part {
         TurnPart::Text("", _) | TurnPart::Opaque(Value::Null) => return None,
         TurnPart::Text(text, extra) => {
             common::with(said(MessageRole::Assistant, text.into()), extra)
         }
         TurnPart::Call(call, extra) => {
-            let (name, arguments) = match call.arguments.as_str() {
-                text if extra.and_then(kind) == Some("custom_tool_call") => ("input", text),
-                "" => ("arguments", "{}"),
-                json => ("arguments", json),
+            let (name, arguments) = match extra.and_then(kind) {
+                Some("custom_tool_call") => ("input", call.arguments.clone()),
+                _ => ("arguments", request.arguments_text(call, false)),
             };
             let call = json!({
                 "type": "function_call", "call_id": call.id, "name": call.name, name: arguments,

@@ -100,20 +100,47 @@ fn arguments_that_were_cut_stay_visible_and_are_never_none() {
         let [call] = response.tool_calls.as_slice() else { panic!("{response:?}") };
         assert_eq!(call.arguments, r#"{"city":"Os"#, "{script:?}");
         assert!(call.parse::<Value>().is_err(), "{script:?}");
+    }
+}
 
-        let history = [Message::user(QUESTION), Message::from(&response)];
-        let asked = kerb_stream::generate_stream(&history, script.config()).request();
-        match script.protocol {
-            Protocol::Messages | Protocol::GenerateContent => {
-                let error = asked.unwrap_err().to_string();
-                assert!(error.contains("arguments of the call of \"weather\""), "{error}");
-            }
-            _ => {
-                let sent = asked.unwrap().body[script.conversation].to_string();
-                assert!(sent.contains(r#""{\"city\":\"Os""#), "{sent}");
-            }
+/// A call that went wrong does not make every later request an error.
+#[test]
+fn a_malformed_call_goes_back_for_the_model_to_see() {
+    for script in scripts() {
+        let takes_text = matches!(script.protocol, Protocol::ChatCompletions | Protocol::Responses);
+        for (arguments, wrapped) in [
+            (r#"{"city":"Os"#, r#"{"INVALID_JSON":"{\"city\":\"Os"}"#),
+            ("[1]", r#"{"INVALID_JSON":"[1]"}"#),
+            ("Oslo", r#"{"INVALID_JSON":"Oslo"}"#),
+        ] {
+            let mut response = decoded(&script, &(script.cut)());
+            response.tool_calls[0].arguments = arguments.to_owned();
+            let id = response.tool_calls[0].id.clone();
+            let history = [
+                Message::user(QUESTION),
+                Message::from(&response),
+                Message::tool(id, "error: not JSON"),
+            ];
+            let asked = kerb_stream::generate_stream(&history, script.config()).request().unwrap();
+            let sent = asked.body[script.conversation].to_string();
+            let expected = match script.protocol {
+                Protocol::ChatCompletions | Protocol::Responses => {
+                    json!({ "arguments": arguments })
+                }
+                Protocol::CohereChat => json!({ "arguments": wrapped }),
+                Protocol::Messages => json!({ "input": value(wrapped) }),
+                _ => json!({ "args": value(wrapped) }),
+            };
+            let expected = expected.to_string();
+            assert!(sent.contains(expected.trim_matches(['{', '}'])), "{script:?}: {sent}");
+            let told = asked.adaptations.iter().any(|told| told.what.contains("\"weather\""));
+            assert_eq!(told, !takes_text, "{script:?}");
         }
     }
+}
+
+fn value(json: &str) -> Value {
+    serde_json::from_str(json).unwrap()
 }
 
 /// The answer that a script's events make.
