@@ -451,11 +451,16 @@ impl ChunkBuilder {
         self.opaque_bytes
     }
 
-    /// How to say the whole answer again, if text and calls alone do not tell it.
+    /// How to say the whole answer again, if one text and the calls after it do not tell it.
     pub(crate) fn replay(&mut self, provider: LlmProvider, protocol: Protocol) -> Option<Replay> {
-        let parts = std::mem::take(&mut self.parts);
-        let is_plain = parts.iter().all(|part| {
-            matches!(part, ReplayPart::Text { extra: None, .. } | ReplayPart::Call { extra: None })
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.retain(|part| !matches!(part, ReplayPart::Text { bytes: 0, extra: None }));
+        let is_plain = parts.iter().enumerate().all(|(at, part)| match part {
+            // A Chat Completions message has one text, wherever the calls came.
+            ReplayPart::Text { extra: None, .. } => {
+                at == 0 || protocol == Protocol::ChatCompletions
+            }
+            part => matches!(part, ReplayPart::Call { extra: None }),
         });
         (!is_plain).then_some(Replay { provider, protocol, parts })
     }
