@@ -1,0 +1,66 @@
+//! Who serves a model, and how it is spoken to: [`LlmProvider`], [`Protocol`] and the table of vendors.
+//!
+//! It is plain data. A compatible vendor is one row in `table.rs`; what the rows mean is up to those
+//! who read them.
+
+use std::str::FromStr;
+
+use crate::names::by_name;
+
+mod dialect;
+mod protocol;
+mod table;
+mod vendor;
+
+pub use protocol::Protocol;
+pub use table::LlmProvider;
+pub(crate) use vendor::UrlForm;
+
+impl LlmProvider {
+    /// The environment variables that may hold its key, in the order in which they are tried.
+    pub fn key_variables(self) -> &'static [&'static str] {
+        self.vendor().key_variables
+    }
+}
+
+/// An error lists the providers there are.
+impl FromStr for LlmProvider {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> anyhow::Result<Self> {
+        by_name("provider", name, Self::ALL, Self::as_str)
+    }
+}
+
+impl From<LlmProvider> for &str {
+    fn from(provider: LlmProvider) -> Self {
+        provider.as_str()
+    }
+}
+
+impl TryFrom<String> for LlmProvider {
+    type Error = anyhow::Error;
+
+    fn try_from(name: String) -> anyhow::Result<Self> {
+        name.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_read_back() {
+        for &provider in LlmProvider::ALL {
+            assert_eq!(provider.as_str().parse::<LlmProvider>().unwrap(), provider);
+            assert_eq!(provider.as_str(), provider.as_str().to_ascii_lowercase());
+        }
+        for &protocol in Protocol::ALL {
+            assert_eq!(protocol.as_str().parse::<Protocol>().unwrap(), protocol);
+            assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.as_str());
+        }
+        let error = "opnai".parse::<LlmProvider>().unwrap_err().to_string();
+        assert!(error.contains("\"opnai\"") && error.contains("openai, anthropic"), "{error}");
+    }
+}
