@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model;
 use crate::names::names;
 use crate::provider::LlmProvider;
 use crate::response::GenerationResponse;
@@ -290,9 +291,14 @@ impl Report {
             },
             ErrorKind::ContextLength => f.write_str("; shorten the prompt"),
             // OpenAI, OpenRouter and Xiaomi say 404, too, of a model that takes no tools or pictures.
-            ErrorKind::NotFound => f.write_str(
-                "; check the model's name, whether the model can do what is asked, and the base URL",
-            ),
+            ErrorKind::NotFound => {
+                let model = self.model.as_deref().zip(provider);
+                f.write_str("; check the model's name")?;
+                if let Some(similar) = model.and_then(|(name, of)| model::similar(name, of)) {
+                    write!(f, " (did you mean {similar:?}?)")?;
+                }
+                f.write_str(", whether the model can do what is asked, and the base URL")
+            }
             ErrorKind::Quota => f.write_str("; the account's credit or quota is used up"),
             _ => match self.retry_after {
                 Some(wait) => write!(f, "; try again in {} s", wait.as_secs_f64().ceil()),

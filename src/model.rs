@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::names::nearest;
 use crate::provider::LlmProvider;
 
 /// A well-known model and who serves it.
@@ -105,4 +106,49 @@ impl fmt::Display for ModelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
+}
+
+/// Models whose weights are open: hosts serve them under names like those of their maker's others.
+const SERVED_BY_OTHERS: &str = "gpt-oss";
+
+/// The providers whose models' names begin like this one; the longest beginning decides.
+pub(crate) fn providers_of(model: &str) -> Vec<LlmProvider> {
+    let base_model = model.strip_prefix("ft:").unwrap_or(model);
+    let mut longest = (1, Vec::new());
+    for &provider in LlmProvider::ALL {
+        for prefix in provider.vendor().model_prefixes {
+            if !base_model.starts_with(prefix) || base_model.starts_with(SERVED_BY_OTHERS) {
+                continue;
+            }
+            if prefix.len() > longest.0 {
+                longest = (prefix.len(), Vec::new());
+            }
+            if prefix.len() == longest.0 {
+                longest.1.push(provider);
+            }
+        }
+    }
+    longest.1
+}
+
+/// What somebody may have meant by a name that leads to no provider.
+pub(crate) fn suggestion(model: &str) -> Option<String> {
+    let model = model.to_ascii_lowercase();
+    if let Some((provider, name)) = model.split_once(['/', ':'])
+        && let Ok(provider) = provider.parse::<LlmProvider>()
+    {
+        return Some(format!("{provider}::{}", name.trim_start_matches(':')));
+    }
+    if let &[provider] = &*providers_of(&model) {
+        return Some(format!("{provider}::{model}"));
+    }
+    let meant = nearest(&model, ModelName::ALL.iter().map(|known| known.name))?;
+    let provider = ModelName::ALL.iter().find(|known| known.name == meant)?.provider;
+    Some(format!("{provider}::{meant}"))
+}
+
+/// The model of a provider that somebody may have meant by a name that it does not know.
+pub(crate) fn similar(model: &str, provider: LlmProvider) -> Option<&'static str> {
+    let known = ModelName::ALL.iter().filter(|known| known.provider == provider);
+    nearest(model, known.map(|known| known.name)).filter(|known| *known != model)
 }

@@ -31,6 +31,35 @@ pub(crate) fn by_name<T: Copy>(
     let wanted = name.trim().to_ascii_lowercase();
     all.iter().copied().find(|&one| as_str(one) == wanted).with_context(|| {
         let known: Vec<_> = all.iter().copied().map(as_str).collect();
-        format!("there is no {what} {name:?}; there are {}", known.join(", "))
+        let meant = nearest(&wanted, known.iter().copied());
+        let meant = meant.map(|meant| format!("; did you mean {meant:?}?")).unwrap_or_default();
+        format!("there is no {what} {name:?}{meant} (there are {})", known.join(", "))
     })
+}
+
+/// The one of some names that somebody who mistyped it may have meant.
+pub(crate) fn nearest<'a>(
+    typed: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let names = names.into_iter().map(|name| (distance(typed, name), name));
+    // A name that is longer than any would take long to compare.
+    let near = names.filter(|(distance, _)| typed.len() < 100 && *distance <= typed.len() / 3);
+    near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+}
+
+/// The number of letters that have to be added, removed or changed to make one name of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, letter) in one.bytes().enumerate() {
+        let mut left = at + 1;
+        let mut next = vec![left];
+        for (wanted, above) in other.bytes().zip(row.windows(2)) {
+            let &[before, above] = above else { continue };
+            left = (before + usize::from(letter != wanted)).min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
 }

@@ -15,7 +15,6 @@ use crate::decode::{self, ResponseDecoder};
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, Body, PreparedRequest};
 use crate::message::Prompt;
-use crate::provider::LlmProvider;
 use crate::request::{self, RequestPreview};
 use crate::response::GenerationResponse;
 use crate::retry;
@@ -302,13 +301,8 @@ impl StreamCore {
                 return Ok(());
             }
             StreamState::Given(body) => {
-                let provider = match (config.provider, request::provider_of(config)) {
-                    (Some(provider), _) | (None, Ok((provider, _))) => provider,
-                    // The protocol is all that it takes to read a recording.
-                    (None, Err(_)) if config.protocol.is_some() => LlmProvider::Local,
-                    (None, Err(error)) => return Err(error),
-                };
-                (body, provider, request::protocol_of(config, provider))
+                let (provider, protocol) = request::route_of_reader(config)?;
+                (body, provider, protocol)
             }
             // These two have been opened, and never come here.
             StreamState::Reading(_) | StreamState::Ended(_) => {

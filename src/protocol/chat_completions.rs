@@ -403,6 +403,7 @@ mod tests {
         Value::Object(
             body(ChatRequest {
                 provider,
+                protocol: Protocol::ChatCompletions,
                 model: "m",
                 messages,
                 config,
@@ -425,6 +426,7 @@ mod tests {
         let messages = [Message::user("Hi")];
         body(ChatRequest {
             provider,
+            protocol: Protocol::ChatCompletions,
             model: "m",
             messages: &messages,
             config: &config,

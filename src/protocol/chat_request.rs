@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 use crate::message::{Message, MessageRole, ToolCall};
-use crate::provider::LlmProvider;
+use crate::provider::{LlmProvider, Protocol};
 
 /// What is asked, once it is settled which provider is asked, and in which protocol.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChatRequest<'a> {
     pub(crate) provider: LlmProvider,
+    pub(crate) protocol: Protocol,
     /// The model without its `provider::`.
     pub(crate) model: &'a str,
     pub(crate) messages: &'a [Message],

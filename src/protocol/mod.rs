@@ -35,11 +35,8 @@ pub(crate) use codec::{Codec, Decoder};
 pub(crate) use options::{OPTIONS, only_options};
 
 /// The body of a request, before the caller's own fields are merged into it.
-pub(crate) fn encode(
-    request: ChatRequest<'_>,
-    protocol: Protocol,
-) -> Result<Map<String, Value>, Error> {
-    (codec(protocol).body)(request)
+pub(crate) fn encode(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
+    (codec(request.protocol).body)(request)
 }
 
 /// How a protocol is spoken.
@@ -77,12 +74,13 @@ mod testing {
         let prompt = prompt.into();
         let request = ChatRequest {
             provider: *LlmProvider::ALL.iter().find(speaks).unwrap_or(&LlmProvider::OpenAi),
+            protocol,
             model: &config.model,
             messages: prompt.messages(),
             config,
             adaptations: &RefCell::default(),
         };
-        encode(request, protocol).map(Value::from).map_err(|error| error.to_string())
+        encode(request).map(Value::from).map_err(|error| error.to_string())
     }
 
     /// The answer that events without names make, and the failure that they tell.
@@ -143,7 +141,7 @@ mod tests {
         if std::env::var_os("KERB_STREAM_WRITE").is_some() {
             std::fs::write(path, docs).unwrap();
         } else {
-            assert_eq!(docs, written, "KERB_STREAM_WRITE=1 cargo test the_tables writes them");
+            assert!(docs == written, "KERB_STREAM_WRITE=1 cargo test the_tables writes them");
         }
     }
 
@@ -164,10 +162,17 @@ mod tests {
             let begin: Vec<_> = vendor.model_prefixes.iter().map(|p| format!("{p}…")).collect();
             let models = code(&begin.iter().map(String::as_str).collect::<Vec<_>>());
             let variable = vendor.base_url_variable.map(|(name, _)| format!("`{name}`"));
+            let mut protocol = format!("`{}`", vendor.protocol);
+            if let Some((host, rules)) = vendor.protocols_at {
+                let rules = rules.iter().map(|(prefix, protocol)| match *prefix {
+                    "" => format!("else `{protocol}`"),
+                    prefix => format!("`{prefix}…` `{protocol}`"),
+                });
+                let rules = rules.collect::<Vec<_>>().join(", ");
+                protocol += &format!("; at `{host}` {rules}");
+            }
             table += &format!(
-                "| `{}` | `{}` | {models} | {url} | {} | {} |\n",
-                provider,
-                vendor.protocol,
+                "| `{provider}` | {protocol} | {models} | {url} | {} | {} |\n",
                 variable.unwrap_or_default(),
                 code(vendor.key_variables),
             );
@@ -225,12 +230,13 @@ mod tests {
                 let adaptations = RefCell::default();
                 let request = ChatRequest {
                     provider,
+                    protocol,
                     model: "m",
                     messages: &messages,
                     config,
                     adaptations: &adaptations,
                 };
-                table += if encode(request, protocol).is_ok() { " ✓ |" } else { " – |" };
+                table += if encode(request).is_ok() { " ✓ |" } else { " – |" };
             }
             table.push('\n');
         }

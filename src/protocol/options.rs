@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::chat_request::ChatRequest;
 use crate::config::GenerationConfig;
 use crate::error::Error;
+use crate::provider::Protocol;
 use crate::tool::Tool;
 
 macro_rules! options {
@@ -101,14 +102,24 @@ impl<'a> Options<'a> {
     pub(super) fn ensure_unset(&self, options: &[&str]) -> Result<(), Error> {
         let set = self.set.iter().map(|(name, _)| *name).filter(|name| options.contains(name));
         let set: Vec<_> = set.map(|name| format!("`{name}`")).collect();
-        let whom = match self.request.config.protocol {
-            Some(protocol) => format!("over the protocol {protocol}"),
-            None => "to this provider".to_owned(),
+        let (whom, advice) = match self.request.config.protocol {
+            Some(protocol) => (format!("over the protocol {protocol}"), ""),
+            // The model has led here, and another protocol may take the option.
+            None if self.request.protocol == Protocol::Responses => (
+                "over the protocol responses, which this model is asked in".to_owned(),
+                ", or set `.protocol(Protocol::ChatCompletions)`",
+            ),
+            None => ("to this provider".to_owned(), ""),
         };
         let message = match set.as_slice() {
             [] => return Ok(()),
-            [one] => format!("the option {one} cannot be sent {whom}; leave it unset"),
-            _ => format!("the options {} cannot be sent {whom}; leave them unset", set.join(", ")),
+            [one] => {
+                format!("the option {one} cannot be sent {whom}; leave it unset{advice}")
+            }
+            _ => {
+                let all = set.join(", ");
+                format!("the options {all} cannot be sent {whom}; leave them unset{advice}")
+            }
         };
         Err(self.request.refuse(message))
     }

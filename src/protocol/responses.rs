@@ -721,7 +721,8 @@ mod tests {
 
     fn sent(messages: &[Message], config: &GenerationConfig) -> Result<Value, Error> {
         let (provider, model) = (LlmProvider::OpenAi, "m");
-        body(ChatRequest { provider, model, messages, config, adaptations: &RefCell::default() })
+        let (protocol, adaptations) = (Protocol::Responses, &RefCell::default());
+        body(ChatRequest { provider, protocol, model, messages, config, adaptations })
             .map(Value::Object)
     }
 

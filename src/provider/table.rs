@@ -50,7 +50,19 @@ vendors! {
     /// [OpenAI](https://platform.openai.com/docs), at `OPENAI_BASE_URL` if that is set.
     OpenAi = "openai" at "https://api.openai.com/v1" with ["OPENAI_API_KEY"] {
         base_url_variable: Some(("OPENAI_BASE_URL", UrlForm::Whole)),
-        model_prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"], dialect: Dialect::OPENAI,
+        header_variables: &[
+            ("openai-organization", "OPENAI_ORG_ID"), ("openai-project", "OPENAI_PROJECT_ID"),
+        ],
+        model_prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4", "computer-use-", "codex-",
+            "chat-latest", "daybreak-"],
+        // Models that reason call tools over Responses only, and some are served nowhere else.
+        // https://developers.openai.com/api/docs/guides/migrate-to-responses
+        protocols_at: Some(("api.openai.com", &[
+            ("gpt-4", Protocol::ChatCompletions), ("gpt-3.5", Protocol::ChatCompletions),
+            ("chatgpt-", Protocol::ChatCompletions), ("gpt-audio", Protocol::ChatCompletions),
+            ("gpt-5-search-api", Protocol::ChatCompletions), ("", Protocol::Responses),
+        ])),
+        dialect: Dialect::OPENAI,
     };
     /// [Anthropic](https://platform.claude.com/docs), at `ANTHROPIC_BASE_URL` if that is set. The
     /// token in `ANTHROPIC_AUTH_TOKEN` is used where there is no `ANTHROPIC_API_KEY`.

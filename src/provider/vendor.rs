@@ -6,7 +6,8 @@ use super::protocol::Protocol;
 /// A row of the table: all there is to know of a vendor that speaks one of the protocols.
 #[derive(Debug)]
 pub(crate) struct Vendor {
-    /// Up to and including the version; empty where there is no public one.
+    /// Up to and including the version; empty where there is no public one. The value of a variable
+    /// stands for its name in braces: `{AWS_REGION}`, or `{AWS_REGION|AWS_DEFAULT_REGION}`.
     pub(crate) base_url: &'static str,
     /// The variable that names another base URL, and what the vendor's own tools write there.
     pub(crate) base_url_variable: Option<(&'static str, UrlForm)>,
@@ -17,9 +18,16 @@ pub(crate) struct Vendor {
     pub(crate) bearer_variables: &'static [&'static str],
     /// Whether a request without a key is hopeless.
     pub(crate) key_required: bool,
-    /// How the names of its models begin.
+    /// Headers that carry the values of variables, where those are set.
+    pub(crate) header_variables: &'static [(&'static str, &'static str)],
+    /// How the names of its models begin. Where several rows have one, none of them is chosen.
     pub(crate) model_prefixes: &'static [&'static str],
     pub(crate) protocol: Protocol,
+    /// The vendor's own host, and the protocol that a model is asked in there, by the beginning of
+    /// its name. The first that fits decides.
+    pub(crate) protocols_at: Option<(&'static str, &'static [(&'static str, Protocol)])>,
+    /// The kinds of `tool_choice` that the server is known to ignore, and what to do instead.
+    pub(crate) ignored_tool_choices: &'static [(&'static str, &'static str)],
     /// Its whole answers may end with `[DONE]` alone, without a finish reason and usage. Elsewhere
     /// an answer that was interrupted ends so.
     pub(crate) ends_without_reason: bool,
@@ -50,8 +58,11 @@ impl Vendor {
             key_variables,
             bearer_variables: &[],
             key_required: true,
+            header_variables: &[],
             model_prefixes: &[],
             protocol: Protocol::ChatCompletions,
+            protocols_at: None,
+            ignored_tool_choices: &[],
             ends_without_reason: false,
             dialect: Dialect::COMMON,
         }

@@ -6,7 +6,6 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, KeySource};
 use crate::http::MAX_LINE;
 use crate::protocol::{self, ChatRequest};
-use crate::provider::Protocol;
 
 /// All headers of a request, and which of its texts nobody may see.
 pub(super) struct Credentials {
@@ -32,14 +31,18 @@ const FRAMING: [&str; 3] = ["content-length", "transfer-encoding", "expect"];
 
 pub(super) fn credentials(
     request: ChatRequest<'_>,
-    protocol: Protocol,
     endpoint: &Endpoint,
 ) -> Result<Credentials, Error> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    for (name, value) in protocol::codec(protocol).headers {
+    for (name, value) in protocol::codec(request.protocol).headers {
         headers.insert(*name, HeaderValue::from_static(value));
+    }
+    for (name, variable) in request.provider.vendor().header_variables {
+        if let Some(value) = request.config.environment.get(variable) {
+            headers.insert(*name, header_value(request, name, &value)?);
+        }
     }
     let mut secrets: Vec<_> = endpoint
         .query_fields()
@@ -48,7 +51,7 @@ pub(super) fn credentials(
         .map(|(_, value)| value.to_owned())
         .collect();
     let mut key_source = KeySource::NoKey;
-    if let Some(key) = key(request, protocol)? {
+    if let Some(key) = key(request)? {
         let (name, prefix) = key.header;
         headers.insert(name, header_value(request, name, &format!("{prefix}{}", key.secret))?);
         secrets.push(key.secret);
@@ -124,10 +127,10 @@ struct Key {
 }
 
 /// The key, from the configuration or else from the provider's variables.
-fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<Key>, Error> {
+fn key(request: ChatRequest<'_>) -> Result<Option<Key>, Error> {
     let ChatRequest { provider, config, .. } = request;
     let vendor = provider.vendor();
-    let header = protocol::codec(protocol).auth;
+    let header = protocol::codec(request.protocol).auth;
     let given = config.api_key.clone().map(|key| (key, "the option `api_key`"));
     let mut variables = vendor.key_variables.iter();
     let found =
@@ -149,7 +152,8 @@ fn key(request: ChatRequest<'_>, protocol: Protocol) -> Result<Option<Key>, Erro
         None if !vendor.key_required || brings_credentials(request, header.0) => return Ok(None),
         None => {
             let names = vendor.key_variables.join(" or ");
-            format!("there is no API key; set {names}, or the option `api_key`")
+            let names = if names.is_empty() { names } else { names + ", or " };
+            format!("there is no API key; set {names}the option `api_key`")
         }
     };
     Err(Error::new(ErrorKind::Auth, provider, problem))

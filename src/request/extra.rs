@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::protocol::{self, ChatRequest, OPTIONS, only_options};
-use crate::provider::Protocol;
 
 /// Fields that the crate adds to what an option says, so that it is of use.
 const ADDED: [&str; 5] = [
@@ -26,11 +25,7 @@ const LISTS: [&str; 2] = ["/include", "/tools"];
 /// Merges [`extra_body`](crate::GenerationConfig::extra_body) into the body: objects field by field,
 /// `tools` and `include` behind what is there. What the crate sets by itself is replaced; what an
 /// option of the caller's has set is not, since one of the two would be lost without a word.
-pub(super) fn merge(
-    body: &mut Map<String, Value>,
-    request: ChatRequest<'_>,
-    protocol: Protocol,
-) -> Result<(), Error> {
+pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> Result<(), Error> {
     let extra = &request.config.extra_body;
     if extra.is_empty() {
         return Ok(());
@@ -50,7 +45,7 @@ pub(super) fn merge(
     }
     // What the crate sets by itself, or because of another option.
     let mut added = ADDED.to_vec();
-    let without_options = encode_with_options(request, protocol, |_| false).unwrap_or_default();
+    let without_options = encode_with_options(request, |_| false).unwrap_or_default();
     let mut defaults = without_options.clone();
     match request.config.max_tokens {
         None => added.push("/max_tokens"),
@@ -64,7 +59,7 @@ pub(super) fn merge(
     // The option that may have the value that the crate would set by itself.
     let mut option = "max_tokens";
     for &name in OPTIONS {
-        let encoded = encode_with_options(request, protocol, |other| other == name);
+        let encoded = encode_with_options(request, |other| other == name);
         let encoded = encoded.map(Value::Object).unwrap_or_default();
         if encoded.pointer(&field).is_some_and(|set| Some(set) != defaults.pointer(&field)) {
             option = name;
@@ -109,13 +104,12 @@ fn merge_fields(
 /// The body as it would be with some of the caller's options only.
 fn encode_with_options(
     request: ChatRequest<'_>,
-    protocol: Protocol,
     keep: impl Fn(&str) -> bool,
 ) -> Option<Map<String, Value>> {
     let config = only_options(request.config, keep);
     let adaptations = RefCell::default();
     let request = ChatRequest { config: &config, adaptations: &adaptations, ..request };
-    protocol::encode(request, protocol).ok()
+    protocol::encode(request).ok()
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ use crate::error::Error;
 use crate::http::{ConnectionSettings, Limits, MAX_LINE, Peer, PreparedRequest};
 use crate::message::{Message, MessageRole, Prompt};
 use crate::protocol::{self, Adaptation, ChatRequest, Codec};
-use crate::provider::{LlmProvider, Protocol, UrlForm};
+use crate::provider::LlmProvider;
 use crate::redact::Secrets;
+use crate::tool::ToolChoice;
 
 mod auth;
 mod extra;
@@ -24,32 +25,36 @@ mod preview;
 mod routing;
 
 pub use preview::RequestPreview;
-pub(crate) use routing::{protocol_of, provider_of};
+use routing::{NamedBy, Route};
+pub(crate) use routing::{route, route_of_reader};
 
 /// Prepares a request, and lists what had to be changed to fit the provider.
 pub(crate) fn prepare(
     prompt: &Prompt,
     config: &GenerationConfig,
 ) -> Result<(PreparedRequest, Vec<Adaptation>), Error> {
-    let (provider, model) = provider_of(config)?;
-    let protocol = protocol_of(config, provider);
+    let Route { provider, model, base_url, named_by, protocol } = route(config)?;
     let adaptations = RefCell::default();
     let messages = without_foreign_replay(prompt.messages(), provider, &adaptations);
-    let request =
-        ChatRequest { provider, model, messages: &messages, config, adaptations: &adaptations };
-    let body = body(request, protocol)?;
+    let request = ChatRequest {
+        provider,
+        protocol,
+        model,
+        messages: &messages,
+        config,
+        adaptations: &adaptations,
+    };
+    let body = body(request)?;
 
-    let (base_url, named_by) = base_url(request, protocol)?;
     let endpoint = base_url
-        .join(&path(request, protocol)?)
+        .join(&path(request)?)
         .map_err(|problem| request.refuse(format!("the option `path` {problem}")))?;
     if endpoint.uri().to_string().len() + "POST  HTTP/1.1\r\n".len() > MAX_LINE {
         return Err(request.refuse("the URL is too long, with the option `path`"));
     }
     let (full, base) = (endpoint.to_string(), base_url.to_string());
     let added_path = full.strip_prefix(base.trim_end_matches('/')).unwrap_or_default();
-    let auth::Credentials { headers, secrets, key_source } =
-        auth::credentials(request, protocol, &endpoint)?;
+    let auth::Credentials { headers, secrets, key_source } = auth::credentials(request, &endpoint)?;
     let connection = ConnectionSettings::new(&endpoint, provider, config)?;
     if !secrets.is_empty() {
         refuse_plain_text(request, &endpoint, named_by, &connection)?;
@@ -122,7 +127,7 @@ fn without_foreign_replay<'a>(
     messages
 }
 
-fn body(request: ChatRequest<'_>, protocol: Protocol) -> Result<Vec<u8>, Error> {
+fn body(request: ChatRequest<'_>) -> Result<Vec<u8>, Error> {
     let config = request.config;
     if !request.messages.iter().any(says_something) {
         return Err(request.refuse("the prompt is empty"));
@@ -137,10 +142,29 @@ fn body(request: ChatRequest<'_>, protocol: Protocol) -> Result<Vec<u8>, Error> 
             return Err(request.refuse(format!("the option `{option}` is not a number")));
         }
     }
-    let mut body = protocol::encode(request, protocol)?;
-    extra::merge(&mut body, request, protocol)?;
+    refuse_ignored_tool_choice(request)?;
+    let mut body = protocol::encode(request)?;
+    extra::merge(&mut body, request)?;
     serde_json::to_vec(&body)
         .map_err(|error| request.refuse("the request cannot be written as JSON").caused_by(error))
+}
+
+/// A server that ignores which tools may be called would do something else than what is asked.
+fn refuse_ignored_tool_choice(request: ChatRequest<'_>) -> Result<(), Error> {
+    let kind = match &request.config.tool_choice {
+        None | Some(ToolChoice::Auto) => return Ok(()),
+        Some(ToolChoice::None) => "none",
+        Some(ToolChoice::Required) => "required",
+        Some(ToolChoice::Tool(_)) => "tool",
+    };
+    let ignored = request.provider.vendor().ignored_tool_choices;
+    match ignored.iter().find(|(ignored, _)| *ignored == kind) {
+        None => Ok(()),
+        Some((_, advice)) => Err(request.refuse(format!(
+            "{} ignores the option `tool_choice: {kind}`; {advice}",
+            request.provider
+        ))),
+    }
 }
 
 /// A result of a tool may be empty.
@@ -151,68 +175,8 @@ fn says_something(message: &Message) -> bool {
     !is_empty || message.role == MessageRole::Tool
 }
 
-/// Who has named a base URL.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum NamedBy {
-    Option,
-    Variable(&'static str),
-    /// It is the provider's own.
-    Vendor,
-}
-
-impl NamedBy {
-    /// What follows the URL in a message.
-    fn suffix(self) -> String {
-        match self {
-            Self::Variable(name) => format!(" (from {name})"),
-            Self::Option | Self::Vendor => String::new(),
-        }
-    }
-}
-
-fn base_url(request: ChatRequest<'_>, protocol: Protocol) -> Result<(Endpoint, NamedBy), Error> {
-    let ChatRequest { provider, config, .. } = request;
-    let vendor = provider.vendor();
-    let from_environment = vendor
-        .base_url_variable
-        .and_then(|(name, form)| Some((config.environment.get(name)?, name, form)));
-    let (given, form, named_by) = match (&config.base_url, from_environment) {
-        (Some(url), _) => (url.trim().to_owned(), UrlForm::Whole, NamedBy::Option),
-        (None, Some((url, name, form))) => (url, form, NamedBy::Variable(name)),
-        (None, None) if vendor.base_url.is_empty() => {
-            return Err(request.refuse(
-                "there is no base URL; set the option `base_url`, as in http://localhost:8080/v1",
-            ));
-        }
-        (None, None) => (vendor.base_url.to_owned(), UrlForm::Whole, NamedBy::Vendor),
-    };
-    let whose = match named_by {
-        NamedBy::Option => "the option `base_url`",
-        NamedBy::Variable(name) => name,
-        NamedBy::Vendor => "the provider's base URL",
-    };
-    let shown = endpoint::redacted(&given);
-    for &other in Protocol::ALL {
-        let path = protocol::codec(other).path;
-        // A gateway may well have a folder `chat`, as the shortest is.
-        if config.path.is_none()
-            && (other == protocol || path != "chat")
-            && let Some(right) = endpoint::without_path(&shown, path)
-        {
-            let path = shown.trim_end_matches('/').strip_prefix(&right).unwrap_or(path);
-            return Err(request.refuse(format!(
-                "{whose} ends in {path}, and the path is added to it; leave that out: {right}"
-            )));
-        }
-    }
-    let endpoint = Endpoint::parse(&endpoint::from_variable(&given, form)).map_err(|problem| {
-        request.refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
-    })?;
-    Ok((endpoint, named_by))
-}
-
 /// What is added to the base URL.
-fn path(request: ChatRequest<'_>, protocol: Protocol) -> Result<String, Error> {
+fn path(request: ChatRequest<'_>) -> Result<String, Error> {
     /// The slashes of `publishers/google/models/…` stay.
     const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
         .remove(b'-')
@@ -222,7 +186,7 @@ fn path(request: ChatRequest<'_>, protocol: Protocol) -> Result<String, Error> {
         .remove(b'/')
         .remove(b':')
         .remove(b'@');
-    let Codec { path, query, .. } = protocol::codec(protocol);
+    let Codec { path, query, .. } = protocol::codec(request.protocol);
     let template = match &request.config.path {
         Some(path) => path.clone(),
         None if query.is_empty() => (*path).to_owned(),

@@ -1,14 +1,79 @@
-//! Which provider a configuration means, and which protocol that is spoken to in.
+//! Which provider a configuration means, where it is reached, and in which protocol.
 
 use crate::config::GenerationConfig;
+use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, ErrorKind};
-use crate::provider::{LlmProvider, Protocol};
+use crate::model;
+use crate::protocol;
+use crate::provider::{LlmProvider, Protocol, UrlForm};
+
+/// Whom a request goes to.
+pub(crate) struct Route<'a> {
+    pub(crate) provider: LlmProvider,
+    /// The model's name without the provider.
+    pub(crate) model: &'a str,
+    pub(crate) base_url: Endpoint,
+    pub(super) named_by: NamedBy,
+    pub(crate) protocol: Protocol,
+}
+
+/// Who has named a base URL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NamedBy {
+    Option,
+    Variable(&'static str),
+    /// It is the provider's own.
+    Vendor,
+}
+
+impl NamedBy {
+    /// What follows the URL in a message.
+    pub(super) fn suffix(self) -> String {
+        match self {
+            Self::Variable(name) => format!(" (from {name})"),
+            Self::Option | Self::Vendor => String::new(),
+        }
+    }
+}
+
+pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
+    let (provider, model) = provider_of(config)?;
+    let refuse = |problem: String| Error::new(ErrorKind::Config, provider, problem);
+    let (given, form, named_by) = given_base_url(config, provider).map_err(refuse)?;
+    let whose = match named_by {
+        NamedBy::Option => "the option `base_url`",
+        NamedBy::Variable(name) => name,
+        NamedBy::Vendor => "the provider's base URL",
+    };
+    let base_url = Endpoint::parse(&endpoint::from_variable(&given, form)).map_err(|problem| {
+        refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
+    })?;
+    let protocol = protocol_at(config, provider, model, &base_url);
+    if config.path.is_none() {
+        ends_without_path(&given, protocol)
+            .map_err(|problem| refuse(format!("{whose} {problem}")))?;
+    }
+    Ok(Route { provider, model, base_url, named_by, protocol })
+}
+
+/// The provider and the protocol of a response that somebody else has asked for: the protocol is
+/// all that it takes to read it.
+pub(crate) fn route_of_reader(config: &GenerationConfig) -> Result<(LlmProvider, Protocol), Error> {
+    let provider = match (config.provider, provider_of(config)) {
+        (Some(provider), _) | (None, Ok((provider, _))) => provider,
+        (None, Err(_)) if config.protocol.is_some() => LlmProvider::Local,
+        (None, Err(error)) => return Err(error),
+    };
+    let by_model = || route(config).map_or(provider.vendor().protocol, |route| route.protocol);
+    Ok((provider, config.protocol.unwrap_or_else(by_model)))
+}
 
 /// The provider, and the model's name without it.
-pub(crate) fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> {
+fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> {
     let config_error = |provider, message| Err(Error::new(ErrorKind::Config, provider, message));
     let model = config.model.trim();
-    let (named, model) = match model.split_once("::") {
+    // OpenAI's fine-tuned models have `::` in their names, behind a colon.
+    let (named, model) = match model.split_once("::").filter(|(left, _)| !left.contains(':')) {
         Some((provider, model)) => match provider.parse::<LlmProvider>() {
             Ok(provider) => (Some(provider), model.trim()),
             Err(error) => return config_error(None, error.to_string()),
@@ -22,35 +87,121 @@ pub(crate) fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &st
         return config_error(Some(one), message);
     }
     let implied = config.base_url.as_ref().map(|_| LlmProvider::Local);
-    let provider = config.provider.or(named).or(implied).or_else(|| by_prefix(model));
-    let problem = match provider {
-        Some(provider) if !model.is_empty() => return Ok((provider, model)),
-        Some(_) => "no model is named; set the option `model`".to_owned(),
-        None if model.is_empty() => {
-            "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\""
-                .to_owned()
+    let named = config.provider.or(named).or(implied);
+    if model.is_empty() {
+        let problem = match named {
+            Some(_) => "no model is named; set the option `model`",
+            None => "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\"",
+        };
+        return config_error(named, problem.to_owned());
+    }
+    match (named, &*model::providers_of(model)) {
+        (Some(provider), _) | (None, &[provider]) => Ok((provider, model)),
+        (None, []) => {
+            let advice = match model::suggestion(model) {
+                Some(suggestion) => format!("did you mean {suggestion:?}?"),
+                None => format!("say who serves it, as in \"ollama::{model}\", or set `base_url`"),
+            };
+            config_error(None, format!("no provider found for model {model:?}; {advice}"))
         }
-        None => format!(
-            "no provider found for model {model:?}; say who serves it, as in \
-             \"ollama::{model}\", or set `base_url`"
-        ),
-    };
-    config_error(provider, problem)
-}
-
-/// The provider whose models' names begin like this one; the longest beginning decides.
-fn by_prefix(model: &str) -> Option<LlmProvider> {
-    let mut longest = (0, None);
-    for &provider in LlmProvider::ALL {
-        for prefix in provider.vendor().model_prefixes {
-            if model.starts_with(prefix) && prefix.len() > longest.0 {
-                longest = (prefix.len(), Some(provider));
-            }
+        (None, several) => {
+            let names: Vec<_> =
+                several.iter().map(|provider| format!("\"{provider}::{model}\"")).collect();
+            let names = names.join(" or ");
+            config_error(
+                None,
+                format!("several addresses serve the model {model:?}; say which: {names}"),
+            )
         }
     }
-    longest.1
 }
 
-pub(crate) fn protocol_of(config: &GenerationConfig, provider: LlmProvider) -> Protocol {
-    config.protocol.unwrap_or(provider.vendor().protocol)
+/// The base URL as it was given, and who gave it.
+fn given_base_url(
+    config: &GenerationConfig,
+    provider: LlmProvider,
+) -> Result<(String, UrlForm, NamedBy), String> {
+    let vendor = provider.vendor();
+    if let Some(url) = &config.base_url {
+        return Ok((url.trim().to_owned(), UrlForm::Whole, NamedBy::Option));
+    }
+    if let Some((name, form)) = vendor.base_url_variable
+        && let Some(url) = config.environment.get(name)
+    {
+        return Ok((url, form, NamedBy::Variable(name)));
+    }
+    if vendor.base_url.is_empty() {
+        return Err("there is no base URL; set the option `base_url`, as in \
+                    http://localhost:8080/v1"
+            .to_owned());
+    }
+    let url = filled(vendor.base_url, config)?;
+    Ok((url, UrlForm::Whole, NamedBy::Vendor))
+}
+
+/// A vendor's base URL with the values of variables in the places of `{NAME}`, or `{NAME|OTHER}`.
+fn filled(template: &str, config: &GenerationConfig) -> Result<String, String> {
+    let mut url = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (names, after) = after.split_once('}').unwrap_or((after, ""));
+        let found = names.split('|').find_map(|name| Some((name, config.environment.get(name)?)));
+        let Some((name, value)) = found else {
+            let names = names.replace('|', " or ");
+            return Err(format!("{names} is not set; set it, or the option `base_url`"));
+        };
+        // Whatever else stood here could lead the key to another host.
+        if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            return Err(format!(
+                "{name} has a character that is neither a letter, a digit, `-` nor `_`"
+            ));
+        }
+        url = url + before + &value;
+        rest = after;
+    }
+    Ok(url + rest)
+}
+
+/// The protocol that a request goes in: at the hosts of a vendor that speaks several, the model
+/// decides.
+fn protocol_at(
+    config: &GenerationConfig,
+    provider: LlmProvider,
+    model: &str,
+    base_url: &Endpoint,
+) -> Protocol {
+    let vendor = provider.vendor();
+    if let Some(protocol) = config.protocol {
+        return protocol;
+    }
+    let host = base_url.origin().bare_host();
+    let is_own = |own: &str| {
+        host.strip_suffix(own).is_some_and(|region| region.is_empty() || region.ends_with('.'))
+    };
+    let rules = LlmProvider::ALL.iter().filter_map(|one| one.vendor().protocols_at);
+    let at_host = rules.filter(|(own, _)| is_own(own)).flat_map(|(_, rules)| rules);
+    // A fine-tuned model is spoken to as the one that it was made of.
+    let base_model = model.strip_prefix("ft:").unwrap_or(model);
+    let rule = at_host
+        .filter(|_| vendor.protocol == Protocol::ChatCompletions)
+        .find(|(prefix, _)| base_model.starts_with(prefix));
+    rule.map_or(vendor.protocol, |(_, protocol)| *protocol)
+}
+
+/// An error if a base URL ends in the path of a protocol, which is added to it.
+fn ends_without_path(given: &str, protocol: Protocol) -> Result<(), String> {
+    let shown = endpoint::redacted(given);
+    for &other in Protocol::ALL {
+        let path = protocol::codec(other).path;
+        // A gateway may well have a folder `chat`, as the shortest is.
+        if (other == protocol || path != "chat")
+            && let Some(right) = endpoint::without_path(&shown, path)
+        {
+            let path = shown.trim_end_matches('/').strip_prefix(&right).unwrap_or(path);
+            return Err(format!(
+                "ends in {path}, and the path is added to it; leave that out: {right}"
+            ));
+        }
+    }
+    Ok(())
 }

@@ -10,6 +10,7 @@ use crate::environment::Environment;
 use crate::error::ErrorKind;
 use crate::message::{Replay, ReplayPart, ToolCall};
 use crate::model::ModelName;
+use crate::provider::Protocol;
 
 /// Keys for everybody.
 fn keys() -> Environment {
@@ -58,6 +59,98 @@ fn a_model_finds_its_provider() {
     assert!(refusal(&config("")).contains("no model"));
     assert!(refusal(&config("nobody::x")).contains("there is no provider \"nobody\""));
     assert!(refusal(&config("mistral::x").provider(LlmProvider::OpenAi)).contains("mistral"));
+}
+
+#[test]
+fn the_protocol_follows_the_model_at_the_hosts_of_openai() {
+    use Protocol::{ChatCompletions, Messages, Responses};
+    let protocol = |config: GenerationConfig| prepared(&config).unwrap().protocol;
+    for (model, expected) in [
+        ("gpt-5.6-luna", Responses),
+        ("gpt-6.1-sol", Responses),
+        ("o3-pro", Responses),
+        ("computer-use-preview", Responses),
+        ("openai::brand-new", Responses),
+        ("gpt-4o-mini", ChatCompletions),
+        ("gpt-4.1", ChatCompletions),
+        ("gpt-3.5-turbo", ChatCompletions),
+        ("chatgpt-4o-latest", ChatCompletions),
+        ("gpt-4o-search-preview", ChatCompletions),
+        ("gpt-5-search-api", ChatCompletions),
+        ("gpt-audio-1.5", ChatCompletions),
+        ("ft:gpt-4o-mini:org::id", ChatCompletions),
+        ("openai::ft:gpt-4o-mini:org::id", ChatCompletions),
+        ("ft:gpt-6-luna:org::id", Responses),
+    ] {
+        assert_eq!(protocol(config(model)), expected, "{model}");
+        // However the host was named.
+        for url in ["https://api.openai.com/v1", "https://eu.API.openai.com/v1"] {
+            let elsewhere = config(model).base_url(url);
+            assert_eq!(protocol(elsewhere), expected, "{model} at {url}");
+        }
+        let proxy = config(model).base_url("https://proxy.example/v1");
+        assert_eq!(protocol(proxy), ChatCompletions, "{model}");
+        let like_it = config(model).base_url("https://xapi.openai.com/v1");
+        assert_eq!(protocol(like_it), ChatCompletions, "{model}");
+        let chosen = config(model).protocol(ChatCompletions);
+        assert_eq!(protocol(chosen), ChatCompletions, "{model}");
+    }
+    let variable = Environment::from_iter([
+        ("OPENAI_API_KEY", "k"),
+        ("OPENAI_BASE_URL", "https://us.api.openai.com/v1"),
+    ]);
+    assert_eq!(protocol(config("gpt-6-luna").environment(variable)), Responses);
+    assert_eq!(protocol(config("anthropic::m").base_url("https://api.openai.com/v1")), Messages);
+    assert_eq!(protocol(config("grok-4.7")), ChatCompletions);
+
+    let sent = prepared(&config("ft:gpt-4o-mini:org::id")).unwrap();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&sent.body).unwrap()["model"],
+        "ft:gpt-4o-mini:org::id"
+    );
+    let error = refusal(&config("gpt-6-luna").seed(1));
+    assert!(error.contains("`seed`") && error.contains("Protocol::ChatCompletions"), "{error}");
+    assert!(prepared(&config("gpt-6-luna").seed(1).protocol(ChatCompletions)).is_ok());
+    let error = refusal(&config("gpt-6-luna").seed(1).protocol(Responses));
+    assert!(error.ends_with("leave it unset"), "{error}");
+
+    // What was recorded elsewhere is read as it would have been asked for.
+    let event = r#"data: {"type":"response.output_text.delta","delta":"Hi"}
+
+data: {"type":"response.completed","response":{"status":"completed"}}
+
+"#;
+    let read = |model: &str| {
+        crate::GenerationStream::from_reader(event.as_bytes(), config(model)).into_response()
+    };
+    assert_eq!(read("gpt-6-luna").unwrap().content, "Hi");
+    assert!(read("gpt-4o").is_err());
+}
+
+#[test]
+fn a_wrong_name_gets_a_suggestion() {
+    for (model, meant) in [
+        ("gtp-4o", "openai::gpt-4o"),
+        ("GPT-4o", "openai::gpt-4o"),
+        ("openai/gpt-4o", "openai::gpt-4o"),
+        ("openai:gpt-4o", "openai::gpt-4o"),
+        ("OpenAI/gpt-4o", "openai::gpt-4o"),
+        ("cluade-sonnet-5-5", "anthropic::claude-sonnet-5-5"),
+    ] {
+        let expected = format!("no provider found for model {model:?}; did you mean {meant:?}?");
+        assert_eq!(refusal(&config(model)), expected);
+    }
+    for model in ["llama3.2", "gpt-oss-120b", "x", &"gpt".repeat(1000)] {
+        let error = refusal(&config(model));
+        assert!(error.contains(&format!("\"ollama::{model}\"")), "{error}");
+    }
+    let error = refusal(&config("opnai::gpt-4o"));
+    assert!(
+        error.starts_with("there is no provider \"opnai\"; did you mean \"openai\"?"),
+        "{error}"
+    );
+    // A name that begins like a known one is sent, and the answer to it tells what may be meant.
+    assert_eq!(prepared(&config("claude-sonet-5")).unwrap().peer.provider, LlmProvider::Anthropic);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kerb_stream::{
     CancelHandle, Environment, Error, ErrorKind, FinishReason, GenerationConfig,
-    GenerationResponse, GenerationStream, Message, ModelName, Prompt, Protocol, StreamChunk, Usage,
-    generate, generate_stream,
+    GenerationResponse, GenerationStream, LlmProvider, Message, ModelName, Prompt, Protocol,
+    StreamChunk, Usage, generate, generate_stream,
 };
 
 use serde_json::json;
@@ -188,6 +188,17 @@ fn an_error_says_with_whom_and_which_variable_named_it() {
         let address = server.address();
         assert_eq!(error, format!("openai at {address} (from OPENAI_BASE_URL) {says}"));
     }
+
+    // A name that is nearly that of a known model of this provider.
+    let server = Server::start(|connection| {
+        connection.request()?;
+        connection.answer("404 Not Found", "application/json", MISSING)
+    })
+    .unwrap();
+    let config = GenerationConfig::new("claude-sonet-5").provider(LlmProvider::Anthropic);
+    let error = generate("Hi", config.base_url(server.url()).api_key("k")).unwrap_err();
+    let says = "check the model's name (did you mean \"claude-sonnet-5-5\"?), whether";
+    assert!(error.to_string().contains(says), "{error}");
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let proxy = Environment::from_iter([("http_proxy", format!("http://{closed}"))]);
