@@ -137,9 +137,9 @@ impl ResponseDecoder {
     }
 
     /// The answer is whole: keeps the connection, and tells how the answer goes back.
-    pub(crate) fn finish(mut self) -> Option<Replay> {
+    pub(crate) fn finish(mut self, response: &GenerationResponse) -> Option<Replay> {
         let EventDecoder { provider, protocol, builder, .. } = &mut self.events;
-        let replay = builder.replay(*provider, *protocol);
+        let replay = builder.replay(*provider, *protocol, &response.reasoning);
         self.body.drain();
         replay
     }

@@ -265,7 +265,7 @@ impl StreamCore {
         self.response.latency = self.started.map(|at| at.elapsed()).unwrap_or_default();
         let state = mem::replace(&mut self.state, StreamState::Ended(error));
         if let (StreamState::Reading(decoder), StreamState::Ended(None)) = (state, &self.state) {
-            self.response.replay = decoder.finish();
+            self.response.replay = decoder.finish(&self.response);
         }
     }
 

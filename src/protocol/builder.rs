@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::json;
 use super::told::ToldJson;
@@ -46,6 +46,8 @@ pub(crate) struct ChunkBuilder {
     /// the reasoning.
     text_half: Option<u16>,
     reasoning_half: Option<u16>,
+    /// The field of Chat Completions that the reasoning comes in.
+    reasoning_field: Option<&'static str>,
 }
 
 /// What has come since the beginning of an answer.
@@ -131,6 +133,12 @@ impl ChunkBuilder {
         self.chunk.reasoning.get(before..).unwrap_or_default()
     }
 
+    /// Like [`reasoning`](Self::reasoning), and remembers the field that it goes back in.
+    pub(crate) fn reasoning_in(&mut self, field: &'static str, text: Raw<'_>) {
+        self.reasoning(text);
+        self.reasoning_field.get_or_insert(field);
+    }
+
     /// Like [`reasoning`](Self::reasoning), and adds the piece to `kept`, which goes back to the
     /// provider.
     pub(crate) fn kept_reasoning(&mut self, text: Raw<'_>, kept: &mut String) {
@@ -141,19 +149,23 @@ impl ChunkBuilder {
     }
 
     /// Adds a piece of a tool call, or a whole one, where the protocol does not say which call a
-    /// piece belongs to; `arguments` is a string with JSON in it, or the JSON itself.
+    /// piece belongs to; `arguments` is a string with JSON in it, or the JSON itself. Returns which of
+    /// the answer's calls that is.
     pub(crate) fn tool_call(
         &mut self,
         index: Raw<'_>,
         id: Raw<'_>,
         name: Raw<'_>,
         arguments: Raw<'_>,
-    ) {
+    ) -> Option<usize> {
         let index = index.u64();
         match self.find_call(index, id, name, arguments) {
-            Belongs::ToCall(at) => self.extend_call(at, id, name, arguments),
-            Belongs::ToNewCall => _ = self.new_call(index, id, name, arguments),
-            Belongs::Nowhere => {}
+            Belongs::ToCall(at) => {
+                self.extend_call(at, id, name, arguments);
+                Some(at)
+            }
+            Belongs::ToNewCall => self.new_call(index, id, name, arguments),
+            Belongs::Nowhere => None,
         }
     }
 
@@ -377,6 +389,17 @@ impl ChunkBuilder {
         }
     }
 
+    /// The same for a call of the answer's, whatever has come after it.
+    pub(crate) fn call_extra(&mut self, at: usize, value: Value) {
+        let mut calls = self.parts.iter_mut().filter_map(|part| match part {
+            ReplayPart::Call { extra } => Some(extra),
+            _ => None,
+        });
+        if let Some(extra) = calls.nth(at) {
+            *extra = Some(value);
+        }
+    }
+
     /// The model stopped. A plain stop after tool calls means that it waits for their results.
     pub(crate) fn finish(&mut self, reason: FinishReason, word: &str) {
         let waits = reason == FinishReason::Stop && !self.calls.is_empty();
@@ -452,8 +475,16 @@ impl ChunkBuilder {
     }
 
     /// How to say the whole answer again, if one text and the calls after it do not tell it.
-    pub(crate) fn replay(&mut self, provider: LlmProvider, protocol: Protocol) -> Option<Replay> {
+    pub(crate) fn replay(
+        &mut self,
+        provider: LlmProvider,
+        protocol: Protocol,
+        reasoning: &str,
+    ) -> Option<Replay> {
         let mut parts = std::mem::take(&mut self.parts);
+        if protocol == Protocol::ChatCompletions {
+            self.add_reasoning(&mut parts, provider, reasoning);
+        }
         parts.retain(|part| !matches!(part, ReplayPart::Text { bytes: 0, extra: None }));
         let is_plain = parts.iter().enumerate().all(|(at, part)| match part {
             // A Chat Completions message has one text, wherever the calls came.
@@ -463,6 +494,19 @@ impl ChunkBuilder {
             part => matches!(part, ReplayPart::Call { extra: None }),
         });
         (!is_plain).then_some(Replay { provider, protocol, parts })
+    }
+
+    /// Adds the reasoning under the name that it came under, as far as the vendor wants it back.
+    fn add_reasoning(&self, parts: &mut Vec<ReplayPart>, provider: LlmProvider, reasoning: &str) {
+        let is_detailed = |part: &ReplayPart| matches!(part, ReplayPart::Opaque(_));
+        if self.calls.is_empty() && !provider.vendor().dialect.returns_all_reasoning {
+            parts.retain(|part| !is_detailed(part));
+        } else if let Some(field) = self.reasoning_field.filter(|_| !reasoning.is_empty())
+            // OpenRouter reads the details instead.
+            && !(field == "reasoning" && parts.iter().any(is_detailed))
+        {
+            parts.push(ReplayPart::Opaque(json!({ field: reasoning })));
+        }
     }
 
     /// Notes that text came behind so many bytes of the chunk's; text with something attached is a

@@ -12,10 +12,10 @@ use super::json;
 use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
 use crate::chunk::{FinishReason, Usage};
-use crate::config::ResponseFormat;
+use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
-use crate::message::{Message, TurnPart};
-use crate::provider::Protocol;
+use crate::message::{Message, MessageRole, TurnPart};
+use crate::provider::{Protocol, ReasoningForm};
 use crate::sse::Event;
 
 pub(super) const CODEC: Codec = Codec {
@@ -30,12 +30,14 @@ pub(super) const CODEC: Codec = Codec {
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (config, dialect) = (request.config, &request.provider.vendor().dialect);
     let (mut options, mut body) = (Options::of(request), Fields::default());
+    let messages = request.messages()?.iter().enumerate();
     body.put("model", request.model);
     body.put(
         "messages",
-        request.messages()?.iter().map(|said| message(request, said)).collect::<Value>(),
+        messages.filter_map(|(at, said)| message(request, at, said)).collect::<Value>(),
     );
     body.put("stream", true);
+    body.put_json(dialect.always);
     options.ensure_unset(dialect.refuses)?;
     let mut stream_options = Fields::default();
     for (name, value) in dialect.stream_options {
@@ -46,20 +48,56 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     options.move_into("parallel_tool_calls", &mut body);
     options.move_into(dialect.max_tokens, &mut body);
     options.move_into(dialect.seed, &mut body);
-    if let Some(alternatives) = options.take("logprobs") {
-        body.put("logprobs", true);
-        body.put("top_logprobs", Some(alternatives).filter(|alternatives| *alternatives != 0));
+    match config.logprobs.filter(|_| options.take("logprobs").is_some()) {
+        Some(alternatives) if dialect.counts_logprobs => body.put("logprobs", alternatives.max(1)),
+        Some(alternatives) => {
+            body.put("logprobs", true);
+            body.put("top_logprobs", Some(alternatives).filter(|alternatives| *alternatives != 0));
+        }
+        None => {}
     }
     let format = options.typed("response_format", &config.response_format);
     body.put("response_format", format.map(response_format));
-    let reasoning = options.typed("reasoning", &config.reasoning);
-    let effort = reasoning.map(|reasoning| common::effort(request, *reasoning)).transpose()?;
-    body.put("reasoning_effort", effort);
-    body.put("tools", options.tools(common::function));
+    if let Some(reasoning) = options.typed("reasoning", &config.reasoning) {
+        body.put_json(&self::reasoning(request, *reasoning)?);
+    }
+    if let Some(tools) = options.tools(common::function) {
+        body.put("tools", tools);
+        body.put_json(dialect.with_tools);
+    }
     let choice = options.typed("tool_choice", &config.tool_choice);
     let choice = choice.map(|choice| common::tool_choice(choice, dialect.required, named));
     body.put("tool_choice", choice);
     options.finish(body)
+}
+
+/// The fields that switch reasoning, in the vendor's form, as JSON.
+fn reasoning(request: ChatRequest<'_>, reasoning: Reasoning) -> Result<String, Error> {
+    let mut forms = request.provider.vendor().dialect.reasoning.iter();
+    let form = forms.find(|(prefix, _)| request.model.starts_with(prefix)).map(|(_, form)| form);
+    let form = form.unwrap_or(&ReasoningForm::NONE);
+    let (template, missing) = match reasoning {
+        Reasoning::Off | Reasoning::Budget(0) => {
+            (form.off, "cannot be off for this model; leave it unset, or lower it")
+        }
+        Reasoning::Budget(_) => (form.budget, "takes a level here, not a budget"),
+        _ => (form.level, "has no form for this model; leave it unset"),
+    };
+    if template.is_empty() {
+        return Err(request.refuse(format!("the option `reasoning` {missing}")));
+    }
+    let level = common::level(reasoning).unwrap_or_default();
+    let word = form.word(level);
+    if template.contains("$budget") {
+        let tokens = common::budget(request, reasoning, "the vendor counts tokens");
+        return Ok(template.replace("$budget", &tokens.to_string()));
+    }
+    if reasoning != Reasoning::Off && !template.contains("$level") {
+        request.adapt("reasoning", level, "that it reasons", "the vendor has no levels");
+    } else if reasoning != Reasoning::Off && word != level {
+        request.adapt("reasoning", level, word, "the vendor has other levels");
+    }
+    Ok(template.replace("$level", word))
 }
 
 /// The one tool that has to be called.
@@ -67,29 +105,49 @@ fn named(tool: &str) -> Value {
     json!({"type": "function", "function": {"name": tool}})
 }
 
-fn message(request: ChatRequest<'_>, message: &Message) -> Value {
-    let calls = message.tool_calls.iter();
-    let calls: Vec<_> = calls
-        .map(|call| common::function_call(call, &request.arguments_text(call, false)))
-        .collect();
-    let content = if message.content.is_empty() && !calls.is_empty() {
-        Value::Null
-    } else {
-        common::content(message, common::text, common::image)
-    };
-    let mut value = object([
+/// `None` for an answer in which there is nothing: Moonshot refuses it, and then every later request.
+fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Value> {
+    let dialect = &request.provider.vendor().dialect;
+    let (mut calls, mut reasoning) = (Vec::new(), Map::new());
+    for part in message.turn(Protocol::ChatCompletions) {
+        match part {
+            TurnPart::Call(call, extra) => {
+                let arguments = request.arguments_text(call, dialect.reads_arguments);
+                calls.push(common::with(common::function_call(call, &arguments), extra));
+            }
+            TurnPart::Opaque(Value::Object(fields)) => reasoning.extend(fields.clone()),
+            TurnPart::Text(..) | TurnPart::Opaque(_) => {}
+        }
+    }
+    let mut content = common::content(message, common::text, common::image);
+    if message.role == MessageRole::Assistant {
+        if content == "" && calls.is_empty() {
+            common::note_changed_turn(request, at, true);
+            return None;
+        }
+        let has_reasoned = reasoning.values().any(|it| it != "");
+        if dialect.think_tags.is_some_and(|models| request.model.starts_with(models)) {
+            let thought = reasoning.remove(dialect.reasoning_field);
+            if let Some(thought) = thought.as_ref().and_then(Value::as_str) {
+                content = format!("<think>{thought}</think>{}", message.content).into();
+            }
+        }
+        let needs_reasoning = dialect.fills_all_reasoning || !calls.is_empty();
+        if let Some(filler) = dialect.reasoning_filler.filter(|_| needs_reasoning && !has_reasoned)
+        {
+            reasoning.insert(dialect.reasoning_field.to_owned(), filler.into());
+        }
+    }
+    if content == "" {
+        content = dialect.empty_content.into();
+    }
+    let value = object([
         ("role", Some(message.role.as_str().into())),
         ("content", Some(content)),
         ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
         ("tool_call_id", message.tool_call_id.as_deref().map(Value::from)),
     ]);
-    // The reasoning that has led to calls.
-    for part in message.turn(Protocol::ChatCompletions) {
-        if let TurnPart::Opaque(fields) = part {
-            value = common::with(value, Some(fields));
-        }
-    }
-    value
+    Some(common::with(value, Some(&reasoning.into())))
 }
 
 fn response_format(format: &ResponseFormat) -> Value {
@@ -134,7 +192,11 @@ wire! {
     /// A part of a content that is a list: Mistral's way to tell thinking from text.
     struct ContentPart { text, thinking }
     struct ReasoningDetail { text, summary }
-    struct ChatCall { index, id, function: ChatFunction<'a> }
+    struct ChatCall {
+        index, id, function: ChatFunction<'a>,
+        /// Gemini's signature, which it wants to see again.
+        extra_content,
+    }
     struct ChatFunction { name, arguments }
     struct GroqFields { usage, error }
     struct MiniMaxStatus { status_code }
@@ -160,12 +222,10 @@ impl FlatError<'_> {
     }
 }
 
-/// Remembers the reasoning that has to be sent back along with the calls that it has led to:
-/// DeepSeek, Moonshot and llama.cpp want their `reasoning_content`, OpenRouter and Vercel their
-/// `reasoning_details`. Without a call nobody wants it back, and DeepSeek used to refuse it.
+/// Remembers what goes back of the reasoning beyond its text.
 #[derive(Default)]
 struct ChatCompletionsDecoder {
-    content: String,
+    /// OpenRouter's and MiniMax's.
     details: Vec<Value>,
     has_deltas: bool,
 }
@@ -211,9 +271,9 @@ impl ChatCompletionsDecoder {
     fn decode_delta(&mut self, delta: &ChatDelta<'_>, out: &mut ChunkBuilder) {
         // Some gateways send the same reasoning under two names or all three.
         if delta.reasoning_content.is_text() {
-            out.kept_reasoning(delta.reasoning_content, &mut self.content);
+            out.reasoning_in("reasoning_content", delta.reasoning_content);
         } else if delta.reasoning.is_text() {
-            out.reasoning(delta.reasoning);
+            out.reasoning_in("reasoning", delta.reasoning);
         } else {
             for ReasoningDetail { text, summary } in delta.reasoning_details.elements() {
                 out.reasoning(if text.is_text() { text } else { summary });
@@ -226,8 +286,12 @@ impl ChatCompletionsDecoder {
         // A refusal comes in place of the text, and is what the user is to read.
         out.text(delta.refusal);
         out.text(delta.audio.parse::<ChatAudio<'_>>().transcript);
-        for ChatCall { index, id, function } in delta.tool_calls.elements() {
-            out.tool_call(index, id, function.name, function.arguments);
+        for ChatCall { index, id, function, extra_content } in delta.tool_calls.elements() {
+            let at = out.tool_call(index, id, function.name, function.arguments);
+            if let Some(at) = at.filter(|_| extra_content.is_some()) {
+                let extra = out.keep(extra_content);
+                out.call_extra(at, json!({ "extra_content": extra }));
+            }
         }
         if delta.function_call.is_some() && !delta.tool_calls.has_elements() {
             let ChatFunction { name, arguments } = delta.function_call.parse();
@@ -247,7 +311,9 @@ impl ChatCompletionsDecoder {
                 let nth = Some(nth).filter(|&nth| nth < out.calls());
                 match out.call_with_id(id).or(nth) {
                     Some(at) => out.whole_call(at, id, function.name, function.arguments),
-                    None => out.tool_call(Raw::default(), id, function.name, function.arguments),
+                    None => {
+                        _ = out.tool_call(Raw::default(), id, function.name, function.arguments);
+                    }
                 }
             }
         }
@@ -282,7 +348,10 @@ impl ChatCompletionsDecoder {
     }
 
     fn finish(&mut self, word: &str, native: Raw<'_>, out: &mut ChunkBuilder) {
-        self.keep(out);
+        let details = std::mem::take(&mut self.details);
+        if !details.is_empty() {
+            out.opaque(json!({ "reasoning_details": details }));
+        }
         let native = native.str().unwrap_or_default();
         let reason = match (finish_reason(word), finish_reason(&native)) {
             // OpenRouter says so of a call that the limit has cut.
@@ -319,18 +388,6 @@ impl ChatCompletionsDecoder {
                     known.insert(name, value);
                 }
             }
-        }
-    }
-
-    /// Keeps what was thought, if tools were called after it.
-    fn keep(&mut self, out: &mut ChunkBuilder) {
-        let content = Some(std::mem::take(&mut self.content)).filter(|it| !it.is_empty());
-        let details = Some(std::mem::take(&mut self.details)).filter(|it| !it.is_empty());
-        if out.calls() > 0 && (content.is_some() || details.is_some()) {
-            out.opaque(object([
-                ("reasoning_content", content.map(Value::from)),
-                ("reasoning_details", details.map(Value::from)),
-            ]));
         }
     }
 }
@@ -459,7 +516,7 @@ mod tests {
 
     #[test]
     fn every_option_is_said_in_the_vendors_words_or_refused() {
-        use LlmProvider::{Local, Mistral, OpenAi};
+        use LlmProvider::{Groq, Local, Mistral, Moonshot, OpenAi, Together};
         let new = || GenerationConfig::new("m");
         let schema = json!({"type": "object"});
         for (config, common) in [
@@ -512,9 +569,11 @@ mod tests {
         assert_eq!(added(required, Mistral), json!({"tool_choice": "any"}));
 
         assert!(refusal(new().top_k(1), OpenAi).contains("openai: the option `top_k`"));
-        assert!(refusal(new().logprobs(1), Mistral).contains("mistral: the option `logprobs`"));
-        let both = refusal(new().top_k(1).logprobs(1), Mistral);
-        assert!(both.contains("the options `top_k`, `logprobs` cannot be sent"), "{both}");
+        assert!(refusal(new().logprobs(1), Groq).contains("groq: the option `logprobs`"));
+        assert_eq!(added(new().logprobs(0), Together), json!({"logprobs": 1}));
+        assert_eq!(added(new().logprobs(3), Together), json!({"logprobs": 3}));
+        let both = refusal(new().top_k(1).seed(1), Moonshot);
+        assert!(both.contains("the options `top_k`, `seed` cannot be sent"), "{both}");
         let over = refusal(new().top_k(1).protocol(Protocol::ChatCompletions), OpenAi);
         assert!(over.contains("over the protocol chat_completions"), "{over}");
         assert!(refusal(new().reasoning(Reasoning::Budget(9)), Local).contains("`reasoning`"));
@@ -532,6 +591,7 @@ mod tests {
                 .attach(Attachment::bytes("image/png", b"foo")),
             asks,
             Message::tool("c1", "a cat"),
+            Message::assistant(""),
             Message::assistant("A cat."),
         ];
         assert_eq!(
@@ -543,7 +603,7 @@ mod tests {
                     {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}},
                     {"type": "image_url", "image_url": {"url": "data:image/png;base64,Zm9v"}},
                 ]},
-                {"role": "assistant", "content": null, "tool_calls": [
+                {"role": "assistant", "content": "", "tool_calls": [
                     {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}},
                 ]},
                 {"role": "tool", "content": "a cat", "tool_call_id": "c1"},
@@ -667,7 +727,7 @@ mod tests {
         };
         let assistant = |fields: Value| {
             let call = json!({"id": "c", "type": "function", "function": {"name": "go", "arguments": "{}"}});
-            let mut message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
+            let mut message = json!({"role": "assistant", "content": "", "tool_calls": [call]});
             message.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
             message
         };

@@ -644,7 +644,7 @@ mod tests {
         }
         out.flush();
         response.fold(&out.take());
-        response.replay = out.replay(crate::LlmProvider::Anthropic, Protocol::Messages);
+        response.replay = out.replay(crate::LlmProvider::Anthropic, Protocol::Messages, "");
         (response, out)
     }
 

@@ -94,7 +94,7 @@ mod testing {
             decoder.decode(&Event { name: "", data }, &mut output).unwrap();
             response.fold(&output.take());
         }
-        response.replay = output.replay(LlmProvider::Local, protocol);
+        response.replay = output.replay(LlmProvider::Local, protocol, &response.reasoning);
         (response, output.failure)
     }
 }

@@ -65,6 +65,11 @@ impl Fields {
             self.0.insert(name.to_owned(), value);
         }
     }
+
+    /// Adds the fields of an object, given as JSON.
+    pub(super) fn put_json(&mut self, object: &str) {
+        self.0.extend(serde_json::from_str::<Map<_, _>>(object).unwrap_or_default());
+    }
 }
 
 impl<'a> Options<'a> {

@@ -1,6 +1,7 @@
 //! How vendors differ in Chat Completions: [`Dialect`].
 
-/// How a vendor's Chat Completions differ from the common form.
+/// How a vendor's Chat Completions differ from the common form: which words, in which fields. What a
+/// model can do changes too often to stand here; its refusal is shown.
 #[derive(Debug)]
 pub(crate) struct Dialect {
     /// The option `max_tokens`, and after `=` what it is called if that differs.
@@ -11,8 +12,79 @@ pub(crate) struct Dialect {
     pub(crate) required: &'static str,
     /// What to ask for with the stream; nothing where the vendor refuses the field.
     pub(crate) stream_options: &'static [(&'static str, bool)],
-    /// Options of the common form that it refuses.
+    /// Options of the common form that it is known to ignore or to refuse whatever the model.
     pub(crate) refuses: &'static [&'static str],
+    /// Its `logprobs` is the number of alternatives, not a flag.
+    pub(crate) counts_logprobs: bool,
+    /// It takes only the arguments of calls that are JSON.
+    pub(crate) reads_arguments: bool,
+    /// What stands for a content in which there is nothing.
+    pub(crate) empty_content: &'static str,
+    /// Fields that every request has: the JSON of an object.
+    pub(crate) always: &'static str,
+    /// Fields that a request with tools has.
+    pub(crate) with_tools: &'static str,
+    /// How reasoning is switched, by the beginning of the model's name. The first that fits decides.
+    pub(crate) reasoning: &'static [(&'static str, ReasoningForm)],
+    /// The field in which reasoning goes back where another vendor, or nobody, told it.
+    pub(crate) reasoning_field: &'static str,
+    /// Reasoning goes back with every answer, not only with one that calls tools.
+    pub(crate) returns_all_reasoning: bool,
+    /// What stands for the reasoning of an answer with calls that has none, where it has to have some.
+    pub(crate) reasoning_filler: Option<&'static str>,
+    /// It stands for that of every answer.
+    pub(crate) fills_all_reasoning: bool,
+    /// The models that take their reasoning back inside the content, as `<think>…</think>`.
+    pub(crate) think_tags: Option<&'static str>,
+}
+
+/// How reasoning is switched: fields of the request, as the JSON of an object. `$level` and `$budget`
+/// stand for what is asked; an empty text says that there is no form.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReasoningForm {
+    pub(crate) off: &'static str,
+    pub(crate) level: &'static str,
+    pub(crate) budget: &'static str,
+    /// The levels that have another name here, as in `minimal=low`.
+    pub(crate) words: &'static str,
+}
+
+const NONE: &str = "";
+const EFFORT_OFF: &str = r#"{"reasoning_effort":"none"}"#;
+const EFFORT: &str = r#"{"reasoning_effort":"$level"}"#;
+const SWITCH_OFF: &str = r#"{"thinking":{"type":"disabled"}}"#;
+const SWITCH_ON: &str = r#"{"thinking":{"type":"enabled"}}"#;
+const SWITCH_ADAPTIVE: &str = r#"{"thinking":{"type":"adaptive"}}"#;
+const SWITCH_EFFORT: &str = r#"{"thinking":{"type":"enabled"},"reasoning_effort":"$level"}"#;
+const SWITCH_BUDGET: &str = r#"{"thinking":{"type":"enabled","budget_tokens":$budget}}"#;
+const ENABLE_OFF: &str = r#"{"enable_thinking":false}"#;
+const ENABLE: &str = r#"{"enable_thinking":true}"#;
+const ENABLE_BUDGET: &str = r#"{"enable_thinking":true,"thinking_budget":$budget}"#;
+const OBJECT_OFF: &str = r#"{"reasoning":{"effort":"none"}}"#;
+const OBJECT: &str = r#"{"reasoning":{"effort":"$level"}}"#;
+const OBJECT_BUDGET: &str = r#"{"reasoning":{"max_tokens":$budget}}"#;
+const FLAG_OFF: &str = r#"{"reasoning":{"enabled":false}}"#;
+const FLAG_EFFORT: &str = r#"{"reasoning":{"enabled":true},"reasoning_effort":"$level"}"#;
+
+/// The levels of vendors that know three.
+const LOW_HIGH_MAX: &str = "minimal=low medium=high xhigh=max";
+
+const fn form(off: &'static str, level: &'static str, budget: &'static str) -> ReasoningForm {
+    ReasoningForm { off, level, budget, words: "" }
+}
+
+impl ReasoningForm {
+    pub(crate) const NONE: Self = form("", "", "");
+
+    /// What the vendor calls a level.
+    pub(crate) fn word<'a>(&'a self, level: &'a str) -> &'a str {
+        let mut words = self.words.split_whitespace().filter_map(|pair| pair.split_once('='));
+        words.find(|(from, _)| *from == level).map_or(level, |(_, to)| to)
+    }
+
+    const fn words(self, words: &'static str) -> Self {
+        Self { words, ..self }
+    }
 }
 
 impl Dialect {
@@ -23,23 +95,122 @@ impl Dialect {
         required: "required",
         stream_options: &[("include_usage", true)],
         refuses: &[],
+        counts_logprobs: false,
+        reads_arguments: false,
+        empty_content: "",
+        always: "{}",
+        with_tools: "{}",
+        reasoning: &[("", form(EFFORT_OFF, EFFORT, NONE))],
+        reasoning_field: "reasoning_content",
+        returns_all_reasoning: false,
+        reasoning_filler: None,
+        fills_all_reasoning: false,
+        think_tags: None,
     };
+}
 
-    /// Newer models refuse `max_tokens`. Random padding that hides the length of a token from
-    /// eavesdroppers doubles the bytes of a stream; we ask for none.
-    pub(crate) const OPENAI: Self = Self {
-        max_tokens: "max_tokens=max_completion_tokens",
-        stream_options: &[("include_usage", true), ("include_obfuscation", false)],
-        refuses: &["top_k"],
-        ..Self::COMMON
+macro_rules! dialects {
+    ($($(#[$doc:meta])* $name:ident like $base:ident { $($field:ident: $value:expr),* };)+) => {
+        impl Dialect {
+            $(
+                $(#[$doc])*
+                pub(crate) const $name: Self = Self { $($field: $value,)* ..Self::$base };
+            )+
+        }
     };
+}
 
-    /// It refuses `stream_options` and sends the usage anyway.
-    pub(crate) const MISTRAL: Self = Self {
-        seed: "seed=random_seed",
-        required: "any",
-        stream_options: &[],
-        refuses: &["top_k", "logprobs"],
-        ..Self::COMMON
+dialects! {
+    /// `max_tokens` is refused, or ignored.
+    NEW_LIMIT like COMMON { max_tokens: "max_tokens=max_completion_tokens" };
+    /// As OpenAI, but for a field that its servers may not know.
+    AZURE like NEW_LIMIT { refuses: &["top_k"] };
+    /// Random padding that hides the length of a token from eavesdroppers doubles the bytes of a
+    /// stream; we ask for none.
+    OPENAI like AZURE {
+        stream_options: &[("include_usage", true), ("include_obfuscation", false)]
+    };
+    /// It refuses `stream_options` and sends the usage anyway. Its models reason, or do not.
+    /// <https://docs.mistral.ai/capabilities/reasoning/>
+    MISTRAL like COMMON {
+        seed: "seed=random_seed", required: "any", stream_options: &[],
+        reasoning: &[("", form(EFFORT_OFF, EFFORT, NONE)
+            .words("minimal=high low=high medium=high xhigh=high max=high"))]
+    };
+    /// <https://api-docs.deepseek.com/guides/thinking_mode>
+    DEEPSEEK like COMMON {
+        reasoning: &[("", form(SWITCH_OFF, SWITCH_EFFORT, NONE)
+            .words("minimal=low medium=high xhigh=high"))],
+        returns_all_reasoning: true, reasoning_filler: Some(""), fills_all_reasoning: true
+    };
+    /// The reasoning has another name. vLLM has renamed it, too.
+    REASONING like COMMON { reasoning_field: "reasoning" };
+    /// <https://docs.ollama.com/api/openai-compatibility>
+    OLLAMA like REASONING {
+        refuses: &["top_k", "parallel_tool_calls"],
+        reasoning: &[("", form(EFFORT_OFF, EFFORT, NONE).words("minimal=low xhigh=max"))]
+    };
+    VLLM like REASONING { reads_arguments: true };
+    /// <https://inference-docs.cerebras.ai/capabilities/reasoning>
+    CEREBRAS like NEW_LIMIT { reasoning_field: "reasoning", think_tags: Some("zai-glm") };
+    /// <https://console.groq.com/docs/openai>
+    GROQ like NEW_LIMIT { refuses: &["logprobs"], reasoning_field: "reasoning" };
+    /// <https://openrouter.ai/docs/use-cases/reasoning-tokens>
+    OPENROUTER like REASONING { reasoning: &[("", form(OBJECT_OFF, OBJECT, OBJECT_BUDGET))] };
+    /// <https://docs.together.ai/docs/reasoning-overview>
+    TOGETHER like REASONING {
+        counts_logprobs: true, reasoning: &[("", form(FLAG_OFF, FLAG_EFFORT, NONE))]
+    };
+    /// <https://docs.perplexity.ai>
+    PERPLEXITY like COMMON { reasoning: &[("", form(NONE, EFFORT, NONE))] };
+    /// <https://www.alibabacloud.com/help/en/model-studio/deep-thinking>
+    ALIBABA like COMMON {
+        refuses: &["frequency_penalty"],
+        reasoning: &[
+            ("qwen3.8", form(EFFORT_OFF, EFFORT, NONE).words("minimal=low high=xhigh max=xhigh")),
+            ("", form(ENABLE_OFF, ENABLE_BUDGET, ENABLE_BUDGET)),
+        ]
+    };
+    /// <https://docs.siliconflow.com>
+    SILICONFLOW like COMMON { reasoning: &[("", form(ENABLE_OFF, ENABLE_BUDGET, ENABLE_BUDGET))] };
+    /// <https://cloud.baidu.com/doc/qianfan-api>
+    QIANFAN like COMMON { reasoning: &[("", form(ENABLE_OFF, ENABLE, ENABLE_BUDGET))] };
+    /// A call without reasoning, or with an empty one, is refused. Levels that it does not know are
+    /// ignored. <https://platform.kimi.ai/docs/overview>
+    MOONSHOT like NEW_LIMIT {
+        refuses: &["top_k", "seed"],
+        reasoning: &[("kimi-k2", form(SWITCH_OFF, SWITCH_ON, NONE)),
+            ("", form(NONE, EFFORT, NONE).words(LOW_HIGH_MAX))],
+        returns_all_reasoning: true, reasoning_filler: Some(" ")
+    };
+    /// Without `tool_stream` the arguments of a call come at once, minutes later.
+    /// <https://docs.z.ai/guides/capabilities/thinking-mode>
+    ZHIPU like COMMON {
+        with_tools: r#"{"tool_stream":true}"#,
+        reasoning: &[("glm-4", form(SWITCH_OFF, SWITCH_ON, NONE)),
+            ("", form(SWITCH_OFF, SWITCH_EFFORT, NONE).words(LOW_HIGH_MAX))],
+        returns_all_reasoning: true
+    };
+    /// Without `reasoning_split` the reasoning stands inside the text. M2 ignores that it is switched
+    /// off. <https://platform.minimax.io/docs/api-reference/text-openai-api>
+    MINIMAX like NEW_LIMIT {
+        reads_arguments: true, always: r#"{"reasoning_split":true}"#,
+        reasoning: &[("MiniMax-M2", form(NONE, NONE, NONE)),
+            ("", form(SWITCH_OFF, SWITCH_ADAPTIVE, NONE))],
+        returns_all_reasoning: true
+    };
+    /// Its models cannot be kept from reasoning. <https://platform.stepfun.ai/docs>
+    STEPFUN like REASONING {
+        reasoning: &[("", form(NONE, EFFORT, NONE).words("minimal=low xhigh=high max=high"))]
+    };
+    /// <https://www.tencentcloud.com/document/product/1300>
+    TENCENT like COMMON { reasoning: &[("", form(SWITCH_OFF, SWITCH_EFFORT, SWITCH_BUDGET))] };
+    /// <https://www.volcengine.com/docs/82379>
+    VOLCENGINE like COMMON { reasoning: &[("", form(SWITCH_OFF, SWITCH_EFFORT, NONE))] };
+    /// Every call has to have reasoning, and every message a content. The usage comes unasked.
+    /// <https://platform.xiaomimimo.com/docs>
+    XIAOMI like NEW_LIMIT {
+        stream_options: &[], empty_content: " ", reasoning_filler: Some(""),
+        reasoning: &[("", form(SWITCH_OFF, SWITCH_ON, NONE))]
     };
 }
