@@ -18,6 +18,7 @@ pub(crate) struct Dialect {
     pub(crate) counts_logprobs: bool,
     /// It takes only the arguments of calls that are JSON.
     pub(crate) reads_arguments: bool,
+    pub(crate) call_ids: CallIds,
     /// What stands for a content in which there is nothing.
     pub(crate) empty_content: &'static str,
     /// Fields that every request has: the JSON of an object.
@@ -36,6 +37,17 @@ pub(crate) struct Dialect {
     pub(crate) fills_all_reasoning: bool,
     /// The models that take their reasoning back inside the content, as `<think>…</think>`.
     pub(crate) think_tags: Option<&'static str>,
+}
+
+/// Which ids of tool calls a vendor takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CallIds {
+    Any,
+    /// Of so many characters at most.
+    AtMost(usize),
+    NineAlphanumerics,
+    /// Of letters, digits, `_` and `-`.
+    Word,
 }
 
 /// How reasoning is switched: fields of the request, as the JSON of an object. `$level` and `$budget`
@@ -97,6 +109,7 @@ impl Dialect {
         refuses: &[],
         counts_logprobs: false,
         reads_arguments: false,
+        call_ids: CallIds::Any,
         empty_content: "",
         always: "{}",
         with_tools: "{}",
@@ -124,7 +137,7 @@ dialects! {
     /// `max_tokens` is refused, or ignored.
     NEW_LIMIT like COMMON { max_tokens: "max_tokens=max_completion_tokens" };
     /// As OpenAI, but for a field that its servers may not know.
-    AZURE like NEW_LIMIT { refuses: &["top_k"] };
+    AZURE like NEW_LIMIT { refuses: &["top_k"], call_ids: CallIds::AtMost(40) };
     /// Random padding that hides the length of a token from eavesdroppers doubles the bytes of a
     /// stream; we ask for none.
     OPENAI like AZURE {
@@ -134,6 +147,7 @@ dialects! {
     /// <https://docs.mistral.ai/capabilities/reasoning/>
     MISTRAL like COMMON {
         seed: "seed=random_seed", required: "any", stream_options: &[],
+        call_ids: CallIds::NineAlphanumerics,
         reasoning: &[("", form(EFFORT_OFF, EFFORT, NONE)
             .words("minimal=high low=high medium=high xhigh=high max=high"))]
     };

@@ -12,7 +12,7 @@ mod protocol;
 mod table;
 mod vendor;
 
-pub(crate) use dialect::ReasoningForm;
+pub(crate) use dialect::{CallIds, ReasoningForm};
 pub use protocol::Protocol;
 pub use table::LlmProvider;
 pub(crate) use vendor::UrlForm;

@@ -20,6 +20,7 @@ use crate::redact::Secrets;
 use crate::tool::ToolChoice;
 
 mod auth;
+mod call_ids;
 mod extra;
 mod preview;
 mod routing;
@@ -35,7 +36,8 @@ pub(crate) fn prepare(
 ) -> Result<(PreparedRequest, Vec<Adaptation>), Error> {
     let Route { provider, model, base_url, named_by, protocol } = route(config)?;
     let adaptations = RefCell::default();
-    let messages = without_foreign_replay(prompt.messages(), provider, &adaptations);
+    let mut messages = without_foreign_replay(prompt.messages(), provider, &adaptations);
+    call_ids::fit(&mut messages, provider, protocol, &adaptations);
     let request = ChatRequest {
         provider,
         protocol,
