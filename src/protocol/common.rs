@@ -102,6 +102,8 @@ pub(super) fn level(reasoning: Reasoning) -> Option<&'static str> {
         Reasoning::Low => "low",
         Reasoning::Medium => "medium",
         Reasoning::High => "high",
+        Reasoning::XHigh => "xhigh",
+        Reasoning::Max => "max",
         Reasoning::Budget(_) => return None,
     })
 }

@@ -79,7 +79,11 @@ fn tool_config(choice: &ToolChoice) -> Value {
 fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
     match common::level(reasoning) {
         _ if reasoning == Reasoning::Off => json!({"thinkingBudget": 0}),
-        Some(level) if !request.model.contains("gemini-2.5") => {
+        Some(mut level) if !request.model.contains("gemini-2.5") => {
+            if matches!(reasoning, Reasoning::XHigh | Reasoning::Max) {
+                request.adapt("reasoning", level, "high", "it is the highest level here");
+                level = "high";
+            }
             json!({"includeThoughts": true, "thinkingLevel": level})
         }
         _ => {

@@ -93,7 +93,7 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> (Value, Option<&'
             request.adapt("reasoning", "minimal", "low", "it is the lowest effort here");
             Some("low")
         }
-        Reasoning::Low | Reasoning::Medium | Reasoning::High => common::level(reasoning),
+        level => common::level(level),
     };
     (json!({ "type": "adaptive", "display": "summarized" }), effort)
 }
