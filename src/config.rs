@@ -313,19 +313,26 @@ pub enum Reasoning {
     Medium,
     /// A lot.
     High,
+    /// More than that, where the provider has such a level.
+    #[serde(rename = "xhigh")]
+    XHigh,
+    /// As much as it can.
+    Max,
     /// Up to so many tokens, for providers that count them.
     Budget(u32),
 }
 
 impl Reasoning {
-    /// The budget in tokens, for providers that count them: efforts as Google translates them.
-    /// (<https://ai.google.dev/gemini-api/docs/openai#thinking>)
+    /// The budget in tokens, for providers that count them: efforts as Google translates them
+    /// (<https://ai.google.dev/gemini-api/docs/openai#thinking>), and above them the largest budget
+    /// of Gemini 2.5 Pro, which leaves the other models that count room for an answer, too.
     pub(crate) fn budget(self) -> u32 {
         match self {
             Self::Off => 0,
             Self::Minimal | Self::Low => 1024,
             Self::Medium => 8192,
             Self::High => 24_576,
+            Self::XHigh | Self::Max => 32_768,
             Self::Budget(tokens) => tokens,
         }
     }
@@ -417,6 +424,18 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(endpoint::redacted(url), shown);
+        }
+    }
+
+    #[test]
+    fn a_level_is_written_as_providers_spell_it() {
+        let levels = ["off", "minimal", "low", "medium", "high", "xhigh", "max"];
+        let mut budget = 0;
+        for level in levels {
+            let reasoning: Reasoning = serde_json::from_value(level.into()).unwrap();
+            assert_eq!(serde_json::to_value(reasoning).unwrap(), level);
+            assert!(reasoning.budget() >= budget, "{level}");
+            budget = reasoning.budget();
         }
     }
 

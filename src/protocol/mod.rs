@@ -13,6 +13,7 @@ mod api_error;
 mod builder;
 mod chat_completions;
 mod chat_request;
+mod claude;
 mod codec;
 mod cohere_chat;
 mod common;
@@ -105,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::attachment::Attachment;
-    use crate::config::GenerationConfig;
+    use crate::config::{GenerationConfig, Reasoning};
     use crate::message::Message;
     use crate::provider::LlmProvider;
 
@@ -121,6 +122,20 @@ mod tests {
                 let error =
                     testing::sent(protocol, prompt, &GenerationConfig::new("m")).unwrap_err();
                 assert!(error.contains(says), "{protocol}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_protocol_says_the_highest_levels() {
+        for (reasoning, words) in [
+            (Reasoning::XHigh, ["\"xhigh\"", "\"xhigh\"", "\"xhigh\"", "\"high\"", "32768"]),
+            (Reasoning::Max, ["\"max\"", "\"max\"", "\"max\"", "\"high\"", "32768"]),
+        ] {
+            let config = GenerationConfig::new("m").reasoning(reasoning);
+            for (&protocol, word) in Protocol::ALL.iter().zip(words) {
+                let body = testing::sent(protocol, "Hi", &config).unwrap().to_string();
+                assert!(body.contains(&format!(":{word}")), "{protocol}: {body}");
             }
         }
     }
@@ -182,7 +197,7 @@ mod tests {
 
     /// Which option each protocol takes, found out by asking it.
     fn options_table() -> String {
-        use crate::config::{Reasoning, ResponseFormat};
+        use crate::config::ResponseFormat;
         use crate::tool::{Tool, ToolChoice};
 
         let new = || GenerationConfig::new("m");

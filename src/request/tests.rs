@@ -557,4 +557,8 @@ fn what_is_changed_to_fit_the_provider_is_told() {
     assert!(low("gemini-2.5-pro")[0].contains("a budget of 1024 tokens"));
     assert!(low("command-x")[0].contains("a budget of 1024 tokens"));
     assert_eq!(low("gpt-5"), [""; 0]);
+    let max = |model: &str| told("Hi".into(), &config(model).reasoning(Reasoning::Max));
+    assert!(max("gemini-x")[0].starts_with("reasoning: asked max, sent high"));
+    assert!(max("command-x")[0].contains("a budget of 32768 tokens"));
+    assert_eq!(max("gpt-5"), [""; 0]);
 }
