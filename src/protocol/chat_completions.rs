@@ -112,7 +112,7 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
     for part in message.turn(Protocol::ChatCompletions) {
         match part {
             TurnPart::Call(call, extra) => {
-                let arguments = request.arguments_text(call, dialect.reads_arguments);
+                let arguments = request.arguments_text(call);
                 calls.push(common::with(common::function_call(call, &arguments), extra));
             }
             TurnPart::Opaque(Value::Object(fields)) => reasoning.extend(fields.clone()),

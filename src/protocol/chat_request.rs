@@ -82,17 +82,16 @@ impl<'a> ChatRequest<'a> {
         arguments.unwrap_or_else(|| self.wrapped_arguments(call))
     }
 
-    /// The arguments of a call as the model wrote them, for protocols that want them as text. A
-    /// server that `reads_json` there refuses anything else.
-    pub(crate) fn arguments_text(self, call: &ToolCall, reads_json: bool) -> String {
-        let text = &call.arguments;
-        if text.trim().is_empty() {
+    /// The arguments of a call as the model wrote them, for protocols that want them as text. Where
+    /// the text is read as JSON, anything else is refused.
+    pub(crate) fn arguments_text(self, call: &ToolCall) -> String {
+        let is_read =
+            self.protocol == Protocol::CohereChat || self.provider.vendor().dialect.reads_arguments;
+        let is_object = || call.parse::<Value>().is_ok_and(|arguments| arguments.is_object());
+        if call.arguments.trim().is_empty() || (is_read && !is_object()) {
             return self.arguments(call).to_string();
         }
-        if reads_json && !call.parse::<Value>().is_ok_and(|arguments| arguments.is_object()) {
-            return self.wrapped_arguments(call).to_string();
-        }
-        text.clone()
+        call.arguments.clone()
     }
 
     /// A call that went wrong is a part of the conversation, too: its text goes back inside an

@@ -106,7 +106,7 @@ fn assistant(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
         match said {
             TurnPart::Text(text, _) => content.push(common::text(text)),
             TurnPart::Call(call, _) => {
-                calls.push(common::function_call(call, &request.arguments_text(call, true)));
+                calls.push(common::function_call(call, &request.arguments_text(call)));
             }
             TurnPart::Opaque(part) => match part.get("tool_plan") {
                 None => content.push(part.clone()),

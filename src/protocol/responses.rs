@@ -126,7 +126,7 @@ fn assistant(request: ChatRequest<'_>, part: TurnPart<'_>) -> Option<Value> {
         TurnPart::Call(call, extra) => {
             let (name, arguments) = match extra.and_then(kind) {
                 Some("custom_tool_call") => ("input", call.arguments.clone()),
-                _ => ("arguments", request.arguments_text(call, false)),
+                _ => ("arguments", request.arguments_text(call)),
             };
             let call = json!({
                 "type": "function_call", "call_id": call.id, "name": call.name, name: arguments,

@@ -134,6 +134,9 @@ macro_rules! dialects {
 }
 
 dialects! {
+    /// Servers that put the arguments of calls into a template read them as JSON: llama.cpp answers 500
+    /// where they are not, and vLLM and Ollama 400.
+    LOCAL like COMMON { reads_arguments: true };
     /// `max_tokens` is refused, or ignored.
     NEW_LIMIT like COMMON { max_tokens: "max_tokens=max_completion_tokens" };
     /// As OpenAI, but for a field that its servers may not know.
@@ -161,7 +164,7 @@ dialects! {
     REASONING like COMMON { reasoning_field: "reasoning" };
     /// <https://docs.ollama.com/api/openai-compatibility>
     OLLAMA like REASONING {
-        refuses: &["top_k", "parallel_tool_calls"],
+        reads_arguments: true, refuses: &["top_k", "parallel_tool_calls"],
         reasoning: &[("", form(EFFORT_OFF, EFFORT, NONE).words("minimal=low xhigh=max"))]
     };
     VLLM like REASONING { reads_arguments: true };

@@ -246,12 +246,12 @@ vendors! {
         { model_prefixes: GLM, dialect: Dialect::ZHIPU };
     /// [llama.cpp](https://github.com/ggml-org/llama.cpp) on this machine.
     LlamaCpp = "llamacpp" at "http://localhost:8080/v1" with ["LLAMA_API_KEY"] {
-        key_required: false,
+        key_required: false, dialect: Dialect::LOCAL,
         ignored_tool_choices: &[("tool", "send that tool alone, with `ToolChoice::Required`")],
     };
     /// [LM Studio](https://lmstudio.ai) on this machine.
     LmStudio = "lmstudio" at "http://localhost:1234/v1" with ["LM_API_TOKEN"]
-        { key_required: false };
+        { key_required: false, dialect: Dialect::LOCAL };
     /// [Ollama](https://ollama.com) on this machine, or at `OLLAMA_HOST`.
     Ollama = "ollama" at "http://localhost:11434/v1" with [] {
         base_url_variable: Some(("OLLAMA_HOST", UrlForm::OllamaHost)), key_required: false,
@@ -272,5 +272,5 @@ vendors! {
     };
     /// Any server at a [`base_url`](crate::GenerationConfig::base_url) that you name. It gets no key
     /// from the environment.
-    Local = "local" at "" with [] { key_required: false };
+    Local = "local" at "" with [] { key_required: false, dialect: Dialect::LOCAL };
 }

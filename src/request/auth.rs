@@ -136,7 +136,9 @@ fn key(request: ChatRequest<'_>) -> Result<Option<Key>, Error> {
     let found =
         given.or_else(|| variables.find_map(|name| Some((config.environment.get(name)?, *name))));
     let key = found.map(|(secret, source)| {
-        let is_bearer = vendor.bearer_variables.contains(&source);
+        let tokens = vendor.bearer_variables;
+        let is_bearer =
+            tokens.contains(&source) || (!tokens.is_empty() && tokens == vendor.key_variables);
         let header = if is_bearer { ("authorization", "Bearer ") } else { header };
         Key { secret: secret.trim().to_owned(), header, source }
     });

@@ -19,4 +19,5 @@ mod reports;
 mod tls_sessions;
 mod tools;
 mod truncation;
+mod vendors;
 mod whole_or_cut;

@@ -1,0 +1,594 @@
+//! What each vendor wants to hear, row by row: the facts are those of docs/providers.md, and their
+//! sources stand beside the rows.
+
+use std::io::Cursor;
+
+use kerb_stream::{
+    Environment, GenerationConfig, GenerationStream, LlmProvider, Message, Protocol, Reasoning,
+    RequestPreview, Tool, ToolCall, ToolChoice, generate_stream,
+};
+use serde_json::{Value, json};
+
+/// A request to a vendor's own address.
+fn config(model: &str) -> GenerationConfig {
+    let variables = [
+        ("AWS_REGION", "eu-central-1"),
+        ("AZURE_RESOURCE_NAME", "res"),
+        ("DASHSCOPE_REGION", "eu-central-1"),
+        ("DASHSCOPE_WORKSPACE", "ws-1"),
+        ("GOOGLE_CLOUD_PROJECT", "p-1"),
+    ];
+    GenerationConfig::new(model).api_key("k").environment(variables.into_iter().collect())
+}
+
+fn asked(
+    prompt: impl Into<kerb_stream::Prompt>,
+    config: GenerationConfig,
+) -> Result<RequestPreview, String> {
+    generate_stream(prompt, config).request().map_err(|error| error.to_string())
+}
+
+fn tool() -> Tool {
+    Tool::function("look", "Looks.", json!({"type": "object", "properties": {}}))
+}
+
+#[test]
+fn each_address_is_filled_and_led_to_by_its_name() {
+    for (name, url) in [
+        ("alibaba", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions"),
+        ("alibaba_cn", "https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions"),
+        (
+            "alibaba_workspace",
+            "https://ws-1.eu-central-1.maas.aliyuncs.com/compatible-mode/v1/chat/completions",
+        ),
+        ("azure", "https://res.openai.azure.com/openai/v1/chat/completions"),
+        (
+            "bedrock",
+            "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1/chat/completions",
+        ),
+        ("bedrock_anthropic", "https://bedrock-mantle.eu-central-1.api.aws/anthropic/v1/messages"),
+        ("moonshot", "https://api.moonshot.ai/v1/chat/completions"),
+        ("moonshot_cn", "https://api.moonshot.cn/v1/chat/completions"),
+        ("together", "https://api.together.ai/v1/chat/completions"),
+        (
+            "vertex",
+            "https://aiplatform.googleapis.com/v1/projects/p-1/locations/global/endpoints/openapi/chat/completions",
+        ),
+        ("zai", "https://api.z.ai/api/paas/v4/chat/completions"),
+        ("zhipu", "https://open.bigmodel.cn/api/paas/v4/chat/completions"),
+    ] {
+        let preview = asked("Hi", config(&format!("{name}::m"))).unwrap();
+        assert_eq!(preview.url, url);
+        let bearer = preview.headers.iter().any(|(header, _)| header == "authorization");
+        assert!(bearer, "{name}: {:?}", preview.headers);
+    }
+    let local = config("m").base_url("http://127.0.0.1:1/v1").protocol(Protocol::Messages);
+    let headers = asked("Hi", local).unwrap().headers;
+    assert!(headers.iter().any(|(header, _)| header == "x-api-key"), "{headers:?}");
+    for &provider in LlmProvider::ALL.iter().filter(|it| **it != LlmProvider::Local) {
+        assert!(asked("Hi", config("m").provider(provider)).is_ok(), "{provider}");
+    }
+}
+
+#[test]
+fn a_variable_in_an_address_is_named_where_it_is_missing_and_leads_nowhere_else() {
+    let with = |name: &str, value: &str| {
+        let variables: Environment = [(name, value)].into_iter().collect();
+        let config = GenerationConfig::new("azure::m").api_key("k").environment(variables);
+        asked("Hi", config)
+    };
+    let missing = with("OTHER", "x").unwrap_err();
+    assert_eq!(missing, "azure: AZURE_RESOURCE_NAME is not set; set it, or the option `base_url`");
+    for evil in ["evil.example/", "a.evil.example", "a@b", "a:1", "a?b", "a#b", "é"] {
+        let error = with("AZURE_RESOURCE_NAME", evil).unwrap_err();
+        assert!(error.contains("AZURE_RESOURCE_NAME has a character"), "{evil}: {error}");
+    }
+    let elsewhere = config("azure::m").base_url("https://proxy.example/v1");
+    assert_eq!(asked("Hi", elsewhere).unwrap().url, "https://proxy.example/v1/chat/completions");
+    let endpoint = with("AZURE_OPENAI_ENDPOINT", "https://res.openai.azure.com/").unwrap();
+    assert_eq!(endpoint.url, "https://res.openai.azure.com/openai/v1/chat/completions");
+    let region = [("AWS_DEFAULT_REGION", "us-east-1")].into_iter().collect();
+    let bedrock = GenerationConfig::new("bedrock::m").api_key("k").environment(region);
+    assert!(asked("Hi", bedrock).unwrap().url.starts_with("https://bedrock-runtime.us-east-1."));
+    let none = GenerationConfig::new("bedrock::m").api_key("k").environment(Environment::empty());
+    assert!(asked("Hi", none).unwrap_err().contains("AWS_REGION or AWS_DEFAULT_REGION is not set"));
+    let no_key = GenerationConfig::new("vertex::m")
+        .environment([("GOOGLE_CLOUD_PROJECT", "p")].into_iter().collect());
+    let error = asked("Hi", no_key).unwrap_err();
+    assert_eq!(error, "vertex: there is no API key; set the option `api_key`");
+}
+
+#[test]
+fn openai_is_told_the_organization_and_the_project() {
+    let variables =
+        [("OPENAI_API_KEY", "k"), ("OPENAI_ORG_ID", "org-1"), ("OPENAI_PROJECT_ID", "p")];
+    let config = GenerationConfig::new("gpt-4o").environment(variables.into_iter().collect());
+    let headers = asked("Hi", config).unwrap().headers;
+    for name in ["openai-organization", "openai-project"] {
+        assert!(headers.iter().any(|(header, _)| header == name), "{headers:?}");
+    }
+    let other =
+        GenerationConfig::new("groq::m").api_key("k").environment(variables.into_iter().collect());
+    assert!(!asked("Hi", other).unwrap().headers.iter().any(|(it, _)| it.starts_with("openai")));
+}
+
+#[test]
+fn a_name_that_several_addresses_serve_is_not_chosen() {
+    for (model, choices) in [
+        ("kimi-k3", "say which: \"moonshot::kimi-k3\" or \"moonshot_cn::kimi-k3\""),
+        ("glm-5.3", "say which: \"zai::glm-5.3\" or \"zhipu::glm-5.3\""),
+        ("MiniMax-M3", "\"minimax::MiniMax-M3\" or \"minimax_cn::MiniMax-M3\""),
+        ("qwen3.8-max", "\"alibaba::qwen3.8-max\" or \"alibaba_cn::qwen3.8-max\" or"),
+    ] {
+        let error = asked("Hi", config(model)).unwrap_err();
+        assert!(error.contains(choices), "{error}");
+    }
+    for (model, provider) in [
+        ("doubao-seed-2-1-pro-260915", LlmProvider::Volcengine),
+        ("mimo-v2.6-pro", LlmProvider::Xiaomi),
+        ("ernie-5.0", LlmProvider::Qianfan),
+        ("anthropic.claude-opus-5-5", LlmProvider::BedrockAnthropic),
+        ("openai.gpt-oss-120b", LlmProvider::Bedrock),
+    ] {
+        assert_eq!(asked("Hi", config(model)).unwrap().provider, provider);
+    }
+}
+
+/// What `reasoning` adds to a body, or `None` where it is refused by name.
+fn switched(model: &str, reasoning: Reasoning) -> Option<Value> {
+    let plain = asked("Hi", config(model)).unwrap().body;
+    match asked("Hi", config(model).reasoning(reasoning)) {
+        Ok(preview) => {
+            let mut body = preview.body;
+            let fields = body.as_object_mut().unwrap();
+            fields.retain(|name, value| plain.get(name) != Some(value));
+            Some(body)
+        }
+        Err(error) => {
+            assert!(error.contains("`reasoning`"), "{error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn reasoning_is_switched_as_each_vendor_wants_it() {
+    use Reasoning::{Budget, High, Low, Max, Medium, Minimal, Off, XHigh};
+    let effort = |word: &str| Some(json!({"reasoning_effort": word}));
+    let switch = |on: &str| Some(json!({"thinking": {"type": on}}));
+    let both =
+        |word: &str| Some(json!({"thinking": {"type": "enabled"}, "reasoning_effort": word}));
+    let enable = |tokens: u32| Some(json!({"enable_thinking": true, "thinking_budget": tokens}));
+    let object = |value: Value| Some(json!({"reasoning": value}));
+    for (model, expected) in [
+        (
+            "openai::gpt-4o",
+            vec![(Off, effort("none")), (XHigh, effort("xhigh")), (Budget(2000), None)],
+        ),
+        (
+            "deepseek::deepseek-v4-pro",
+            vec![
+                (Off, switch("disabled")),
+                (Minimal, both("low")),
+                (Low, both("low")),
+                (Medium, both("high")),
+                (High, both("high")),
+                (Max, both("max")),
+                (Budget(2000), None),
+            ],
+        ),
+        (
+            "mistral::mistral-medium-latest",
+            vec![
+                (Off, effort("none")),
+                (Minimal, effort("high")),
+                (Low, effort("high")),
+                (Medium, effort("high")),
+                (High, effort("high")),
+                (Max, effort("high")),
+            ],
+        ),
+        (
+            "alibaba::qwen3.7-max",
+            vec![
+                (Off, Some(json!({"enable_thinking": false}))),
+                (Low, enable(1024)),
+                (Budget(2000), enable(2000)),
+                (Budget(0), Some(json!({"enable_thinking": false}))),
+            ],
+        ),
+        (
+            "alibaba_cn::qwen3.8-max",
+            vec![(Off, effort("none")), (Low, effort("low")), (High, effort("xhigh"))],
+        ),
+        ("siliconflow::Qwen/Qwen3", vec![(Off, Some(json!({"enable_thinking": false})))]),
+        (
+            "qianfan::ernie-5.0",
+            vec![(High, Some(json!({"enable_thinking": true}))), (Budget(200), enable(200))],
+        ),
+        (
+            "moonshot::kimi-k3",
+            vec![
+                (Off, None),
+                (Low, effort("low")),
+                (Medium, effort("high")),
+                (XHigh, effort("max")),
+            ],
+        ),
+        ("moonshot_cn::kimi-k2.6", vec![(Off, switch("disabled")), (High, switch("enabled"))]),
+        ("zai::glm-4.7", vec![(Off, switch("disabled")), (High, switch("enabled"))]),
+        (
+            "zhipu::glm-5.3",
+            vec![(Minimal, both("low")), (Medium, both("high")), (Max, both("max"))],
+        ),
+        ("minimax::MiniMax-M3", vec![(Off, switch("disabled")), (High, switch("adaptive"))]),
+        ("minimax_cn::MiniMax-M2.7", vec![(Off, None), (High, None), (Budget(2000), None)]),
+        ("volcengine::doubao-seed", vec![(Off, switch("disabled")), (Minimal, both("minimal"))]),
+        (
+            "tencent::hy4",
+            vec![
+                (Off, switch("disabled")),
+                (
+                    Budget(2000),
+                    Some(json!({"thinking": {"type": "enabled", "budget_tokens": 2000}})),
+                ),
+            ],
+        ),
+        (
+            "stepfun::step-3.7-flash",
+            vec![(Off, None), (Minimal, effort("low")), (Max, effort("high"))],
+        ),
+        ("xiaomi::mimo-v2.6-pro", vec![(Off, switch("disabled")), (Low, switch("enabled"))]),
+        (
+            "openrouter::a/b",
+            vec![
+                (Off, object(json!({"effort": "none"}))),
+                (Max, object(json!({"effort": "max"}))),
+                (Budget(2000), object(json!({"max_tokens": 2000}))),
+            ],
+        ),
+        (
+            "together::a/b",
+            vec![
+                (Off, object(json!({"enabled": false}))),
+                (Low, Some(json!({"reasoning": {"enabled": true}, "reasoning_effort": "low"}))),
+            ],
+        ),
+        ("perplexity::sonar-pro", vec![(Off, None), (Minimal, effort("minimal"))]),
+        (
+            "ollama::qwen3",
+            vec![(Off, effort("none")), (Minimal, effort("low")), (XHigh, effort("max"))],
+        ),
+        (
+            "vllm::m",
+            vec![(Off, effort("none")), (Minimal, effort("minimal")), (Max, effort("max"))],
+        ),
+    ] {
+        for (reasoning, expected) in expected {
+            assert_eq!(switched(model, reasoning), expected, "{model} {reasoning:?}");
+        }
+    }
+    // A level that has another name is told.
+    let told = asked("Hi", config("deepseek::m").reasoning(Minimal)).unwrap().adaptations;
+    assert_eq!((&*told[0].what, &*told[0].asked, &*told[0].sent), ("reasoning", "minimal", "low"));
+    let told = asked("Hi", config("xiaomi::m").reasoning(Low)).unwrap().adaptations;
+    assert_eq!((&*told[0].asked, &*told[0].sent), ("low", "that it reasons"));
+    let told = asked("Hi", config("alibaba::m").reasoning(Low)).unwrap().adaptations;
+    assert_eq!((&*told[0].asked, &*told[0].sent), ("low", "a budget of 1024 tokens"));
+    // Every form of every row is JSON.
+    for &provider in LlmProvider::ALL.iter().filter(|it| **it != LlmProvider::Local) {
+        for reasoning in [Off, Low, Budget(2000)] {
+            let model = format!("{provider}::m");
+            assert_ne!(switched(&model, reasoning), Some(json!({})), "{provider} {reasoning:?}");
+        }
+    }
+}
+
+#[test]
+fn fields_that_a_vendor_wants_always() {
+    let body = asked("Hi", config("minimax::m").tools([tool()])).unwrap().body;
+    assert_eq!(body["reasoning_split"], true);
+    let replaced = config("minimax::m").extra("reasoning_split", false);
+    assert_eq!(asked("Hi", replaced).unwrap().body["reasoning_split"], false);
+    for name in ["zai::m", "zhipu::m"] {
+        assert_eq!(asked("Hi", config(name)).unwrap().body.get("tool_stream"), None);
+        let body = asked("Hi", config(name).tools([tool()])).unwrap().body;
+        assert_eq!(body["tool_stream"], true, "{name}");
+        let kept = json!({"type": "enabled", "clear_thinking": false});
+        let config = config(name).extra("thinking", json!({"clear_thinking": false}));
+        assert_eq!(asked("Hi", config.reasoning(Reasoning::High)).unwrap().body["thinking"], kept);
+    }
+    for name in ["moonshot", "xai", "groq", "cerebras", "xiaomi", "minimax", "azure"] {
+        let body = asked("Hi", config(&format!("{name}::m")).max_tokens(9)).unwrap().body;
+        assert_eq!(body["max_completion_tokens"], 9, "{name}");
+    }
+    for name in ["deepseek", "zai", "alibaba", "openrouter", "ollama", "siliconflow", "stepfun"] {
+        let body = asked("Hi", config(&format!("{name}::m")).max_tokens(9)).unwrap().body;
+        assert_eq!(body["max_tokens"], 9, "{name}");
+    }
+}
+
+#[test]
+fn a_tool_choice_that_a_server_ignores_is_refused_with_advice() {
+    use ToolChoice::{Auto, None, Required, Tool};
+    let look = || Tool("look".to_owned());
+    for (name, choice, advice) in [
+        ("ollama", None, Some("leave the tools out")),
+        ("ollama", Required, Some("ask for the call in the prompt")),
+        ("ollama", look(), Some("send that tool alone")),
+        ("ollama", Auto, Option::None),
+        ("llamacpp", look(), Some("`ToolChoice::Required`")),
+        ("llamacpp", Required, Option::None),
+        ("llamacpp", None, Option::None),
+        ("vllm", look(), Option::None),
+    ] {
+        for protocol in [Protocol::ChatCompletions, Protocol::Messages] {
+            let config = config(&format!("{name}::m")).protocol(protocol).tools([tool()]);
+            let result = asked("Hi", config.tool_choice(choice.clone()));
+            match advice {
+                Option::None => assert!(result.is_ok(), "{name} {choice:?}"),
+                Some(advice) => {
+                    let error = result.unwrap_err();
+                    assert!(error.contains("tool_choice") && error.contains(advice), "{error}");
+                }
+            }
+        }
+    }
+}
+
+/// The answer that events make, as a provider's.
+fn answer(provider: LlmProvider, deltas: &[Value]) -> Message {
+    let events = deltas.iter().map(|delta| json!({"choices": [{"delta": delta}]}).to_string());
+    let has_calls = deltas.iter().any(|delta| delta.get("tool_calls").is_some());
+    let reason = if has_calls { "tool_calls" } else { "stop" };
+    let end = json!({"choices": [{"delta": {}, "finish_reason": reason}]}).to_string();
+    let body: String = events.chain([end]).map(|event| format!("data: {event}\n\n")).collect();
+    let config = GenerationConfig::new("m").provider(provider).protocol(Protocol::ChatCompletions);
+    let response = GenerationStream::from_reader(Cursor::new(body), config).into_response();
+    let message = Message::from(response.unwrap());
+    let saved = serde_json::to_string(&message).unwrap();
+    assert_eq!(serde_json::from_str::<Message>(&saved).unwrap(), message);
+    message
+}
+
+fn call() -> Value {
+    json!({"tool_calls": [{"index": 0, "id": "abcdefgh1", "function": {"name": "look", "arguments": "{}"}}]})
+}
+
+/// The assistant's turns of a body, without their calls.
+fn turns(history: Vec<Message>, config: GenerationConfig) -> Vec<Value> {
+    let body = asked(history, config.tools([tool()])).unwrap().body;
+    let messages = body["messages"].as_array().unwrap().iter();
+    let turns = messages.filter(|message| message["role"] == "assistant").cloned();
+    let without = |mut turn: Value| {
+        turn.as_object_mut().unwrap().retain(|name, _| name != "role" && name != "tool_calls");
+        turn
+    };
+    turns.map(without).collect()
+}
+
+#[test]
+fn reasoning_goes_back_where_it_must_under_the_name_that_it_came_under() {
+    use LlmProvider::{
+        Cerebras, DeepSeek, Groq, Local, MiniMax, Moonshot, Ollama, OpenAi, OpenRouter, StepFun,
+        Together, Vllm, XAi, Xiaomi, Zai,
+    };
+    let thought = |field: &str| json!({field: "Hm."});
+    let history = |provider, field: &str| {
+        vec![
+            Message::user("Q"),
+            answer(provider, &[thought(field), call()]),
+            Message::tool("abcdefgh1", "42"),
+            answer(provider, &[thought(field), json!({"content": "So."})]),
+            Message::user("And?"),
+        ]
+    };
+    let of_others = || {
+        vec![
+            Message::user("Q"),
+            answer(XAi, &[thought("reasoning_content"), call()]),
+            Message::tool("abcdefgh1", "42"),
+            answer(XAi, &[json!({"content": "So."})]),
+            Message::user("And?"),
+        ]
+    };
+    let both = |field: &str, first: Option<&str>, second: Option<&str>| {
+        let turn = |content: &str, reasoning: Option<&str>| {
+            let mut turn = json!({"content": content});
+            if let Some(reasoning) = reasoning {
+                turn[field] = reasoning.into();
+            }
+            turn
+        };
+        vec![turn("", first), turn("So.", second)]
+    };
+    let hm = Some("Hm.");
+    // The provider, the field that it tells it in, whether answers without calls get it back, and
+    // what stands for reasoning that another one has told, with calls and without.
+    for (provider, field, all, fillers) in [
+        (DeepSeek, "reasoning_content", true, (Some(""), Some(""))),
+        (Moonshot, "reasoning_content", true, (Some(" "), None)),
+        (Zai, "reasoning_content", true, (None, None)),
+        (MiniMax, "reasoning_content", true, (None, None)),
+        (Xiaomi, "reasoning_content", false, (Some(""), None)),
+        (Vllm, "reasoning", false, (None, None)),
+        (Ollama, "reasoning", false, (None, None)),
+        (StepFun, "reasoning", false, (None, None)),
+        (Groq, "reasoning", false, (None, None)),
+        (Cerebras, "reasoning", false, (None, None)),
+        (Together, "reasoning", false, (None, None)),
+        (OpenRouter, "reasoning", false, (None, None)),
+        (Local, "reasoning", false, (None, None)),
+        (Local, "reasoning_content", false, (None, None)),
+    ] {
+        let config = || {
+            let config = config("m").provider(provider);
+            if provider == Local { config.base_url("http://127.0.0.1:1/v1") } else { config }
+        };
+        let mut expected = both(field, hm, hm.filter(|_| all));
+        let mut foreign = both(field, fillers.0, fillers.1);
+        if provider == Xiaomi {
+            expected[0]["content"] = " ".into();
+            foreign[0]["content"] = " ".into();
+        }
+        assert_eq!(turns(history(provider, field), config()), expected, "{provider} {field}");
+        assert_eq!(turns(of_others(), config()), foreign, "{provider} from others");
+        // What one vendor has told does not go to another.
+        assert_eq!(turns(history(provider, field), self::config("xai::m")).len(), 2);
+        assert_eq!(
+            turns(history(provider, field), self::config("xai::m")),
+            both(field, None, None)
+        );
+    }
+    let glm = turns(history(Cerebras, "reasoning"), config("cerebras::zai-glm-5.3"));
+    assert_eq!(glm, [json!({"content": "<think>Hm.</think>"}), json!({"content": "So."})]);
+    assert_eq!(turns(history(OpenAi, "reasoning"), config("gpt-4o"))[0]["reasoning"], "Hm.");
+
+    // The details say more than the text, and MiniMax tells both.
+    let details = json!([{"type": "reasoning.text", "text": "Hm.", "index": 0}]);
+    let detailed = |provider, field: &str| {
+        let thought = json!({field: "Hm.", "reasoning_details": details});
+        vec![
+            Message::user("Q"),
+            answer(provider, &[thought, call()]),
+            Message::tool("abcdefgh1", "1"),
+        ]
+    };
+    let sent = turns(detailed(OpenRouter, "reasoning"), config("openrouter::a/b"));
+    assert_eq!(sent, [json!({"content": "", "reasoning_details": details})]);
+    let sent = turns(detailed(MiniMax, "reasoning_content"), config("minimax::m"));
+    let expected = json!({"content": "", "reasoning_content": "Hm.", "reasoning_details": details});
+    assert_eq!(sent, [expected]);
+}
+
+#[test]
+fn geminis_signature_of_a_call_goes_back_word_for_word() {
+    let extra = json!({"google": {"thought_signature": "CsIB0pq"}});
+    let mut call = call();
+    call["tool_calls"][0]["extra_content"] = extra.clone();
+    let other = json!({"tool_calls": [{"index": 1, "id": "abcdefgh2", "function": {"name": "look", "arguments": "{}"}}]});
+    let asking = answer(LlmProvider::Vertex, &[call, other, json!({"content": "Let me look."})]);
+    let history = || vec![Message::user("Q"), asking.clone(), Message::tool("abcdefgh1", "1")];
+    let calls = |config| asked(history(), config).unwrap().body["messages"][1]["tool_calls"].take();
+    let sent = calls(config("vertex::google/gemini-3-pro"));
+    assert_eq!(sent[0]["extra_content"], extra);
+    assert_eq!(sent[1].get("extra_content"), None);
+    assert_eq!(calls(config("gpt-4o"))[0].get("extra_content"), None);
+}
+
+#[test]
+fn an_empty_answer_is_left_out_and_an_empty_content_is_text() {
+    let history = || vec![Message::user("Q"), Message::assistant(""), Message::user("And?")];
+    for &protocol in Protocol::ALL {
+        let config = GenerationConfig::new("m")
+            .base_url("http://127.0.0.1:1/v1")
+            .environment(Environment::empty())
+            .protocol(protocol);
+        let preview = asked(history(), config).unwrap();
+        let body = preview.body.to_string();
+        assert!(!body.contains("assistant") && !body.contains("\"model\":["), "{body}");
+        let is_told = preview.adaptations.iter().any(|told| told.what == "messages[1]");
+        assert_eq!(is_told, protocol != Protocol::Responses, "{protocol}");
+    }
+    let mut asking = Message::assistant("");
+    asking.tool_calls.push(ToolCall::new("c", "look", "{}"));
+    let history = vec![Message::user("Q"), asking, Message::tool("c", "")];
+    for (name, content) in [("llamacpp", ""), ("xai", ""), ("xiaomi", " ")] {
+        let body = asked(history.clone(), config(&format!("{name}::m"))).unwrap().body;
+        for at in [1, 2] {
+            assert_eq!(body["messages"][at]["content"], content, "{name}");
+        }
+    }
+}
+
+/// llama.cpp answers 500 to arguments that are not JSON, and vLLM and Ollama 400.
+#[test]
+fn malformed_arguments_are_wrapped_where_they_are_read() {
+    let mut asking = Message::assistant("");
+    asking.tool_calls.push(ToolCall::new("abcdefgh1", "look", "{\"a"));
+    let history = [Message::user("Q"), asking, Message::tool("abcdefgh1", "error: not JSON")];
+    for (name, is_read) in [
+        ("llamacpp", true),
+        ("lmstudio", true),
+        ("ollama", true),
+        ("vllm", true),
+        ("minimax", true),
+        ("openai", false),
+        ("mistral", false),
+        ("groq", false),
+    ] {
+        for protocol in [Protocol::ChatCompletions, Protocol::Responses] {
+            let config = config(&format!("{name}::m")).protocol(protocol);
+            let body = asked(&history, config).unwrap().body.to_string();
+            let expected = match is_read {
+                true => r#""arguments":"{\"INVALID_JSON\":\"{\\\"a\"}""#,
+                false => r#""arguments":"{\"a""#,
+            };
+            assert!(body.contains(expected), "{name} over {protocol}: {body}");
+        }
+    }
+}
+
+#[test]
+fn ids_of_calls_are_made_to_fit_alike_in_call_and_result() {
+    let long = "x".repeat(53);
+    let sent = |provider: LlmProvider, protocol: Protocol, ids: &[&str]| {
+        let mut asking = Message::assistant("");
+        asking.tool_calls = ids.iter().map(|id| ToolCall::new(*id, "look", "{}")).collect();
+        let results = ids.iter().map(|id| Message::tool(*id, "42"));
+        let history: Vec<_> = [Message::user("Q"), asking].into_iter().chain(results).collect();
+        let config = config("m").provider(provider).protocol(protocol);
+        let preview = asked(history, config.base_url("https://x.example/v1")).unwrap();
+        let (mut calls, mut results) = (Vec::new(), Vec::new());
+        collect(&preview.body, &mut calls, &mut results);
+        assert_eq!(calls, results, "{provider}");
+        let told = preview.adaptations.iter().filter(|told| told.what == "the id of a tool call");
+        assert_eq!(told.count(), ids.iter().zip(&calls).filter(|(old, new)| old != new).count());
+        calls
+    };
+    let fits = |id: &str, length, more: &str| {
+        id.len() == length && id.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    use LlmProvider::{Anthropic, Mistral, OpenAi};
+    use Protocol::{ChatCompletions, Messages, Responses};
+    let ids = ["functions.look:0", "functions.look:1", "toolu_01VpEm654HvfMoRcrE3Hgdc6"];
+    let [one, other, kept] = &*sent(Anthropic, Messages, &ids) else { panic!() };
+    assert!(fits(one, 9, "") && fits(other, 9, "") && one != other, "{one} {other}");
+    assert_eq!(kept, "toolu_01VpEm654HvfMoRcrE3Hgdc6");
+
+    let ids = ["toolu_01VpEm654HvfMoRcrE3Hgdc6", "call_0", "D681PevKs", ""];
+    let mistral = sent(Mistral, ChatCompletions, &ids);
+    assert!(mistral.iter().all(|id| fits(id, 9, "")), "{mistral:?}");
+    assert_eq!(mistral[2], "D681PevKs");
+    let distinct: std::collections::BTreeSet<_> = mistral.iter().collect();
+    assert_eq!(distinct.len(), 4);
+    // The same id has the same substitute in every request.
+    assert_eq!(sent(Mistral, ChatCompletions, &["call_0"]), [mistral[1].clone()]);
+
+    assert!(fits(&sent(OpenAi, ChatCompletions, &[&long])[0], 9, ""));
+    assert_eq!(sent(OpenAi, Responses, &[&long]), std::slice::from_ref(&long));
+    assert!(fits(&sent(OpenAi, Responses, &["y".repeat(65).as_str()])[0], 9, ""));
+    assert_eq!(
+        sent(LlmProvider::XAi, ChatCompletions, &[&long, "a:b.c"]),
+        [long.as_str(), "a:b.c"]
+    );
+}
+
+/// The ids of calls and results in a body, whatever they are called.
+fn collect(value: &Value, calls: &mut Vec<String>, results: &mut Vec<String>) {
+    let Value::Object(object) = value else {
+        for element in value.as_array().into_iter().flatten() {
+            collect(element, calls, results);
+        }
+        return;
+    };
+    let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
+    match text("type").as_deref() {
+        Some("function_call") => calls.extend(text("call_id")),
+        Some("function_call_output") => results.extend(text("call_id")),
+        Some("function" | "tool_use") => calls.extend(text("id")),
+        Some("tool_result") => results.extend(text("tool_use_id")),
+        _ => results.extend(text("tool_call_id")),
+    }
+    object.values().for_each(|value| collect(value, calls, results));
+}
