@@ -53,11 +53,11 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     // MiniMax says at status 200 that it failed.
     let is_minimax = told.inner.status_msg.is_some();
     let minimax = if is_minimax { told.word(|fields| fields.status_code) } else { None };
-    // The same number means another thing at each vendor. Z.ai is reached as a server of one's own,
-    // and has its number in an object `error`, where Mistral has none.
+    // The same number means another thing at each vendor. Z.ai has its own in an object `error`, where
+    // Mistral has none.
     let vendor = match minimax {
         Some(_) => Some("MiniMax"),
-        None => (provider == LlmProvider::Local && told.is_within).then_some("Z.ai"),
+        None => provider.vendor().dialect.error_numbers.filter(|_| told.is_within),
     };
     let code = minimax.or_else(|| told.word(|fields| fields.code));
     let numbered = vendor.zip(code.as_ref()).map(|(vendor, code)| format!("{vendor}:{code}"));
@@ -866,7 +866,8 @@ mod tests {
         let body = r#"{"error":{"code":"1113","message":"x"}}"#;
         for &provider in LlmProvider::ALL {
             let error = api_error(provider, Some(400), body);
-            let may_be_zai = provider == LlmProvider::Local;
+            use LlmProvider::{LlamaCpp, LmStudio, Local, Zai, Zhipu};
+            let may_be_zai = matches!(provider, Local | LlamaCpp | LmStudio | Zai | Zhipu);
             let kind = if may_be_zai { ErrorKind::Quota } else { ErrorKind::InvalidRequest };
             assert_eq!(error.kind(), kind, "{provider}");
         }

@@ -147,7 +147,12 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers.md");
         let written = std::fs::read_to_string(path).unwrap();
         let mut docs = written.clone();
-        for (name, table) in [("vendors", vendors_table()), ("options", options_table())] {
+        for (name, table) in [
+            ("vendors", vendors_table()),
+            ("options", options_table()),
+            ("dialects", dialects_table()),
+            ("reasoning", reasoning_table()),
+        ] {
             let start = format!("<!-- {name} -->\n");
             let from = docs.find(&start).unwrap() + start.len();
             let to = from + docs.split_at(from).1.find("<!-- end -->").unwrap();
@@ -193,6 +198,116 @@ mod tests {
             );
         }
         table
+    }
+
+    /// Rows of which those that say the same are one.
+    #[derive(Default)]
+    struct Rows(Vec<(String, Vec<LlmProvider>)>);
+
+    impl Rows {
+        fn add(&mut self, provider: LlmProvider, cells: String) {
+            match self.0.iter_mut().find(|(known, _)| *known == cells) {
+                Some((_, providers)) => providers.push(provider),
+                None => self.0.push((cells, vec![provider])),
+            }
+        }
+    }
+
+    impl std::fmt::Display for Rows {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            for (cells, providers) in &self.0 {
+                let providers: Vec<_> = providers.iter().map(|it| format!("`{it}`")).collect();
+                writeln!(f, "| {} | {cells} |", providers.join(", "))?;
+            }
+            Ok(())
+        }
+    }
+
+    /// The vendors that speak Chat Completions, and their dialects.
+    fn dialects() -> impl Iterator<Item = (LlmProvider, &'static crate::provider::Dialect)> {
+        let all = LlmProvider::ALL.iter().map(|provider| (*provider, provider.vendor()));
+        all.filter(|(_, vendor)| vendor.protocol == Protocol::ChatCompletions)
+            .map(|(provider, vendor)| (provider, &vendor.dialect))
+    }
+
+    fn dialects_table() -> String {
+        use crate::provider::CallIds;
+
+        let mut rows = Rows::default();
+        let table = "| Provider | Token limit | Usage | Reasoning goes back | Without it | Ids of \
+            calls | Refused | Besides |\n|---|---|---|---|---|---|---|---|\n"
+            .to_owned();
+        for (provider, dialect) in dialects() {
+            let limit = dialect.max_tokens.split('=').next_back().unwrap();
+            let usage =
+                if dialect.stream_options.is_empty() { "comes unasked" } else { "asked for" };
+            let mut back = format!("`{}`", dialect.reasoning_field);
+            back += if dialect.returns_all_reasoning { ", always" } else { ", with calls" };
+            if let Some(models) = dialect.think_tags {
+                back += &format!("; `{models}…` as `<think>` in the content");
+            }
+            let mut filler = String::new();
+            if let Some(text) = dialect.reasoning_filler {
+                let scope = if dialect.fills_all_reasoning { "always" } else { "with calls" };
+                filler = format!("`{text:?}`, {scope}");
+            }
+            let ids = match dialect.call_ids {
+                CallIds::Any => "any".to_owned(),
+                CallIds::AtMost(length) => format!("{length} characters"),
+                CallIds::NineAlphanumerics => "nine letters and digits".to_owned(),
+                CallIds::Word => "letters, digits, `_`, `-`".to_owned(),
+            };
+            let choices = provider.vendor().ignored_tool_choices.iter();
+            let choices = choices.map(|(kind, _)| format!("`tool_choice: {kind}`"));
+            let refused = dialect.refuses.iter().map(|name| format!("`{name}`")).chain(choices);
+            let mut besides = Vec::new();
+            for (fields, when) in [(dialect.always, ""), (dialect.with_tools, " with tools")] {
+                if fields != "{}" {
+                    besides.push(format!("`{fields}`{when}"));
+                }
+            }
+            for (is_so, what) in [
+                (dialect.seed != "seed", "`random_seed`".to_owned()),
+                (dialect.required != "required", format!("`tool_choice: {}`", dialect.required)),
+                (dialect.counts_logprobs, "`logprobs` is a number".to_owned()),
+                (dialect.reads_arguments, "arguments of calls are JSON".to_owned()),
+                (!dialect.empty_content.is_empty(), "no empty content".to_owned()),
+                (
+                    dialect.error_numbers.is_some(),
+                    format!("{}'s error numbers", dialect.error_numbers.unwrap_or_default()),
+                ),
+            ] {
+                besides.extend(is_so.then_some(what));
+            }
+            let refused = refused.collect::<Vec<_>>().join(", ");
+            let besides = besides.join("; ");
+            rows.add(
+                provider,
+                format!("`{limit}` | {usage} | {back} | {filler} | {ids} | {refused} | {besides}"),
+            );
+        }
+        table + &rows.to_string()
+    }
+
+    fn reasoning_table() -> String {
+        let mut rows = Rows::default();
+        let table = "| Provider | Models | Off | A level | A budget | Levels with another name |\n\
+            |---|---|---|---|---|---|\n"
+            .to_owned();
+        for (provider, dialect) in dialects() {
+            for (prefix, form) in dialect.reasoning {
+                let code = |text: &str| match text {
+                    "" => "refused".to_owned(),
+                    text => format!("`{text}`"),
+                };
+                let models = if prefix.is_empty() { "" } else { &*format!("`{prefix}…`") };
+                let words = form.words.split_whitespace().map(|pair| pair.replace('=', " → "));
+                let (off, level, budget) = (code(form.off), code(form.level), code(form.budget));
+                let words = words.collect::<Vec<_>>().join(", ");
+                rows.add(provider, format!("{models} | {off} | {level} | {budget} | {words}"));
+            }
+        }
+        table + &rows.to_string()
     }
 
     /// Which option each protocol takes, found out by asking it.

@@ -35,6 +35,8 @@ pub(crate) struct Dialect {
     pub(crate) reasoning_filler: Option<&'static str>,
     /// It stands for that of every answer.
     pub(crate) fills_all_reasoning: bool,
+    /// Whose meaning the numbers have that its errors have for a code.
+    pub(crate) error_numbers: Option<&'static str>,
     /// The models that take their reasoning back inside the content, as `<think>…</think>`.
     pub(crate) think_tags: Option<&'static str>,
 }
@@ -118,6 +120,7 @@ impl Dialect {
         returns_all_reasoning: false,
         reasoning_filler: None,
         fills_all_reasoning: false,
+        error_numbers: None,
         think_tags: None,
     };
 }
@@ -135,8 +138,8 @@ macro_rules! dialects {
 
 dialects! {
     /// Servers that put the arguments of calls into a template read them as JSON: llama.cpp answers 500
-    /// where they are not, and vLLM and Ollama 400.
-    LOCAL like COMMON { reads_arguments: true };
+    /// where they are not, and vLLM and Ollama 400. Z.ai may be reached as a server of one's own.
+    LOCAL like COMMON { reads_arguments: true, error_numbers: Some("Z.ai") };
     /// `max_tokens` is refused, or ignored.
     NEW_LIMIT like COMMON { max_tokens: "max_tokens=max_completion_tokens" };
     /// As OpenAI, but for a field that its servers may not know.
@@ -206,7 +209,7 @@ dialects! {
         with_tools: r#"{"tool_stream":true}"#,
         reasoning: &[("glm-4", form(SWITCH_OFF, SWITCH_ON, NONE)),
             ("", form(SWITCH_OFF, SWITCH_EFFORT, NONE).words(LOW_HIGH_MAX))],
-        returns_all_reasoning: true
+        returns_all_reasoning: true, error_numbers: Some("Z.ai")
     };
     /// Without `reasoning_split` the reasoning stands inside the text. M2 ignores that it is switched
     /// off. <https://platform.minimax.io/docs/api-reference/text-openai-api>

@@ -12,6 +12,8 @@ mod protocol;
 mod table;
 mod vendor;
 
+#[cfg(test)]
+pub(crate) use dialect::Dialect;
 pub(crate) use dialect::{CallIds, ReasoningForm};
 pub use protocol::Protocol;
 pub use table::LlmProvider;
