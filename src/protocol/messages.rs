@@ -15,7 +15,7 @@ use super::wire::{Raw, unescaped, wire};
 use super::{claude, common, json};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat};
+use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::Protocol;
@@ -31,12 +31,13 @@ pub(super) const CODEC: Codec = Codec {
     decoder: || Box::<MessagesDecoder>::default(),
 };
 
-/// Every request has to say how much may be written, thoughts included. This much every Claude
-/// since 3.5 can write; an answer that needs more ends with `Length`.
-const MAX_TOKENS: u32 = 8192;
+/// Every request has to say how much may be written, thoughts included. This much every Claude that
+/// is served can write; an answer that needs more ends with `Length`.
+const MAX_TOKENS: u32 = 64_000;
 
-/// The same where a model thinks as much as it likes; those that can are able to write twice this.
-const MAX_TOKENS_THINKING: u32 = 32_000;
+/// What there has to be room for beside the thoughts. Of other models nobody knows how much they can
+/// write, and vLLM refuses what their context has no room for.
+const MAX_ANSWER: u32 = 8192;
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
@@ -52,17 +53,13 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     options.take("parallel_tool_calls");
     body.put("tool_choice", tool_choice(request));
 
-    let mut max_tokens = MAX_TOKENS;
+    let mut max_tokens = MAX_ANSWER;
     let mut output = Fields::default();
     if let Some(&reasoning) = options.typed("reasoning", &config.reasoning) {
-        let (thinking, effort) = thinking(request, reasoning);
+        let (thinking, effort) = claude::thinking(request, reasoning)?;
         body.put("thinking", thinking);
         output.put("effort", effort);
-        if let Reasoning::Budget(tokens) = reasoning {
-            max_tokens = max_tokens.saturating_add(tokens);
-        } else if effort.is_some() {
-            max_tokens = MAX_TOKENS_THINKING;
-        }
+        max_tokens = max_tokens.saturating_add(reasoning.budget());
     }
     // There is no JSON without a schema.
     if let Some(ResponseFormat::JsonSchema { schema, .. }) = &config.response_format {
@@ -70,6 +67,9 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         output.put("format", json!({ "type": "json_schema", "schema": schema }));
     }
     body.put("output_config", output.0);
+    if claude::name(request.model).is_some() {
+        max_tokens = max_tokens.max(MAX_TOKENS);
+    }
     if config.max_tokens.is_none() {
         let why = "this protocol requires a limit";
         request.adapt("max_tokens", "nothing", max_tokens.to_string(), why);
@@ -77,26 +77,6 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("max_tokens", max_tokens);
     options.move_into("max_tokens stop=stop_sequences temperature top_k top_p", &mut body);
     options.finish(body)
-}
-
-/// How a model is told to think, and with what effort. Claude 4.6 and later decide for themselves
-/// how much to think, and are told an effort. Earlier ones want a budget, and the latest no longer
-/// accept one. Since Claude Opus 4.7 thoughts are left out unless one asks for them.
-fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> (Value, Option<&'static str>) {
-    let effort = match reasoning {
-        Reasoning::Off | Reasoning::Budget(0) => return (json!({ "type": "disabled" }), None),
-        Reasoning::Budget(tokens) => {
-            let thinking =
-                json!({ "type": "enabled", "budget_tokens": tokens, "display": "summarized" });
-            return (thinking, None);
-        }
-        Reasoning::Minimal => {
-            request.adapt("reasoning", "minimal", "low", "it is the lowest effort here");
-            Some("low")
-        }
-        level => common::level(level),
-    };
-    (json!({ "type": "adaptive", "display": "summarized" }), effort)
 }
 
 /// The instructions, and the conversation: user and assistant in turns, and the results of tools are
@@ -119,9 +99,19 @@ fn messages(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
         let (mut content, others): (Vec<_>, Vec<_>) =
             blocks.into_iter().partition(|block| is(block, "tool_result"));
         content.extend(others);
-        json!({ "role": role, "content": content })
+        json!({ "role": role, "content": plain_or_list(content) })
     });
     Ok((system, turns.collect()))
+}
+
+/// Blocks as they are sent: a single text that has nothing else is a string, which every server reads.
+fn plain_or_list(mut blocks: Vec<Value>) -> Value {
+    match blocks.as_mut_slice() {
+        [text] if is(text, "text") && text.as_object().is_some_and(|text| text.len() == 2) => {
+            text.get_mut("text").map(Value::take).unwrap_or_default()
+        }
+        _ => blocks.into(),
+    }
 }
 
 /// What the model said, word for word if that is known: its thoughts are valid only behind the
@@ -513,7 +503,7 @@ fn stop(reason: Raw<'_>, out: &mut ChunkBuilder) {
 mod tests {
     use super::super::testing::sent;
     use super::*;
-    use crate::config::GenerationConfig;
+    use crate::config::{GenerationConfig, Reasoning};
     use crate::message::{Replay, ReplayPart, ToolCall};
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
@@ -580,7 +570,7 @@ mod tests {
             ),
             (
                 config().reasoning(Reasoning::Minimal),
-                json!({"thinking": thinking("adaptive"), "output_config": {"effort": "low"}, "max_tokens": 32000}),
+                json!({"thinking": thinking("adaptive"), "output_config": {"effort": "low"}, "max_tokens": 9216}),
             ),
             (
                 config().reasoning(Reasoning::Medium).max_tokens(9),
@@ -591,7 +581,7 @@ mod tests {
                 json!({
                     "thinking": thinking("adaptive"),
                     "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": {"type": "object"}}},
-                    "max_tokens": 32000,
+                    "max_tokens": 32768,
                 }),
             ),
         ] {
@@ -599,13 +589,28 @@ mod tests {
                 "model": "m",
                 "stream": true,
                 "max_tokens": 8192,
-                "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+                "messages": [{"role": "user", "content": "Hi"}],
             });
             for (name, value) in more.as_object().unwrap() {
                 expected[name] = value.clone();
             }
             assert_eq!(body_of(&[Message::user("Hi")], &config).unwrap(), expected, "{config:?}");
         }
+    }
+
+    #[test]
+    fn there_is_room_for_thoughts_and_answer() {
+        let limit = |config: GenerationConfig| {
+            body_of(&[Message::user("Hi")], &config).unwrap()["max_tokens"].as_u64().unwrap()
+        };
+        let claude = || GenerationConfig::new("claude-opus-4-6");
+        assert_eq!(limit(claude()), 64_000);
+        assert_eq!(limit(claude().max_tokens(7)), 7);
+        assert_eq!(limit(claude().reasoning(Reasoning::Max)), 64_000);
+        assert_eq!(limit(claude().reasoning(Reasoning::Budget(5000))), 64_000);
+        assert_eq!(limit(claude().reasoning(Reasoning::Budget(100_000))), 108_192);
+        assert_eq!(limit(claude().reasoning(Reasoning::Budget(u32::MAX))), u64::from(u32::MAX));
+        assert_eq!(limit(GenerationConfig::new("Qwen3")), 8192);
     }
 
     #[test]
@@ -667,7 +672,7 @@ mod tests {
                     {"type": "tool_result", "tool_use_id": "c2"},
                     {"type": "text", "text": "Hurry!"},
                 ]},
-                {"role": "assistant", "content": [{"type": "text", "text": "A door."}]},
+                {"role": "assistant", "content": "A door."},
             ])
         );
     }
@@ -753,8 +758,7 @@ mod tests {
             assert!(!stays(model), "{model}");
         }
         let turns = body_of(&conversation, &GenerationConfig::new("claude-opus-5")).unwrap();
-        let text = json!([{"type": "text", "text": "A"}]);
-        assert_eq!(turns["messages"][1], json!({"role": "system", "content": text}));
+        assert_eq!(turns["messages"][1], json!({"role": "system", "content": "A"}));
     }
 
     #[test]
@@ -1109,7 +1113,7 @@ mod tests {
         let blocks = [thought, json!({"type": "text", "text": "Hi"})];
         assert_eq!(goes_back("MiniMax-M2", &blocks).1, json!(blocks));
         let (message, back) = goes_back("us.anthropic.claude-opus-5", &blocks);
-        assert_eq!(back, json!(blocks[1..]));
+        assert_eq!(back, "Hi");
         let config = GenerationConfig::new("claude-opus-5").api_key("k");
         let request = crate::generate_stream(message, config).request().unwrap();
         assert!(
@@ -1171,9 +1175,6 @@ mod tests {
             protocol: Protocol::ChatCompletions,
             parts,
         });
-        assert_eq!(
-            turns(&[message]).unwrap()[0]["content"],
-            json!([{"type": "text", "text": "Hi"}])
-        );
+        assert_eq!(turns(&[message]).unwrap()[0]["content"], "Hi");
     }
 }
