@@ -114,11 +114,14 @@ fn check(folders: &[&str], reader: &Reader, expected: &str) {
 
 /// Compares the turn that is sent with the recorded one.
 fn compare(case: &Value, bytes: &[u8], recorded: &[Value], reader: &Reader) -> Needed {
-    let config = recordings::config(case)
+    let mut config = recordings::config(case)
         .protocol(reader.protocol)
         .base_url("https://localhost/v1")
         .api_key("k")
         .environment(Environment::empty());
+    if config.model == "any" {
+        config.model = case["expected"]["model"].as_str().unwrap_or("any").to_owned();
+    }
     let stream = GenerationStream::from_reader(Cursor::new(bytes.to_vec()), &config);
     let response = stream.into_response().map_err(|error| format!("{error:#}"))?;
     let message = Message::from(response);
