@@ -259,8 +259,9 @@ fn differences(case: &Value, stream: &Path, protocol: Protocol) -> Vec<String> {
 /// For the vendor that the case names; where it names none, for the one that the model does.
 pub(super) fn config(case: &Value) -> GenerationConfig {
     let in_url = case["request"]["url"].as_str().and_then(|url| url.split_once("models/"));
-    let in_url = in_url.map_or("any", |(_, model)| model.split(':').next().unwrap());
-    let model = case["request"]["body"]["model"].as_str().unwrap_or(in_url);
+    let in_url = in_url.and_then(|(_, model)| model.split(':').next());
+    let asked = case["request"]["body"]["model"].as_str().or(in_url);
+    let model = asked.or(case["expected"]["model"].as_str()).unwrap_or("any");
     let config = GenerationConfig::new(model);
     let provider = match case["provider"].as_str().unwrap() {
         "unknown" | "openaicompatible" => return config,
