@@ -15,6 +15,7 @@ mod properties;
 mod recorded_requests;
 mod recordings;
 mod reports;
+mod round_trip;
 #[cfg(feature = "rustls")]
 mod tls_sessions;
 mod tools;

@@ -831,7 +831,7 @@ fn texts_as_string(message: &mut Value) {
 }
 
 /// Does something with each element of a list in an object.
-fn each(object: &mut Value, list: &str, f: impl FnMut(&mut Value)) {
+pub(super) fn each(object: &mut Value, list: &str, f: impl FnMut(&mut Value)) {
     let list = object.get_mut(list).and_then(Value::as_array_mut);
     list.into_iter().flatten().for_each(f);
 }

@@ -17,7 +17,7 @@ use crate::support::reader::in_pieces;
 use crate::support::{Outcome, Server, shared};
 
 /// The folders of recordings, the older first.
-const SETS: [&str; 2] = ["streams", "streams-2"];
+pub(super) const SETS: [&str; 2] = ["streams", "streams-2"];
 
 /// Where we decide otherwise than the provider's SDK: the case, what differs, and why.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
@@ -232,13 +232,13 @@ fn events_that_are_lost_or_mixed_up_make_an_error_or_no_difference() {
 }
 
 /// The JSON files of a folder whose stream lies beside them.
-fn cases(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn cases(folder: &Path) -> Vec<PathBuf> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let is_stream = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "sse");
     paths.filter(is_stream).map(|path| path.with_extension("json")).collect()
 }
 
-fn json(path: &Path) -> Value {
+pub(super) fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -257,8 +257,12 @@ fn differences(case: &Value, stream: &Path, protocol: Protocol) -> Vec<String> {
 }
 
 /// For the vendor that the case names; where it names none, for the one that the model does.
-fn config(case: &Value) -> GenerationConfig {
-    let config = GenerationConfig::new(case["request"]["body"]["model"].as_str().unwrap_or("any"));
+pub(super) fn config(case: &Value) -> GenerationConfig {
+    let in_url = case["request"]["url"].as_str().and_then(|url| url.split_once("models/"));
+    let in_url = in_url.and_then(|(_, model)| model.split(':').next());
+    let asked = case["request"]["body"]["model"].as_str().or(in_url);
+    let model = asked.or(case["expected"]["model"].as_str()).unwrap_or("any");
+    let config = GenerationConfig::new(model);
     let provider = match case["provider"].as_str().unwrap() {
         "unknown" | "openaicompatible" => return config,
         "api.cohere.ai" => LlmProvider::Cohere,
@@ -272,7 +276,7 @@ fn config(case: &Value) -> GenerationConfig {
 
 /// How a stream ended.
 #[derive(Debug, PartialEq)]
-enum End {
+pub(super) enum End {
     Well,
     /// The provider said that it failed.
     Told,
@@ -292,11 +296,7 @@ impl End {
 }
 
 fn differences_to(outcome: &Outcome, case: &Value, protocol: Protocol) -> Vec<String> {
-    let mut expected = case["expected"].clone();
-    if let Some(Value::Object(flushed)) = expected.get("if_tail_flushed").cloned() {
-        // We count a last event that is whole but for its line end.
-        expected.as_object_mut().unwrap().extend(flushed);
-    }
+    let mut expected = expected(case);
     if let Some((_, pieces)) = SPOKEN.iter().find(|(id, _)| case["id"] == *id) {
         expected["text"] = pieces.concat().into();
         expected["text_delta_byte_lens"] = pieces.iter().map(|piece| piece.len()).collect();
@@ -367,8 +367,25 @@ fn differences_to(outcome: &Outcome, case: &Value, protocol: Protocol) -> Vec<St
     differences
 }
 
-/// How it ends: well if it is whole, with the provider's words if it failed, else as cut.
+/// What a recording must decode to.
+pub(super) fn expected(case: &Value) -> Value {
+    let mut expected = case["expected"].clone();
+    if let Some(Value::Object(flushed)) = expected.get("if_tail_flushed").cloned() {
+        // We count a last event that is whole but for its line end.
+        expected.as_object_mut().unwrap().extend(flushed);
+    }
+    expected
+}
+
 fn end_differences(outcome: &Outcome, expected: &Value, case: &Value) -> Option<String> {
+    let (end, says) = expected_end(expected, case);
+    let (ours, error) = (End::of(outcome), outcome.message());
+    (ours != end || !error.contains(says))
+        .then(|| format!("end: {ours:?} with {error:?} is not {end:?} with {says:?}"))
+}
+
+/// How it ends: well if it is whole, with the provider's words if it failed, else as cut.
+pub(super) fn expected_end<'a>(expected: &'a Value, case: &Value) -> (End, &'a str) {
     let text = |path: &str| expected.pointer(path).and_then(Value::as_str);
     let is = |path: &str| expected.pointer(path).is_some_and(|value| !value.is_null());
     let reason = text("/finish_reason").or(text("/block_reason")).filter(|r| !r.is_empty());
@@ -379,14 +396,11 @@ fn end_differences(outcome: &Outcome, expected: &Value, case: &Value) -> Option<
     let is_marked = is("/sse/done_marker") && (is("/usage") || case["provider"] == "ollama");
     let message = ["/stream_error/message", "/stream_error", "/error_outside_sse/message"];
     let message = message.iter().find_map(|path| text(path)).unwrap_or_default();
-    let (end, says) = match (told, reason.is_some() || is_marked) {
+    match (told, reason.is_some() || is_marked) {
         (true, _) => (End::Told, message.trim_end_matches('.')),
         (false, true) => (End::Well, ""),
         (false, false) => (End::Cut, ""),
-    };
-    let (ours, error) = (End::of(outcome), outcome.message());
-    (ours != end || !error.contains(says))
-        .then(|| format!("end: {ours:?} with {error:?} is not {end:?} with {says:?}"))
+    }
 }
 
 /// What the provider counts, put together by what the names mean: all that was read and all that
