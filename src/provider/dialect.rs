@@ -207,8 +207,7 @@ dialects! {
     /// <https://docs.z.ai/guides/capabilities/thinking-mode>
     ZHIPU like COMMON {
         with_tools: r#"{"tool_stream":true}"#,
-        reasoning: &[("glm-4", form(SWITCH_OFF, SWITCH_ON, NONE)),
-            ("", form(SWITCH_OFF, SWITCH_EFFORT, NONE).words(LOW_HIGH_MAX))],
+        reasoning: &[("", form(SWITCH_OFF, SWITCH_EFFORT, NONE).words(LOW_HIGH_MAX))],
         returns_all_reasoning: true, error_numbers: Some("Z.ai")
     };
     /// Without `reasoning_split` the reasoning stands inside the text. M2 ignores that it is switched

@@ -22,9 +22,9 @@ use crate::support::shared;
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED/streams"]
 fn chat_completions() {
-    let count = Count { cases: 162, as_it_is: 41, skipped: 0 };
+    let count = Count { cases: 162, as_it_is: 38, skipped: 0 };
     check("openai-chat", Protocol::ChatCompletions, chat, CHAT, count);
-    let count = Count { cases: 16, as_it_is: 12, skipped: 0 };
+    let count = Count { cases: 16, as_it_is: 13, skipped: 0 };
     check("mistral-chat", Protocol::ChatCompletions, chat, CHAT, count);
 }
 
@@ -368,13 +368,35 @@ const CHAT: &[Normalisation] = &[
             }
         });
     }),
-    ("a call without an id gets one", |body| {
+    ("an empty reasoning stands where DeepSeek wants some", |body| {
         each(body, "messages", |message| {
-            each(message, "tool_calls", |call| {
-                if call["id"] == "call_0" {
-                    remove(call, "id");
-                }
-            });
+            if message["reasoning_content"] == "" {
+                remove(message, "reasoning_content");
+            }
+        });
+    }),
+    ("beside an effort it need not be said that the model shall think", |body| {
+        if body.get("reasoning_effort").is_some() {
+            remove(body, "thinking");
+        }
+    }),
+    ("Z.ai is asked for the arguments of a call in pieces", |body| {
+        remove(body, "tool_stream");
+    }),
+    ("an id is of our own where it was left out, or hidden in the recording", |body| {
+        let mut known: Vec<Value> = Vec::new();
+        let mut number = |id: &mut Value| {
+            let at = known.iter().position(|known| known == id).unwrap_or(known.len());
+            if at == known.len() {
+                known.push(id.clone());
+            }
+            *id = json!(at);
+        };
+        each(body, "messages", |message| {
+            each(message, "tool_calls", |call| number(&mut call["id"]));
+            if let Some(id) = message.get_mut("tool_call_id") {
+                number(id);
+            }
         });
     }),
     ("Mistral's `prefix` is false unless one asks", |body| {

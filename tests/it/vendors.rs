@@ -216,7 +216,7 @@ fn reasoning_is_switched_as_each_vendor_wants_it() {
             ],
         ),
         ("moonshot_cn::kimi-k2.6", vec![(Off, switch("disabled")), (High, switch("enabled"))]),
-        ("zai::glm-4.7", vec![(Off, switch("disabled")), (High, switch("enabled"))]),
+        ("zai::glm-4.7", vec![(Off, switch("disabled")), (High, both("high"))]),
         (
             "zhipu::glm-5.3",
             vec![(Minimal, both("low")), (Medium, both("high")), (Max, both("max"))],
