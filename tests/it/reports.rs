@@ -6,8 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use kerb_stream::{
-    Environment, ErrorKind, FinishReason, GenerationConfig, GenerationStream, Protocol, generate,
+    Environment, ErrorKind, FinishReason, GenerationConfig, GenerationStream, Message, Protocol,
+    Reasoning, Tool, ToolCall, generate, generate_stream,
 };
+use serde_json::json;
 
 use crate::support::shapes::Shape;
 use crate::support::{Outcome, Server, shared, watchdog};
@@ -136,6 +138,71 @@ fn every_sample_comes_out_right() {
         assert_eq!((&*response.content, response.finish_reason), (text, finish), "{name}");
         assert_eq!(response.usage.map(|usage| usage.total_tokens), usage, "{name}");
     }
+}
+
+/// What a sample said goes back as its vendor wants it, and what is asked beside it is said in the
+/// vendor's words.
+#[test]
+#[ignore = "reads the samples in $KERB_STREAM_SHARED/reports"]
+fn every_sample_goes_back_right() {
+    let sent = |prompt: Vec<Message>, config: GenerationConfig| {
+        let config = config.api_key("k").environment(Environment::empty());
+        generate_stream(prompt, config).request().unwrap().body
+    };
+    let answer = |name: &str, config: &GenerationConfig| {
+        let config = config.clone().protocol(Protocol::ChatCompletions);
+        let body = Cursor::new(sample(&format!("chat_completions.{name}.sse")));
+        Message::from(GenerationStream::from_reader(body, config).into_response().unwrap())
+    };
+    let tool = || Tool::function("look", "", json!({"type": "object"}));
+    let user = |text: &str| Message::user(text);
+
+    let gemini = GenerationConfig::new("gemini-3-pro")
+        .base_url("https://generativelanguage.googleapis.com/v1beta/openai");
+    let asking = answer("gemini-extra-content", &gemini);
+    let history = vec![user("Q"), asking, Message::tool("function-call-77", "42")];
+    let signature = json!({"google": {"thought_signature": "CsIB0pq"}});
+    let body = sent(history.clone(), gemini);
+    assert_eq!(body["messages"][1]["tool_calls"][0]["extra_content"], signature);
+    let other = sent(history, GenerationConfig::new("gpt-4o"));
+    assert_eq!(other["messages"][1]["tool_calls"][0].get("extra_content"), None);
+
+    let deepseek = GenerationConfig::new("deepseek::deepseek-v4-pro").tools([tool()]);
+    let one = answer("deepseek-reasoning-tool", &deepseek);
+    let two = answer("deepseek-final-answer", &deepseek);
+    let rain = Message::tool(&one.tool_calls[0].id, "rain");
+    let history = vec![user("Umbrella?"), one, rain, two, user("And tomorrow?")];
+    let body = sent(history, deepseek.clone());
+    assert_eq!(body["messages"][1]["reasoning_content"], "I need the weather.");
+    assert_eq!(body["messages"][3]["reasoning_content"], "It rains.");
+    let body = sent(vec![user("Hi")], deepseek.reasoning(Reasoning::Off));
+    assert_eq!(body["thinking"], json!({"type": "disabled"}));
+    assert_eq!(body.get("reasoning_effort"), None);
+
+    let local = GenerationConfig::new("m").base_url("http://127.0.0.1:1/v1");
+    let asking = answer("vllm-reasoning-tool", &local);
+    let result = Message::tool(&asking.tool_calls[0].id, "rain");
+    let body = sent(vec![user("Q"), asking, result], local.clone());
+    assert_eq!(body["messages"][1]["reasoning"], "I need the weather.");
+    assert_eq!(body["messages"][1].get("reasoning_content"), None);
+
+    let mistral = || GenerationConfig::new("mistral::mistral-medium-latest");
+    for level in [Reasoning::Minimal, Reasoning::Low, Reasoning::Medium] {
+        let body = sent(vec![user("Hi")], mistral().reasoning(level));
+        assert_eq!(body["reasoning_effort"], "high", "{level:?}");
+    }
+
+    let empty = vec![user("Q"), Message::assistant(""), user("And?")];
+    for config in [local, mistral(), GenerationConfig::new("sonar")] {
+        assert_eq!(sent(empty.clone(), config)["messages"].as_array().unwrap().len(), 2);
+    }
+
+    let mut asking = Message::assistant("");
+    asking.tool_calls.push(ToolCall::new("call_of_another", "look", "{}"));
+    let history = vec![user("Q"), asking, Message::tool("call_of_another", "42")];
+    let body = sent(history, GenerationConfig::new("gemini-3-pro-preview"));
+    let signature = &body["contents"][1]["parts"][0]["thoughtSignature"];
+    assert_eq!(signature, "skip_thought_signature_validator");
 }
 
 /// Longer than what may follow an answer that is settled.
