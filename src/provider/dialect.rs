@@ -1,45 +1,6 @@
 //! How vendors differ in Chat Completions: [`Dialect`].
 
-/// How a vendor's Chat Completions differ from the common form: which words, in which fields. What a
-/// model can do changes too often to stand here; its refusal is shown.
-#[derive(Debug)]
-pub(crate) struct Dialect {
-    /// The option `max_tokens`, and after `=` what it is called if that differs.
-    pub(crate) max_tokens: &'static str,
-    /// The same of `seed`.
-    pub(crate) seed: &'static str,
-    /// The value of `tool_choice` for [`ToolChoice::Required`](crate::ToolChoice::Required).
-    pub(crate) required: &'static str,
-    /// What to ask for with the stream; nothing where the vendor refuses the field.
-    pub(crate) stream_options: &'static [(&'static str, bool)],
-    /// Options of the common form that it is known to ignore or to refuse whatever the model.
-    pub(crate) refuses: &'static [&'static str],
-    /// Its `logprobs` is the number of alternatives, not a flag.
-    pub(crate) counts_logprobs: bool,
-    /// It takes only the arguments of calls that are JSON.
-    pub(crate) reads_arguments: bool,
-    pub(crate) call_ids: CallIds,
-    /// What stands for a content in which there is nothing.
-    pub(crate) empty_content: &'static str,
-    /// Fields that every request has: the JSON of an object.
-    pub(crate) always: &'static str,
-    /// Fields that a request with tools has.
-    pub(crate) with_tools: &'static str,
-    /// How reasoning is switched, by the beginning of the model's name. The first that fits decides.
-    pub(crate) reasoning: &'static [(&'static str, ReasoningForm)],
-    /// The field in which reasoning goes back where another vendor, or nobody, told it.
-    pub(crate) reasoning_field: &'static str,
-    /// Reasoning goes back with every answer, not only with one that calls tools.
-    pub(crate) returns_all_reasoning: bool,
-    /// What stands for the reasoning of an answer with calls that has none, where it has to have some.
-    pub(crate) reasoning_filler: Option<&'static str>,
-    /// It stands for that of every answer.
-    pub(crate) fills_all_reasoning: bool,
-    /// Whose meaning the numbers have that its errors have for a code.
-    pub(crate) error_numbers: Option<&'static str>,
-    /// The models that take their reasoning back inside the content, as `<think>…</think>`.
-    pub(crate) think_tags: Option<&'static str>,
-}
+use super::record::record;
 
 /// Which ids of tool calls a vendor takes.
 #[derive(Debug, Clone, Copy)]
@@ -101,28 +62,52 @@ impl ReasoningForm {
     }
 }
 
-impl Dialect {
+record! {
+    /// How a vendor's Chat Completions differ from the common form: which words, in which fields.
+    /// What a model can do changes too often to stand here; its refusal is shown.
+    Dialect;
+
     /// What nearly every compatible server understands.
-    pub(crate) const COMMON: Self = Self {
-        max_tokens: "max_tokens",
-        seed: "seed",
-        required: "required",
-        stream_options: &[("include_usage", true)],
-        refuses: &[],
-        counts_logprobs: false,
-        reads_arguments: false,
-        call_ids: CallIds::Any,
-        empty_content: "",
-        always: "{}",
-        with_tools: "{}",
-        reasoning: &[("", form(EFFORT_OFF, EFFORT, NONE))],
-        reasoning_field: "reasoning_content",
-        returns_all_reasoning: false,
-        reasoning_filler: None,
-        fills_all_reasoning: false,
-        error_numbers: None,
-        think_tags: None,
-    };
+    COMMON {
+        /// The option `max_tokens`, and after `=` what it is called if that differs.
+        max_tokens: &'static str = "max_tokens",
+        /// The same of `seed`.
+        seed: &'static str = "seed",
+        /// The value of `tool_choice` for [`ToolChoice::Required`](crate::ToolChoice::Required).
+        required: &'static str = "required",
+        /// What to ask for with the stream; nothing where the vendor refuses the field.
+        stream_options: &'static [(&'static str, bool)] = &[("include_usage", true)],
+        /// Options of the common form that it is known to ignore or to refuse whatever the model.
+        refuses: &'static [&'static str] = &[],
+        /// Its `logprobs` is the number of alternatives, not a flag.
+        counts_logprobs: bool = false,
+        /// It takes only the arguments of calls that are JSON.
+        reads_arguments: bool = false,
+        call_ids: CallIds = CallIds::Any,
+        /// What stands for a content in which there is nothing.
+        empty_content: &'static str = "",
+        /// Fields that every request has: the JSON of an object.
+        always: &'static str = "{}",
+        /// Fields that a request with tools has.
+        with_tools: &'static str = "{}",
+        /// How reasoning is switched, by the beginning of the model's name. The first that fits
+        /// decides.
+        reasoning: &'static [(&'static str, ReasoningForm)] =
+            &[("", form(EFFORT_OFF, EFFORT, NONE))],
+        /// The field in which reasoning goes back where another vendor, or nobody, told it.
+        reasoning_field: &'static str = "reasoning_content",
+        /// Reasoning goes back with every answer, not only with one that calls tools.
+        returns_all_reasoning: bool = false,
+        /// What stands for the reasoning of an answer with calls that has none, where it has to
+        /// have some.
+        reasoning_filler: Option<&'static str> = None,
+        /// It stands for that of every answer.
+        fills_all_reasoning: bool = false,
+        /// Whose meaning the numbers have that its errors have for a code.
+        error_numbers: Option<&'static str> = None,
+        /// The models that take their reasoning back inside the content, as `<think>…</think>`.
+        think_tags: Option<&'static str> = None,
+    }
 }
 
 macro_rules! dialects {

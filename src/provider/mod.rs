@@ -9,6 +9,7 @@ use crate::names::by_name;
 
 mod dialect;
 mod protocol;
+mod record;
 mod table;
 mod vendor;
 

@@ -3,14 +3,14 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::message::Message;
 use crate::protocol::Adaptation;
 use crate::provider::{CallIds, LlmProvider, Protocol};
 
 /// Gives calls and their results ids that the provider takes: the same for the same id in every
-/// request, so that a conversation goes on as it began, and another one for another id.
+/// request, so that a conversation goes on as it began.
 pub(super) fn fit(
     messages: &mut Cow<'_, [Message]>,
     provider: LlmProvider,
@@ -18,35 +18,24 @@ pub(super) fn fit(
     adaptations: &RefCell<Vec<Adaptation>>,
 ) {
     let ids = messages.iter().flat_map(|message| {
-        let calls = message.tool_calls.iter().map(|call| &call.id);
-        calls.chain(&message.tool_call_id).cloned()
+        message.tool_calls.iter().map(|call| &call.id).chain(&message.tool_call_id)
     });
-    let (mut taken, wrong): (BTreeSet<_>, BTreeSet<_>) =
-        ids.partition(|id| fits(id, provider, protocol));
-    let mut replacements = BTreeMap::new();
-    for asked in wrong {
-        let new = (0..).map(|nth| nine_alphanumerics(&asked, nth)).find(|new| !taken.contains(new));
-        let sent = new.unwrap_or_default();
-        taken.insert(sent.clone());
-        adaptations.borrow_mut().push(Adaptation {
-            what: "the id of a tool call".to_owned(),
-            asked: asked.clone(),
-            sent: sent.clone(),
-            why: format!("{provider} takes no such id"),
-        });
-        replacements.insert(asked, sent);
-    }
-    if replacements.is_empty() {
+    let wrong: BTreeSet<_> = ids.filter(|id| !fits(id, provider, protocol)).cloned().collect();
+    if wrong.is_empty() {
         return;
     }
     for message in messages.to_mut() {
         let calls = message.tool_calls.iter_mut().map(|call| &mut call.id);
-        for id in calls.chain(&mut message.tool_call_id) {
-            if let Some(new) = replacements.get(id) {
-                id.clone_from(new);
-            }
+        for id in calls.chain(&mut message.tool_call_id).filter(|id| wrong.contains(*id)) {
+            *id = nine_alphanumerics(id);
         }
     }
+    adaptations.borrow_mut().extend(wrong.into_iter().map(|asked| Adaptation {
+        what: "the id of a tool call".to_owned(),
+        sent: nine_alphanumerics(&asked),
+        asked,
+        why: format!("{provider} takes no such id"),
+    }));
 }
 
 fn fits(id: &str, provider: LlmProvider, protocol: Protocol) -> bool {
@@ -67,9 +56,10 @@ fn fits(id: &str, provider: LlmProvider, protocol: Protocol) -> bool {
     }
 }
 
-/// An id that every provider takes, made of another one (FNV-1a).
-fn nine_alphanumerics(id: &str, nth: u8) -> String {
-    let hash = id.bytes().chain([nth]).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+/// An id that every provider takes, made of another one (FNV-1a). There are 36⁹ of them, so that no
+/// two of a conversation meet.
+fn nine_alphanumerics(id: &str) -> String {
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     });
     (0..9).filter_map(|at| char::from_digit((hash >> (7 * at)) as u32 % 36, 36)).collect()

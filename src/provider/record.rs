@@ -1,0 +1,21 @@
+//! Structs of which a constant has the usual value of each field, so that a row tells only what is
+//! different.
+
+macro_rules! record {
+    (
+        $(#[$doc:meta])* $type:ident;
+        $(#[$common_doc:meta])* $common:ident {
+            $($(#[$field_doc:meta])* $field:ident: $of:ty = $usual:expr,)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(crate) struct $type { $($(#[$field_doc])* pub(crate) $field: $of,)* }
+
+        impl $type {
+            $(#[$common_doc])*
+            pub(crate) const $common: Self = Self { $($field: $usual,)* };
+        }
+    };
+}
+pub(super) use record;
