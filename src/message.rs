@@ -127,7 +127,8 @@ impl Message {
         })
     }
 
-    fn remembered(&self, protocol: Protocol) -> Option<Vec<TurnPart<'_>>> {
+    /// The turn as the model said it, if that is known.
+    pub(crate) fn remembered(&self, protocol: Protocol) -> Option<Vec<TurnPart<'_>>> {
         let replay = self.replay.as_ref().filter(|r| r.protocol == protocol)?;
         let (mut text, mut calls) = (self.content.as_str(), self.tool_calls.iter());
         let mut turn = Vec::with_capacity(replay.parts.len());

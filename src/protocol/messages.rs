@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
+use super::json::Field;
 use super::options::{Fields, Options};
 use super::wire::{Raw, unescaped, wire};
-use super::{common, json};
+use super::{claude, common, json};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -101,7 +102,7 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> (Value, Option<&'
 /// The conversation: user and assistant in turns, and the results of tools are the user's.
 fn messages(request: ChatRequest<'_>) -> Result<Value, Error> {
     let turns = common::turns(request, "assistant", |_, message| match message.role {
-        MessageRole::Assistant => answer(request, message),
+        MessageRole::Assistant => Ok(answer(request, message)),
         MessageRole::Tool => Ok(vec![tool_result(request.call_id(message)?, message)]),
         MessageRole::System | MessageRole::User => {
             Ok(message.attachments.iter().map(image).chain(text(&message.content)).collect())
@@ -120,27 +121,46 @@ fn messages(request: ChatRequest<'_>) -> Result<Value, Error> {
     Ok(turns.collect())
 }
 
-fn answer(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Error> {
+/// What the model said, word for word if that is known: its thoughts are valid only behind the
+/// unchanged conversation.
+/// (<https://platform.claude.com/docs/en/build-with-claude/preserved-thinking>)
+fn answer(request: ChatRequest<'_>, message: &Message) -> Vec<Value> {
+    let is_known = message.remembered(Protocol::Messages).is_some();
     let mut blocks = Vec::new();
     for said in message.turn(Protocol::Messages) {
         match said {
-            TurnPart::Text(said, _) => blocks.extend(text(said)),
-            TurnPart::Call(call, caller) => blocks.push(common::object([
-                ("type", Some("tool_use".into())),
-                ("id", Some(json!(call.id))),
-                ("name", Some(json!(call.name))),
-                ("input", Some(request.arguments(call))),
-                ("caller", caller.cloned()),
-            ])),
+            TurnPart::Text(said, None) if !is_known => blocks.extend(text(said)),
+            TurnPart::Text(said, fields) => {
+                blocks.push(common::with(common::text(said), fields));
+            }
+            TurnPart::Call(call, fields) => {
+                let input = request.arguments(call);
+                let block =
+                    json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input });
+                blocks.push(common::with(block, fields));
+            }
+            TurnPart::Opaque(block)
+                if is_unsigned(block) && claude::name(request.model).is_some() =>
+            {
+                let why = "Claude refuses it: it was cut, or another model's";
+                request.adapt("messages", "a thought without a signature", "nothing", why);
+            }
             TurnPart::Opaque(block) => blocks.push(block.clone()),
         }
     }
-    Ok(blocks)
+    blocks
 }
 
-/// A block of text. Blank ones are refused, even where the model wrote them.
+/// A block of text. Blank ones are refused.
 fn text(text: &str) -> Option<Value> {
-    (!is_blank(text)).then(|| json!({ "type": "text", "text": text }))
+    (!is_blank(text)).then(|| common::text(text))
+}
+
+/// Whether it is a thought that nobody has signed. Anthropic signs each when it is done; others that
+/// speak this protocol sign none, and want them back.
+fn is_unsigned(block: &Value) -> bool {
+    let signature = block.get("signature").and_then(Value::as_str);
+    is(block, "thinking") && signature.is_none_or(str::is_empty)
 }
 
 fn image(image: &Attachment) -> Value {
@@ -193,10 +213,10 @@ wire! {
         delta: BlockDelta<'a>, usage: MessagesUsage<'a>,
     }
     struct WholeMessage { model, content, stop_reason, usage: MessagesUsage<'a> }
-    struct ContentBlock { kind = "type", text, thinking, id, name, input, caller }
+    struct ContentBlock { kind = "type", text, thinking, id, name, input }
     struct BlockDelta {
-        kind = "type", text, thinking, signature, partial_json, content, encrypted_content,
-        stop_reason,
+        kind = "type", text, citation, thinking, signature, partial_json, content,
+        encrypted_content, stop_reason,
     }
     struct MessagesUsage {
         input_tokens, cache_creation_input_tokens, cache_read_input_tokens, output_tokens,
@@ -207,7 +227,9 @@ wire! {
 
 #[derive(Default)]
 struct MessagesDecoder {
-    /// The blocks that are being written, each with its index.
+    /// What belongs to the text that is being written, such as citations.
+    text: Option<Map<String, Value>>,
+    /// The other blocks that are being written, each with its index.
     open: Vec<(Option<u64>, OpenBlock)>,
     /// The latest counts of tokens: read, written into the cache, read from there, written, thought.
     counted: [Option<u64>; 5],
@@ -303,10 +325,13 @@ impl MessagesDecoder {
     }
 
     fn start(&mut self, index: Option<u64>, json: Raw<'_>, out: &mut ChunkBuilder) {
+        self.end_text(out);
         let block: ContentBlock<'_> = json.parse();
         let open = match block.kind.str().as_deref() {
             Some("text") => {
+                out.new_text();
                 out.text(block.text);
+                self.text = Some(other_fields(json, &["type", "text"], out));
                 return;
             }
             Some("tool_use") => {
@@ -315,9 +340,9 @@ impl MessagesDecoder {
                 let whole = !block.input.json().trim_matches(void).is_empty();
                 let input = if whole { block.input } else { Raw::default() };
                 let Some(at) = out.new_call(None, block.id, block.name, input) else { return };
-                let caller = out.keep(block.caller);
-                if caller.is_object() && !is(&caller, "direct") {
-                    out.extra(caller);
+                let fields = other_fields(json, &["type", "id", "name", "input"], out);
+                if !fields.is_empty() {
+                    out.extra(fields.into());
                 }
                 OpenBlock::Call { at, whole }
             }
@@ -338,6 +363,15 @@ impl MessagesDecoder {
         match delta.kind.str().as_deref() {
             Some("text_delta") => {
                 out.text(delta.text);
+            }
+            Some("citations_delta") => {
+                let citation = out.keep(delta.citation);
+                if let Some(text) = self.text.as_mut().filter(|_| !citation.is_null())
+                    && let Value::Array(citations) =
+                        text.entry("citations").or_insert_with(|| json!([]))
+                {
+                    citations.push(citation);
+                }
             }
             Some("thinking_delta") => {
                 out.reasoning(delta.thinking);
@@ -388,7 +422,14 @@ impl MessagesDecoder {
         self.open.iter().rposition(|(known, _)| index.is_none() || *known == index)
     }
 
+    fn end_text(&mut self, out: &mut ChunkBuilder) {
+        if let Some(fields) = self.text.take().filter(|fields| !fields.is_empty()) {
+            out.extra(fields.into());
+        }
+    }
+
     fn close(&mut self, index: Raw<'_>, out: &mut ChunkBuilder) {
+        self.end_text(out);
         if let Some(at) = self.position(index.u64()) {
             keep(self.open.remove(at).1, out);
         }
@@ -396,13 +437,37 @@ impl MessagesDecoder {
 
     /// Closes what a relay left open.
     fn close_all(&mut self, out: &mut ChunkBuilder) {
+        self.end_text(out);
         for (_, block) in self.open.drain(..) {
             keep(block, out);
         }
     }
 }
 
-/// Keeps a finished block for the next request, if Anthropic would take it back.
+/// The fields of a text or a call that are not read, without those that say nothing. They go back
+/// with it.
+fn other_fields(block: Raw<'_>, read: &[&str], out: &mut ChunkBuilder) -> Map<String, Value> {
+    let (json, mut others) = (block.json(), Map::new());
+    let _ = json::fields(json, 0, |name, at| {
+        let mut value = Raw::default();
+        let end = value.fill(json, at)?;
+        let name = String::from_utf8_lossy(name);
+        if value.is_some() && !read.contains(&&*name) {
+            out.hold(name.len() + 128); // about what a field takes beside its value
+            let value = out.keep(value);
+            let says_nothing = value.is_null()
+                || (name == "citations" && value == json!([]))
+                || (name == "caller" && is(&value, "direct"));
+            if !says_nothing {
+                others.insert(name.into_owned(), value);
+            }
+        }
+        Ok(end)
+    });
+    others
+}
+
+/// Keeps a finished block for the next request, word for word.
 fn keep(block: OpenBlock, out: &mut ChunkBuilder) {
     let OpenBlock::Kept { mut block, pieces } = block else { return };
     for (field, literal) in pieces {
@@ -417,12 +482,8 @@ fn keep(block: OpenBlock, out: &mut ChunkBuilder) {
         };
         block.insert(field.to_owned(), value);
     }
-    let block = Value::Object(block);
-    // A thought without its signature was cut short, or is a relay's: it would be refused.
-    let signature = block.get("signature").and_then(Value::as_str);
-    let is_unsigned = is(&block, "thinking") && signature.is_none_or(str::is_empty);
-    if block.get("type").is_some() && !is_unsigned {
-        out.opaque(block);
+    if block.contains_key("type") {
+        out.opaque(block.into());
     }
 }
 
@@ -859,8 +920,128 @@ mod tests {
                 {"type": "web_search_tool_result", "content": [{"url": "u"}]},
                 {"type": "text", "text": "B"},
                 {"type": "compaction", "content": "Sum", "encrypted_content": "e"},
+                {"type": "thinking", "thinking": "cut"},
             ]}])
         );
+    }
+
+    /// What goes back of an answer that consists of these blocks, if a model is asked again after it
+    /// was saved.
+    fn goes_back(model: &str, blocks: &[Value]) -> (Message, Value) {
+        let whole = json!({"type": "message", "content": blocks, "stop_reason": "end_turn"});
+        let (response, _) = decode(&[&whole.to_string()]);
+        let saved = serde_json::to_string(&Message::from(response)).unwrap();
+        let message: Message = serde_json::from_str(&saved).unwrap();
+        let mut body =
+            body_of(std::slice::from_ref(&message), &GenerationConfig::new(model)).unwrap();
+        (message, body["messages"][0]["content"].take())
+    }
+
+    #[test]
+    fn an_answer_goes_back_word_for_word() {
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let cited =
+            json!({"type": "text", "text": "Ice", "citations": [{"cited_text": "ice", "n": null}]});
+        let signed = json!({"type": "thinking", "thinking": "", "signature": "s"});
+        let call =
+            json!({"type": "tool_use", "id": "c", "name": "go", "input": {}, "new": [{"a": 1.0}]});
+        let server =
+            json!({"type": "server_tool_use", "id": "s", "name": "run", "input": {}, "new": null});
+        for blocks in [
+            vec![text("One. "), text("Two.")],
+            vec![cited.clone()],
+            vec![text("So: "), cited.clone(), cited.clone(), text("."), call.clone()],
+            vec![json!({"type": "text", "text": "New", "new": {"field": [null]}}), text("Old")],
+            vec![text("\n\n"), signed.clone(), text("Hi")],
+            vec![signed.clone(), text(" "), call.clone(), text("\n"), call],
+            vec![text("A"), server, text("B")],
+        ] {
+            let (mut message, back) = goes_back("claude-opus-5", &blocks);
+            assert_eq!(back, json!(blocks));
+            // What the caller has changed is one text, without what belonged to the old one.
+            message.content = " \n".repeat(99);
+            message.tool_calls.clear();
+            let back = turns(&[Message::user("Hi"), message]).unwrap();
+            assert_eq!(back.as_array().unwrap().len(), 1, "{back}");
+        }
+        // These say nothing.
+        let (message, back) = goes_back(
+            "claude-opus-5",
+            &[
+                json!({"type": "text", "text": "Hi", "citations": [], "new": null}),
+                json!({"type": "tool_use", "id": "c", "name": "go", "input": {}, "caller": {"type": "direct"}}),
+            ],
+        );
+        assert_eq!(message.replay, None);
+        assert_eq!(back[0], text("Hi"));
+        assert!(back[1].get("caller").is_none());
+    }
+
+    #[test]
+    fn a_citation_belongs_to_the_text_that_is_being_written() {
+        let cite = |text: &str| {
+            let delta = json!({"type": "citations_delta", "citation": {"cited_text": text}});
+            json!({"type": "content_block_delta", "index": 0, "delta": delta}).to_string()
+        };
+        let thought = r#"{"type": "content_block_start", "index": 1, "content_block": {"type": "redacted_thinking", "data": "r"}}"#;
+        let call = r#"{"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "id": "c", "name": "go"}}"#;
+        let cited = |texts: &[&str]| {
+            let citations: Vec<_> = texts.iter().map(|text| json!({"cited_text": text})).collect();
+            json!({"type": "text", "text": "Hi", "citations": citations})
+        };
+        // Some relays forget the stop.
+        for stop in [STOP, r#"{"type": "ping"}"#] {
+            let (response, _) = decode(&[
+                &cite("no"),
+                TEXT,
+                &cite("a"),
+                HI,
+                &cite("b"),
+                stop,
+                thought,
+                &cite("no"),
+                TEXT,
+                HI,
+                &cite("c"),
+                stop,
+                call,
+                &cite("no"),
+                END,
+            ]);
+            let mut back = turns(&[response.into()]).unwrap()[0]["content"].take();
+            back.as_array_mut().unwrap().retain(|block| !is(block, "redacted_thinking"));
+            let call = json!({"type": "tool_use", "id": "c", "name": "go", "input": {}});
+            assert_eq!(back, json!([cited(&["a", "b"]), cited(&["c"]), call]));
+        }
+        let (response, _) = decode(&[TEXT, &cite("a"), HI, STOP, &cite("no"), END]);
+        assert_eq!(turns(&[response.into()]).unwrap()[0]["content"], json!([cited(&["a"])]));
+    }
+
+    #[test]
+    fn a_thought_without_a_signature_goes_back_to_others_than_claude() {
+        let thought = json!({"type": "thinking", "thinking": "Hm", "signature": ""});
+        let blocks = [thought, json!({"type": "text", "text": "Hi"})];
+        assert_eq!(goes_back("MiniMax-M2", &blocks).1, json!(blocks));
+        let (message, back) = goes_back("us.anthropic.claude-opus-5", &blocks);
+        assert_eq!(back, json!(blocks[1..]));
+        let config = GenerationConfig::new("claude-opus-5").api_key("k");
+        let request = crate::generate_stream(message, config).request().unwrap();
+        assert!(
+            request.adaptations.iter().any(|told| told.asked == "a thought without a signature"),
+            "{:?}",
+            request.adaptations
+        );
+    }
+
+    #[test]
+    fn many_unknown_fields_end_the_stream() {
+        let fields: Vec<_> = (0..100).map(|n| format!(r#""f{n}": 1"#)).collect();
+        let start = format!(
+            r#"{{"type": "content_block_start", "content_block": {{"type": "text", "text": "", {}}}}}"#,
+            fields.join(", ")
+        );
+        let (_, out) = decode(&[&start]);
+        assert!(out.is_full(), "{}", out.opaque_bytes());
     }
 
     #[test]

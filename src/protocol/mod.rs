@@ -13,6 +13,7 @@ mod api_error;
 mod builder;
 mod chat_completions;
 mod chat_request;
+mod claude;
 mod codec;
 mod cohere_chat;
 mod common;
