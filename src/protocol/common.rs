@@ -127,26 +127,6 @@ pub(super) fn make_room<T>(open: &mut Vec<T>) {
     }
 }
 
-/// What the system messages say, where a protocol takes it beside the conversation; as far as it
-/// `counts`. Tells that they leave their places, where they do.
-pub(super) fn system<'a>(
-    request: ChatRequest<'a>,
-    sent: &str,
-    counts: fn(&str) -> bool,
-) -> Vec<&'a str> {
-    let is_system = |message: &&Message| message.role == MessageRole::System;
-    let leading = request.messages.iter().take_while(is_system).count();
-    let all: Vec<_> = request.messages.iter().filter(is_system).collect();
-    let said: Vec<_> =
-        all.iter().map(|message| &*message.content).filter(|it| counts(it)).collect();
-    if !said.is_empty() && all.len() > leading.min(1) {
-        let why = "this protocol takes instructions beside the conversation";
-        let asked = format!("{} system messages in their places", all.len());
-        request.adapt("messages", asked, sent, why);
-    }
-    said
-}
-
 /// Tells that the message at an index is joined with the one before it, or left out, where it is.
 pub(super) fn note_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: bool) {
     let Some(message) = request.messages.get(at) else { return };
@@ -161,28 +141,58 @@ pub(super) fn note_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: b
     }
 }
 
-/// The conversation beside its instructions, where the roles have to take turns: what the model said
-/// has a role, and all else is the user's. Parts of the same role are joined, and a turn without
-/// parts is left out: Anthropic and Gemini refuse it, and want the results of parallel calls in one
-/// turn.
-pub(super) fn turns(
-    request: ChatRequest<'_>,
+/// A role and the parts of what is said in it.
+pub(super) type Turn = (&'static str, Vec<Value>);
+
+/// The instructions, which `beside` names, and the conversation, where the roles have to take turns:
+/// what the model said has a role, and all else is the user's. Parts of the same role are joined, and
+/// a turn without parts is left out: Anthropic and Gemini refuse it, and want the results of parallel
+/// calls in one turn.
+///
+/// Later instructions can stay `inside` the conversation, so that what came before them is not
+/// changed: between a turn of the user's and one of the model's, and at the end.
+pub(super) fn turns<'a>(
+    request: ChatRequest<'a>,
     model: &'static str,
+    beside: &str,
+    inside: bool,
     parts: impl Fn(usize, &Message) -> Result<Vec<Value>, Error>,
-) -> Result<Vec<(&'static str, Vec<Value>)>, Error> {
-    let mut turns: Vec<(_, Vec<_>)> = Vec::new();
+) -> Result<(Vec<&'a str>, Vec<Turn>), Error> {
+    let mut turns: Vec<Turn> = Vec::new();
+    let (mut system, mut waiting, mut moved) = (Vec::new(), Vec::new(), false);
     for (at, message) in request.messages()?.iter().enumerate() {
-        if message.role == MessageRole::System {
-            continue;
-        }
         let role = if message.role == MessageRole::Assistant { model } else { "user" };
         let parts = parts(at, message)?;
+        if message.role == MessageRole::System {
+            let after_user = turns.last().is_some_and(|(last, _)| *last == "user");
+            if !parts.is_empty() && inside && after_user {
+                waiting.push((&*message.content, parts));
+            } else if !parts.is_empty() {
+                moved |= !(turns.is_empty() && system.is_empty());
+                system.push(&*message.content);
+            }
+            continue;
+        }
         note_changed_turn(request, at, parts.is_empty());
+        if parts.is_empty() {
+            continue;
+        }
+        if role == model {
+            turns.extend(waiting.drain(..).map(|(_, parts)| ("system", parts)));
+        } else {
+            moved |= !waiting.is_empty();
+            system.extend(waiting.drain(..).map(|(said, _)| said));
+        }
         match turns.last_mut() {
-            _ if parts.is_empty() => {}
             Some((last, said)) if *last == role => said.extend(parts),
             _ => turns.push((role, parts)),
         }
     }
-    Ok(turns)
+    turns.extend(waiting.into_iter().map(|(_, parts)| ("system", parts)));
+    if moved {
+        let why = "this protocol takes instructions beside the conversation";
+        let asked = format!("{} system messages in their places", system.len());
+        request.adapt("messages", asked, beside, why);
+    }
+    Ok((system, turns))
 }

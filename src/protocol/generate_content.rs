@@ -33,10 +33,10 @@ pub(super) const CODEC: Codec = Codec {
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
     let (mut options, mut body) = (Options::of(request), Fields::default());
-    let system = common::system(request, "parts of `systemInstruction`", |_| true);
+    let (system, contents) = contents(request)?;
     let parts: Vec<_> = system.into_iter().map(|text| json!({"text": text})).collect();
     body.put("systemInstruction", (!parts.is_empty()).then(|| json!({"parts": parts})));
-    body.put("contents", contents(request)?);
+    body.put("contents", contents);
 
     let mut generation = Fields::default();
     options.move_into(
@@ -93,14 +93,17 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
     }
 }
 
-/// The conversation.
-fn contents(request: ChatRequest<'_>) -> Result<Value, Error> {
-    let turns = common::turns(request, "model", |at, message| match message.role {
-        MessageRole::Assistant => model(request, message),
-        MessageRole::Tool => Ok(vec![result(request, at, message)?]),
-        MessageRole::System | MessageRole::User => Ok(user(message)),
-    })?;
-    Ok(turns.into_iter().map(|(role, parts)| json!({"role": role, "parts": parts})).collect())
+/// The instructions and the conversation.
+fn contents(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
+    let beside = "parts of `systemInstruction`";
+    let (system, turns) =
+        common::turns(request, "model", beside, false, |at, message| match message.role {
+            MessageRole::Assistant => model(request, message),
+            MessageRole::Tool => Ok(vec![result(request, at, message)?]),
+            MessageRole::System | MessageRole::User => Ok(user(message)),
+        })?;
+    let turns = turns.into_iter().map(|(role, parts)| json!({"role": role, "parts": parts}));
+    Ok((system, turns.collect()))
 }
 
 fn user(message: &Message) -> Vec<Value> {

@@ -43,9 +43,9 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (mut options, mut body) = (Options::of(request), Fields::default());
     body.put("model", request.model);
     body.put("stream", true);
-    body.put("messages", messages(request)?);
+    let (system, messages) = messages(request)?;
+    body.put("messages", messages);
     // As one text, because llama.cpp runs several blocks together.
-    let system = common::system(request, "one `system` text", |said| !is_blank(said));
     body.put("system", (!system.is_empty()).then(|| system.join("\n\n")));
     body.put("tools", options.tools(|tool| common::tool(tool, "input_schema")));
     options.take("tool_choice");
@@ -99,15 +99,18 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> (Value, Option<&'
     (json!({ "type": "adaptive", "display": "summarized" }), effort)
 }
 
-/// The conversation: user and assistant in turns, and the results of tools are the user's.
-fn messages(request: ChatRequest<'_>) -> Result<Value, Error> {
-    let turns = common::turns(request, "assistant", |_, message| match message.role {
-        MessageRole::Assistant => Ok(answer(request, message)),
-        MessageRole::Tool => Ok(vec![tool_result(request.call_id(message)?, message)]),
-        MessageRole::System | MessageRole::User => {
-            Ok(message.attachments.iter().map(image).chain(text(&message.content)).collect())
-        }
-    })?;
+/// The instructions, and the conversation: user and assistant in turns, and the results of tools are
+/// the user's.
+fn messages(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
+    let (beside, inside) = ("one `system` text", claude::takes_system_inside(request.model));
+    let (system, turns) =
+        common::turns(request, "assistant", beside, inside, |_, message| match message.role {
+            MessageRole::Assistant => Ok(answer(request, message)),
+            MessageRole::Tool => Ok(vec![tool_result(request.call_id(message)?, message)]),
+            MessageRole::System | MessageRole::User => {
+                Ok(message.attachments.iter().map(image).chain(text(&message.content)).collect())
+            }
+        })?;
     let turns = turns.into_iter().map(|(role, blocks)| {
         if !blocks.is_sorted_by_key(|block| !is(block, "tool_result")) {
             let why = "the results must follow the calls at once";
@@ -118,7 +121,7 @@ fn messages(request: ChatRequest<'_>) -> Result<Value, Error> {
         content.extend(others);
         json!({ "role": role, "content": content })
     });
-    Ok(turns.collect())
+    Ok((system, turns.collect()))
 }
 
 /// What the model said, word for word if that is known: its thoughts are valid only behind the
@@ -667,6 +670,91 @@ mod tests {
                 {"role": "assistant", "content": [{"type": "text", "text": "A door."}]},
             ])
         );
+    }
+
+    #[test]
+    fn a_later_system_message_keeps_its_place_where_the_model_takes_it() {
+        let (system, user, assistant) = (Message::system, Message::user, Message::assistant);
+        let mut calls = assistant("");
+        calls.tool_calls = vec![ToolCall::new("c", "go", "{}"), ToolCall::new("d", "go", "{}")];
+        let result = |id: &str| Message::tool(id, "done");
+        let sent = |model: &str, messages: &[Message]| {
+            let config = GenerationConfig::new(model).api_key("k").max_tokens(9);
+            let request = crate::generate_stream(messages, config).request().unwrap();
+            let turns = request.body["messages"].as_array().unwrap().iter();
+            let turns: Vec<_> = turns.map(|turn| turn["role"].as_str().unwrap()).collect();
+            let told = request.adaptations.iter().any(|told| told.sent == "one `system` text");
+            let system = request.body["system"].as_str().unwrap_or_default();
+            (system.to_owned(), turns.join(" "), told)
+        };
+        for (messages, system, turns, told) in [
+            (&[system("A"), user("u"), system("B")][..], "A", "user system", false),
+            (&[user("u"), system("A"), assistant("a")], "", "user system assistant", false),
+            (
+                &[user("u"), system("A"), system(" "), system("B"), assistant("a"), user("v")],
+                "",
+                "user system system assistant user",
+                false,
+            ),
+            // Nothing was said in between.
+            (
+                &[user("u"), system("A"), assistant(""), system("B")],
+                "",
+                "user system system",
+                false,
+            ),
+            (
+                &[user("u"), calls.clone(), result("c"), result("d"), system("A")],
+                "",
+                "user assistant user system",
+                false,
+            ),
+            // The model has spoken, or it is the user who goes on.
+            (
+                &[user("u"), assistant("a"), system("A"), user("v")],
+                "A",
+                "user assistant user",
+                true,
+            ),
+            (&[user("u"), assistant("a"), system("A")], "A", "user assistant", true),
+            (&[user("u"), system("A"), user("v"), system("B")], "A", "user system", true),
+            (&[user("u"), system("A"), assistant(" "), user("v")], "A", "user", true),
+            (
+                &[user("u"), calls.clone(), result("c"), system("A"), result("d")],
+                "A",
+                "user assistant user",
+                true,
+            ),
+            (
+                &[user("u"), calls, system("A"), result("c"), result("d")],
+                "A",
+                "user assistant user",
+                true,
+            ),
+            (&[system("A"), system("B"), user("u")], "A\n\nB", "user", true),
+        ] {
+            let expected = (system.to_owned(), turns.to_owned(), told);
+            assert_eq!(sent("claude-opus-4-8", messages), expected, "{messages:?}");
+        }
+        let conversation = [user("u"), system("A"), assistant("a")];
+        let stays = |model: &str| sent(model, &conversation).1 == "user system assistant";
+        for model in [
+            "claude-opus-5-5",
+            "claude-haiku-5-5-20261001",
+            "claude-fable-5-2",
+            "claude-sonnet-5-5@20261001",
+            "anthropic::us.anthropic.claude-opus-4-8-v1:0",
+            "anthropic::anthropic/claude-opus-4.8",
+        ] {
+            assert!(stays(model), "{model}");
+        }
+        for model in ["claude-sonnet-5", "claude-opus-4-7", "claude-haiku-4-5", "anthropic::opus-5"]
+        {
+            assert!(!stays(model), "{model}");
+        }
+        let turns = body_of(&conversation, &GenerationConfig::new("claude-opus-5")).unwrap();
+        let text = json!([{"type": "text", "text": "A"}]);
+        assert_eq!(turns["messages"][1], json!({"role": "system", "content": text}));
     }
 
     #[test]
