@@ -55,7 +55,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let mut max_tokens = MAX_TOKENS;
     let mut output = Fields::default();
     if let Some(&reasoning) = options.typed("reasoning", &config.reasoning) {
-        let (thinking, effort) = thinking(request, reasoning);
+        let (thinking, effort) = claude::thinking(request, reasoning)?;
         body.put("thinking", thinking);
         output.put("effort", effort);
         if let Reasoning::Budget(tokens) = reasoning {
@@ -77,26 +77,6 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("max_tokens", max_tokens);
     options.move_into("max_tokens stop=stop_sequences temperature top_k top_p", &mut body);
     options.finish(body)
-}
-
-/// How a model is told to think, and with what effort. Claude 4.6 and later decide for themselves
-/// how much to think, and are told an effort. Earlier ones want a budget, and the latest no longer
-/// accept one. Since Claude Opus 4.7 thoughts are left out unless one asks for them.
-fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> (Value, Option<&'static str>) {
-    let effort = match reasoning {
-        Reasoning::Off | Reasoning::Budget(0) => return (json!({ "type": "disabled" }), None),
-        Reasoning::Budget(tokens) => {
-            let thinking =
-                json!({ "type": "enabled", "budget_tokens": tokens, "display": "summarized" });
-            return (thinking, None);
-        }
-        Reasoning::Minimal => {
-            request.adapt("reasoning", "minimal", "low", "it is the lowest effort here");
-            Some("low")
-        }
-        level => common::level(level),
-    };
-    (json!({ "type": "adaptive", "display": "summarized" }), effort)
 }
 
 /// The instructions, and the conversation: user and assistant in turns, and the results of tools are
