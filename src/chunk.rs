@@ -94,7 +94,9 @@ impl ToolCallDelta {
 pub enum FinishReason {
     /// It had said everything, or met a stop sequence.
     Stop,
-    /// It ran into `max_tokens` or the end of its context: the answer is cut short.
+    /// It ran into `max_tokens` or the end of its context: the answer is cut short. Where you set no
+    /// limit, it may have been ours: Anthropic demands one, which is listed in
+    /// [`RequestPreview::adaptations`](crate::RequestPreview#structfield.adaptations).
     Length,
     /// It waits for the results of the tools it called.
     ToolCalls,

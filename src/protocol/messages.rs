@@ -15,7 +15,7 @@ use super::wire::{Raw, unescaped, wire};
 use super::{claude, common, json};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat};
+use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::Protocol;
@@ -31,12 +31,13 @@ pub(super) const CODEC: Codec = Codec {
     decoder: || Box::<MessagesDecoder>::default(),
 };
 
-/// Every request has to say how much may be written, thoughts included. This much every Claude
-/// since 3.5 can write; an answer that needs more ends with `Length`.
-const MAX_TOKENS: u32 = 8192;
+/// Every request has to say how much may be written, thoughts included. This much every Claude that
+/// is served can write; an answer that needs more ends with `Length`.
+const MAX_TOKENS: u32 = 64_000;
 
-/// The same where a model thinks as much as it likes; those that can are able to write twice this.
-const MAX_TOKENS_THINKING: u32 = 32_000;
+/// What there has to be room for beside the thoughts. Of other models nobody knows how much they can
+/// write, and vLLM refuses what their context has no room for.
+const MAX_ANSWER: u32 = 8192;
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
@@ -52,17 +53,13 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     options.take("parallel_tool_calls");
     body.put("tool_choice", tool_choice(request));
 
-    let mut max_tokens = MAX_TOKENS;
+    let mut max_tokens = MAX_ANSWER;
     let mut output = Fields::default();
     if let Some(&reasoning) = options.typed("reasoning", &config.reasoning) {
         let (thinking, effort) = claude::thinking(request, reasoning)?;
         body.put("thinking", thinking);
         output.put("effort", effort);
-        if let Reasoning::Budget(tokens) = reasoning {
-            max_tokens = max_tokens.saturating_add(tokens);
-        } else if effort.is_some() {
-            max_tokens = MAX_TOKENS_THINKING;
-        }
+        max_tokens = max_tokens.saturating_add(reasoning.budget());
     }
     // There is no JSON without a schema.
     if let Some(ResponseFormat::JsonSchema { schema, .. }) = &config.response_format {
@@ -70,6 +67,9 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         output.put("format", json!({ "type": "json_schema", "schema": schema }));
     }
     body.put("output_config", output.0);
+    if claude::name(request.model).is_some() {
+        max_tokens = max_tokens.max(MAX_TOKENS);
+    }
     if config.max_tokens.is_none() {
         let why = "this protocol requires a limit";
         request.adapt("max_tokens", "nothing", max_tokens.to_string(), why);
@@ -493,7 +493,7 @@ fn stop(reason: Raw<'_>, out: &mut ChunkBuilder) {
 mod tests {
     use super::super::testing::sent;
     use super::*;
-    use crate::config::GenerationConfig;
+    use crate::config::{GenerationConfig, Reasoning};
     use crate::message::{Replay, ReplayPart, ToolCall};
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
@@ -560,7 +560,7 @@ mod tests {
             ),
             (
                 config().reasoning(Reasoning::Minimal),
-                json!({"thinking": thinking("adaptive"), "output_config": {"effort": "low"}, "max_tokens": 32000}),
+                json!({"thinking": thinking("adaptive"), "output_config": {"effort": "low"}, "max_tokens": 9216}),
             ),
             (
                 config().reasoning(Reasoning::Medium).max_tokens(9),
@@ -571,7 +571,7 @@ mod tests {
                 json!({
                     "thinking": thinking("adaptive"),
                     "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": {"type": "object"}}},
-                    "max_tokens": 32000,
+                    "max_tokens": 32768,
                 }),
             ),
         ] {
@@ -586,6 +586,21 @@ mod tests {
             }
             assert_eq!(body_of(&[Message::user("Hi")], &config).unwrap(), expected, "{config:?}");
         }
+    }
+
+    #[test]
+    fn there_is_room_for_thoughts_and_answer() {
+        let limit = |config: GenerationConfig| {
+            body_of(&[Message::user("Hi")], &config).unwrap()["max_tokens"].as_u64().unwrap()
+        };
+        let claude = || GenerationConfig::new("claude-opus-4-6");
+        assert_eq!(limit(claude()), 64_000);
+        assert_eq!(limit(claude().max_tokens(7)), 7);
+        assert_eq!(limit(claude().reasoning(Reasoning::Max)), 64_000);
+        assert_eq!(limit(claude().reasoning(Reasoning::Budget(5000))), 64_000);
+        assert_eq!(limit(claude().reasoning(Reasoning::Budget(100_000))), 108_192);
+        assert_eq!(limit(claude().reasoning(Reasoning::Budget(u32::MAX))), u64::from(u32::MAX));
+        assert_eq!(limit(GenerationConfig::new("Qwen3")), 8192);
     }
 
     #[test]

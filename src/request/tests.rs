@@ -420,7 +420,7 @@ fn what_is_changed_to_fit_the_provider_is_told() {
     }
     assert_eq!(
         told(plain(), &config("claude-x")),
-        ["max_tokens: asked nothing, sent 8192: this protocol requires a limit"]
+        ["max_tokens: asked nothing, sent 64000: this protocol requires a limit"]
     );
     let moved = Prompt::from([
         Message::user("Hi"),
