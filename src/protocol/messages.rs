@@ -99,9 +99,19 @@ fn messages(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
         let (mut content, others): (Vec<_>, Vec<_>) =
             blocks.into_iter().partition(|block| is(block, "tool_result"));
         content.extend(others);
-        json!({ "role": role, "content": content })
+        json!({ "role": role, "content": plain_or_list(content) })
     });
     Ok((system, turns.collect()))
+}
+
+/// Blocks as they are sent: a single text that has nothing else is a string, which every server reads.
+fn plain_or_list(mut blocks: Vec<Value>) -> Value {
+    match blocks.as_mut_slice() {
+        [text] if is(text, "text") && text.as_object().is_some_and(|text| text.len() == 2) => {
+            text.get_mut("text").map(Value::take).unwrap_or_default()
+        }
+        _ => blocks.into(),
+    }
 }
 
 /// What the model said, word for word if that is known: its thoughts are valid only behind the
@@ -579,7 +589,7 @@ mod tests {
                 "model": "m",
                 "stream": true,
                 "max_tokens": 8192,
-                "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+                "messages": [{"role": "user", "content": "Hi"}],
             });
             for (name, value) in more.as_object().unwrap() {
                 expected[name] = value.clone();
@@ -662,7 +672,7 @@ mod tests {
                     {"type": "tool_result", "tool_use_id": "c2"},
                     {"type": "text", "text": "Hurry!"},
                 ]},
-                {"role": "assistant", "content": [{"type": "text", "text": "A door."}]},
+                {"role": "assistant", "content": "A door."},
             ])
         );
     }
@@ -748,8 +758,7 @@ mod tests {
             assert!(!stays(model), "{model}");
         }
         let turns = body_of(&conversation, &GenerationConfig::new("claude-opus-5")).unwrap();
-        let text = json!([{"type": "text", "text": "A"}]);
-        assert_eq!(turns["messages"][1], json!({"role": "system", "content": text}));
+        assert_eq!(turns["messages"][1], json!({"role": "system", "content": "A"}));
     }
 
     #[test]
@@ -1106,7 +1115,7 @@ mod tests {
         let blocks = [thought, json!({"type": "text", "text": "Hi"})];
         assert_eq!(goes_back("MiniMax-M2", &blocks).1, json!(blocks));
         let (message, back) = goes_back("us.anthropic.claude-opus-5", &blocks);
-        assert_eq!(back, json!(blocks[1..]));
+        assert_eq!(back, "Hi");
         let config = GenerationConfig::new("claude-opus-5").api_key("k");
         let request = crate::generate_stream(message, config).request().unwrap();
         assert!(
@@ -1168,9 +1177,6 @@ mod tests {
             protocol: Protocol::ChatCompletions,
             parts,
         });
-        assert_eq!(
-            turns(&[message]).unwrap()[0]["content"],
-            json!([{"type": "text", "text": "Hi"}])
-        );
+        assert_eq!(turns(&[message]).unwrap()[0]["content"], "Hi");
     }
 }

@@ -352,7 +352,7 @@ fn scripts() -> [Script; 6] {
                 let call = |id: &str, city: &str| json!({"type": "tool_use", "id": id, "name": "weather", "input": {"city": city}});
                 let result = |id: &str, city: &str| json!({"type": "tool_result", "tool_use_id": id, "content": format!("warm in {city}")});
                 json!([
-                    {"role": "user", "content": [{"type": "text", "text": QUESTION}]},
+                    {"role": "user", "content": QUESTION},
                     {"role": "assistant", "content": [
                         {"type": "thinking", "thinking": "An opaque thought.", "signature": "opaque=="},
                         {"type": "redacted_thinking", "data": "opaque"},
