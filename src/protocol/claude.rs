@@ -56,9 +56,12 @@ enum Off {
 }
 
 /// The name of one of Anthropic's models, as Anthropic writes it: hosts write something before it
-/// (`us.anthropic.`, `anthropic/`), and OpenRouter its version with a dot.
+/// (`us.anthropic.`, `anthropic/`), and OpenRouter its version with a dot. Models that were distilled
+/// from one have it in the middle of their names.
 pub(super) fn name(model: &str) -> Option<String> {
-    Some(model.get(model.find("claude-")?..)?.replace('.', "-"))
+    let (host, version) = model.split_once("claude-")?;
+    let is_host = host.is_empty() || host.ends_with(['.', '/', ':']) || host == "databricks-";
+    is_host.then(|| format!("claude-{}", version.replace('.', "-")))
 }
 
 fn form(model: &str) -> Form {
@@ -179,6 +182,13 @@ mod tests {
             ("claude-opus-4@20250514", Low, budget(1024), "a budget of 1024 tokens"),
             ("anthropic::us.anthropic.claude-sonnet-4-6-v1:0", XHigh, adaptive("high"), "high"),
             ("anthropic::anthropic/claude-opus-4.6", XHigh, adaptive("high"), "high"),
+            (
+                "anthropic::databricks-claude-haiku-4-5",
+                Low,
+                budget(1024),
+                "a budget of 1024 tokens",
+            ),
+            ("anthropic::qwen3-claude-opus-4-5-distill", High, adaptive("high"), ""),
             ("anthropic::MiniMax-M2", High, adaptive("high"), ""),
             ("anthropic::MiniMax-M2", Off, plain(kind("disabled")), ""),
         ] {

@@ -1105,6 +1105,8 @@ mod tests {
             let call = json!({"type": "tool_use", "id": "c", "name": "go", "input": {}});
             assert_eq!(back, json!([cited(&["a", "b"]), cited(&["c"]), call]));
         }
+        let (response, _) = decode(&[TEXT, &cite("a"), HI, STOP, &cite("no"), END]);
+        assert_eq!(turns(&[response.into()]).unwrap()[0]["content"], json!([cited(&["a"])]));
     }
 
     #[test]
