@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json;
 use super::told::ToldJson;
@@ -340,6 +340,20 @@ impl ChunkBuilder {
     pub(crate) fn keep(&mut self, json: Raw<'_>) -> Value {
         self.hold(json.cost());
         if self.is_full() { Value::Null } else { json.value() }
+    }
+
+    /// The fields of an object beside those that are known, as they are kept for the provider.
+    pub(crate) fn others(&mut self, json: Raw<'_>, known: &[&str]) -> Map<String, Value> {
+        let mut others = Map::new();
+        json.others(known, |name, value| {
+            // A field takes some 110 bytes, and the first one as much as ten.
+            self.hold(name.len() + if others.is_empty() { 640 } else { 128 });
+            let value = self.keep(value);
+            if !self.is_full() {
+                others.insert(name.to_owned(), value);
+            }
+        });
+        others
     }
 
     /// Counts what a decoder gathers for [`opaque`](Self::opaque) before it is whole.

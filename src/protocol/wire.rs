@@ -60,6 +60,20 @@ impl<'a> Raw<'a> {
         self.elements::<Self>().next().is_some()
     }
 
+    /// Tells the fields of an object that have a value and another name than these.
+    pub(crate) fn others(self, known: &[&str], mut tell: impl FnMut(&str, Self)) {
+        // Something that is no object has no fields.
+        _ = json::fields(self.0, 0, |name, at| {
+            let end = skip(self.0, at)?;
+            let value = Self::between(self.0, at, end);
+            let name = std::str::from_utf8(name).unwrap_or_default();
+            if value.is_some() && !known.contains(&name) {
+                tell(name, value);
+            }
+            Ok(end)
+        });
+    }
+
     /// What stands between the quotes of a string, escapes and all.
     pub(crate) fn literal(self) -> Option<&'a str> {
         self.0.strip_prefix('"')?.strip_suffix('"')
@@ -322,6 +336,22 @@ mod tests {
         }
         assert!(json::read::<Outer<'_>>("{} {}").is_err());
         assert!(json::read::<Outer<'_>>("{\"type\": \"a").is_err());
+    }
+
+    #[test]
+    fn the_fields_of_an_object_beside_those_that_are_known() {
+        let others = |json: &str| {
+            let mut others = Vec::new();
+            json::read::<Raw<'_>>(json)
+                .unwrap()
+                .others(&["a"], |name, value| others.push(format!("{name}={}", value.json())));
+            others
+        };
+        let json = r#" {"a": 1, "b": null, "\u0063": [2], "é": {"a": "}"}} "#;
+        assert_eq!(others(json), ["c=[2]", "é={\"a\": \"}\"}"]);
+        for none in ["{}", r#"{"a":1}"#, "[{\"b\":1}]", "\"b\"", "7", "null"] {
+            assert_eq!(others(none), [""; 0], "{none}");
+        }
     }
 
     #[test]
