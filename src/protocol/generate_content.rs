@@ -113,6 +113,7 @@ fn image(image: &Attachment) -> Value {
 }
 
 fn model(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Error> {
+    let mut calls = 0..;
     let turn = message.turn(Protocol::GenerateContent).into_iter();
     let parts = turn.map(|said| {
         let (name, value, signature) = match said {
@@ -120,7 +121,7 @@ fn model(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Erro
             TurnPart::Text(text, signature) => ("text", json!(text), signature),
             TurnPart::Call(call, signature) => {
                 let call = object([
-                    ("id", call.given_id().map(Value::from)),
+                    ("id", call.given_id(calls.next().unwrap_or_default()).map(Value::from)),
                     ("name", Some(json!(call.name))),
                     ("args", Some(request.arguments(call))),
                 ]);
@@ -135,14 +136,15 @@ fn model(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Erro
 /// The result of a tool. Gemini wants the tool's name, which only the call has, and an object.
 fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Value, Error> {
     let id = request.call_id(message)?;
-    let mut calls = request.messages.iter().take(at).rev().flat_map(|earlier| &earlier.tool_calls);
-    let call = calls.find(|call| call.id == id).ok_or_else(|| {
+    let earlier = request.messages.iter().take(at).rev();
+    let mut calls = earlier.flat_map(|earlier| earlier.tool_calls.iter().enumerate());
+    let (index, call) = calls.find(|(_, call)| call.id == id).ok_or_else(|| {
         request.refuse(format!("no message before the result of tool call {id:?} has it"))
     })?;
     let told = serde_json::from_str(&message.content).ok().filter(Value::is_object);
     let response = told.unwrap_or_else(|| json!({"result": message.content}));
     let response = object([
-        ("id", call.given_id().map(Value::from)),
+        ("id", call.given_id(index).map(Value::from)),
         ("name", Some(json!(call.name))),
         ("response", Some(response)),
     ]);
@@ -478,7 +480,7 @@ mod tests {
         let mut asking = Message::assistant("Let me look.");
         asking.tool_calls = vec![
             ToolCall::new("call_0", "look", r#"{"at": "sky"}"#),
-            ToolCall::new("k0srpqrc", "time", ""),
+            ToolCall::new("call_7", "time", ""),
         ];
         let mut again = Message::assistant("");
         again.tool_calls = vec![ToolCall::new("call_0", "ask", "{}")];
@@ -491,7 +493,7 @@ mod tests {
             Message::user("").attach(Attachment::url("data:image/gif;base64,Zm9v")),
             Message::system("Be kind."),
             asking,
-            Message::tool("k0srpqrc", "noon"),
+            Message::tool("call_7", "noon"),
             Message::tool("call_0", r#"{"colour": "blue"}"#),
             Message::user("Well?"),
             again,
@@ -509,10 +511,10 @@ mod tests {
                 {"role": "model", "parts": [
                     {"text": "Let me look."},
                     {"functionCall": {"name": "look", "args": {"at": "sky"}}},
-                    {"functionCall": {"id": "k0srpqrc", "name": "time", "args": {}}},
+                    {"functionCall": {"id": "call_7", "name": "time", "args": {}}},
                 ]},
                 {"role": "user", "parts": [
-                    {"functionResponse": {"id": "k0srpqrc", "name": "time", "response": {"result": "noon"}}},
+                    {"functionResponse": {"id": "call_7", "name": "time", "response": {"result": "noon"}}},
                     {"functionResponse": {"name": "look", "response": {"colour": "blue"}}},
                     {"text": "Well?"},
                 ]},
