@@ -92,7 +92,7 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
 /// The conversation.
 fn contents(request: ChatRequest<'_>) -> Result<Value, Error> {
     let turns = common::turns(request, "model", |at, message| match message.role {
-        MessageRole::Assistant => model(request, message),
+        MessageRole::Assistant => Ok(model(request, message)),
         MessageRole::Tool => Ok(vec![result(request, at, message)?]),
         MessageRole::System | MessageRole::User => Ok(user(message)),
     })?;
@@ -112,23 +112,26 @@ fn image(image: &Attachment) -> Value {
     }
 }
 
-fn model(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Error> {
+fn model(request: ChatRequest<'_>, message: &Message) -> Vec<Value> {
     let mut calls = 0..;
     let turn = message.turn(Protocol::GenerateContent).into_iter();
     let parts = turn.map(|said| {
-        let (name, value, signature) = match said {
-            TurnPart::Opaque(part) => return Ok(part.clone()),
-            TurnPart::Text(text, signature) => ("text", json!(text), signature),
-            TurnPart::Call(call, signature) => {
+        let (name, value, extra) = match said {
+            TurnPart::Opaque(part) => return part.clone(),
+            TurnPart::Text(text, extra) => ("text", json!(text), extra),
+            TurnPart::Call(call, extra) => {
                 let call = object([
                     ("id", call.given_id(calls.next().unwrap_or_default()).map(Value::from)),
                     ("name", Some(json!(call.name))),
                     ("args", Some(request.arguments(call))),
                 ]);
-                ("functionCall", call, signature)
+                ("functionCall", call, extra)
             }
         };
-        Ok(object([(name, Some(value)), ("thoughtSignature", signature.cloned())]))
+        let mut part = extra.and_then(Value::as_object).cloned().unwrap_or_default();
+        let value = common::with(value, part.get(name));
+        part.insert(name.to_owned(), value);
+        part.into()
     });
     parts.collect()
 }
@@ -225,52 +228,79 @@ impl GenerateContentDecoder {
         (part, json): (GeminiPart<'a>, Raw<'a>),
         out: &mut ChunkBuilder,
     ) -> serde_json::Result<()> {
-        let GeminiPart { text, signature, call, .. } = part;
-        let thought = part.thought.json() == "true";
-        let is_text = text.is_text() && !(call.is_some() || thought);
-        if call.is_some() {
-            self.decode_call(call, out)?;
-        } else if thought {
-            out.reasoning(text);
-        } else {
-            // A part with a signature must not be joined with one that has none.
-            if is_text && signature.is_some() {
-                out.new_text();
+        let GeminiPart { text, thought, signature, call, .. } = part;
+        let is_thought = thought.json() == "true";
+        if call.is_some() || (text.is_some() && !is_thought) {
+            // Gemini wants to see again, in its place, what it attached to a text or a call, such
+            // as a signature. A part with such a thing must not be joined with one that has none.
+            let known = [
+                ("text", text),
+                ("thought", thought),
+                ("functionCall", call),
+                ("thoughtSignature", signature),
+            ];
+            let mut extra = out.others(json, &known);
+            if signature.is_some() {
+                out.keep_field(&mut extra, "thoughtSignature", signature);
             }
-            out.text(text);
+            if call.is_some() {
+                let of_call = self.decode_call(call, out)?;
+                if !of_call.is_empty() {
+                    out.hold(640);
+                    extra.insert("functionCall".to_owned(), of_call.into());
+                }
+            } else {
+                if !extra.is_empty() {
+                    out.new_text();
+                }
+                out.text(text);
+            }
+            if !extra.is_empty() {
+                out.extra(extra.into());
+            }
+        } else {
+            out.reasoning(text);
+            // The same is true of what is neither: the code that it ran, its pictures, and the
+            // thoughts that it signed.
+            if signature.is_some() || !is_thought {
+                let part = out.keep(json);
+                if part.is_object() && part != json!({}) {
+                    out.opaque(part);
+                }
+            }
         }
-        // Gemini wants to see again, in its place, what it signed, and what is neither text nor a
-        // call: the code that it ran, its pictures.
-        let is_answer = call.is_some() || is_text;
         let own = [part.code, part.code_result, part.own_call, part.own_response];
         if own.iter().any(|field| field.is_some()) {
             out.own_tool();
         } else if part.picture.is_some() || part.file.is_some() {
             out.something();
         }
-        if is_answer && signature.is_some() {
-            let signature = out.keep(signature);
-            out.extra(signature);
-        } else if !is_answer && (signature.is_some() || !(thought || text.is_some())) {
-            let part = out.keep(json);
-            if part.is_object() && part != json!({}) {
-                out.opaque(part);
-            }
-        }
         Ok(())
     }
 
     /// A call comes whole, and one without arguments has none. Vertex can be asked for pieces of
     /// it: a name, the values of the arguments one by one, and at the end a call with nothing in
-    /// it.
-    fn decode_call(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
+    /// it. Returns what else it has.
+    fn decode_call(
+        &mut self,
+        json: Raw<'_>,
+        out: &mut ChunkBuilder,
+    ) -> serde_json::Result<Map<String, Value>> {
         let GeminiCall { id, name, args, partial_args, will_continue } = json.parse();
+        let known = [
+            ("id", id),
+            ("name", name),
+            ("args", args),
+            ("partialArgs", partial_args),
+            ("willContinue", will_continue),
+        ];
+        let others = out.others(json, &known);
         let mut text = String::new();
         if name.is_some() || args.is_some() {
             self.arguments = None;
-            let Some(at) = out.new_call(None, id, name, args) else { return Ok(()) };
+            let Some(at) = out.new_call(None, id, name, args) else { return Ok(others) };
             if args.is_some() {
-                return Ok(());
+                return Ok(others);
             }
             // What is cut from here on is no JSON, and so not taken for a call without arguments.
             text.push('{');
@@ -279,7 +309,7 @@ impl GenerateContentDecoder {
         let Some(arguments) = &mut self.arguments else {
             // A piece of a call that was never announced, or had ended.
             out.seen.gap |= partial_args.is_some();
-            return Ok(());
+            return Ok(others);
         };
         for argument in partial_args.elements() {
             arguments.write(&argument, &mut text)?;
@@ -293,7 +323,7 @@ impl GenerateContentDecoder {
         let text = Value::from(text).to_string();
         let text = json::read(&text).unwrap_or_default();
         out.call_arguments(at, text);
-        Ok(())
+        Ok(others)
     }
 }
 
@@ -665,6 +695,38 @@ mod tests {
         ]);
         let body = sent(Message::from(response), &gemini()).unwrap();
         assert_eq!(body["contents"], json!([{"role": "model", "parts": parts}]));
+    }
+
+    #[test]
+    fn whatever_a_part_has_goes_back_in_its_place() {
+        let signed = json!({"text": "b", "thoughtSignature": "s", "partMetadata": {"k": [1]}});
+        let silent = json!({"text": "", "partMetadata": {"k": 2}});
+        let call = json!({
+            "functionCall": {"id": "x", "name": "look", "args": {}, "new": "n"},
+            "thoughtSignature": "t", "videoMetadata": {"fps": 1},
+        });
+        let new = json!({"newThing": {"a": null}, "mediaResolution": {"level": "HIGH"}});
+        let thought = json!({"text": "Hm", "thought": true, "thoughtSignature": "u", "new": 1});
+        let parts = json!([
+            {"text": "a"}, {"text": "a", "thought": false}, signed, {"text": "c"}, {"text": "c"}, silent, call,
+            {"text": "Hm", "thought": true, "new": 1}, thought, new, {"text": "d", "null": null},
+        ]);
+        let event = json!({"candidates": [{"content": {"parts": parts}}]});
+        // However it is written.
+        for event in [event.to_string(), serde_json::to_string_pretty(&event).unwrap()] {
+            let (response, _) = decoded(&[&event]);
+            assert_eq!((&*response.content, &*response.reasoning), ("aabccd", "HmHm"));
+            let saved = serde_json::to_string(&Message::from(response)).unwrap();
+            let turn: Message = serde_json::from_str(&saved).unwrap();
+            let expected = json!([
+                {"text": "aa"}, signed, {"text": "cc"}, silent, call, thought, new, {"text": "d"},
+            ]);
+            let body = sent(turn, &gemini()).unwrap();
+            assert_eq!(body["contents"], json!([{"role": "model", "parts": expected}]));
+        }
+        let plain = json!({"candidates": [{"content": {"parts": [{"text": "a"}]}}]});
+        let plain = [plain.to_string(), serde_json::to_string_pretty(&plain).unwrap()];
+        assert_eq!(decoded(&[&plain[0], &plain[1]]).0.replay, None);
     }
 
     #[test]

@@ -714,7 +714,7 @@ impl OutputItem<'_> {
     fn extra(&self, json: Raw<'_>, out: &mut ChunkBuilder) -> Map<String, Value> {
         let known =
             ["type", "id", "status", "role", "content", "call_id", "name", "arguments", "input"];
-        let mut extra = out.others(json, &known);
+        let mut extra = out.others(json, &known.map(|name| (name, Raw::default())));
         if self.is("custom_tool_call") {
             extra.insert("type".to_owned(), "custom_tool_call".into());
         } else if self.is("message") && !self.is_plain() {
@@ -730,7 +730,8 @@ impl OutputItem<'_> {
         let (part, json) = first.unwrap_or_default();
         let mut is_plain =
             second.is_none() && (part.kind.is("output_text") || !part.kind.is_some());
-        json.others(&["type", "text", "logprobs"], |name, value| {
+        let known = ["type", "text", "logprobs"].map(|name| (name, Raw::default()));
+        json.others(&known, |name, value| {
             is_plain &= name == "annotations" && !value.has_elements();
         });
         is_plain
@@ -741,7 +742,8 @@ impl OutputItem<'_> {
     fn content_without_text(&self, out: &mut ChunkBuilder) -> Value {
         let mut parts = Vec::new();
         for (part, json) in self.content.elements::<WholePart<'_>>() {
-            let mut kept = out.others(json, &["text", "refusal", "logprobs"]);
+            let known = ["text", "refusal", "logprobs"].map(|name| (name, Raw::default()));
+            let mut kept = out.others(json, &known);
             let name = if part.text.is_some() { "text" } else { "refusal" };
             let text = part.text.or(part.refusal);
             if text.literal().is_some() {
