@@ -91,8 +91,16 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
 
 /// The conversation.
 fn contents(request: ChatRequest<'_>) -> Result<Value, Error> {
+    let last_question = request.messages.iter().rposition(|it| it.role == MessageRole::User);
     let turns = common::turns(request, "model", |at, message| match message.role {
-        MessageRole::Assistant => Ok(model(request, message)),
+        MessageRole::Assistant => {
+            let mut parts = model(request, message);
+            let is_signed = !is_a(request, &["gemini-1.", "gemini-2.", "gemma"]);
+            if is_signed && last_question < Some(at) {
+                sign(request, at, &mut parts);
+            }
+            Ok(parts)
+        }
         MessageRole::Tool => Ok(vec![result(request, at, message)?]),
         MessageRole::System | MessageRole::User => Ok(user(message)),
     })?;
@@ -134,6 +142,26 @@ fn model(request: ChatRequest<'_>, message: &Message) -> Vec<Value> {
         part.into()
     });
     parts.collect()
+}
+
+/// Since Gemini 3 the first call of each message that follows the last question has to be signed.
+/// One that another model made gets what Google documents for that.
+/// (<https://ai.google.dev/gemini-api/docs/thought-signatures#faqs>)
+fn sign(request: ChatRequest<'_>, at: usize, parts: &mut [Value]) {
+    let mut parts = parts.iter_mut().filter_map(Value::as_object_mut);
+    let Some(call) = parts.find(|part| part.contains_key("functionCall")) else { return };
+    if !call.contains_key("thoughtSignature") {
+        let (what, sent) = (format!("messages[{at}]"), "skip_thought_signature_validator");
+        let why = "the first call of each message after the last question must be signed";
+        request.adapt(&what, "a call without `thoughtSignature`", sent, why);
+        call.insert("thoughtSignature".to_owned(), sent.into());
+    }
+}
+
+/// Whether the model's name begins so, apart from folders.
+fn is_a(request: ChatRequest<'_>, beginnings: &[&str]) -> bool {
+    let name = request.model.rsplit('/').next().unwrap_or_default();
+    beginnings.iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// The result of a tool. Gemini wants the tool's name, which only the call has, and an object.
@@ -486,10 +514,13 @@ fn tokens(tokens: &GeminiUsage<'_>) -> Option<Usage> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::config::GenerationConfig;
     use crate::message::{Prompt, ToolCall};
     use crate::protocol::testing;
+    use crate::provider::LlmProvider;
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
 
@@ -554,7 +585,8 @@ mod tests {
                 ]},
             ],
         });
-        assert_eq!(sent(conversation, &gemini()).unwrap(), expected);
+        let older = GenerationConfig::new("gemini-2.5-flash");
+        assert_eq!(sent(conversation, &older).unwrap(), expected);
     }
 
     #[test]
@@ -730,6 +762,79 @@ mod tests {
     }
 
     #[test]
+    fn a_call_of_another_model_is_signed_where_gemini_3_looks() {
+        let asks = |names: [&str; 2]| {
+            let mut asks = Message::assistant("Let me look.");
+            asks.tool_calls = names.map(|name| ToolCall::new(name, name, "{}")).into();
+            asks
+        };
+        let ours = json!({"candidates": [{"content": {"parts": [
+            {"functionCall": {"id": "g", "name": "g", "args": {}}, "thoughtSignature": "s"},
+            {"functionCall": {"id": "h", "name": "h", "args": {}}},
+        ]}}]});
+        let messages = [
+            Message::user("Before."),
+            asks(["a", "b"]),
+            Message::tool("a", ""),
+            Message::tool("b", ""),
+            Message::user("Now."),
+            asks(["c", "d"]),
+            Message::tool("c", ""),
+            Message::tool("d", ""),
+            Message::system("Be brief."),
+            asks(["e", "f"]),
+            Message::tool("e", ""),
+            Message::tool("f", ""),
+            Message::from(decoded(&[&ours.to_string()]).0),
+            Message::tool("g", ""),
+            Message::tool("h", ""),
+        ];
+        let signatures = |model: &str, messages: &[Message]| {
+            let body = sent(messages, &GenerationConfig::new(model)).unwrap();
+            let turns = body["contents"].as_array().unwrap();
+            let parts = turns.iter().flat_map(|turn| turn["parts"].as_array().unwrap().clone());
+            let calls = parts.filter_map(|mut part| {
+                let name = part["functionCall"]["name"].as_str()?.to_owned();
+                Some((name, part["thoughtSignature"].take()))
+            });
+            let mut signed: Vec<_> = calls.collect();
+            signed.retain(|(_, signature)| !signature.is_null());
+            signed
+        };
+        let skip = "skip_thought_signature_validator";
+        let signed = |signed: &[(&str, &str)]| -> Vec<(String, Value)> {
+            signed.iter().map(|&(name, signature)| (name.to_owned(), signature.into())).collect()
+        };
+        for newer in [
+            "gemini-3-pro-preview",
+            "gemini-3.1-flash-lite",
+            "gemini-4-argon",
+            "gemini-10-pro",
+            "gemini-flash-latest",
+            "models/gemini-pro-latest",
+            "publishers/google/models/gemini-3-flash-preview",
+        ] {
+            let expected = signed(&[("c", skip), ("e", skip), ("g", "s")]);
+            assert_eq!(signatures(newer, &messages), expected, "{newer}");
+            // Nobody asked: the whole conversation is one turn.
+            assert_eq!(signatures(newer, &messages[1..4]), signed(&[("a", skip)]));
+        }
+        for older in
+            ["gemini-2.5-pro", "models/gemini-2.0-flash", "gemini-1.5-pro", "gemma-3-27b-it"]
+        {
+            assert_eq!(signatures(older, &messages), signed(&[("g", "s")]), "{older}");
+        }
+
+        let adaptations = RefCell::default();
+        let (config, provider, model) = (gemini(), LlmProvider::Google, "gemini-3-flash-preview");
+        let (messages, config) = (&messages[4..], &config);
+        body(ChatRequest { provider, model, messages, config, adaptations: &adaptations }).unwrap();
+        let told = adaptations.into_inner().into_iter().filter(|told| told.sent == skip);
+        let told: Vec<_> = told.map(|told| told.what).collect();
+        assert_eq!(told, ["messages[1]", "messages[5]"]);
+    }
+
+    #[test]
     fn pieces_of_arguments_are_put_together() {
         let part = |call: &Value| {
             json!({"candidates": [{"content": {"parts": [{"functionCall": call}]}}]}).to_string()
@@ -835,11 +940,7 @@ mod tests {
             );
             let (response, failure) = decoded(&[&event]);
             assert_eq!(response.finish_reason, Some(FinishReason::Other));
-            let error = crate::protocol::api_error(
-                crate::provider::LlmProvider::Google,
-                None,
-                &failure.unwrap(),
-            );
+            let error = crate::protocol::api_error(LlmProvider::Google, None, &failure.unwrap());
             assert_eq!((error.message(), error.code()), ("So \"odd\".", Some(word)));
         }
         let error = r#"{"error": {"code": 503, "message": "Busy.", "status": "UNAVAILABLE"}}"#;
