@@ -75,13 +75,18 @@ fn tool_config(choice: &ToolChoice) -> Value {
     json!({"functionCallingConfig": calling})
 }
 
-/// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget.
+/// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget,
+/// but none to think at all without.
 fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
+    let counts_tokens = is_a(request, &["gemini-1.", "gemini-2."]);
     match common::level(reasoning) {
-        _ if reasoning == Reasoning::Off => json!({"thinkingBudget": 0}),
-        Some(level) if !request.model.contains("gemini-2.5") => {
-            json!({"includeThoughts": true, "thinkingLevel": level})
+        _ if reasoning == Reasoning::Off && counts_tokens => json!({"thinkingBudget": 0}),
+        Some(off) if reasoning == Reasoning::Off => {
+            let why = "these models cannot be told not to think";
+            request.adapt("reasoning", off, "minimal", why);
+            json!({"thinkingLevel": "minimal"})
         }
+        Some(level) if !counts_tokens => json!({"includeThoughts": true, "thinkingLevel": level}),
         _ => {
             let tokens = common::budget(request, reasoning, "Gemini 2.5 counts tokens");
             json!({"includeThoughts": true, "thinkingBudget": tokens})
@@ -519,7 +524,7 @@ mod tests {
     use super::*;
     use crate::config::GenerationConfig;
     use crate::message::{Prompt, ToolCall};
-    use crate::protocol::testing;
+    use crate::protocol::{Adaptation, testing};
     use crate::provider::LlmProvider;
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
@@ -530,6 +535,14 @@ mod tests {
 
     fn decoded(events: &[&str]) -> (GenerationResponse, Option<String>) {
         testing::decoded(Protocol::GenerateContent, events)
+    }
+
+    /// What is told to have been changed.
+    fn told(messages: &[Message], config: &GenerationConfig) -> Vec<Adaptation> {
+        let adaptations = RefCell::default();
+        let (provider, model) = (LlmProvider::Google, &*config.model);
+        body(ChatRequest { provider, model, messages, config, adaptations: &adaptations }).unwrap();
+        adaptations.into_inner()
     }
 
     fn gemini() -> GenerationConfig {
@@ -618,6 +631,10 @@ mod tests {
             ),
             (
                 gemini().reasoning(Reasoning::Off),
+                generation(json!({"thinkingConfig": {"thinkingLevel": "minimal"}})),
+            ),
+            (
+                GenerationConfig::new("models/gemini-2.5-flash").reasoning(Reasoning::Off),
                 generation(json!({"thinkingConfig": {"thinkingBudget": 0}})),
             ),
             (
@@ -660,6 +677,18 @@ mod tests {
             expected["contents"] = json!([{"role": "user", "parts": [{"text": "Hi"}]}]);
             assert_eq!(sent("Hi", &config).unwrap(), expected, "{config:?}");
         }
+    }
+
+    #[test]
+    fn that_a_model_thinks_although_it_should_not_is_told() {
+        let told = |config: GenerationConfig| {
+            let told = told(&[Message::user("Hi")], &config.reasoning(Reasoning::Off));
+            told.into_iter()
+                .map(|told| format!("{} → {}", told.asked, told.sent))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(gemini()), ["none → minimal"]);
+        assert_eq!(told(GenerationConfig::new("gemini-2.5-flash")), [""; 0]);
     }
 
     #[test]
@@ -825,11 +854,7 @@ mod tests {
             assert_eq!(signatures(older, &messages), signed(&[("g", "s")]), "{older}");
         }
 
-        let adaptations = RefCell::default();
-        let (config, provider, model) = (gemini(), LlmProvider::Google, "gemini-3-flash-preview");
-        let (messages, config) = (&messages[4..], &config);
-        body(ChatRequest { provider, model, messages, config, adaptations: &adaptations }).unwrap();
-        let told = adaptations.into_inner().into_iter().filter(|told| told.sent == skip);
+        let told = told(&messages[4..], &gemini()).into_iter().filter(|told| told.sent == skip);
         let told: Vec<_> = told.map(|told| told.what).collect();
         assert_eq!(told, ["messages[1]", "messages[5]"]);
     }
