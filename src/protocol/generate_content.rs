@@ -16,7 +16,7 @@ use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
-use crate::provider::Protocol;
+use crate::provider::{LlmProvider, Protocol};
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -37,6 +37,10 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let parts: Vec<_> = system.into_iter().map(|text| json!({"text": text})).collect();
     body.put("systemInstruction", (!parts.is_empty()).then(|| json!({"parts": parts})));
     body.put("contents", contents(request)?);
+    // Google stores what new projects ask, unless it is told not to. Vertex and proxies may refuse
+    // to be.
+    let is_google = request.provider == LlmProvider::Google && request.goes_to_vendor();
+    body.put("store", is_google.then_some(false));
 
     let mut generation = Fields::default();
     options.move_into(
@@ -523,9 +527,9 @@ mod tests {
 
     use super::*;
     use crate::config::GenerationConfig;
+    use crate::environment::Environment;
     use crate::message::{Prompt, ToolCall};
     use crate::protocol::{Adaptation, testing};
-    use crate::provider::LlmProvider;
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
 
@@ -545,8 +549,12 @@ mod tests {
         adaptations.into_inner()
     }
 
+    fn named(model: &str) -> GenerationConfig {
+        GenerationConfig::new(model).environment(Environment::empty())
+    }
+
     fn gemini() -> GenerationConfig {
-        GenerationConfig::new("gemini-3-flash-preview")
+        named("gemini-3-flash-preview")
     }
 
     #[test]
@@ -574,6 +582,7 @@ mod tests {
             Message::tool("call_0", "[1]"),
         ];
         let expected = json!({
+            "store": false,
             "systemInstruction": {"parts": [{"text": "Be brief."}, {"text": "Be kind."}]},
             "contents": [
                 {"role": "user", "parts": [
@@ -598,7 +607,7 @@ mod tests {
                 ]},
             ],
         });
-        let older = GenerationConfig::new("gemini-2.5-flash");
+        let older = named("gemini-2.5-flash");
         assert_eq!(sent(conversation, &older).unwrap(), expected);
     }
 
@@ -634,7 +643,7 @@ mod tests {
                 generation(json!({"thinkingConfig": {"thinkingLevel": "minimal"}})),
             ),
             (
-                GenerationConfig::new("models/gemini-2.5-flash").reasoning(Reasoning::Off),
+                named("models/gemini-2.5-flash").reasoning(Reasoning::Off),
                 generation(json!({"thinkingConfig": {"thinkingBudget": 0}})),
             ),
             (
@@ -650,7 +659,7 @@ mod tests {
                 })),
             ),
             (
-                GenerationConfig::new("gemini-2.5-flash").reasoning(Reasoning::Medium),
+                named("gemini-2.5-flash").reasoning(Reasoning::Medium),
                 generation(json!({
                     "thinkingConfig": {"includeThoughts": true, "thinkingBudget": 8192},
                 })),
@@ -675,8 +684,32 @@ mod tests {
         ];
         for (config, mut expected) in cases {
             expected["contents"] = json!([{"role": "user", "parts": [{"text": "Hi"}]}]);
+            expected["store"] = false.into();
             assert_eq!(sent("Hi", &config).unwrap(), expected, "{config:?}");
         }
+    }
+
+    #[test]
+    fn google_itself_is_told_not_to_store_anything() {
+        let at = |variable: &str| Environment::from_iter([(variable, "http://localhost/")]);
+        for (config, store) in [
+            (gemini(), json!(false)),
+            (gemini().environment(at("OPENAI_BASE_URL")), json!(false)),
+            (gemini().environment(at("GOOGLE_GEMINI_BASE_URL")), json!(null)),
+            (gemini().base_url("https://aiplatform.googleapis.com/v1"), json!(null)),
+        ] {
+            assert_eq!(sent("Hi", &config).unwrap()["store"], store, "{config:?}");
+        }
+        let (messages, adaptations) = ([Message::user("Hi")], RefCell::default());
+        let (provider, config) = (LlmProvider::OpenRouter, &gemini());
+        let request = ChatRequest {
+            provider,
+            model: "m",
+            messages: &messages,
+            config,
+            adaptations: &adaptations,
+        };
+        assert_eq!(body(request).unwrap().get("store"), None);
     }
 
     #[test]
@@ -688,7 +721,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(told(gemini()), ["none → minimal"]);
-        assert_eq!(told(GenerationConfig::new("gemini-2.5-flash")), [""; 0]);
+        assert_eq!(told(named("gemini-2.5-flash")), [""; 0]);
     }
 
     #[test]
@@ -819,7 +852,7 @@ mod tests {
             Message::tool("h", ""),
         ];
         let signatures = |model: &str, messages: &[Message]| {
-            let body = sent(messages, &GenerationConfig::new(model)).unwrap();
+            let body = sent(messages, &named(model)).unwrap();
             let turns = body["contents"].as_array().unwrap();
             let parts = turns.iter().flat_map(|turn| turn["parts"].as_array().unwrap().clone());
             let calls = parts.filter_map(|mut part| {
