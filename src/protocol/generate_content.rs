@@ -182,7 +182,9 @@ fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Valu
         request.refuse(format!("no message before the result of tool call {id:?} has it"))
     })?;
     let told = serde_json::from_str(&message.content).ok().filter(Value::is_object);
-    let response = told.unwrap_or_else(|| json!({"result": message.content}));
+    // It would look for a file of that name. (https://github.com/vercel/ai/issues/14369)
+    let told = told.filter(|_| !message.content.contains(r#""$ref""#));
+    let response = told.unwrap_or_else(|| json!({"output": message.content}));
     let response = object([
         ("id", call.given_id(index).map(Value::from)),
         ("name", Some(json!(call.name))),
@@ -580,6 +582,7 @@ mod tests {
             Message::user("Well?"),
             again,
             Message::tool("call_0", "[1]"),
+            Message::tool("call_0", r##"{"of": [{"$ref": "#/a"}]}"##),
         ];
         let expected = json!({
             "store": false,
@@ -597,13 +600,14 @@ mod tests {
                     {"functionCall": {"id": "call_7", "name": "time", "args": {}}},
                 ]},
                 {"role": "user", "parts": [
-                    {"functionResponse": {"id": "call_7", "name": "time", "response": {"result": "noon"}}},
+                    {"functionResponse": {"id": "call_7", "name": "time", "response": {"output": "noon"}}},
                     {"functionResponse": {"name": "look", "response": {"colour": "blue"}}},
                     {"text": "Well?"},
                 ]},
                 {"role": "model", "parts": [{"functionCall": {"name": "ask", "args": {}}}]},
                 {"role": "user", "parts": [
-                    {"functionResponse": {"name": "ask", "response": {"result": "[1]"}}},
+                    {"functionResponse": {"name": "ask", "response": {"output": "[1]"}}},
+                    {"functionResponse": {"name": "ask", "response": {"output": "{\"of\": [{\"$ref\": \"#/a\"}]}"}}},
                 ]},
             ],
         });
