@@ -205,10 +205,9 @@ impl ToolCall {
         format!("call_{index}")
     }
 
-    /// The id, if it was the provider that gave it.
-    pub(crate) fn given_id(&self) -> Option<&str> {
-        let number = self.id.strip_prefix("call_").map(str::parse::<usize>);
-        (!self.id.is_empty() && !matches!(number, Some(Ok(_)))).then_some(&self.id)
+    /// The id of the call at this index, if it was the provider that gave it.
+    pub(crate) fn given_id(&self, index: usize) -> Option<&str> {
+        (!self.id.is_empty() && self.id != Self::made_up_id(index)).then_some(&self.id)
     }
 
     /// The arguments as a value; `{}` where the model wrote none.
@@ -328,12 +327,14 @@ mod tests {
 
     #[test]
     fn made_up_ids_are_known_again() {
-        let id = |id: &str| ToolCall::new(id, "look", "{}").given_id().map(str::to_owned);
-        for made_up in [ToolCall::made_up_id(0), ToolCall::made_up_id(12), String::new()] {
-            assert_eq!(id(&made_up), None, "{made_up}");
+        let id = |id: &str, index| ToolCall::new(id, "look", "{}").given_id(index).is_some();
+        for (made_up, index) in
+            [(ToolCall::made_up_id(0), 0), ("call_12".into(), 12), ("".into(), 1)]
+        {
+            assert!(!id(&made_up, index), "{made_up}");
         }
-        for given in ["call_1a", "k0srpqrc", "17"] {
-            assert_eq!(id(given).unwrap(), given);
+        for given in ["call_1a", "k0srpqrc", "17", "call_966934", "call_01"] {
+            assert!(id(given, 1), "{given}");
         }
     }
 

@@ -239,6 +239,15 @@ data: {"type":"content_block_stop","index":0}
             vec![whole(r#"{"type":"message","content":[{"text":"a"}]},"#)],
         ),
         (
+            "a message of parts",
+            Responses,
+            vec![event(
+                r#"{"type":"response.completed","response":{"output":[{"type":"message","content":["#,
+                r#"{"text":""},"#,
+                r#"{"text":"a"}]}]}}"#,
+            )],
+        ),
+        (
             "calls",
             CohereChat,
             vec![events(

@@ -70,6 +70,14 @@ impl<'a> ChatRequest<'a> {
         Ok(self.messages)
     }
 
+    /// Whether it goes to the vendor's own address, since neither an option nor a variable names
+    /// another one.
+    pub(crate) fn goes_to_vendor(self) -> bool {
+        let variable = self.provider.vendor().base_url_variable;
+        let named = variable.and_then(|(name, _)| self.config.environment.get(name));
+        self.config.base_url.is_none() && named.is_none()
+    }
+
     /// The id of the call that a result answers, for protocols that insist on one.
     pub(crate) fn call_id(self, result: &Message) -> Result<&str, Error> {
         let why = "a tool message needs the id of the call that it answers";

@@ -16,7 +16,7 @@ use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
-use crate::provider::Protocol;
+use crate::provider::{LlmProvider, Protocol};
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -37,6 +37,10 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let parts: Vec<_> = system.into_iter().map(|text| json!({"text": text})).collect();
     body.put("systemInstruction", (!parts.is_empty()).then(|| json!({"parts": parts})));
     body.put("contents", contents);
+    // Google stores what new projects ask, unless it is told not to. Vertex and proxies may refuse
+    // to be.
+    let is_google = request.provider == LlmProvider::Google && request.goes_to_vendor();
+    body.put("store", is_google.then_some(false));
 
     let mut generation = Fields::default();
     options.move_into(
@@ -75,11 +79,18 @@ fn tool_config(choice: &ToolChoice) -> Value {
     json!({"functionCallingConfig": calling})
 }
 
-/// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget.
+/// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget,
+/// but none to think at all without.
 fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
+    let counts_tokens = is_a(request, &["gemini-1.", "gemini-2."]);
     match common::level(reasoning) {
-        _ if reasoning == Reasoning::Off => json!({"thinkingBudget": 0}),
-        Some(mut level) if !request.model.contains("gemini-2.5") => {
+        _ if reasoning == Reasoning::Off && counts_tokens => json!({"thinkingBudget": 0}),
+        Some(off) if reasoning == Reasoning::Off => {
+            let why = "these models cannot be told not to think";
+            request.adapt("reasoning", off, "minimal", why);
+            json!({"thinkingLevel": "minimal"})
+        }
+        Some(mut level) if !counts_tokens => {
             if matches!(reasoning, Reasoning::XHigh | Reasoning::Max) {
                 request.adapt("reasoning", level, "high", "it is the highest level here");
                 level = "high";
@@ -96,9 +107,17 @@ fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
 /// The instructions and the conversation.
 fn contents(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
     let beside = "parts of `systemInstruction`";
+    let last_question = request.messages.iter().rposition(|it| it.role == MessageRole::User);
     let (system, turns) =
         common::turns(request, "model", beside, false, |at, message| match message.role {
-            MessageRole::Assistant => model(request, message),
+            MessageRole::Assistant => {
+                let mut parts = model(request, message);
+                let is_signed = !is_a(request, &["gemini-1.", "gemini-2.", "gemma"]);
+                if is_signed && last_question < Some(at) {
+                    sign(request, at, &mut parts);
+                }
+                Ok(parts)
+            }
             MessageRole::Tool => Ok(vec![result(request, at, message)?]),
             MessageRole::System | MessageRole::User => Ok(user(message)),
         })?;
@@ -119,37 +138,64 @@ fn image(image: &Attachment) -> Value {
     }
 }
 
-fn model(request: ChatRequest<'_>, message: &Message) -> Result<Vec<Value>, Error> {
+fn model(request: ChatRequest<'_>, message: &Message) -> Vec<Value> {
+    let mut calls = 0..;
     let turn = message.turn(Protocol::GenerateContent).into_iter();
     let parts = turn.map(|said| {
-        let (name, value, signature) = match said {
-            TurnPart::Opaque(part) => return Ok(part.clone()),
-            TurnPart::Text(text, signature) => ("text", json!(text), signature),
-            TurnPart::Call(call, signature) => {
+        let (name, value, extra) = match said {
+            TurnPart::Opaque(part) => return part.clone(),
+            TurnPart::Text(text, extra) => ("text", json!(text), extra),
+            TurnPart::Call(call, extra) => {
                 let call = object([
-                    ("id", call.given_id().map(Value::from)),
+                    ("id", call.given_id(calls.next().unwrap_or_default()).map(Value::from)),
                     ("name", Some(json!(call.name))),
                     ("args", Some(request.arguments(call))),
                 ]);
-                ("functionCall", call, signature)
+                ("functionCall", call, extra)
             }
         };
-        Ok(object([(name, Some(value)), ("thoughtSignature", signature.cloned())]))
+        let mut part = extra.and_then(Value::as_object).cloned().unwrap_or_default();
+        let value = common::with(value, part.get(name));
+        part.insert(name.to_owned(), value);
+        part.into()
     });
     parts.collect()
+}
+
+/// Since Gemini 3 the first call of each message that follows the last question has to be signed.
+/// One that another model made gets what Google documents for that.
+/// (<https://ai.google.dev/gemini-api/docs/thought-signatures#faqs>)
+fn sign(request: ChatRequest<'_>, at: usize, parts: &mut [Value]) {
+    let mut parts = parts.iter_mut().filter_map(Value::as_object_mut);
+    let Some(call) = parts.find(|part| part.contains_key("functionCall")) else { return };
+    if !call.contains_key("thoughtSignature") {
+        let (what, sent) = (format!("messages[{at}]"), "skip_thought_signature_validator");
+        let why = "the first call of each message after the last question must be signed";
+        request.adapt(&what, "a call without `thoughtSignature`", sent, why);
+        call.insert("thoughtSignature".to_owned(), sent.into());
+    }
+}
+
+/// Whether the model's name begins so, apart from folders.
+fn is_a(request: ChatRequest<'_>, beginnings: &[&str]) -> bool {
+    let name = request.model.rsplit('/').next().unwrap_or_default();
+    beginnings.iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// The result of a tool. Gemini wants the tool's name, which only the call has, and an object.
 fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Value, Error> {
     let id = request.call_id(message)?;
-    let mut calls = request.messages.iter().take(at).rev().flat_map(|earlier| &earlier.tool_calls);
-    let call = calls.find(|call| call.id == id).ok_or_else(|| {
+    let earlier = request.messages.iter().take(at).rev();
+    let mut calls = earlier.flat_map(|earlier| earlier.tool_calls.iter().enumerate());
+    let (index, call) = calls.find(|(_, call)| call.id == id).ok_or_else(|| {
         request.refuse(format!("no message before the result of tool call {id:?} has it"))
     })?;
     let told = serde_json::from_str(&message.content).ok().filter(Value::is_object);
-    let response = told.unwrap_or_else(|| json!({"result": message.content}));
+    // It would look for a file of that name. (https://github.com/vercel/ai/issues/14369)
+    let told = told.filter(|_| !message.content.contains(r#""$ref""#));
+    let response = told.unwrap_or_else(|| json!({"output": message.content}));
     let response = object([
-        ("id", call.given_id().map(Value::from)),
+        ("id", call.given_id(index).map(Value::from)),
         ("name", Some(json!(call.name))),
         ("response", Some(response)),
     ]);
@@ -230,52 +276,79 @@ impl GenerateContentDecoder {
         (part, json): (GeminiPart<'a>, Raw<'a>),
         out: &mut ChunkBuilder,
     ) -> serde_json::Result<()> {
-        let GeminiPart { text, signature, call, .. } = part;
-        let thought = part.thought.json() == "true";
-        let is_text = text.is_text() && !(call.is_some() || thought);
-        if call.is_some() {
-            self.decode_call(call, out)?;
-        } else if thought {
-            out.reasoning(text);
-        } else {
-            // A part with a signature must not be joined with one that has none.
-            if is_text && signature.is_some() {
-                out.new_text();
+        let GeminiPart { text, thought, signature, call, .. } = part;
+        let is_thought = thought.json() == "true";
+        if call.is_some() || (text.is_some() && !is_thought) {
+            // Gemini wants to see again, in its place, what it attached to a text or a call, such
+            // as a signature. A part with such a thing must not be joined with one that has none.
+            let known = [
+                ("text", text),
+                ("thought", thought),
+                ("functionCall", call),
+                ("thoughtSignature", signature),
+            ];
+            let mut extra = out.others(json, &known);
+            if signature.is_some() {
+                out.keep_field(&mut extra, "thoughtSignature", signature);
             }
-            out.text(text);
+            if call.is_some() {
+                let of_call = self.decode_call(call, out)?;
+                if !of_call.is_empty() {
+                    out.hold(640);
+                    extra.insert("functionCall".to_owned(), of_call.into());
+                }
+            } else {
+                if !extra.is_empty() {
+                    out.new_text();
+                }
+                out.text(text);
+            }
+            if !extra.is_empty() {
+                out.extra(extra.into());
+            }
+        } else {
+            out.reasoning(text);
+            // The same is true of what is neither: the code that it ran, its pictures, and the
+            // thoughts that it signed.
+            if signature.is_some() || !is_thought {
+                let part = out.keep(json);
+                if part.is_object() && part != json!({}) {
+                    out.opaque(part);
+                }
+            }
         }
-        // Gemini wants to see again, in its place, what it signed, and what is neither text nor a
-        // call: the code that it ran, its pictures.
-        let is_answer = call.is_some() || is_text;
         let own = [part.code, part.code_result, part.own_call, part.own_response];
         if own.iter().any(|field| field.is_some()) {
             out.own_tool();
         } else if part.picture.is_some() || part.file.is_some() {
             out.something();
         }
-        if is_answer && signature.is_some() {
-            let signature = out.keep(signature);
-            out.extra(signature);
-        } else if !is_answer && (signature.is_some() || !(thought || text.is_some())) {
-            let part = out.keep(json);
-            if part.is_object() && part != json!({}) {
-                out.opaque(part);
-            }
-        }
         Ok(())
     }
 
     /// A call comes whole, and one without arguments has none. Vertex can be asked for pieces of
     /// it: a name, the values of the arguments one by one, and at the end a call with nothing in
-    /// it.
-    fn decode_call(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
+    /// it. Returns what else it has.
+    fn decode_call(
+        &mut self,
+        json: Raw<'_>,
+        out: &mut ChunkBuilder,
+    ) -> serde_json::Result<Map<String, Value>> {
         let GeminiCall { id, name, args, partial_args, will_continue } = json.parse();
+        let known = [
+            ("id", id),
+            ("name", name),
+            ("args", args),
+            ("partialArgs", partial_args),
+            ("willContinue", will_continue),
+        ];
+        let others = out.others(json, &known);
         let mut text = String::new();
         if name.is_some() || args.is_some() {
             self.arguments = None;
-            let Some(at) = out.new_call(None, id, name, args) else { return Ok(()) };
+            let Some(at) = out.new_call(None, id, name, args) else { return Ok(others) };
             if args.is_some() {
-                return Ok(());
+                return Ok(others);
             }
             // What is cut from here on is no JSON, and so not taken for a call without arguments.
             text.push('{');
@@ -284,7 +357,7 @@ impl GenerateContentDecoder {
         let Some(arguments) = &mut self.arguments else {
             // A piece of a call that was never announced, or had ended.
             out.seen.gap |= partial_args.is_some();
-            return Ok(());
+            return Ok(others);
         };
         for argument in partial_args.elements() {
             arguments.write(&argument, &mut text)?;
@@ -298,7 +371,7 @@ impl GenerateContentDecoder {
         let text = Value::from(text).to_string();
         let text = json::read(&text).unwrap_or_default();
         out.call_arguments(at, text);
-        Ok(())
+        Ok(others)
     }
 }
 
@@ -461,10 +534,13 @@ fn tokens(tokens: &GeminiUsage<'_>) -> Option<Usage> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::config::GenerationConfig;
+    use crate::environment::Environment;
     use crate::message::{Prompt, ToolCall};
-    use crate::protocol::testing;
+    use crate::protocol::{Adaptation, testing};
     use crate::response::GenerationResponse;
     use crate::tool::Tool;
 
@@ -476,8 +552,28 @@ mod tests {
         testing::decoded(Protocol::GenerateContent, events)
     }
 
+    /// What is told to have been changed.
+    fn told(messages: &[Message], config: &GenerationConfig) -> Vec<Adaptation> {
+        let adaptations = RefCell::default();
+        let (provider, model) = (LlmProvider::Google, &*config.model);
+        body(ChatRequest {
+            provider,
+            protocol: Protocol::GenerateContent,
+            model,
+            messages,
+            config,
+            adaptations: &adaptations,
+        })
+        .unwrap();
+        adaptations.into_inner()
+    }
+
+    fn named(model: &str) -> GenerationConfig {
+        GenerationConfig::new(model).environment(Environment::empty())
+    }
+
     fn gemini() -> GenerationConfig {
-        GenerationConfig::new("gemini-3-flash-preview")
+        named("gemini-3-flash-preview")
     }
 
     #[test]
@@ -485,7 +581,7 @@ mod tests {
         let mut asking = Message::assistant("Let me look.");
         asking.tool_calls = vec![
             ToolCall::new("call_0", "look", r#"{"at": "sky"}"#),
-            ToolCall::new("k0srpqrc", "time", ""),
+            ToolCall::new("call_7", "time", ""),
         ];
         let mut again = Message::assistant("");
         again.tool_calls = vec![ToolCall::new("call_0", "ask", "{}")];
@@ -498,13 +594,15 @@ mod tests {
             Message::user("").attach(Attachment::url("data:image/gif;base64,Zm9v")),
             Message::system("Be kind."),
             asking,
-            Message::tool("k0srpqrc", "noon"),
+            Message::tool("call_7", "noon"),
             Message::tool("call_0", r#"{"colour": "blue"}"#),
             Message::user("Well?"),
             again,
             Message::tool("call_0", "[1]"),
+            Message::tool("call_0", r##"{"of": [{"$ref": "#/a"}]}"##),
         ];
         let expected = json!({
+            "store": false,
             "systemInstruction": {"parts": [{"text": "Be brief."}, {"text": "Be kind."}]},
             "contents": [
                 {"role": "user", "parts": [
@@ -516,20 +614,22 @@ mod tests {
                 {"role": "model", "parts": [
                     {"text": "Let me look."},
                     {"functionCall": {"name": "look", "args": {"at": "sky"}}},
-                    {"functionCall": {"id": "k0srpqrc", "name": "time", "args": {}}},
+                    {"functionCall": {"id": "call_7", "name": "time", "args": {}}},
                 ]},
                 {"role": "user", "parts": [
-                    {"functionResponse": {"id": "k0srpqrc", "name": "time", "response": {"result": "noon"}}},
+                    {"functionResponse": {"id": "call_7", "name": "time", "response": {"output": "noon"}}},
                     {"functionResponse": {"name": "look", "response": {"colour": "blue"}}},
                     {"text": "Well?"},
                 ]},
                 {"role": "model", "parts": [{"functionCall": {"name": "ask", "args": {}}}]},
                 {"role": "user", "parts": [
-                    {"functionResponse": {"name": "ask", "response": {"result": "[1]"}}},
+                    {"functionResponse": {"name": "ask", "response": {"output": "[1]"}}},
+                    {"functionResponse": {"name": "ask", "response": {"output": "{\"of\": [{\"$ref\": \"#/a\"}]}"}}},
                 ]},
             ],
         });
-        assert_eq!(sent(conversation, &gemini()).unwrap(), expected);
+        let older = named("gemini-2.5-flash");
+        assert_eq!(sent(conversation, &older).unwrap(), expected);
     }
 
     #[test]
@@ -561,6 +661,10 @@ mod tests {
             ),
             (
                 gemini().reasoning(Reasoning::Off),
+                generation(json!({"thinkingConfig": {"thinkingLevel": "minimal"}})),
+            ),
+            (
+                named("models/gemini-2.5-flash").reasoning(Reasoning::Off),
                 generation(json!({"thinkingConfig": {"thinkingBudget": 0}})),
             ),
             (
@@ -576,7 +680,7 @@ mod tests {
                 })),
             ),
             (
-                GenerationConfig::new("gemini-2.5-flash").reasoning(Reasoning::Medium),
+                named("gemini-2.5-flash").reasoning(Reasoning::Medium),
                 generation(json!({
                     "thinkingConfig": {"includeThoughts": true, "thinkingBudget": 8192},
                 })),
@@ -601,8 +705,45 @@ mod tests {
         ];
         for (config, mut expected) in cases {
             expected["contents"] = json!([{"role": "user", "parts": [{"text": "Hi"}]}]);
+            expected["store"] = false.into();
             assert_eq!(sent("Hi", &config).unwrap(), expected, "{config:?}");
         }
+    }
+
+    #[test]
+    fn google_itself_is_told_not_to_store_anything() {
+        let at = |variable: &str| Environment::from_iter([(variable, "http://localhost/")]);
+        for (config, store) in [
+            (gemini(), json!(false)),
+            (gemini().environment(at("OPENAI_BASE_URL")), json!(false)),
+            (gemini().environment(at("GOOGLE_GEMINI_BASE_URL")), json!(null)),
+            (gemini().base_url("https://aiplatform.googleapis.com/v1"), json!(null)),
+        ] {
+            assert_eq!(sent("Hi", &config).unwrap()["store"], store, "{config:?}");
+        }
+        let (messages, adaptations) = ([Message::user("Hi")], RefCell::default());
+        let (provider, config) = (LlmProvider::OpenRouter, &gemini());
+        let request = ChatRequest {
+            protocol: Protocol::GenerateContent,
+            provider,
+            model: "m",
+            messages: &messages,
+            config,
+            adaptations: &adaptations,
+        };
+        assert_eq!(body(request).unwrap().get("store"), None);
+    }
+
+    #[test]
+    fn that_a_model_thinks_although_it_should_not_is_told() {
+        let told = |config: GenerationConfig| {
+            let told = told(&[Message::user("Hi")], &config.reasoning(Reasoning::Off));
+            told.into_iter()
+                .map(|told| format!("{} → {}", told.asked, told.sent))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(gemini()), ["none → minimal"]);
+        assert_eq!(told(named("gemini-2.5-flash")), [""; 0]);
     }
 
     #[test]
@@ -670,6 +811,107 @@ mod tests {
         ]);
         let body = sent(Message::from(response), &gemini()).unwrap();
         assert_eq!(body["contents"], json!([{"role": "model", "parts": parts}]));
+    }
+
+    #[test]
+    fn whatever_a_part_has_goes_back_in_its_place() {
+        let signed = json!({"text": "b", "thoughtSignature": "s", "partMetadata": {"k": [1]}});
+        let silent = json!({"text": "", "partMetadata": {"k": 2}});
+        let call = json!({
+            "functionCall": {"id": "x", "name": "look", "args": {}, "new": "n"},
+            "thoughtSignature": "t", "videoMetadata": {"fps": 1},
+        });
+        let new = json!({"newThing": {"a": null}, "mediaResolution": {"level": "HIGH"}});
+        let thought = json!({"text": "Hm", "thought": true, "thoughtSignature": "u", "new": 1});
+        let parts = json!([
+            {"text": "a"}, {"text": "a", "thought": false}, signed, {"text": "c"}, {"text": "c"}, silent, call,
+            {"text": "Hm", "thought": true, "new": 1}, thought, new, {"text": "d", "null": null},
+        ]);
+        let event = json!({"candidates": [{"content": {"parts": parts}}]});
+        // However it is written.
+        for event in [event.to_string(), serde_json::to_string_pretty(&event).unwrap()] {
+            let (response, _) = decoded(&[&event]);
+            assert_eq!((&*response.content, &*response.reasoning), ("aabccd", "HmHm"));
+            let saved = serde_json::to_string(&Message::from(response)).unwrap();
+            let turn: Message = serde_json::from_str(&saved).unwrap();
+            let expected = json!([
+                {"text": "aa"}, signed, {"text": "cc"}, silent, call, thought, new, {"text": "d"},
+            ]);
+            let body = sent(turn, &gemini()).unwrap();
+            assert_eq!(body["contents"], json!([{"role": "model", "parts": expected}]));
+        }
+        let plain = json!({"candidates": [{"content": {"parts": [{"text": "a"}]}}]});
+        let plain = [plain.to_string(), serde_json::to_string_pretty(&plain).unwrap()];
+        assert_eq!(decoded(&[&plain[0], &plain[1]]).0.replay, None);
+    }
+
+    #[test]
+    fn a_call_of_another_model_is_signed_where_gemini_3_looks() {
+        let asks = |names: [&str; 2]| {
+            let mut asks = Message::assistant("Let me look.");
+            asks.tool_calls = names.map(|name| ToolCall::new(name, name, "{}")).into();
+            asks
+        };
+        let ours = json!({"candidates": [{"content": {"parts": [
+            {"functionCall": {"id": "g", "name": "g", "args": {}}, "thoughtSignature": "s"},
+            {"functionCall": {"id": "h", "name": "h", "args": {}}},
+        ]}}]});
+        let messages = [
+            Message::user("Before."),
+            asks(["a", "b"]),
+            Message::tool("a", ""),
+            Message::tool("b", ""),
+            Message::user("Now."),
+            asks(["c", "d"]),
+            Message::tool("c", ""),
+            Message::tool("d", ""),
+            Message::system("Be brief."),
+            asks(["e", "f"]),
+            Message::tool("e", ""),
+            Message::tool("f", ""),
+            Message::from(decoded(&[&ours.to_string()]).0),
+            Message::tool("g", ""),
+            Message::tool("h", ""),
+        ];
+        let signatures = |model: &str, messages: &[Message]| {
+            let body = sent(messages, &named(model)).unwrap();
+            let turns = body["contents"].as_array().unwrap();
+            let parts = turns.iter().flat_map(|turn| turn["parts"].as_array().unwrap().clone());
+            let calls = parts.filter_map(|mut part| {
+                let name = part["functionCall"]["name"].as_str()?.to_owned();
+                Some((name, part["thoughtSignature"].take()))
+            });
+            let mut signed: Vec<_> = calls.collect();
+            signed.retain(|(_, signature)| !signature.is_null());
+            signed
+        };
+        let skip = "skip_thought_signature_validator";
+        let signed = |signed: &[(&str, &str)]| -> Vec<(String, Value)> {
+            signed.iter().map(|&(name, signature)| (name.to_owned(), signature.into())).collect()
+        };
+        for newer in [
+            "gemini-3-pro-preview",
+            "gemini-3.1-flash-lite",
+            "gemini-4-argon",
+            "gemini-10-pro",
+            "gemini-flash-latest",
+            "models/gemini-pro-latest",
+            "publishers/google/models/gemini-3-flash-preview",
+        ] {
+            let expected = signed(&[("c", skip), ("e", skip), ("g", "s")]);
+            assert_eq!(signatures(newer, &messages), expected, "{newer}");
+            // Nobody asked: the whole conversation is one turn.
+            assert_eq!(signatures(newer, &messages[1..4]), signed(&[("a", skip)]));
+        }
+        for older in
+            ["gemini-2.5-pro", "models/gemini-2.0-flash", "gemini-1.5-pro", "gemma-3-27b-it"]
+        {
+            assert_eq!(signatures(older, &messages), signed(&[("g", "s")]), "{older}");
+        }
+
+        let told = told(&messages[4..], &gemini()).into_iter().filter(|told| told.sent == skip);
+        let told: Vec<_> = told.map(|told| told.what).collect();
+        assert_eq!(told, ["messages[1]", "messages[5]"]);
     }
 
     #[test]
@@ -778,11 +1020,7 @@ mod tests {
             );
             let (response, failure) = decoded(&[&event]);
             assert_eq!(response.finish_reason, Some(FinishReason::Other));
-            let error = crate::protocol::api_error(
-                crate::provider::LlmProvider::Google,
-                None,
-                &failure.unwrap(),
-            );
+            let error = crate::protocol::api_error(LlmProvider::Google, None, &failure.unwrap());
             assert_eq!((error.message(), error.code()), ("So \"odd\".", Some(word)));
         }
         let error = r#"{"error": {"code": 503, "message": "Busy.", "status": "UNAVAILABLE"}}"#;

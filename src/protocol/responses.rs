@@ -4,7 +4,7 @@
 //! Nothing is stored at the provider: `store` is false, so that the conversation lives in its
 //! messages and nowhere else. What a model must see again of its own answer is kept in the
 //! assistant message: reasoning (encrypted by OpenAI, in the clear from open models), calls of
-//! built-in tools, and whether a text was a commentary or the answer.
+//! built-in tools, the citations of a text, and whether it was a commentary or the answer.
 //!
 //! The raw finish reason is `completed` or, of an answer that is incomplete, the reason for that.
 
@@ -76,8 +76,8 @@ fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
     for message in request.messages()? {
         match message.role {
             MessageRole::Assistant => {
-                let turn = message.turn(Protocol::Responses);
-                for item in turn.into_iter().filter_map(|part| assistant(request, part)) {
+                for part in message.turn(Protocol::Responses) {
+                    let Some(item) = assistant(request, part, items.len()) else { continue };
                     if let Some("custom_tool_call") = kind(&item) {
                         custom.extend(item.get("call_id").cloned());
                     }
@@ -116,12 +116,21 @@ fn image(image: &Attachment) -> Value {
 }
 
 /// A part of what the assistant said and did. Ids of messages and calls are left out: they refer to
-/// a store that holds nothing.
-fn assistant(request: ChatRequest<'_>, part: TurnPart<'_>) -> Option<Value> {
+/// a store that holds nothing, and OpenAI refuses a message by its id where it misses the reasoning
+/// that led to it.
+fn assistant(request: ChatRequest<'_>, part: TurnPart<'_>, place: usize) -> Option<Value> {
     Some(match part {
-        TurnPart::Text("", _) | TurnPart::Opaque(Value::Null) => return None,
+        TurnPart::Opaque(Value::Null) => return None,
         TurnPart::Text(text, extra) => {
-            common::with(said(MessageRole::Assistant, text.into()), extra)
+            let mut item = common::with(said(MessageRole::Assistant, text.into()), extra);
+            match item.get_mut("content") {
+                Some(Value::Array(parts)) => put_text(parts, text),
+                _ if text.is_empty() => return None,
+                _ => return Some(item),
+            }
+            // By its schema such a message has an id, and vLLM and OpenRouter insist on that. OpenAI
+            // takes any that begins like this. (https://github.com/UKGovernmentBEIS/inspect_ai/pull/1545)
+            common::with(item, Some(&json!({"id": format!("msg_{place}"), "status": "completed"})))
         }
         TurnPart::Call(call, extra) => {
             let (name, arguments) = match extra.and_then(kind) {
@@ -135,6 +144,22 @@ fn assistant(request: ChatRequest<'_>, part: TurnPart<'_>) -> Option<Value> {
         }
         TurnPart::Opaque(item) => item.clone(),
     })
+}
+
+/// Puts a text back into the parts of a message, where its length stands in the place of each piece.
+/// The last one takes what is left, since the whole that a server tells may be trimmed.
+fn put_text(parts: &mut [Value], mut text: &str) {
+    let fields = parts.iter_mut().filter_map(Value::as_object_mut).flatten();
+    let is_place = |name: &str, value: &Value| matches!(name, "text" | "refusal") && value.is_u64();
+    let mut places = fields.filter(|(name, value)| is_place(name, value)).peekable();
+    while let Some((_, place)) = places.next() {
+        let bytes = place.as_u64().and_then(|bytes| usize::try_from(bytes).ok());
+        let piece = bytes.filter(|_| places.peek().is_some());
+        let (said, rest) =
+            piece.and_then(|bytes| text.split_at_checked(bytes)).unwrap_or((text, ""));
+        *place = said.into();
+        text = rest;
+    }
 }
 
 /// The one tool that has to be called.
@@ -192,14 +217,14 @@ wire! {
 
     /// A piece of the answer: a message, reasoning, a call of a tool.
     struct OutputItem {
-        kind = "type", id, call_id, name, arguments, input, namespace, phase, content, summary,
-        encrypted_content,
+        kind = "type", id, call_id, name, arguments, input, content, summary, encrypted_content,
     }
     struct TextPart { kind = "type", text, refusal }
 }
 
-/// An item, and its JSON.
+/// An item, and its JSON; and the same of a part of a message.
 type WholeItem<'a> = (OutputItem<'a>, Raw<'a>);
+type WholePart<'a> = (TextPart<'a>, Raw<'a>);
 
 /// What has come of the answer.
 #[derive(Debug, Default)]
@@ -359,7 +384,7 @@ impl ResponsesDecoder {
 
     /// An item as a whole. What was told in deltas is compared with it, and not told again.
     fn whole_item(&mut self, whole: &WholeItem<'_>, was_latest: bool, out: &mut ChunkBuilder) {
-        let (item, _) = whole;
+        let (item, json) = whole;
         let was_open = std::mem::take(&mut self.item.is_open);
         if item.is_call() {
             // LM Studio tells the arguments only here.
@@ -382,9 +407,12 @@ impl ResponsesDecoder {
         if item.is_opaque() {
             self.keep(whole, was_open, out);
         } else if was_latest && was_open {
-            let extra = item.extra();
-            if extra != json!({}) {
-                out.extra(extra);
+            let extra = item.extra(*json, out);
+            if !extra.is_empty() {
+                if item.is("message") && self.item.message == 0 {
+                    out.new_text(); // without any, and the latest part is another item's
+                }
+                out.extra(extra.into());
             }
         }
     }
@@ -683,12 +711,50 @@ impl OutputItem<'_> {
     }
 
     /// What has to be sent back along with a text or a call.
-    fn extra(&self) -> Value {
-        common::object([
-            ("type", self.is("custom_tool_call").then(|| "custom_tool_call".into())),
-            ("namespace", self.namespace.str().map(Value::from)),
-            ("phase", self.phase.str().map(Value::from)),
-        ])
+    fn extra(&self, json: Raw<'_>, out: &mut ChunkBuilder) -> Map<String, Value> {
+        let known =
+            ["type", "id", "status", "role", "content", "call_id", "name", "arguments", "input"];
+        let mut extra = out.others(json, &known.map(|name| (name, Raw::default())));
+        if self.is("custom_tool_call") {
+            extra.insert("type".to_owned(), "custom_tool_call".into());
+        } else if self.is("message") && !self.is_plain() {
+            extra.insert("content".to_owned(), self.content_without_text(out));
+        }
+        extra
+    }
+
+    /// Whether a message is no more than one text.
+    fn is_plain(&self) -> bool {
+        let mut parts = self.content.elements::<WholePart<'_>>();
+        let (first, second) = (parts.next(), parts.next());
+        let (part, json) = first.unwrap_or_default();
+        let mut is_plain =
+            second.is_none() && (part.kind.is("output_text") || !part.kind.is_some());
+        let known = ["type", "text", "logprobs"].map(|name| (name, Raw::default()));
+        json.others(&known, |name, value| {
+            is_plain &= name == "annotations" && !value.has_elements();
+        });
+        is_plain
+    }
+
+    /// The parts of a message, with its length in the place of each text, which is not kept twice.
+    /// How likely each token was is nothing to the model.
+    fn content_without_text(&self, out: &mut ChunkBuilder) -> Value {
+        let mut parts = Vec::new();
+        for (part, json) in self.content.elements::<WholePart<'_>>() {
+            let known = ["text", "refusal", "logprobs"].map(|name| (name, Raw::default()));
+            let mut kept = out.others(json, &known);
+            let name = if part.text.is_some() { "text" } else { "refusal" };
+            let text = part.text.or(part.refusal);
+            if text.literal().is_some() {
+                kept.insert(name.to_owned(), text.str().map_or(0, |text| text.len()).into());
+            }
+            out.hold(640);
+            if !out.is_full() {
+                parts.push(kept.into());
+            }
+        }
+        Value::Array(parts)
     }
 }
 
@@ -956,6 +1022,100 @@ mod tests {
         let results = [Message::tool("call_1", "seen"), Message::tool("call_2", "done")];
         let [seen, patched] = results;
         assert_eq!(items(&[Message::user("Go"), turn, seen, patched]), expected);
+    }
+
+    #[test]
+    fn a_message_goes_back_in_parts_where_it_is_more_than_one_text() {
+        let cited = json!({"type": "output_text", "text": "Sée. ", "annotations": [
+            {"type": "url_citation", "start_index": 0, "end_index": 3, "url": "https://a", "title": "A"},
+        ]});
+        let refused = json!({"type": "refusal", "refusal": "No."});
+        let plain =
+            json!({"type": "output_text", "text": "Yes", "annotations": [], "logprobs": []});
+        let silent = json!({"type": "output_text", "text": "", "annotations": []});
+        let picture = json!({"type": "output_image", "url": "https://a/b.png", "text": {"alt": 1}});
+        let unseen = json!({"type": "output_image", "url": "https://a/b.png"});
+        let numbered = with(plain.clone(), Some(&json!({"annotations": [1], "index": 7})));
+        for (parts, told, sent) in [
+            (vec![cited.clone()], "Sée. ", vec![cited.clone()]),
+            (vec![refused.clone()], "No.", vec![refused.clone()]),
+            (
+                vec![cited.clone(), refused.clone(), silent.clone(), numbered.clone()],
+                "Sée. No.Yes",
+                vec![
+                    cited.clone(),
+                    refused.clone(),
+                    silent,
+                    json!({"type": "output_text", "text": "Yes", "annotations": [1], "index": 7}),
+                ],
+            ),
+            (vec![picture, refused.clone()], "No.", vec![unseen.clone(), refused.clone()]),
+            // Nothing was said.
+            (vec![unseen.clone()], "", vec![unseen]),
+            // What was told was not trimmed.
+            (
+                vec![cited.clone()],
+                "\nSée. \n",
+                vec![with(cited, Some(&json!({"text": "\nSée. \n"})))],
+            ),
+        ] {
+            let item = json!({"type": "message", "id": "m", "role": "assistant", "content": parts, "new": [1]});
+            let whole = json!({"type": "response.completed", "response": {"output": [item]}});
+            let streamed = [
+                added(0, json!({"type": "message", "id": "m", "content": []})),
+                text(0, told),
+                done(0, item),
+            ];
+            let mut streamed: Vec<_> = streamed.into_iter().collect();
+            streamed.retain(|event| event["delta"] != "");
+            streamed.push(ended("completed"));
+            let mut ways = vec![streamed];
+            if told.trim_start() == told {
+                ways.push(vec![whole]);
+            }
+            for events in ways {
+                let (response, out) = read(&events);
+                assert_eq!((&*response.content, out.seen.gap), (told, false));
+                let saved = serde_json::to_string(&Message::from(response)).unwrap();
+                assert_eq!(
+                    saved.matches("No.").count(),
+                    told.matches("No.").count(),
+                    "kept twice: {saved}"
+                );
+                let mut turn: Message = serde_json::from_str(&saved).unwrap();
+                let expected = json!([
+                    {"type": "message", "role": "user", "content": "Go"},
+                    {
+                        "type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+                        "content": sent, "new": [1],
+                    },
+                ]);
+                assert_eq!(items(&[Message::user("Go"), turn.clone()]), expected);
+                // Of another text nothing is known.
+                turn.content = "Something else.".into();
+                let other =
+                    json!([{"type": "message", "role": "assistant", "content": "Something else."}]);
+                assert_eq!(items(&[turn]), other);
+            }
+        }
+        let item = json!({"type": "message", "id": "m", "role": "assistant", "content": [plain]});
+        let (response, _) = read(&[text(0, "Yes"), done(0, item), ended("completed")]);
+        assert_eq!(response.replay, None, "a plain answer is remembered by its text alone");
+    }
+
+    #[test]
+    fn what_is_new_in_a_call_goes_back_with_it_and_only_with_it() {
+        let call = json!({
+            "type": "function_call", "id": "fc", "call_id": "c", "name": "look", "arguments": "{}",
+            "status": "completed", "caller": {"type": "program"}, "null": null,
+        });
+        let empty = json!({"type": "message", "id": "m", "phase": "commentary", "content": []});
+        let (response, _) = read(&[done(0, call), done(1, empty), ended("completed")]);
+        let expected = json!([{
+            "type": "function_call", "call_id": "c", "name": "look", "arguments": "{}",
+            "caller": {"type": "program"},
+        }]);
+        assert_eq!(items(&[response.into()]), expected);
     }
 
     #[test]

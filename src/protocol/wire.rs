@@ -60,6 +60,27 @@ impl<'a> Raw<'a> {
         self.elements::<Self>().next().is_some()
     }
 
+    /// Tells the fields of an object that have a value and are not among these, which are known with
+    /// theirs.
+    pub(crate) fn others(self, known: &[(&str, Self)], mut tell: impl FnMut(&str, Self)) {
+        // As a rule there is no room for another one, not even for `,"":0`.
+        let known_fields = known.iter().filter(|(_, value)| value.is_some());
+        let lengths =
+            known_fields.map(|(name, value)| name.len() + value.0.len() + r#""":,"#.len());
+        if self.0.len() <= lengths.sum::<usize>() + r#"{"":0"#.len() {
+            return;
+        }
+        // Something that is no object has no fields.
+        _ = json::fields(self.0, 0, |name, at| {
+            let end = skip(self.0, at)?;
+            let value = Self::between(self.0, at, end);
+            if value.is_some() && !known.iter().any(|(known, _)| known.as_bytes() == name) {
+                tell(std::str::from_utf8(name).unwrap_or_default(), value);
+            }
+            Ok(end)
+        });
+    }
+
     /// What stands between the quotes of a string, escapes and all.
     pub(crate) fn literal(self) -> Option<&'a str> {
         self.0.strip_prefix('"')?.strip_suffix('"')
@@ -303,6 +324,10 @@ mod tests {
     }
 
     fn read(json: &str) -> Outer<'_> {
+        read_as(json)
+    }
+
+    fn read_as<'a, T: Field<'a>>(json: &'a str) -> T {
         json::read(json).unwrap()
     }
 
@@ -322,6 +347,37 @@ mod tests {
         }
         assert!(json::read::<Outer<'_>>("{} {}").is_err());
         assert!(json::read::<Outer<'_>>("{\"type\": \"a").is_err());
+    }
+
+    #[test]
+    fn the_fields_of_an_object_beside_those_that_are_known() {
+        let others = |json: &str| {
+            let (object, Inner { text }): (Raw<'_>, _) = (read_as(json), read_as(json));
+            let mut others = Vec::new();
+            object.others(&[("text", text)], |name, value| {
+                others.push(format!("{name}={}", value.json()));
+            });
+            others
+        };
+        let json = r#" {"text": "x", "b": null, "\u0063": [2], "é": {"text": "}"}} "#;
+        assert_eq!(others(json), ["c=[2]", "é={\"text\": \"}\"}"]);
+        // The shortest that there is, behind the known one, before it and alone.
+        for one in [r#"{"text":"x","":0}"#, r#"{"":0,"text":"x"}"#, r#"{"":0}"#] {
+            assert_eq!(others(one), ["=0"], "{one}");
+        }
+        for none in [
+            "{}",
+            r#"{"text":"x"}"#,
+            "{ \"text\" :\n\"x\" }",
+            r#"{"text":"x","text":"y"}"#,
+            r#"{"text":null}"#,
+            "[{\"b\":1}]",
+            "\"b\"",
+            "7",
+            "null",
+        ] {
+            assert_eq!(others(none), [""; 0], "{none}");
+        }
     }
 
     #[test]

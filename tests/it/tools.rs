@@ -395,7 +395,7 @@ fn scripts() -> [Script; 6] {
             sent_back: || {
                 let call = |city: &str| json!({"name": "weather", "args": {"city": city}});
                 let result = |city: &str| {
-                    let response = json!({"result": format!("warm in {city}")});
+                    let response = json!({"output": format!("warm in {city}")});
                     json!({"functionResponse": {"name": "weather", "response": response}})
                 };
                 json!([
