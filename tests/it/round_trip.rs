@@ -519,7 +519,7 @@ impl Turns {
 
     /// Does something with each element of both turns.
     fn each(&mut self, f: impl Fn(&mut Value)) {
-        self.both(|turn| list(turn).iter_mut().for_each(&f));
+        self.both(|turn| turn.as_array_mut().into_iter().flatten().for_each(&f));
     }
 
     /// Does something with each part of the content of each element.
