@@ -512,11 +512,24 @@ impl ResponsesDecoder {
                 out.replace(place, Value::Null);
             }
         } else if kind == "completed" {
+            self.keep_the_rest(response.output, out);
             out.finish(FinishReason::Stop, kind);
         } else if kind == "failed" {
             out.finish(FinishReason::Other, kind);
         }
         out.ended = true;
+    }
+
+    /// Keeps the items that were announced, and that the end alone tells as a whole.
+    fn keep_the_rest(&mut self, output: Raw<'_>, out: &mut ChunkBuilder) {
+        for (at, whole) in (0..).zip(output.elements::<WholeItem<'_>>()) {
+            let age = self.find_again(at, &whole.0).filter(|_| whole.0.is_opaque());
+            if let Some(age) = age.filter(|&age| self.known().nth(age).is_some_and(|it| it.is_open))
+            {
+                self.bring_back(age);
+                self.whole_item(&whole, age == 0, out);
+            }
+        }
     }
 
     /// Compares what the end tells again with what has come: a relay may have lost events on the
@@ -1576,6 +1589,26 @@ mod tests {
                 call("b", json!({"arguments": "[2]"})),
             ]);
             assert_eq!(items(&[response.into()]), expected, "indexed: {indexed}");
+        }
+    }
+
+    /// Seen of OpenAI's lists of MCP tools.
+    #[test]
+    fn an_item_that_only_the_end_tells_as_a_whole_keeps_its_place() {
+        let tools = json!({"type": "mcp_list_tools", "id": "mcpl", "tools": [{"name": "look"}]});
+        let message = json!({"type": "message", "id": "m", "content": [{"type": "output_text", "text": "Hi"}]});
+        let output = json!([tools, message]);
+        for (kind, kept) in [("completed", true), ("incomplete", false)] {
+            let (response, _) = read(&[
+                added(0, json!({"type": "mcp_list_tools", "id": "mcpl"})),
+                added(1, json!({"type": "message", "id": "m"})),
+                text(1, "Hi"),
+                done(1, message.clone()),
+                json!({"type": format!("response.{kind}"), "response": {"status": kind, "output": output}}),
+            ]);
+            let said = json!({"type": "message", "role": "assistant", "content": "Hi"});
+            let expected = if kept { json!([tools, said]) } else { json!([said]) };
+            assert_eq!(items(&[response.into()]), expected, "{kind}");
         }
     }
 

@@ -272,6 +272,10 @@ const RESPONSES: Reader = Reader {
                 }
             });
         }),
+        ("a message in which nothing was said is left out", |turns| {
+            let nothing = json!([{"type": "output_text", "text": ""}]);
+            list(&mut turns.theirs).retain(|item| item["content"] != nothing);
+        }),
         ("reasoning without content is a mere reference", |turns| {
             let has = |item: &Value, name| !(item[name].is_null() || item[name] == json!([]));
             let is_whole = |item: &Value| has(item, "encrypted_content") || has(item, "content");
