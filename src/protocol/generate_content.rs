@@ -139,8 +139,10 @@ fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Valu
     let call = calls.find(|call| call.id == id).ok_or_else(|| {
         request.refuse(format!("no message before the result of tool call {id:?} has it"))
     })?;
-    let told = serde_json::from_str(&message.content).ok().filter(Value::is_object);
-    let response = told.unwrap_or_else(|| json!({"result": message.content}));
+    let told = serde_json::from_str(&message.content).ok();
+    let told = told.filter(|told: &Value| told.is_object() && !message.is_error);
+    let name = if message.is_error { "error" } else { "result" };
+    let response = told.unwrap_or_else(|| json!({ name: message.content }));
     let response = object([
         ("id", call.given_id().map(Value::from)),
         ("name", Some(json!(call.name))),

@@ -153,8 +153,12 @@ fn image(image: &Attachment) -> Value {
 
 fn tool_result(id: &str, message: &Message) -> Value {
     let said = (!message.content.is_empty()).then(|| json!(message.content));
-    let kind = Some("tool_result".into());
-    common::object([("type", kind), ("tool_use_id", Some(id.into())), ("content", said)])
+    common::object([
+        ("type", Some("tool_result".into())),
+        ("tool_use_id", Some(id.into())),
+        ("content", said),
+        ("is_error", message.is_error.then_some(Value::Bool(true))),
+    ])
 }
 
 fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
