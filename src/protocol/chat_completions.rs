@@ -104,7 +104,7 @@ fn response_format(format: &ResponseFormat) -> Value {
 
 wire! {
     struct ChatEvent {
-        model, choices: First<ChatChoice<'a>>, usage, x_groq, error,
+        model, choices: First<ChatChoice<'a>>, usage, x_groq, error, id, service_tier,
         /// MiniMax's word for how the request went.
         base_resp,
     }
@@ -149,9 +149,15 @@ wire! {
         cached_tokens,
         reasoning_tokens,
         /// Databricks passes on Anthropic's.
-        cache_read_input_tokens,
+        cache_read_input_tokens, cache_creation_input_tokens,
     }
-    struct ChatUsageDetails { cached_tokens, reasoning_tokens }
+    /// Mistral tells the tier here.
+    struct UsageTier { service_tier }
+    struct ChatUsageDetails {
+        cached_tokens, reasoning_tokens, cache_write_tokens,
+        /// Alibaba's name for cache writes.
+        cache_creation_input_tokens,
+    }
 }
 
 impl FlatError<'_> {
@@ -176,6 +182,8 @@ impl Decoder for ChatCompletionsDecoder {
         let choice = &chunk.choices.one;
         out.seen.understood |= chunk.choices.is_list;
         out.model(chunk.model);
+        chunk.id.note_first(&mut out.facts.id);
+        out.service_tier(chunk.service_tier.or(chunk.usage.parse::<UsageTier<'_>>().service_tier));
         match &choice.delta {
             Some(delta) => {
                 self.has_deltas = true;
@@ -224,7 +232,9 @@ impl ChatCompletionsDecoder {
         }
         self.decode_content(delta.content, out);
         // A refusal comes in place of the text, and is what the user is to read.
-        out.text(delta.refusal);
+        if delta.refusal.is_text() {
+            out.refusal(delta.refusal);
+        }
         out.text(delta.audio.parse::<ChatAudio<'_>>().transcript);
         for ChatCall { index, id, function } in delta.tool_calls.elements() {
             out.tool_call(index, id, function.name, function.arguments);
@@ -371,6 +381,8 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
         tokens.cached_tokens,
         tokens.cache_read_input_tokens,
     ];
+    let details = &tokens.prompt_tokens_details;
+    let written = details.cache_write_tokens.or(details.cache_creation_input_tokens);
     let reasoning = [tokens.completion_tokens_details.reasoning_tokens, tokens.reasoning_tokens];
     let reasoning = reasoning.iter().find_map(|count| count.u64());
     // xAI counts reasoning apart from the rest of what was written, and its total shows it.
@@ -382,6 +394,7 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
         completion_tokens: if is_apart { total - prompt } else { completion },
         total_tokens: total,
         cached_tokens: cached.iter().find_map(|count| count.u64()),
+        cache_write_tokens: written.or(tokens.cache_creation_input_tokens).u64(),
         reasoning_tokens: reasoning,
     })
 }

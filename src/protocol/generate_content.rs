@@ -154,7 +154,7 @@ fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Valu
 wire! {
     struct GeminiEvent {
         candidates: First<GeminiCandidate<'a>>, feedback = "promptFeedback": PromptFeedback<'a>,
-        model = "modelVersion", usage = "usageMetadata": GeminiUsage<'a>, error,
+        model = "modelVersion", usage = "usageMetadata": GeminiUsage<'a>, error, id = "responseId",
     }
     struct GeminiCandidate by index {
         index, content: GeminiContent<'a>, finish_reason = "finishReason",
@@ -180,7 +180,7 @@ wire! {
     struct GeminiUsage {
         prompt = "promptTokenCount", tool_use = "toolUsePromptTokenCount",
         candidates = "candidatesTokenCount", thoughts = "thoughtsTokenCount",
-        cached = "cachedContentTokenCount", total = "totalTokenCount",
+        cached = "cachedContentTokenCount", total = "totalTokenCount", tier = "serviceTier",
     }
 }
 
@@ -192,8 +192,10 @@ struct GenerateContentDecoder {
 
 impl Decoder for GenerateContentDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let GeminiEvent { candidates, feedback, model, usage, error } = json::read(event.data)?;
+        let GeminiEvent { candidates, feedback, model, usage, error, id } = json::read(event.data)?;
         let First { one: candidate, is_list } = candidates;
+        id.note_first(&mut out.facts.id);
+        out.service_tier(usage.tier);
         let usage = tokens(&usage);
         out.seen.understood |= is_list || usage.is_some();
         out.model(model);
@@ -450,6 +452,7 @@ fn tokens(tokens: &GeminiUsage<'_>) -> Option<Usage> {
         completion_tokens: completion,
         total_tokens: total,
         cached_tokens: tokens.cached.u64(),
+        cache_write_tokens: None,
         reasoning_tokens: tokens.thoughts.u64(),
     })
 }
@@ -647,6 +650,7 @@ mod tests {
             completion_tokens: 7,
             total_tokens: 14,
             cached_tokens: Some(1),
+            cache_write_tokens: None,
             reasoning_tokens: Some(4),
         };
         assert_eq!(response.usage, Some(usage));

@@ -180,7 +180,7 @@ wire! {
         text, refusal, arguments, input,
     }
     struct ResponseObject {
-        model, status, incomplete_details: IncompleteDetails<'a>, error, output,
+        id, model, status, incomplete_details: IncompleteDetails<'a>, error, output, service_tier,
         usage: ResponsesUsage<'a>,
     }
     struct IncompleteDetails { reason }
@@ -188,7 +188,7 @@ wire! {
         input_tokens, input_tokens_details: TokenDetails<'a>, output_tokens,
         output_tokens_details: TokenDetails<'a>, total_tokens,
     }
-    struct TokenDetails { cached_tokens, reasoning_tokens }
+    struct TokenDetails { cached_tokens, cache_write_tokens, reasoning_tokens }
 
     /// A piece of the answer: a message, reasoning, a call of a tool.
     struct OutputItem {
@@ -251,6 +251,7 @@ impl Decoder for ResponsesDecoder {
         let kind = kind.as_deref().unwrap_or(event.name);
         out.seen.understood |= kind.starts_with("response.");
         out.model(data.response.model);
+        data.response.id.note_first(&mut out.facts.id);
         let has_failed = kind == "response.failed" || (kind.is_empty() && data.status.is("failed"));
         if data.response.error.is_error() {
             out.fail(data.response.error.json());
@@ -270,6 +271,7 @@ impl Decoder for ResponsesDecoder {
             "" if data.object.is("response") => {
                 let response: ResponseObject<'_> = json::read(event.data)?;
                 out.model(response.model);
+                response.id.note_first(&mut out.facts.id);
                 let status = response.status.str().unwrap_or_default();
                 self.end(&status, &response, out);
                 // One that is still in the making, or that was cancelled, is not whole.
@@ -372,6 +374,9 @@ impl ResponsesDecoder {
         } else if item.is("message") {
             let part = self.item.part.unwrap_or_default();
             self.add_rest(self.item.text, &item.whole_text(), part, out);
+            for part in item.content.elements::<TextPart<'_>>() {
+                part.refusal.note_first(&mut out.facts.refusal);
+            }
         } else if item.is("reasoning") && self.item.part.is_none() {
             let parts = if item.content.has_elements() { item.content } else { item.summary };
             for part in parts.elements::<TextPart<'_>>() {
@@ -468,6 +473,8 @@ impl ResponsesDecoder {
         } else if !self.has_forgotten {
             self.compare(response.output, out);
         }
+        // What is told of it at the beginning is what was asked for.
+        out.service_tier(response.service_tier);
         out.usage(response.usage.usage());
         if kind == "incomplete" || response.status.is("incomplete") {
             let reason = response.incomplete_details.reason.str();
@@ -701,6 +708,7 @@ impl ResponsesUsage<'_> {
             completion_tokens: completion.unwrap_or_default(),
             total_tokens: self.total_tokens.u64().unwrap_or_default(),
             cached_tokens: self.input_tokens_details.cached_tokens.u64(),
+            cache_write_tokens: self.input_tokens_details.cache_write_tokens.u64(),
             reasoning_tokens: self.output_tokens_details.reasoning_tokens.u64(),
         })
     }
@@ -1460,6 +1468,7 @@ mod tests {
             completion_tokens: 3,
             total_tokens: 8,
             cached_tokens: Some(4),
+            cache_write_tokens: None,
             reasoning_tokens: Some(2),
         };
         assert_eq!((response.usage, response.chunk_count), (Some(usage), 2));
