@@ -8,14 +8,14 @@ use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
-use super::json;
 use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
+use super::{json, schema};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, TurnPart};
-use crate::provider::Protocol;
+use crate::provider::{LlmProvider, Protocol};
 use crate::sse::Event;
 
 pub(super) const CODEC: Codec = Codec {
@@ -51,7 +51,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         body.put("top_logprobs", Some(alternatives).filter(|alternatives| *alternatives != 0));
     }
     let format = options.typed("response_format", &config.response_format);
-    body.put("response_format", format.map(response_format));
+    body.put("response_format", format.map(|format| response_format(request, format)));
     let reasoning = options.typed("reasoning", &config.reasoning);
     let effort = reasoning.map(|reasoning| common::effort(request, *reasoning)).transpose()?;
     body.put("reasoning_effort", effort);
@@ -92,14 +92,24 @@ fn message(request: ChatRequest<'_>, message: &Message) -> Value {
     value
 }
 
-fn response_format(format: &ResponseFormat) -> Value {
-    match format {
-        ResponseFormat::Json => json!({"type": "json_object"}),
-        ResponseFormat::JsonSchema { name, schema } => json!({
-            "type": "json_schema",
-            "json_schema": {"name": name, "schema": schema, "strict": true},
-        }),
-    }
+/// Who takes a strict schema only in OpenAI's dialect, as their pages say:
+/// <https://console.groq.com/docs/structured-outputs>,
+/// <https://inference-docs.cerebras.ai/capabilities/structured-outputs>.
+fn follows_strict(provider: LlmProvider) -> bool {
+    matches!(provider, LlmProvider::OpenAi | LlmProvider::Groq | LlmProvider::Cerebras)
+}
+
+fn response_format(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
+    let (name, schema, strict) = match format {
+        ResponseFormat::Json => return json!({"type": "json_object"}),
+        ResponseFormat::JsonSchema { name, schema } if follows_strict(request.provider) => {
+            let (schema, strict) = schema::strict(request, "response_format", schema);
+            (name, schema, strict)
+        }
+        ResponseFormat::JsonSchema { name, schema } => (name, schema.clone(), true),
+    };
+    let schema = json!({"name": name, "schema": schema, "strict": strict});
+    json!({"type": "json_schema", "json_schema": schema})
 }
 
 wire! {
@@ -836,6 +846,33 @@ mod tests {
         // What was said stays said.
         let said = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop","native_finish_reason":"error"}]}"#;
         assert_eq!(folded(&[said]).1, None);
+    }
+
+    #[test]
+    fn a_schema_is_rewritten_only_for_those_who_take_no_other() {
+        use LlmProvider::{Cerebras, Groq, Local, Mistral, OpenAi, OpenRouter};
+        let text = json!({"type": "string"});
+        let maybe = json!({"type": ["string", "null"]});
+        let schema = json!({"type": "object", "properties": {"a": maybe}});
+        let strict = json!({"type": "object", "properties": {"a": maybe}, "required": ["a"],
+            "additionalProperties": false});
+        let loose = json!({"type": "object", "properties": {"a": text}});
+        for (provider, schema, sent, is_strict) in [
+            (OpenAi, &schema, &strict, true),
+            (Groq, &schema, &strict, true),
+            (Cerebras, &schema, &strict, true),
+            (OpenAi, &loose, &loose, false),
+            (OpenRouter, &schema, &schema, true),
+            (Mistral, &loose, &loose, true),
+            (Local, &loose, &loose, true),
+        ] {
+            let format = ResponseFormat::json_schema("answer", schema.clone());
+            let config = GenerationConfig::new("m").response_format(format);
+            let body = added(config, provider);
+            let told = json!({"name": "answer", "schema": sent, "strict": is_strict});
+            let format = json!({"type": "json_schema", "json_schema": told});
+            assert_eq!(body["response_format"], format, "{provider}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod json;
 mod messages;
 mod options;
 mod responses;
+mod schema;
 mod told;
 #[cfg(test)]
 #[path = "visitors/tests.rs"]

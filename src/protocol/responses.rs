@@ -18,7 +18,7 @@ use super::codec::{Codec, Decoder};
 use super::options::{Fields, Options};
 use super::told::ToldText;
 use super::wire::{Raw, wire};
-use super::{common, json};
+use super::{common, json, schema};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -57,8 +57,11 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("store", false);
     body.put("include", (!include.is_empty()).then_some(include));
     body.put("reasoning", reasoning.map(|how| self::reasoning(request, how)).transpose()?);
-    body.put("text", options.typed("response_format", &config.response_format).map(text));
-    body.put("tools", options.tools(tool));
+    body.put(
+        "text",
+        options.typed("response_format", &config.response_format).map(|it| text(request, it)),
+    );
+    body.put("tools", options.tools(|it| tool(request, it)));
     let choice = options.typed("tool_choice", &config.tool_choice);
     body.put("tool_choice", choice.map(|choice| common::tool_choice(choice, "required", named)));
     body.put("top_logprobs", alternatives);
@@ -146,11 +149,12 @@ fn kind(item: &Value) -> Option<&str> {
     item.get("type")?.as_str()
 }
 
-fn text(format: &ResponseFormat) -> Value {
+fn text(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
     json!({"format": match format {
         ResponseFormat::Json => json!({"type": "json_object"}),
         ResponseFormat::JsonSchema { name, schema } => {
-            json!({"type": "json_schema", "name": name, "schema": schema, "strict": true})
+            let (schema, strict) = schema::strict(request, "response_format", schema);
+            json!({"type": "json_schema", "name": name, "schema": schema, "strict": strict})
         }
     }})
 }
@@ -162,12 +166,12 @@ fn reasoning(request: ChatRequest<'_>, reasoning: Reasoning) -> Result<Value, Er
     Ok(common::object([("effort", Some(effort.into())), ("summary", summary)]))
 }
 
-/// Not strict: strict tools, the default of this protocol, take only schemas written for it.
-fn tool(tool: &Tool) -> Value {
-    common::with(
-        common::tool(tool, "parameters"),
-        Some(&json!({"type": "function", "strict": false})),
-    )
+/// Always with a word about strictness: what is not said to be loose is strict here.
+fn tool(request: ChatRequest<'_>, tool: &Tool) -> Value {
+    let what = format!("tools[{}]", tool.name);
+    let (schema, strict) = schema::strict(request, &what, &tool.parameters);
+    let fields = json!({"type": "function", "parameters": schema, "strict": strict});
+    common::with(common::tool(tool, "parameters"), Some(&fields))
 }
 
 wire! {
@@ -770,7 +774,10 @@ mod tests {
     #[test]
     fn each_option_in_its_own_words() {
         let config = || GenerationConfig::new("m");
-        let schema = json!({"type": "object", "properties": {}});
+        let loose = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+        let mut schema = loose.clone();
+        schema["required"] = json!(["a"]);
+        schema["additionalProperties"] = false.into();
         let encrypted = json!(["reasoning.encrypted_content"]);
         for (config, more) in [
             (config(), json!({})),
@@ -806,14 +813,14 @@ mod tests {
             (
                 config().tools([
                     Tool::function("look", "Looks.", schema.clone()),
-                    Tool::function("b", "", schema.clone()),
+                    Tool::function("b", "", loose.clone()),
                 ]),
                 json!({"tools": [
                     {
                         "type": "function", "name": "look", "description": "Looks.",
-                        "parameters": schema, "strict": false,
+                        "parameters": schema, "strict": true,
                     },
-                    {"type": "function", "name": "b", "parameters": schema, "strict": false},
+                    {"type": "function", "name": "b", "parameters": loose, "strict": false},
                 ]}),
             ),
             (config().tool_choice(ToolChoice::Auto), json!({"tool_choice": "auto"})),
