@@ -123,6 +123,7 @@ impl ResponseDecoder {
         self.clock.go_on();
         let item = self.advance(response, cancel);
         self.clock.pause();
+        response.learn(&self.events.builder.facts);
         if item.is_err() {
             // What was told about the answer without a piece of it counts, too.
             response.note(&self.events.builder.take());

@@ -8,15 +8,16 @@ use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
-use super::json;
 use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
+use super::{json, schema};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::{Protocol, ReasoningForm};
 use crate::sse::Event;
+use crate::tool::Tool;
 
 pub(super) const CODEC: Codec = Codec {
     path: "chat/completions",
@@ -57,11 +58,11 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         None => {}
     }
     let format = options.typed("response_format", &config.response_format);
-    body.put("response_format", format.map(response_format));
+    body.put("response_format", format.map(|format| response_format(request, format)));
     if let Some(reasoning) = options.typed("reasoning", &config.reasoning) {
         body.put_json(&self::reasoning(request, *reasoning)?);
     }
-    if let Some(tools) = options.tools(common::function) {
+    if let Some(tools) = options.tools(|tool| function(request, tool)) {
         body.put("tools", tools);
         body.put_json(dialect.with_tools);
     }
@@ -150,19 +151,35 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
     Some(common::with(value, Some(&reasoning.into())))
 }
 
-fn response_format(format: &ResponseFormat) -> Value {
-    match format {
-        ResponseFormat::Json => json!({"type": "json_object"}),
-        ResponseFormat::JsonSchema { name, schema } => json!({
-            "type": "json_schema",
-            "json_schema": {"name": name, "schema": schema, "strict": true},
-        }),
-    }
+/// A tool. Nothing is said about strictness where it is not strict: that is what it then is.
+fn function(request: ChatRequest<'_>, tool: &Tool) -> Value {
+    let strict = request.provider.vendor().dialect.strict_schemas.then(|| {
+        let what = format!("tools[{}]", tool.name);
+        schema::strict(request, &what, &tool.parameters)
+    });
+    let fields = strict.filter(|(_, is_strict)| *is_strict);
+    let fields = fields.map(|(schema, _)| json!({"parameters": schema, "strict": true}));
+    let function = common::with(common::tool(tool, "parameters"), fields.as_ref());
+    json!({"type": "function", "function": function})
+}
+
+fn response_format(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
+    let dialect = &request.provider.vendor().dialect;
+    let (name, schema, strict) = match format {
+        ResponseFormat::Json => return json!({"type": "json_object"}),
+        ResponseFormat::JsonSchema { name, schema } if dialect.strict_schemas => {
+            let (schema, strict) = schema::strict(request, "response_format", schema);
+            (name, schema, strict)
+        }
+        ResponseFormat::JsonSchema { name, schema } => (name, schema.clone(), true),
+    };
+    let schema = json!({"name": name, "schema": schema, "strict": strict});
+    json!({"type": "json_schema", "json_schema": schema})
 }
 
 wire! {
     struct ChatEvent {
-        model, choices: First<ChatChoice<'a>>, usage, x_groq, error,
+        model, choices: First<ChatChoice<'a>>, usage, x_groq, error, id, service_tier,
         /// MiniMax's word for how the request went.
         base_resp,
     }
@@ -211,9 +228,15 @@ wire! {
         cached_tokens,
         reasoning_tokens,
         /// Databricks passes on Anthropic's.
-        cache_read_input_tokens,
+        cache_read_input_tokens, cache_creation_input_tokens,
     }
-    struct ChatUsageDetails { cached_tokens, reasoning_tokens }
+    /// Mistral tells the tier here.
+    struct UsageTier { service_tier }
+    struct ChatUsageDetails {
+        cached_tokens, reasoning_tokens, cache_write_tokens,
+        /// Alibaba's name for cache writes.
+        cache_creation_input_tokens,
+    }
 }
 
 impl FlatError<'_> {
@@ -236,6 +259,8 @@ impl Decoder for ChatCompletionsDecoder {
         let choice = &chunk.choices.one;
         out.seen.understood |= chunk.choices.is_list;
         out.model(chunk.model);
+        chunk.id.note_first(&mut out.facts.id);
+        out.service_tier(chunk.service_tier.or(chunk.usage.parse::<UsageTier<'_>>().service_tier));
         match &choice.delta {
             Some(delta) => {
                 self.has_deltas = true;
@@ -284,7 +309,9 @@ impl ChatCompletionsDecoder {
         }
         self.decode_content(delta.content, out);
         // A refusal comes in place of the text, and is what the user is to read.
-        out.text(delta.refusal);
+        if delta.refusal.is_text() {
+            out.refusal(delta.refusal);
+        }
         out.text(delta.audio.parse::<ChatAudio<'_>>().transcript);
         for ChatCall { index, id, function, extra_content } in delta.tool_calls.elements() {
             let at = out.tool_call(index, id, function.name, function.arguments);
@@ -428,6 +455,8 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
         tokens.cached_tokens,
         tokens.cache_read_input_tokens,
     ];
+    let details = &tokens.prompt_tokens_details;
+    let written = details.cache_write_tokens.or(details.cache_creation_input_tokens);
     let reasoning = [tokens.completion_tokens_details.reasoning_tokens, tokens.reasoning_tokens];
     let reasoning = reasoning.iter().find_map(|count| count.u64());
     // xAI counts reasoning apart from the rest of what was written, and its total shows it.
@@ -439,6 +468,7 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
         completion_tokens: if is_apart { total - prompt } else { completion },
         total_tokens: total,
         cached_tokens: cached.iter().find_map(|count| count.u64()),
+        cache_write_tokens: written.or(tokens.cache_creation_input_tokens).u64(),
         reasoning_tokens: reasoning,
     })
 }
@@ -885,6 +915,33 @@ mod tests {
         // What was said stays said.
         let said = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop","native_finish_reason":"error"}]}"#;
         assert_eq!(folded(&[said]).1, None);
+    }
+
+    #[test]
+    fn a_schema_is_rewritten_only_for_those_who_take_no_other() {
+        use LlmProvider::{Cerebras, Groq, Local, Mistral, OpenAi, OpenRouter};
+        let text = json!({"type": "string"});
+        let maybe = json!({"type": ["string", "null"]});
+        let schema = json!({"type": "object", "properties": {"a": maybe}});
+        let strict = json!({"type": "object", "properties": {"a": maybe}, "required": ["a"],
+            "additionalProperties": false});
+        let loose = json!({"type": "object", "properties": {"a": text}});
+        for (provider, schema, sent, is_strict) in [
+            (OpenAi, &schema, &strict, true),
+            (Groq, &schema, &strict, true),
+            (Cerebras, &schema, &strict, true),
+            (OpenAi, &loose, &loose, false),
+            (OpenRouter, &schema, &schema, true),
+            (Mistral, &loose, &loose, true),
+            (Local, &loose, &loose, true),
+        ] {
+            let format = ResponseFormat::json_schema("answer", schema.clone());
+            let config = GenerationConfig::new("m").response_format(format);
+            let body = added(config, provider);
+            let told = json!({"name": "answer", "schema": sent, "strict": is_strict});
+            let format = json!({"type": "json_schema", "json_schema": told});
+            assert_eq!(body["response_format"], format, "{provider}");
+        }
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn assistant(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
 }
 
 wire! {
-    struct CohereEvent { kind = "type", index, delta: CohereDelta<'a>, error, message }
+    struct CohereEvent { kind = "type", index, delta: CohereDelta<'a>, error, message, id }
     struct CohereDelta { message: CoherePiece<'a>, finish_reason, error, usage: CohereUsage<'a> }
     struct CoherePiece { content: CohereContent<'a>, tool_plan, tool_calls: CohereCall<'a> }
     struct CohereContent { text, thinking }
@@ -154,7 +154,8 @@ struct CohereChatDecoder {
 
 impl Decoder for CohereChatDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let CohereEvent { kind, index, delta, error, message } = json::read(event.data)?;
+        let CohereEvent { kind, index, delta, error, message, id } = json::read(event.data)?;
+        id.note_first(&mut out.facts.id);
         let kind = kind.str();
         match kind.as_deref().unwrap_or(event.name) {
             "content-delta" => self.content(&delta.message.content, out),
@@ -474,6 +475,7 @@ mod tests {
             completion_tokens: 5,
             total_tokens: 14,
             cached_tokens: Some(4),
+            cache_write_tokens: None,
             reasoning_tokens: Some(2),
         };
         assert_eq!(response.usage, Some(usage));
