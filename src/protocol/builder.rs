@@ -342,29 +342,20 @@ impl ChunkBuilder {
         if self.is_full() { Value::Null } else { json.value() }
     }
 
-    /// The fields of an object beside those that are known, as they are kept for the provider.
-    pub(crate) fn others(
-        &mut self,
-        json: Raw<'_>,
-        known: &[(&str, Raw<'_>)],
-    ) -> Map<String, Value> {
+    /// The fields of an object but for those that are known, as they are kept for the provider.
+    pub(crate) fn others(&mut self, json: Raw<'_>, but: &[(&str, Raw<'_>)]) -> Map<String, Value> {
         let mut others = Map::new();
-        json.others(known, |name, value| self.keep_field(&mut others, name, value));
+        json.others(but, |name, value| self.keep_field(&mut others, name, value));
         others
     }
 
     /// Adds a field to an object that is kept for the provider.
-    pub(crate) fn keep_field(
-        &mut self,
-        object: &mut Map<String, Value>,
-        name: &str,
-        value: Raw<'_>,
-    ) {
+    pub(crate) fn keep_field(&mut self, into: &mut Map<String, Value>, name: &str, value: Raw<'_>) {
         // A field takes some 110 bytes, and the first one as much as ten.
-        self.hold(name.len() + if object.is_empty() { 640 } else { 128 });
+        self.hold(name.len() + if into.is_empty() { 640 } else { 128 });
         let value = self.keep(value);
         if !self.is_full() {
-            object.insert(name.to_owned(), value);
+            into.insert(name.to_owned(), value);
         }
     }
 
