@@ -208,7 +208,7 @@ impl CohereChatDecoder {
         if matches!(kind.str().as_deref(), None | Some("text" | "thinking")) {
             self.fields =
                 out.others(json, &[("type", kind), ("text", text), ("thinking", thinking)]);
-            if out.seen.text || !self.fields.is_empty() {
+            if out.seen.text {
                 out.new_text();
             }
             self.content(&content, out);
@@ -499,6 +499,7 @@ mod tests {
         let content = json!([
             {"type": "thinking", "thinking": "Hm", "signature": "s"},
             {"type": "text", "text": "a"},
+            {"type": "text", "text": "b"},
             {"type": "text", "text": "b", "new": {"x": 1}},
             {"type": "picture", "url": "https://a/b.png"},
             {"type": "text", "text": "c"},
@@ -533,13 +534,13 @@ mod tests {
             let whole = [whole.to_string().replace("\"c\"", "\"cde\"")];
             for events in [&events[..], &whole] {
                 let (response, _) = decoded(&events.iter().map(String::as_str).collect::<Vec<_>>());
-                assert_eq!((&*response.content, &*response.reasoning), ("abcde", "Hm"));
+                assert_eq!((&*response.content, &*response.reasoning), ("abbcde", "Hm"));
                 let saved = serde_json::to_string(&Message::from(response)).unwrap();
                 let turn: Message = serde_json::from_str(&saved).unwrap();
                 let mut expected = json!({
                     "role": "assistant", "content": content, "tool_calls": [call], "citations": cited,
                 });
-                expected["content"][4]["text"] = "cde".into();
+                expected["content"][5]["text"] = "cde".into();
                 assert_eq!(sent(turn, &command()).unwrap()["messages"], json!([expected]));
             }
         }
