@@ -521,6 +521,13 @@ impl ChunkBuilder {
         let mut parts = std::mem::take(&mut self.parts);
         if protocol == Protocol::ChatCompletions {
             self.add_reasoning(&mut parts, provider, reasoning);
+            for part in &mut parts {
+                if let ReplayPart::Text { bytes, extra } = part
+                    && self.facts.refusal.as_ref().is_some_and(|text| text.len() == *bytes)
+                {
+                    *extra = Some("refusal".into());
+                }
+            }
         }
         parts.retain(|part| !matches!(part, ReplayPart::Text { bytes: 0, extra: None }));
         let is_plain = parts.iter().enumerate().all(|(at, part)| match part {

@@ -109,7 +109,7 @@ fn named(tool: &str) -> Value {
 /// `None` for an answer in which there is nothing: Moonshot refuses it, and then every later request.
 fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Value> {
     let dialect = &request.provider.vendor().dialect;
-    let (mut calls, mut reasoning) = (Vec::new(), Map::new());
+    let (mut calls, mut reasoning, mut refusal) = (Vec::new(), Map::new(), None);
     for part in message.turn(Protocol::ChatCompletions) {
         match part {
             TurnPart::Call(call, extra) => {
@@ -117,6 +117,7 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
                 calls.push(common::with(common::function_call(call, &arguments), extra));
             }
             TurnPart::Opaque(Value::Object(fields)) => reasoning.extend(fields.clone()),
+            TurnPart::Text(text, Some(_)) => refusal = Some(json!(text)),
             TurnPart::Text(..) | TurnPart::Opaque(_) => {}
         }
     }
@@ -144,7 +145,8 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
     }
     let value = object([
         ("role", Some(message.role.as_str().into())),
-        ("content", Some(content)),
+        ("content", Some(if refusal.is_some() { Value::Null } else { content })),
+        ("refusal", refusal),
         ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
         ("tool_call_id", message.tool_call_id.as_deref().map(Value::from)),
     ]);
@@ -740,6 +742,28 @@ mod tests {
                 .decode(&Event { name: "", data: "{\"choices\":" }, &mut ChunkBuilder::new(9, 9999))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn a_refusal_goes_back_as_one() {
+        let events = [
+            r#"{"choices":[{"delta":{"refusal":"I ca"}}]}"#,
+            r#"{"choices":[{"delta":{"refusal":"n't."},"finish_reason":"stop"}]}"#,
+        ];
+        let answer = Message::from(folded(&events).0);
+        assert_eq!(answer.content, "I can't.");
+        let sent = |answer: &Message| {
+            let config = GenerationConfig::new("m");
+            said(&[answer.clone()], &config, LlmProvider::Local)["messages"][0].take()
+        };
+        let refused = json!({"role": "assistant", "content": null, "refusal": "I can't."});
+        assert_eq!(sent(&answer), refused);
+        let other = Message { content: "Well.".into(), ..answer };
+        assert_eq!(sent(&other), json!({"role": "assistant", "content": "Well."}));
+        // Where something else was said, too, it is one text.
+        let more = r#"{"choices":[{"delta":{"content":" Sorry."}}]}"#;
+        let both = Message::from(folded(&[events[0], more]).0);
+        assert_eq!(sent(&both), json!({"role": "assistant", "content": "I ca Sorry."}));
     }
 
     #[test]

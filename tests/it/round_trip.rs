@@ -425,6 +425,13 @@ const CHAT: Reader = Reader {
                 }
             });
         }),
+        ("a call that was cut before its arguments says so", |turns| {
+            each(&mut turns.ours, "tool_calls", |call| {
+                if call["function"]["arguments"] == r#"{"INVALID_JSON":""}"# {
+                    call["function"]["arguments"] = "{}".into();
+                }
+            });
+        }),
         ("a call without an id that fits gets one", |turns| {
             let has_any = turns.provider != LlmProvider::Mistral;
             let mut ours = elements(&turns.ours["tool_calls"]).iter();
