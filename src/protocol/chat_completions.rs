@@ -754,7 +754,7 @@ mod tests {
         assert_eq!(answer.content, "I can't.");
         let sent = |answer: &Message| {
             let config = GenerationConfig::new("m");
-            said(&[answer.clone()], &config, LlmProvider::Local)["messages"][0].take()
+            said(std::slice::from_ref(answer), &config, LlmProvider::Local)["messages"][0].take()
         };
         let refused = json!({"role": "assistant", "content": null, "refusal": "I can't."});
         assert_eq!(sent(&answer), refused);
