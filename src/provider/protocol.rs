@@ -8,8 +8,9 @@ use crate::names::{by_name, names};
 
 /// The wire protocols: how a request is written and a response is read.
 ///
-/// Each provider has its own. Set [`GenerationConfig::protocol`](crate::GenerationConfig::protocol)
-/// for an endpoint that speaks several, such as OpenAI's or llama.cpp's.
+/// Each provider has its own; at OpenAI it follows the model. Set
+/// [`GenerationConfig::protocol`](crate::GenerationConfig::protocol) for an endpoint that speaks
+/// several, such as OpenAI's or llama.cpp's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
