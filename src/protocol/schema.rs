@@ -30,6 +30,27 @@ pub(super) fn strict(request: ChatRequest<'_>, what: &str, schema: &Value) -> (V
     if told.is_ok() { (strict, true) } else { (schema.clone(), false) }
 }
 
+/// The schema as Anthropic takes it: an object says that it has no properties but those it names. One
+/// that is put together of several would say something else then, and stays as it is.
+pub(super) fn closed(request: ChatRequest<'_>, schema: &Value) -> Value {
+    let mut closed = schema.clone();
+    close(&mut closed);
+    if closed != *schema {
+        let why = "this protocol refuses objects that may have more properties";
+        request.adapt("response_format", "a schema", "it without other properties", why);
+    }
+    closed
+}
+
+fn close(schema: &mut Value) {
+    let Value::Object(node) = schema else { return };
+    if node.contains_key("properties") && !node.keys().any(|key| is_in("$ref anyOf oneOf", key)) {
+        node.entry("additionalProperties").or_insert(false.into());
+    }
+    // What `allOf` joins is no part: what one of them refuses, no other can allow.
+    parts(node).for_each(close);
+}
+
 /// Rewrites a schema, which is a part of `root`; an error says why the dialect cannot say the same.
 fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> Result<(), String> {
     let node = schema.as_object_mut().ok_or("`true` and `false` are no strict schemas")?;
@@ -457,6 +478,37 @@ mod tests {
     fn object(properties: Value) -> Value {
         let names: Vec<_> = properties.as_object().unwrap().keys().cloned().collect();
         json!({"type": "object", "properties": properties, "required": names})
+    }
+
+    #[test]
+    fn every_object_is_closed_for_anthropic_and_nothing_else() {
+        let open = |more: Value| {
+            let mut schema = object(json!({"a": {"type": "string", "minLength": 1}}));
+            schema["additionalProperties"] = more;
+            schema.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+            schema
+        };
+        let lists = |more: &Value| {
+            let choice = json!({"anyOf": [open(more.clone()), {"$ref": "#/$defs/d"}]});
+            let node = json!({"type": "array", "items": choice, "default": [{"properties": {}}]});
+            json!({"type": "object", "properties": {"properties": node}, "$defs": {"d": open(more.clone())}})
+        };
+        let mut expected = lists(&json!(false));
+        expected["additionalProperties"] = json!(false);
+        let (sent, changes) = told(|request| closed(request, &lists(&Value::Null)));
+        assert_eq!(sent, expected);
+        assert_eq!(changes[0].what, "response_format");
+        for schema in [
+            json!(true),
+            expected,
+            open(json!({"type": "string"})),
+            json!({"type": "object"}),
+            json!({"type": "object", "properties": {}, "oneOf": [{"$ref": "#/$defs/d"}]}),
+            json!({"allOf": [open(Value::Null), {"type": "object"}]}),
+        ] {
+            let (sent, changes) = told(|request| closed(request, &schema));
+            assert!(sent == schema && changes.is_empty(), "{sent}");
+        }
     }
 
     #[test]
