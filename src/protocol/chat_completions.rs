@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::message::{Message, TurnPart};
 use crate::provider::{LlmProvider, Protocol};
 use crate::sse::Event;
+use crate::tool::Tool;
 
 pub(super) const CODEC: Codec = Codec {
     path: "chat/completions",
@@ -55,7 +56,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let reasoning = options.typed("reasoning", &config.reasoning);
     let effort = reasoning.map(|reasoning| common::effort(request, *reasoning)).transpose()?;
     body.put("reasoning_effort", effort);
-    body.put("tools", options.tools(common::function));
+    body.put("tools", options.tools(|it| tool(request, it)));
     let choice = options.typed("tool_choice", &config.tool_choice);
     let choice = choice.map(|choice| common::tool_choice(choice, dialect.required, named));
     body.put("tool_choice", choice);
@@ -90,6 +91,18 @@ fn message(request: ChatRequest<'_>, message: &Message) -> Value {
         }
     }
     value
+}
+
+/// A tool is strict at OpenAI, where its schema can be: elsewhere few models take one that is.
+fn tool(request: ChatRequest<'_>, tool: &Tool) -> Value {
+    if request.provider != LlmProvider::OpenAi {
+        return common::function(tool);
+    }
+    let what = format!("tools[{}]", tool.name);
+    let (schema, is_strict) = schema::strict(request, &what, &tool.parameters);
+    let strict = is_strict.then(|| json!({"parameters": schema, "strict": true}));
+    let function = common::with(common::tool(tool, "parameters"), strict.as_ref());
+    json!({"type": "function", "function": function})
 }
 
 /// Who takes a strict schema only in OpenAI's dialect, as their pages say:
@@ -872,6 +885,14 @@ mod tests {
             let told = json!({"name": "answer", "schema": sent, "strict": is_strict});
             let format = json!({"type": "json_schema", "json_schema": told});
             assert_eq!(body["response_format"], format, "{provider}");
+            // Tools are strict only at OpenAI, and nothing is said of those that are not.
+            let tool = Tool::function("look", "", schema.clone());
+            let body = added(GenerationConfig::new("m").tools([tool]), provider);
+            let expected = match (provider, is_strict) {
+                (OpenAi, true) => json!({"name": "look", "parameters": strict, "strict": true}),
+                _ => json!({"name": "look", "parameters": schema}),
+            };
+            assert_eq!(body["tools"][0]["function"], expected, "{provider}");
         }
     }
 
