@@ -153,15 +153,16 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
     Some(common::with(value, Some(&reasoning.into())))
 }
 
-/// A tool. Nothing is said about strictness where it is not strict: that is what it then is.
+/// A tool. Nothing is said about strictness where it is not strict: that is what it then is. A
+/// fine-tuned model knows fewer words in a strict schema.
 fn function(request: ChatRequest<'_>, tool: &Tool) -> Value {
-    let strict = request.provider.vendor().dialect.strict_schemas.then(|| {
-        let what = format!("tools[{}]", tool.name);
-        schema::strict(request, &what, &tool.parameters)
-    });
-    let fields = strict.filter(|(_, is_strict)| *is_strict);
-    let fields = fields.map(|(schema, _)| json!({"parameters": schema, "strict": true}));
-    let function = common::with(common::tool(tool, "parameters"), fields.as_ref());
+    if !request.provider.vendor().dialect.strict_tools || request.model.starts_with("ft:") {
+        return common::function(tool);
+    }
+    let what = format!("tools[{}]", tool.name);
+    let (schema, is_strict) = schema::strict(request, &what, &tool.parameters);
+    let strict = is_strict.then(|| json!({"parameters": schema, "strict": true}));
+    let function = common::with(common::tool(tool, "parameters"), strict.as_ref());
     json!({"type": "function", "function": function})
 }
 
@@ -965,6 +966,14 @@ mod tests {
             let told = json!({"name": "answer", "schema": sent, "strict": is_strict});
             let format = json!({"type": "json_schema", "json_schema": told});
             assert_eq!(body["response_format"], format, "{provider}");
+            // Tools are strict only at OpenAI, and nothing is said of those that are not.
+            let tool = Tool::function("look", "", schema.clone());
+            let body = added(GenerationConfig::new("m").tools([tool]), provider);
+            let expected = match (provider, is_strict) {
+                (OpenAi, true) => json!({"name": "look", "parameters": strict, "strict": true}),
+                _ => json!({"name": "look", "parameters": schema}),
+            };
+            assert_eq!(body["tools"][0]["function"], expected, "{provider}");
         }
     }
 

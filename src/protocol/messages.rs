@@ -12,7 +12,7 @@ use super::codec::{Codec, Decoder};
 use super::json::Field;
 use super::options::{Fields, Options};
 use super::wire::{Raw, unescaped, wire};
-use super::{claude, common, json};
+use super::{claude, common, json, schema};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
@@ -64,6 +64,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     // There is no JSON without a schema.
     if let Some(ResponseFormat::JsonSchema { schema, .. }) = &config.response_format {
         options.take("response_format");
+        let schema = schema::closed(request, schema);
         output.put("format", json!({ "type": "json_schema", "schema": schema }));
     }
     body.put("output_config", output.0);
@@ -573,6 +574,14 @@ mod tests {
             (
                 config().response_format(format()),
                 json!({"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}),
+            ),
+            (
+                config().response_format(ResponseFormat::json_schema(
+                    "answer",
+                    json!({"type": "object", "properties": {}}),
+                )),
+                json!({"output_config": {"format": {"type": "json_schema", "schema":
+                    {"type": "object", "properties": {}, "additionalProperties": false}}}}),
             ),
             (config().reasoning(Reasoning::Off), json!({"thinking": {"type": "disabled"}})),
             (config().reasoning(Reasoning::Budget(0)), json!({"thinking": {"type": "disabled"}})),

@@ -30,6 +30,27 @@ pub(super) fn strict(request: ChatRequest<'_>, what: &str, schema: &Value) -> (V
     if told.is_ok() { (strict, true) } else { (schema.clone(), false) }
 }
 
+/// The schema as Anthropic takes it: an object says that it has no properties but those it names. One
+/// that is put together of several would say something else then, and stays as it is.
+pub(super) fn closed(request: ChatRequest<'_>, schema: &Value) -> Value {
+    let mut closed = schema.clone();
+    close(&mut closed);
+    if closed != *schema {
+        let why = "this protocol refuses objects that may have more properties";
+        request.adapt("response_format", "a schema", "it without other properties", why);
+    }
+    closed
+}
+
+fn close(schema: &mut Value) {
+    let Value::Object(node) = schema else { return };
+    if node.contains_key("properties") && !node.keys().any(|key| is_in("$ref anyOf oneOf", key)) {
+        node.entry("additionalProperties").or_insert(false.into());
+    }
+    // What `allOf` joins is no part: what one of them refuses, no other can allow.
+    parts(node).for_each(close);
+}
+
 /// Rewrites a schema, which is a part of `root`; an error says why the dialect cannot say the same.
 fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> Result<(), String> {
     let node = schema.as_object_mut().ok_or("`true` and `false` are no strict schemas")?;
@@ -122,8 +143,9 @@ fn are_apart(root: &Value, schemas: &[Value]) -> bool {
         .all(|(next, one)| schemas.iter().skip(next).all(|other| is_apart(root, [one, other], 8)))
 }
 
-/// Whether no value fits both schemas, each a part of `root`, since they name other types or values.
-/// What the dialect refuses does not matter here.
+/// Whether no value fits both schemas, each a part of `root`: they name other types or values, or, of
+/// two objects, one requires a property that the other does not name, or has other values for. What the
+/// dialect refuses does not matter here.
 fn is_apart(root: &Value, schemas: [&Value; 2], depth: usize) -> bool {
     let [one, other] = schemas.map(|it| target(root, it.get("$ref")).unwrap_or(it));
     let choices = list(one.get("anyOf").or(one.get("oneOf")).or(one.get("allOf")));
@@ -136,8 +158,18 @@ fn is_apart(root: &Value, schemas: [&Value; 2], depth: usize) -> bool {
         let has_it = |it| list(other).iter().any(|other| text(it) == text(other));
         one.is_some() && other.is_some() && !list(one).iter().any(has_it)
     };
+    let requires_another = |[one, other]: [&Value; 2]| {
+        let mut names = list(one.get("required")).iter().filter_map(Value::as_str);
+        one.get("type").is_some_and(|kind| kind == "object")
+            && names.any(|name| match [one, other].map(|it| it.get("properties")?.get(name)) {
+                [Some(one), Some(other)] => is_apart(root, [one, other], 1),
+                [_, other] => other.is_none(),
+            })
+    };
     let [values, other_values] = [one, other].map(|it| it.get("enum").or(it.get("const")));
-    differ(one.get("type"), other.get("type")) || differ(values, other_values)
+    differ(one.get("type"), other.get("type"))
+        || differ(values, other_values)
+        || (depth > 1 && [[one, other], [other, one]].into_iter().any(requires_another))
 }
 
 /// The elements of a list, or the one value in its place.
@@ -310,6 +342,86 @@ mod tests {
     }
 
     #[derive(Serialize, JsonSchema)]
+    struct Events {
+        tagged: Vec<Tagged>,
+        external: External,
+        maybe: Option<Adjacent>,
+    }
+
+    #[derive(Serialize, JsonSchema)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        /// Somebody came.
+        Came {
+            who: String,
+        },
+        Went {
+            who: String,
+            when: Option<u32>,
+        },
+        Stopped,
+    }
+
+    #[derive(Serialize, JsonSchema)]
+    enum External {
+        Nothing,
+        Text(String),
+        Pair { left: i32, right: i32 },
+    }
+
+    #[derive(Serialize, JsonSchema)]
+    #[serde(tag = "t", content = "c")]
+    enum Adjacent {
+        One { x: i32 },
+        Two,
+    }
+
+    #[test]
+    fn variants_that_exclude_each_other_become_a_choice() {
+        let schema = schema_of::<Events>();
+        let strict = strictly(&schema).unwrap();
+        check_strict(&strict, &strict);
+        for name in ["Tagged", "External", "Adjacent"] {
+            assert!(schema["$defs"][name]["oneOf"].is_array(), "{schema}");
+        }
+        for (external, maybe) in [
+            (External::Nothing, None),
+            (External::Text("x".into()), Some(Adjacent::Two)),
+            (External::Pair { left: 1, right: 2 }, Some(Adjacent::One { x: 1 })),
+        ] {
+            let tagged = vec![
+                Tagged::Came { who: "a".into() },
+                Tagged::Went { who: "b".into(), when: None },
+                Tagged::Stopped,
+            ];
+            let value = serde_json::to_value(Events { tagged, external, maybe }).unwrap();
+            assert!(fits(&schema, &schema, &value) && fits(&strict, &strict, &value), "{value}");
+        }
+        let a = |kind: &str| object(json!({"kind": {"const": kind}, "a": {"type": "string"}}));
+        let mut optional = a("b");
+        optional["required"] = json!(["a"]);
+        for (one, other, are_apart) in [
+            (a("a"), a("b"), true),
+            (a("a"), optional, true),
+            (a("a"), a("a"), false),
+            (object(json!({})), object(json!({"a": {"type": "string"}})), true),
+            (object(json!({})), object(json!({})), false),
+        ] {
+            let schema = object(json!({"x": {"oneOf": [one, other]}}));
+            let refused = strictly(&schema).err().unwrap_or_default();
+            assert_eq!(refused.contains("`oneOf`"), !are_apart, "{refused}: {schema}");
+        }
+        // `null` fits both.
+        let maybe = |kind: &str| {
+            let mut maybe = a(kind);
+            maybe["type"] = json!(["object", "null"]);
+            maybe
+        };
+        let schema = object(json!({"x": {"oneOf": [maybe("a"), maybe("b")]}}));
+        assert!(strictly(&schema).unwrap_err().contains("`oneOf`"));
+    }
+
+    #[derive(Serialize, JsonSchema)]
     struct Lenient {
         a: String,
         #[serde(default)]
@@ -466,6 +578,37 @@ mod tests {
     }
 
     #[test]
+    fn every_object_is_closed_for_anthropic_and_nothing_else() {
+        let open = |more: Value| {
+            let mut schema = object(json!({"a": {"type": "string", "minLength": 1}}));
+            schema["additionalProperties"] = more;
+            schema.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+            schema
+        };
+        let lists = |more: &Value| {
+            let choice = json!({"anyOf": [open(more.clone()), {"$ref": "#/$defs/d"}]});
+            let node = json!({"type": "array", "items": choice, "default": [{"properties": {}}]});
+            json!({"type": "object", "properties": {"properties": node}, "$defs": {"d": open(more.clone())}})
+        };
+        let mut expected = lists(&json!(false));
+        expected["additionalProperties"] = json!(false);
+        let (sent, changes) = told(|request| closed(request, &lists(&Value::Null)));
+        assert_eq!(sent, expected);
+        assert_eq!(changes[0].what, "response_format");
+        for schema in [
+            json!(true),
+            expected,
+            open(json!({"type": "string"})),
+            json!({"type": "object"}),
+            json!({"type": "object", "properties": {}, "oneOf": [{"$ref": "#/$defs/d"}]}),
+            json!({"allOf": [open(Value::Null), {"type": "object"}]}),
+        ] {
+            let (sent, changes) = told(|request| closed(request, &schema));
+            assert!(sent == schema && changes.is_empty(), "{sent}");
+        }
+    }
+
+    #[test]
     fn what_says_the_same_is_rewritten() {
         let reference = json!({"$ref": "#/$defs/n"});
         for (property, strict) in [
@@ -577,6 +720,9 @@ mod tests {
                 "$defs": {"d": definition},
             });
             if let Ok(strict) = strictly(&root) {
+                // That an object has no other properties is what a caller means.
+                let mut root = root;
+                close(&mut root);
                 check_strict(&strict, &strict);
                 prop_assert_eq!(&strictly(&strict).unwrap(), &strict);
                 for name in ["a", "b"].iter().filter(|name| !required.contains(name)) {

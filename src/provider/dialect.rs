@@ -83,6 +83,8 @@ record! {
         counts_logprobs: bool = false,
         /// It takes a strict schema only in OpenAI's dialect.
         strict_schemas: bool = false,
+        /// Its tools can be strict, whatever the model.
+        strict_tools: bool = false,
         /// It takes only the arguments of calls that are JSON.
         reads_arguments: bool = false,
         call_ids: CallIds = CallIds::Any,
@@ -131,7 +133,8 @@ dialects! {
     NEW_LIMIT like COMMON { max_tokens: "max_tokens=max_completion_tokens" };
     /// As OpenAI, but for a field that its servers may not know.
     AZURE like NEW_LIMIT {
-        refuses: &["top_k"], call_ids: CallIds::AtMost(40), strict_schemas: true
+        refuses: &["top_k"], call_ids: CallIds::AtMost(40),
+        strict_schemas: true, strict_tools: true
     };
     /// Random padding that hides the length of a token from eavesdroppers doubles the bytes of a
     /// stream; we ask for none.

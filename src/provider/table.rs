@@ -24,7 +24,7 @@ macro_rules! vendors {
         pub enum LlmProvider { $($(#[$doc])* $provider),+ }
 
         names! {
-            /// The provider's name in lower case: what [`FromStr`] reads and `"provider::model"`
+            /// The provider's name in lower case: what [`FromStr`](std::str::FromStr) reads and `"provider::model"`
             /// begins with.
             LlmProvider { $($provider = $name),+ }
         }
