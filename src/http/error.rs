@@ -355,7 +355,7 @@ mod tests {
     fn a_name_without_an_address_may_mean_that_one_is_offline() {
         let config = GenerationConfig::new("m").environment(Environment::empty());
         let endpoint = Endpoint::parse("http://127.0.0.1:1").unwrap();
-        let settings = ConnectionSettings::new(&endpoint, LlmProvider::Local, &config).unwrap();
+        let settings = ConnectionSettings::new(&endpoint, &config).unwrap();
         let connection = Connection::new(settings);
         for (is_public, proxy, says) in [
             (true, None, "host:443; are you online, or behind a proxy?"),

@@ -18,8 +18,6 @@ use super::{connector, fault};
 use crate::cancel::CancelHandle;
 use crate::config::GenerationConfig;
 use crate::endpoint::{Endpoint, Origin};
-use crate::error::{Error, ErrorKind};
-use crate::provider::LlmProvider;
 
 /// How many connections wait at most.
 const MAX_IDLE: usize = 8;
@@ -44,23 +42,17 @@ pub(crate) struct ConnectionSettings {
 
 impl ConnectionSettings {
     /// Chooses the proxy and loads the certificates, so that an error comes before anything is sent.
-    pub(crate) fn new(
-        endpoint: &Endpoint,
-        provider: LlmProvider,
-        config: &GenerationConfig,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(endpoint: &Endpoint, config: &GenerationConfig) -> Result<Self, String> {
         let origin = endpoint.origin().clone();
         if origin.is_secure && cfg!(not(feature = "rustls")) {
-            let message = "https needs the crate's feature `rustls`";
-            return Err(Error::new(ErrorKind::Config, provider, message));
+            return Err("https needs the crate's feature `rustls`".to_owned());
         }
-        let proxy = proxy::choose(&origin, provider, config)?;
+        let proxy = proxy::choose(&origin, config)?;
         #[cfg(feature = "rustls")]
         let tls = {
             // A file that is not needed need not be there.
             let uses_tls = origin.is_secure || proxy.as_ref().is_some_and(ChosenProxy::is_secure);
-            tls::load(config, uses_tls)
-                .map_err(|message| Error::new(ErrorKind::Config, provider, message))?
+            tls::load(config, uses_tls)?
         };
         Ok(Self {
             origin,
@@ -186,10 +178,9 @@ mod tests {
 
     #[test]
     fn connections_that_have_waited_too_long_are_not_used() {
-        let provider = LlmProvider::Local;
         let config = GenerationConfig::new("m").environment(Environment::empty());
         let endpoint = Endpoint::parse("http://127.0.0.1:1").unwrap();
-        let settings = ConnectionSettings::new(&endpoint, provider, &config).unwrap();
+        let settings = ConnectionSettings::new(&endpoint, &config).unwrap();
         let waiting = |seconds| {
             let since = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
             (since, Connection::new(settings.clone()))

@@ -7,8 +7,6 @@ use ureq::Proxy as UreqProxy;
 use crate::config::{GenerationConfig, Proxy};
 use crate::endpoint::{self, Origin, bare_host};
 use crate::environment::Environment;
-use crate::error::{Error, ErrorKind};
-use crate::provider::LlmProvider;
 
 /// A proxy, and how messages show it: without its password, and with the variable that names it.
 #[derive(Clone, PartialEq)]
@@ -34,9 +32,8 @@ impl ChosenProxy {
 /// used for this machine itself: a local model would be out of its reach.
 pub(super) fn choose(
     origin: &Origin,
-    provider: LlmProvider,
     config: &GenerationConfig,
-) -> Result<Option<ChosenProxy>, Error> {
+) -> Result<Option<ChosenProxy>, String> {
     let (url, variable) = match &config.proxy {
         Proxy::Direct => return Ok(None),
         Proxy::Url(url) => (url.clone(), None),
@@ -59,9 +56,7 @@ pub(super) fn choose(
         }
         _ => "is an invalid URL; it should look like http://host:3128 or socks5://host:1080",
     };
-    let message =
-        format!("the proxy {shown:?} ({}) {problem}", variable.unwrap_or("the option `proxy`"));
-    Err(Error::new(ErrorKind::Config, provider, message))
+    Err(format!("the proxy {shown:?} ({}) {problem}", variable.unwrap_or("the option `proxy`")))
 }
 
 /// The proxy that the environment names for `origin`, and the variable that names it.
@@ -214,7 +209,7 @@ mod tests {
             ["ftp://user:hunter2@host:1", "http://user:hunter2@", "http://user:hunter2@ho st"]
         {
             let config = GenerationConfig::new("m").proxy(Proxy::Url(url.to_owned()));
-            let error = choose(&origin, LlmProvider::Local, &config).err().unwrap().to_string();
+            let error = choose(&origin, &config).err().unwrap();
             assert!(error.contains("socks5://"), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }

@@ -57,7 +57,8 @@ pub(crate) fn prepare(
     let (full, base) = (endpoint.to_string(), base_url.to_string());
     let added_path = full.strip_prefix(base.trim_end_matches('/')).unwrap_or_default();
     let auth::Credentials { headers, secrets, key_source } = auth::credentials(request, &endpoint)?;
-    let connection = ConnectionSettings::new(&endpoint, provider, config)?;
+    let connection =
+        ConnectionSettings::new(&endpoint, config).map_err(|problem| request.refuse(problem))?;
     if !secrets.is_empty() {
         refuse_plain_text(request, &endpoint, named_by, &connection)?;
     }
