@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::http::{ConnectionSettings, Limits, MAX_LINE, Peer, PreparedRequest};
 use crate::message::{Message, MessageRole, Prompt};
 use crate::protocol::{self, Adaptation, ChatRequest, Codec};
-use crate::provider::LlmProvider;
 use crate::redact::Secrets;
 use crate::tool::ToolChoice;
 
@@ -36,16 +35,16 @@ pub(crate) fn prepare(
 ) -> Result<(PreparedRequest, Vec<Adaptation>), Error> {
     let Route { provider, model, base_url, named_by, protocol } = route(config)?;
     let adaptations = RefCell::default();
-    let mut messages = without_foreign_replay(prompt.messages(), provider, &adaptations);
-    call_ids::fit(&mut messages, provider, protocol, &adaptations);
     let request = ChatRequest {
         provider,
         protocol,
         model,
-        messages: &messages,
+        messages: prompt.messages(),
         config,
         adaptations: &adaptations,
     };
+    let messages = call_ids::fitted(without_foreign_replay(request), request);
+    let request = ChatRequest { messages: &messages, ..request };
     let body = body(request)?;
 
     let endpoint = base_url
@@ -104,27 +103,17 @@ pub(crate) fn preview(prompt: &Prompt, config: &GenerationConfig) -> Result<Requ
 
 /// The messages without what another provider has attached to its answers: signatures and encrypted
 /// thoughts are of use only to the provider that wrote them.
-fn without_foreign_replay<'a>(
-    messages: &'a [Message],
-    provider: LlmProvider,
-    adaptations: &RefCell<Vec<Adaptation>>,
-) -> Cow<'a, [Message]> {
-    let mut messages = Cow::Borrowed(messages);
-    for at in 0..messages.len() {
-        let Some(replay) = messages.get(at).and_then(|message| message.replay.as_ref()) else {
-            continue;
-        };
-        if replay.provider == provider {
-            continue;
-        }
-        adaptations.borrow_mut().push(Adaptation {
-            what: format!("messages[{at}]"),
-            asked: format!("an answer in the form of {}", replay.provider),
-            sent: "its text and its calls".to_owned(),
-            why: format!("{provider} cannot read what another provider signed or encrypted"),
-        });
-        if let Some(message) = messages.to_mut().get_mut(at) {
+fn without_foreign_replay(request: ChatRequest<'_>) -> Cow<'_, [Message]> {
+    let ChatRequest { provider, messages: all, .. } = request;
+    let mut messages = Cow::Borrowed(all);
+    for (at, message) in all.iter().enumerate() {
+        if let Some(replay) = message.replay.as_ref().filter(|replay| replay.provider != provider)
+            && let Some(message) = messages.to_mut().get_mut(at)
+        {
             message.replay = None;
+            let asked = format!("an answer in the form of {}", replay.provider);
+            let why = format!("{provider} cannot read what another provider signed or encrypted");
+            request.adapt(&format!("messages[{at}]"), asked, "its text and its calls", &why);
         }
     }
     messages

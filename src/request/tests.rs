@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use crate::error::ErrorKind;
 use crate::message::{Replay, ReplayPart, ToolCall};
 use crate::model::ModelName;
-use crate::provider::Protocol;
+use crate::provider::{LlmProvider, Protocol};
 
 /// Keys for everybody.
 fn keys() -> Environment {
