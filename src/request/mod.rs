@@ -98,7 +98,18 @@ pub(crate) fn prepare(
 /// Prepares a request to be looked at.
 pub(crate) fn preview(prompt: &Prompt, config: &GenerationConfig) -> Result<RequestPreview, Error> {
     let (request, adaptations) = prepare(prompt, config)?;
-    Ok(RequestPreview::new(&request, adaptations))
+    let headers = request.headers.iter().map(|(name, value)| {
+        let shown = value.to_str().ok().filter(|_| !value.is_sensitive());
+        (name.to_string(), shown.unwrap_or("(hidden)").to_owned())
+    });
+    Ok(RequestPreview {
+        provider: request.peer.provider,
+        protocol: request.protocol,
+        url: request.endpoint.with_hidden_query(protocol::codec(request.protocol).query),
+        headers: headers.collect(),
+        body: serde_json::from_slice(&request.body).unwrap_or_default(),
+        adaptations,
+    })
 }
 
 /// The messages without what another provider has attached to its answers: signatures and encrypted
