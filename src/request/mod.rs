@@ -25,7 +25,7 @@ mod preview;
 mod routing;
 
 pub use preview::RequestPreview;
-use routing::{NamedBy, Route};
+use routing::Route;
 pub(crate) use routing::{route, route_of_reader};
 
 /// Prepares a request, and lists what had to be changed to fit the provider.
@@ -33,7 +33,7 @@ pub(crate) fn prepare(
     prompt: &Prompt,
     config: &GenerationConfig,
 ) -> Result<(PreparedRequest, Vec<Adaptation>), Error> {
-    let Route { provider, model, base_url, named_by, protocol } = route(config)?;
+    let Route { provider, model, base_url, from, protocol } = route(config)?;
     let adaptations = RefCell::default();
     let request = ChatRequest {
         provider,
@@ -59,14 +59,14 @@ pub(crate) fn prepare(
     let connection =
         ConnectionSettings::new(&endpoint, config).map_err(|problem| request.refuse(problem))?;
     if !secrets.is_empty() {
-        refuse_plain_text(request, &endpoint, named_by, &connection)?;
+        refuse_plain_text(request, &endpoint, &from, &connection)?;
     }
 
     let origin = endpoint.origin();
     let peer = Peer {
         provider,
-        address: format!("{origin}{}", named_by.suffix()),
-        is_public: named_by == NamedBy::Vendor,
+        address: format!("{origin}{from}"),
+        is_public: request.goes_to_vendor(),
         added_path: added_path.to_owned(),
         proxy: connection.proxy_name().map(str::to_owned),
         ca_option: connection.ca_option(),
@@ -214,7 +214,7 @@ fn path(request: ChatRequest<'_>) -> Result<String, Error> {
 fn refuse_plain_text(
     request: ChatRequest<'_>,
     endpoint: &Endpoint,
-    named_by: NamedBy,
+    from: &str,
     connection: &ConnectionSettings,
 ) -> Result<(), Error> {
     let origin = endpoint.origin();
@@ -226,9 +226,8 @@ fn refuse_plain_text(
         Some(proxy) => format!("not https, and the proxy {proxy} is not on this machine"),
         None => return Ok(()),
     };
-    let suffix = named_by.suffix();
     Err(request.refuse(format!(
-        "the key would travel in the clear: {endpoint}{suffix} is {problem}; use https, or set \
+        "the key would travel in the clear: {endpoint}{from} is {problem}; use https, or set \
          `allow_plain_http`"
     )))
 }

@@ -13,37 +13,19 @@ pub(crate) struct Route<'a> {
     /// The model's name without the provider.
     pub(crate) model: &'a str,
     pub(crate) base_url: Endpoint,
-    pub(super) named_by: NamedBy,
+    /// What follows that URL in a message: the variable that names it, if one does.
+    pub(super) from: String,
     pub(crate) protocol: Protocol,
-}
-
-/// Who has named a base URL.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum NamedBy {
-    Option,
-    Variable(&'static str),
-    /// It is the provider's own.
-    Vendor,
-}
-
-impl NamedBy {
-    /// What follows the URL in a message.
-    pub(super) fn suffix(self) -> String {
-        match self {
-            Self::Variable(name) => format!(" (from {name})"),
-            Self::Option | Self::Vendor => String::new(),
-        }
-    }
 }
 
 pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     let (provider, model) = provider_of(config)?;
     let refuse = |problem: String| Error::new(ErrorKind::Config, provider, problem);
-    let (given, form, named_by) = given_base_url(config, provider).map_err(refuse)?;
-    let whose = match named_by {
-        NamedBy::Option => "the option `base_url`",
-        NamedBy::Variable(name) => name,
-        NamedBy::Vendor => "the provider's base URL",
+    let (given, form, variable) = given_base_url(config, provider).map_err(refuse)?;
+    let whose = match variable {
+        Some(name) => name,
+        None if config.base_url.is_some() => "the option `base_url`",
+        None => "the provider's base URL",
     };
     let base_url = Endpoint::parse(&endpoint::from_variable(&given, form)).map_err(|problem| {
         refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
@@ -53,7 +35,8 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
         ends_without_path(&given, protocol)
             .map_err(|problem| refuse(format!("{whose} {problem}")))?;
     }
-    Ok(Route { provider, model, base_url, named_by, protocol })
+    let from = variable.map(|name| format!(" (from {name})")).unwrap_or_default();
+    Ok(Route { provider, model, base_url, from, protocol })
 }
 
 /// The provider and the protocol of a response that somebody else has asked for: the protocol is
@@ -116,19 +99,19 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
     }
 }
 
-/// The base URL as it was given, and who gave it.
+/// The base URL as it was given, and the variable that gave it, if one did.
 fn given_base_url(
     config: &GenerationConfig,
     provider: LlmProvider,
-) -> Result<(String, UrlForm, NamedBy), String> {
+) -> Result<(String, UrlForm, Option<&'static str>), String> {
     let vendor = provider.vendor();
     if let Some(url) = &config.base_url {
-        return Ok((url.trim().to_owned(), UrlForm::Whole, NamedBy::Option));
+        return Ok((url.trim().to_owned(), UrlForm::Whole, None));
     }
     if let Some((name, form)) = vendor.base_url_variable
         && let Some(url) = config.environment.get(name)
     {
-        return Ok((url, form, NamedBy::Variable(name)));
+        return Ok((url, form, Some(name)));
     }
     if vendor.base_url.is_empty() {
         return Err("there is no base URL; set the option `base_url`, as in \
@@ -136,7 +119,7 @@ fn given_base_url(
             .to_owned());
     }
     let url = filled(vendor.base_url, config)?;
-    Ok((url, UrlForm::Whole, NamedBy::Vendor))
+    Ok((url, UrlForm::Whole, None))
 }
 
 /// A vendor's base URL with the values of variables in the places of `{NAME}`, or `{NAME|OTHER}`.
