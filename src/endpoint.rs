@@ -198,6 +198,11 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     }
 }
 
+/// Whether a host is this domain, or one below it.
+pub(crate) fn is_within(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
 /// A URL without this path at its end, if that is how it ends; `{model}` in the path stands for any.
 pub(crate) fn without_path(url: &str, path: &str) -> Option<String> {
     let url = url.trim_end_matches('/');

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ureq::Proxy as UreqProxy;
 
 use crate::config::{GenerationConfig, Proxy};
-use crate::endpoint::{self, Origin, bare_host};
+use crate::endpoint::{self, Origin, bare_host, is_within};
 use crate::environment::Environment;
 
 /// A proxy, and how messages show it: without its password, and with the variable that names it.
@@ -77,7 +77,7 @@ fn from_environment(origin: &Origin, environment: &Environment) -> Option<(Strin
 /// Whether `NO_PROXY` names the origin: by `*`, its address, a network that holds it, its name or a
 /// name that it ends in, each with or without a port.
 fn is_exception(origin: &Origin, exceptions: &str) -> bool {
-    let host = origin.bare_host().trim_end_matches('.').to_ascii_lowercase();
+    let host = origin.bare_host().trim_end_matches('.');
     let address: Option<IpAddr> = host.parse().ok();
     exceptions
         .split(|c: char| c == ',' || c.is_ascii_whitespace())
@@ -91,9 +91,7 @@ fn is_exception(origin: &Origin, exceptions: &str) -> bool {
                 None => {
                     let name = name.trim_start_matches('*').trim_start_matches('.');
                     let name = name.trim_end_matches('.').to_ascii_lowercase();
-                    let before = host.strip_suffix(&name);
-                    !name.is_empty()
-                        && before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+                    !name.is_empty() && is_within(host, &name)
                 }
             }
         })
