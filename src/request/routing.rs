@@ -73,14 +73,12 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
     }
     let implied = config.base_url.as_ref().map(|_| LlmProvider::Local);
     let named = config.provider.or(named).or(implied);
-    if model.is_empty() {
-        let problem = match named {
-            Some(_) => "no model is named; set the option `model`",
-            None => "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\"",
-        };
-        return Err(refuse(named, problem.to_owned()));
-    }
     let problem = match (named, &*model::providers_of(model)) {
+        (Some(_), _) if model.is_empty() => "no model is named; set the option `model`".to_owned(),
+        (None, _) if model.is_empty() => {
+            "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\""
+                .to_owned()
+        }
         (Some(provider), _) | (None, &[provider]) => return Ok((provider, model)),
         (None, []) => {
             let advice = match model::suggestion(model) {
@@ -95,7 +93,7 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
             format!("several addresses serve the model {model:?}; say which: {names}")
         }
     };
-    Err(refuse(None, problem))
+    Err(refuse(named, problem))
 }
 
 /// The base URL as it was given, and the variable that gave it, if one did.
