@@ -160,14 +160,11 @@ fn refuse_ignored_tool_choice(request: ChatRequest<'_>) -> Result<(), Error> {
         Some(ToolChoice::Required) => "required",
         Some(ToolChoice::Tool(_)) => "tool",
     };
-    let ignored = request.provider.vendor().ignored_tool_choices;
-    match ignored.iter().find(|(ignored, _)| *ignored == kind) {
-        None => Ok(()),
-        Some((_, advice)) => Err(request.refuse(format!(
-            "{} ignores the option `tool_choice: {kind}`; {advice}",
-            request.provider
-        ))),
-    }
+    let provider = request.provider;
+    let mut ignored = provider.vendor().ignored_tool_choices.iter();
+    let Some((_, advice)) = ignored.find(|(ignored, _)| *ignored == kind) else { return Ok(()) };
+    let problem = format!("{provider} ignores the option `tool_choice: {kind}`; {advice}");
+    Err(request.refuse(problem))
 }
 
 /// A result of a tool may be empty.
