@@ -152,7 +152,7 @@ impl Origin {
     }
 
     pub(crate) fn is_loopback(&self) -> bool {
-        is_loopback(self.bare_host())
+        is_loopback(&self.host)
     }
 }
 
@@ -189,12 +189,12 @@ pub(crate) fn bare_host(host: &str) -> &str {
     inside.filter(|inside| inside.parse::<Ipv6Addr>().is_ok()).unwrap_or(host)
 }
 
-/// Whether a host, without brackets, is this machine. Names below `localhost` are not, nor is what
-/// ends in a dot: a name server may say whose they are.
+/// Whether a host is this machine. Names below `localhost` are not, nor is what ends in a dot: a name
+/// server may say whose they are.
 pub(crate) fn is_loopback(host: &str) -> bool {
-    match host.parse::<IpAddr>() {
+    match bare_host(host).parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => host == "localhost",
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
 

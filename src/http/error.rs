@@ -19,7 +19,7 @@ pub(crate) struct Peer {
     pub(crate) address: String,
     /// Whether that is the provider's own address, and not the caller's choice.
     pub(crate) is_public: bool,
-    /// The path that was added to the base URL, with its slash.
+    /// The path that was added to the base URL.
     pub(crate) added_path: String,
     /// The proxy's host and port, and the variable that named them.
     pub(crate) proxy: Option<String>,

@@ -17,7 +17,7 @@ use super::tls::{self, Tls};
 use super::{connector, fault};
 use crate::cancel::CancelHandle;
 use crate::config::GenerationConfig;
-use crate::endpoint::{Endpoint, Origin};
+use crate::endpoint::{Endpoint, Origin, is_loopback};
 
 /// How many connections wait at most.
 const MAX_IDLE: usize = 8;
@@ -51,7 +51,8 @@ impl ConnectionSettings {
         #[cfg(feature = "rustls")]
         let tls = {
             // A file that is not needed need not be there.
-            let uses_tls = origin.is_secure || proxy.as_ref().is_some_and(ChosenProxy::is_secure);
+            let protocol = proxy.as_ref().map(|proxy| proxy.proxy.protocol());
+            let uses_tls = origin.is_secure || protocol == Some(ureq::ProxyProtocol::Https);
             tls::load(config, uses_tls)?
         };
         Ok(Self {
@@ -80,8 +81,8 @@ impl ConnectionSettings {
 
     /// The same if it is not on this machine.
     pub(crate) fn remote_proxy(&self) -> Option<&str> {
-        let proxy = self.proxy.as_ref().filter(|proxy| !proxy.is_loopback());
-        Some(&proxy?.name)
+        let proxy = self.proxy.as_ref();
+        Some(&proxy.filter(|proxy| !is_loopback(proxy.proxy.host()))?.name)
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ureq::Proxy as UreqProxy;
 
 use crate::config::{GenerationConfig, Proxy};
-use crate::endpoint::{self, Origin, bare_host, is_within};
+use crate::endpoint::{self, Origin, is_within};
 use crate::environment::Environment;
 
 /// A proxy, and how messages show it: without its password, and with the variable that names it.
@@ -13,17 +13,6 @@ use crate::environment::Environment;
 pub(super) struct ChosenProxy {
     pub(super) proxy: UreqProxy,
     pub(super) name: String,
-}
-
-impl ChosenProxy {
-    #[cfg(feature = "rustls")]
-    pub(super) fn is_secure(&self) -> bool {
-        self.proxy.protocol() == ureq::ProxyProtocol::Https
-    }
-
-    pub(super) fn is_loopback(&self) -> bool {
-        endpoint::is_loopback(&bare_host(self.proxy.host()).to_ascii_lowercase())
-    }
 }
 
 /// The proxy for a request to `origin`; `None` to go directly.

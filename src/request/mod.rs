@@ -67,7 +67,7 @@ pub(crate) fn prepare(
         provider,
         address: format!("{origin}{from}"),
         is_public: request.goes_to_vendor(),
-        added_path: added_path.to_owned(),
+        added_path: added_path.trim_start_matches('/').to_owned(),
         proxy: connection.proxy_name().map(str::to_owned),
         ca_option: connection.ca_option(),
         model: model.to_owned(),
