@@ -11,8 +11,8 @@ use crate::provider::UrlForm;
 /// A URL that a request can be sent to. `Display` shows it without its query, which may hold a key.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
-    uri: Uri,
-    origin: Origin,
+    pub(crate) uri: Uri,
+    pub(crate) origin: Origin,
 }
 
 /// The server that a URL leads to.
@@ -75,14 +75,6 @@ impl Endpoint {
         Ok(Self { uri, origin: self.origin.clone() })
     }
 
-    pub(crate) fn uri(&self) -> &Uri {
-        &self.uri
-    }
-
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
     /// The fields of the query. One without a value has an empty one.
     pub(crate) fn query_fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.query_pairs().map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -127,16 +119,6 @@ impl fmt::Display for Endpoint {
         let scheme = if self.origin.is_secure { "https" } else { "http" };
         let authority = self.uri.authority().map_or("", |authority| authority.as_str());
         write!(f, "{scheme}://{authority}{}", self.uri.path())
-    }
-}
-
-impl Origin {
-    pub(crate) fn bare_host(&self) -> &str {
-        bare_host(&self.host)
-    }
-
-    pub(crate) fn is_loopback(&self) -> bool {
-        is_loopback(&self.host)
     }
 }
 

@@ -109,7 +109,7 @@ pub(crate) fn send(
 fn wire_form(request: &PreparedRequest) -> Request<&[u8]> {
     let mut form = Request::new(request.body.as_slice());
     *form.method_mut() = ::http::Method::POST;
-    *form.uri_mut() = request.endpoint.uri().clone();
+    *form.uri_mut() = request.endpoint.uri.clone();
     *form.headers_mut() = request.headers.clone();
     form
 }

@@ -43,7 +43,7 @@ pub(crate) struct ConnectionSettings {
 impl ConnectionSettings {
     /// Chooses the proxy and loads the certificates, so that an error comes before anything is sent.
     pub(crate) fn new(endpoint: &Endpoint, config: &GenerationConfig) -> Result<Self, String> {
-        let origin = endpoint.origin().clone();
+        let origin = endpoint.origin.clone();
         if origin.is_secure && cfg!(not(feature = "rustls")) {
             return Err("https needs the crate's feature `rustls`".to_owned());
         }

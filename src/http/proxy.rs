@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ureq::Proxy as UreqProxy;
 
 use crate::config::{GenerationConfig, Proxy};
-use crate::endpoint::{self, Origin, is_within};
+use crate::endpoint::{self, Origin, bare_host, is_loopback, is_within};
 use crate::environment::Environment;
 
 /// A proxy, and how messages show it: without its password, and with the variable that names it.
@@ -59,14 +59,14 @@ fn from_environment(origin: &Origin, environment: &Environment) -> Option<(Strin
     };
     let found = names.iter().find_map(|&name| Some((environment.get(name)?, name)))?;
     let exceptions = ["no_proxy", "NO_PROXY"].iter().find_map(|name| environment.get(name));
-    let direct = origin.is_loopback() || is_exception(origin, &exceptions.unwrap_or_default());
+    let direct = is_loopback(&origin.host) || is_exception(origin, &exceptions.unwrap_or_default());
     (!direct).then_some(found)
 }
 
 /// Whether `NO_PROXY` names the origin: by `*`, its address, a network that holds it, its name or a
 /// name that it ends in, each with or without a port.
 fn is_exception(origin: &Origin, exceptions: &str) -> bool {
-    let host = origin.bare_host().trim_end_matches('.');
+    let host = bare_host(&origin.host).trim_end_matches('.');
     let address: Option<IpAddr> = host.parse().ok();
     exceptions
         .split(|c: char| c == ',' || c.is_ascii_whitespace())
@@ -119,7 +119,7 @@ mod tests {
     use crate::endpoint::Endpoint;
 
     fn chosen(url: &str, variables: &[(&str, &str)]) -> Option<String> {
-        let origin = Endpoint::parse(url).unwrap().origin().clone();
+        let origin = Endpoint::parse(url).unwrap().origin;
         let environment = Environment::from_iter(variables.iter().copied());
         from_environment(&origin, &environment).map(|(url, _)| url)
     }
@@ -184,14 +184,14 @@ mod tests {
             ("[2001:db8::1]", "[2001:db8::1]:443", true),
             ("[2001:db8::1]", "2001:db9::/32", false),
         ] {
-            let origin = Endpoint::parse(&format!("https://{host}/v1")).unwrap().origin().clone();
+            let origin = Endpoint::parse(&format!("https://{host}/v1")).unwrap().origin;
             assert_eq!(is_exception(&origin, exceptions), direct, "{host} {exceptions}");
         }
     }
 
     #[test]
     fn a_proxy_that_is_none_is_refused_without_its_password() {
-        let origin = Endpoint::parse("https://a.com").unwrap().origin().clone();
+        let origin = Endpoint::parse("https://a.com").unwrap().origin;
         for url in
             ["ftp://user:hunter2@host:1", "http://user:hunter2@", "http://user:hunter2@ho st"]
         {

@@ -50,7 +50,7 @@ pub(crate) fn prepare(
     let endpoint = base_url
         .join(&path(request)?)
         .map_err(|problem| request.refuse(format!("the option `path` {problem}")))?;
-    if endpoint.uri().to_string().len() + "POST  HTTP/1.1\r\n".len() > MAX_LINE {
+    if endpoint.uri.to_string().len() + "POST  HTTP/1.1\r\n".len() > MAX_LINE {
         return Err(request.refuse("the URL is too long, with the option `path`"));
     }
     let (full, base) = (endpoint.to_string(), base_url.to_string());
@@ -62,10 +62,9 @@ pub(crate) fn prepare(
         refuse_plain_text(request, &endpoint, &from, &connection)?;
     }
 
-    let origin = endpoint.origin();
     let peer = Peer {
         provider,
-        address: format!("{origin}{from}"),
+        address: format!("{}{from}", endpoint.origin),
         is_public: request.goes_to_vendor(),
         added_path: added_path.trim_start_matches('/').to_owned(),
         proxy: connection.proxy_name().map(str::to_owned),
@@ -214,12 +213,12 @@ fn refuse_plain_text(
     from: &str,
     connection: &ConnectionSettings,
 ) -> Result<(), Error> {
-    let origin = endpoint.origin();
+    let origin = &endpoint.origin;
     if origin.is_secure || request.config.allow_plain_http {
         return Ok(());
     }
     let problem = match connection.remote_proxy() {
-        _ if !origin.is_loopback() => "neither https nor on this machine".to_owned(),
+        _ if !endpoint::is_loopback(&origin.host) => "neither https nor on this machine".to_owned(),
         Some(proxy) => format!("not https, and the proxy {proxy} is not on this machine"),
         None => return Ok(()),
     };

@@ -147,7 +147,7 @@ fn protocol_at(provider: LlmProvider, model: &str, base_url: &Endpoint) -> Proto
     if usual != Protocol::ChatCompletions {
         return usual;
     }
-    let host = base_url.origin().bare_host();
+    let host = &base_url.origin.host;
     let rules = LlmProvider::ALL.iter().filter_map(|one| one.vendor().protocols_at);
     let mut at_host = rules.filter(|(own, _)| is_within(host, own)).flat_map(|(_, rules)| rules);
     // A fine-tuned model is spoken to as the one that it was made of.
