@@ -28,7 +28,7 @@ mod pool;
 mod proxy;
 mod resolver;
 mod retry_after;
-#[cfg(feature = "rustls")]
+#[cfg_attr(not(feature = "rustls"), path = "no_tls.rs")]
 mod tls;
 mod transport;
 

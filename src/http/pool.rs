@@ -7,12 +7,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ureq::Agent;
 use ureq::config::Config;
+use ureq::{Agent, ProxyProtocol};
 
 use super::control::{ConnectionControl, Limits};
 use super::proxy::{self, ChosenProxy};
-#[cfg(feature = "rustls")]
 use super::tls::{self, Tls};
 use super::{connector, fault};
 use crate::cancel::CancelHandle;
@@ -36,7 +35,6 @@ static IDLE: Mutex<Vec<(Instant, Connection)>> = Mutex::new(Vec::new());
 pub(crate) struct ConnectionSettings {
     origin: Origin,
     proxy: Option<ChosenProxy>,
-    #[cfg(feature = "rustls")]
     tls: Tls,
 }
 
@@ -48,30 +46,15 @@ impl ConnectionSettings {
             return Err("https needs the crate's feature `rustls`".to_owned());
         }
         let proxy = proxy::choose(&origin, config)?;
-        #[cfg(feature = "rustls")]
-        let tls = {
-            // A file that is not needed need not be there.
-            let protocol = proxy.as_ref().map(|proxy| proxy.proxy.protocol());
-            let uses_tls = origin.is_secure || protocol == Some(ureq::ProxyProtocol::Https);
-            tls::load(config, uses_tls)?
-        };
-        Ok(Self {
-            origin,
-            proxy,
-            #[cfg(feature = "rustls")]
-            tls,
-        })
+        let protocol = proxy.as_ref().map(|proxy| proxy.proxy.protocol());
+        // A file that is not needed need not be there.
+        let tls = tls::load(config, origin.is_secure || protocol == Some(ProxyProtocol::Https))?;
+        Ok(Self { origin, proxy, tls })
     }
 
     /// Who names the file of trusted CAs, if there is one.
-    #[cfg(feature = "rustls")]
     pub(crate) fn ca_option(&self) -> Option<&'static str> {
         self.tls.ca_option()
-    }
-
-    #[cfg(not(feature = "rustls"))]
-    pub(crate) fn ca_option(&self) -> Option<&'static str> {
-        None
     }
 
     /// The proxy as messages show it.
@@ -110,12 +93,8 @@ impl Connection {
             .max_idle_age(2 * MAX_AGE)
             .proxy(settings.proxy.as_ref().map(|proxy| proxy.proxy.clone()));
         #[cfg(feature = "rustls")]
-        let (agent, control) = connector::agent(
-            config.tls_config(settings.tls.config.clone()).build(),
-            settings.tls.connector.clone(),
-        );
-        #[cfg(not(feature = "rustls"))]
-        let (agent, control) = connector::agent(config.build(), connector::NoTls);
+        let config = config.tls_config(settings.tls.config.clone());
+        let (agent, control) = connector::agent(config.build(), settings.tls.clone());
         Self { agent, control, settings }
     }
 

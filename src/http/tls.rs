@@ -24,11 +24,11 @@ const MAX_FILE: u64 = 16 << 20;
 
 /// TLS settings, and a connector that is used with no others: it makes its rustls configuration of
 /// the first that it sees, and keeps it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Tls {
     files: [Option<PemFile>; 2],
     pub(super) config: TlsConfig,
-    pub(super) connector: SharedConnector,
+    connector: Arc<RustlsConnector>,
 }
 
 impl PartialEq for Tls {
@@ -64,7 +64,7 @@ pub(super) fn load(config: &GenerationConfig, uses_tls: bool) -> Result<Tls, Str
     };
     let client = client.as_ref().map(PemFile::client_certificate).transpose()?;
     let config = TlsConfig::builder().root_certs(roots).client_cert(client).build();
-    let tls = Tls { files, config, connector: SharedConnector(Arc::default()) };
+    let tls = Tls { files, config, connector: Arc::default() };
     let mut cached = cached();
     if cached.len() >= MAX_CACHED {
         cached.remove(0);
@@ -82,7 +82,7 @@ impl Tls {
 }
 
 /// A file as it was: certificates are renewed while programs run.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct PemFile {
     path: PathBuf,
     /// Who names it.
@@ -165,11 +165,7 @@ impl PemFile {
     }
 }
 
-/// One connector for many agents.
-#[derive(Clone, Debug)]
-pub(super) struct SharedConnector(Arc<RustlsConnector>);
-
-impl Connector<Box<dyn Transport>> for SharedConnector {
+impl Connector<Box<dyn Transport>> for Tls {
     type Out = Box<dyn Transport>;
 
     fn connect(
@@ -177,7 +173,7 @@ impl Connector<Box<dyn Transport>> for SharedConnector {
         details: &ConnectionDetails<'_>,
         chained: Option<Box<dyn Transport>>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        let connected = catch_unwind(AssertUnwindSafe(|| self.0.connect(details, chained)));
+        let connected = catch_unwind(AssertUnwindSafe(|| self.connector.connect(details, chained)));
         match connected {
             Ok(connected) => Ok(connected?.map(|transport| Box::new(transport) as _)),
             Err(panic) if is_mismatch(&*panic) => Err(ureq::Error::Tls(MISMATCH)),
