@@ -89,7 +89,8 @@ impl<C: Connector> ControlledConnector<C> {
             addrs: self.addresses(details)?,
             config: details.config,
             request_level: details.request_level,
-            resolver: &TimedResolver,
+            // Connectors look up nothing but proxies.
+            resolver: &TimedResolver { of_proxy: true },
             now: Moment::now(),
             timeout: self.control.limit(details.timeout),
             current_time: Arc::clone(&details.current_time),
@@ -131,7 +132,8 @@ impl<C: Connector> ControlledConnector<C> {
             return Ok(details.addrs.clone());
         }
         let limit = self.control.limit(details.timeout);
-        let addresses = TimedResolver.resolve(details.uri, details.config, limit)?;
+        let resolver = TimedResolver { of_proxy: false };
+        let addresses = resolver.resolve(details.uri, details.config, limit)?;
         self.control.state().check()?;
         Ok(addresses)
     }
