@@ -1,6 +1,7 @@
 //! Where a request goes: [`Endpoint`] is a URL that was taken apart. No other file takes URLs apart.
 
 use std::fmt;
+use std::iter;
 use std::net::{IpAddr, Ipv6Addr};
 
 use ::http::Uri;
@@ -10,8 +11,8 @@ use crate::provider::UrlForm;
 /// A URL that a request can be sent to. `Display` shows it without its query, which may hold a key.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
-    uri: Uri,
-    origin: Origin,
+    pub(crate) uri: Uri,
+    pub(crate) origin: Origin,
 }
 
 /// The server that a URL leads to.
@@ -67,74 +68,49 @@ impl Endpoint {
             return Err(invalid);
         }
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let queries: Vec<_> =
-            [self.query(), query].into_iter().filter(|query| !query.is_empty()).collect();
-        let mark = if queries.is_empty() { "" } else { "?" };
         let base = self.to_string();
-        let url = format!(
-            "{}/{}{mark}{}",
-            base.trim_end_matches('/'),
-            path.trim_start_matches('/'),
-            queries.join("&")
-        );
-        let uri = url.parse().map_err(|_| invalid)?;
+        let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
+        let queries = [self.query(), query].into_iter().filter(|query| !query.is_empty());
+        let uri = with_query(url, queries).parse().map_err(|_| invalid)?;
         Ok(Self { uri, origin: self.origin.clone() })
-    }
-
-    pub(crate) fn uri(&self) -> &Uri {
-        &self.uri
-    }
-
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
     }
 
     /// The fields of the query. One without a value has an empty one.
     pub(crate) fn query_fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        let pairs = self.query().split('&').filter(|pair| !pair.is_empty());
-        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        self.query_pairs().map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
     /// The URL with the values of its query hidden, apart from the fields of `own`, another query.
     pub(crate) fn with_hidden_query(&self, own: &str) -> String {
-        let mut url = self.to_string();
-        let mut mark = '?';
-        for pair in self.query().split('&').filter(|pair| !pair.is_empty()) {
-            url.push(mark);
-            mark = '&';
-            match pair.split_once('=') {
-                Some((name, _)) if !own.split('&').any(|own| own == pair) => {
-                    url.push_str(name);
-                    url.push_str("=(hidden)");
-                }
-                _ => url.push_str(pair),
-            }
-        }
-        url
+        let shown = self.query_pairs().map(|pair| match pair.split_once('=') {
+            Some((name, _)) if !own.split('&').any(|own| own == pair) => format!("{name}=(hidden)"),
+            _ => pair.to_owned(),
+        });
+        with_query(self.to_string(), shown)
     }
 
     /// Where a redirect to `location` leads, without the query; `None` where that cannot be told.
     pub(crate) fn redirected(&self, location: &str) -> Option<Self> {
         let base = self.to_string();
-        let (scheme, rest) = base.split_once("://")?;
-        let (authority, path) = rest.split_once('/')?;
+        let (scheme, _) = base.split_once("://")?;
+        let (folder, _) = base.rsplit_once('/')?;
         let is_whole =
             location.split(['/', '?', '#']).next().is_some_and(|start| start.ends_with(':'));
-        let target = if is_whole {
-            location.to_owned()
-        } else if location.starts_with("//") {
-            format!("{scheme}:{location}")
-        } else if location.starts_with('/') {
-            format!("{scheme}://{authority}{location}")
-        } else {
-            let (folder, _) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1));
-            format!("{scheme}://{authority}/{folder}{location}")
+        let target = match location {
+            _ if is_whole => location.to_owned(),
+            _ if location.starts_with("//") => format!("{scheme}:{location}"),
+            _ if location.starts_with('/') => format!("{scheme}://{}{location}", authority(&base)),
+            _ => format!("{folder}/{location}"),
         };
         Self::parse(&redacted(&target)).ok()
     }
 
     fn query(&self) -> &str {
         self.uri.query().unwrap_or_default()
+    }
+
+    fn query_pairs(&self) -> impl Iterator<Item = &str> {
+        self.query().split('&').filter(|pair| !pair.is_empty())
     }
 }
 
@@ -146,20 +122,19 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl Origin {
-    pub(crate) fn bare_host(&self) -> &str {
-        bare_host(&self.host)
-    }
-
-    pub(crate) fn is_loopback(&self) -> bool {
-        is_loopback(self.bare_host())
-    }
-}
-
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
+}
+
+/// A URL without a query, and the pieces of one behind it.
+fn with_query<T: AsRef<str>>(mut url: String, pieces: impl Iterator<Item = T>) -> String {
+    for (mark, piece) in iter::once("?").chain(iter::repeat("&")).zip(pieces) {
+        url += mark;
+        url += piece.as_ref();
+    }
+    url
 }
 
 /// What stands between a URL's scheme and its path.
@@ -189,13 +164,18 @@ pub(crate) fn bare_host(host: &str) -> &str {
     inside.filter(|inside| inside.parse::<Ipv6Addr>().is_ok()).unwrap_or(host)
 }
 
-/// Whether a host, without brackets, is this machine. Names below `localhost` are not, nor is what
-/// ends in a dot: a name server may say whose they are.
+/// Whether a host is this machine. Names below `localhost` are not, nor is what ends in a dot: a name
+/// server may say whose they are.
 pub(crate) fn is_loopback(host: &str) -> bool {
-    match host.parse::<IpAddr>() {
+    match bare_host(host).parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => host == "localhost",
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
+}
+
+/// Whether a host is this domain, or one below it.
+pub(crate) fn is_within(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 /// A URL without this path at its end, if that is how it ends; `{model}` in the path stands for any.
@@ -266,15 +246,14 @@ fn with_version(url: &str, version: &str) -> String {
 fn ollama_host(host: &str) -> String {
     let (scheme, rest) = host.split_once("://").unwrap_or(("http", host));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let bracket = authority.rfind(']').map_or(0, |at| at + 1);
-    let has_port = authority.get(bracket..).is_some_and(|after| after.contains(':'));
-    let bare_ipv6 = bracket == 0 && authority.matches(':').count() > 1;
-    let (name, port) = match authority.rsplit_once(':') {
-        Some((name, port)) if has_port && !bare_ipv6 && port.parse::<u16>().is_ok() => (name, port),
-        Some((name, _)) if has_port && !bare_ipv6 => (name, "11434"),
-        _ if scheme == "https" => (authority, "443"),
-        _ if host.contains("://") => (authority, "80"),
-        _ => (authority, "11434"),
+    let bare_ipv6 = !authority.contains(']') && authority.matches(':').count() > 1;
+    let pair = authority.rsplit_once(':').filter(|(_, port)| !bare_ipv6 && !port.contains(']'));
+    let (name, port) = match pair {
+        Some((name, port)) if port.parse::<u16>().is_ok() => (name, port),
+        Some((name, _)) => (name, "11434"),
+        None if scheme == "https" => (authority, "443"),
+        None if host.contains("://") => (authority, "80"),
+        None => (authority, "11434"),
     };
     let name = match name {
         "" | "0.0.0.0" => "127.0.0.1".to_owned(),

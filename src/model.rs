@@ -114,21 +114,16 @@ const SERVED_BY_OTHERS: &str = "gpt-oss";
 /// The providers whose models' names begin like this one; the longest beginning decides.
 pub(crate) fn providers_of(model: &str) -> Vec<LlmProvider> {
     let base_model = model.strip_prefix("ft:").unwrap_or(model);
-    let mut longest = (1, Vec::new());
-    for &provider in LlmProvider::ALL {
-        for prefix in provider.vendor().model_prefixes {
-            if !base_model.starts_with(prefix) || base_model.starts_with(SERVED_BY_OTHERS) {
-                continue;
-            }
-            if prefix.len() > longest.0 {
-                longest = (prefix.len(), Vec::new());
-            }
-            if prefix.len() == longest.0 {
-                longest.1.push(provider);
-            }
-        }
+    if base_model.starts_with(SERVED_BY_OTHERS) {
+        return Vec::new();
     }
-    longest.1
+    let beginning = |provider: &LlmProvider| {
+        let prefixes = provider.vendor().model_prefixes.iter();
+        prefixes.filter(|prefix| base_model.starts_with(**prefix)).map(|prefix| prefix.len()).max()
+    };
+    let longest = LlmProvider::ALL.iter().filter_map(beginning).max();
+    let has_it = |provider: &LlmProvider| longest.is_some() && beginning(provider) == longest;
+    LlmProvider::ALL.iter().copied().filter(has_it).collect()
 }
 
 /// What somebody may have meant by a name that leads to no provider.

@@ -20,13 +20,11 @@ use ureq::{Agent, Error, Proxy};
 use super::control::{ConnectionControl, Phase, deadline_in};
 use super::fault::{Fault, named};
 use super::resolver::{NoopResolver, TimedResolver};
+use super::tls::Tls;
 use super::transport::{ControlledTransport, SocketTransport};
 
-/// An agent whose connections `control` governs. `tls` comes last in the chain.
-pub(crate) fn agent(
-    config: Config,
-    tls: impl Connector<Box<dyn Transport>>,
-) -> (Agent, Arc<ConnectionControl>) {
+/// An agent whose connections `control` governs.
+pub(crate) fn agent(config: Config, tls: Tls) -> (Agent, Arc<ConnectionControl>) {
     let control = Arc::new(ConnectionControl::default());
     let chain =
         ().chain(SocksConnector::default())
@@ -38,13 +36,14 @@ pub(crate) fn agent(
 
 /// Opens connections under the limits of a [`ConnectionControl`].
 #[derive(Debug)]
-struct ControlledConnector<C, T> {
+struct ControlledConnector<C> {
     control: Arc<ConnectionControl>,
     chain: C,
-    tls: T,
+    /// It comes last.
+    tls: Tls,
 }
 
-impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for ControlledConnector<C, T> {
+impl<C: Connector> Connector for ControlledConnector<C> {
     type Out = Box<dyn Transport>;
 
     fn connect(
@@ -75,7 +74,7 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> Connector for ControlledCon
     }
 }
 
-impl<C: Connector, T: Connector<Box<dyn Transport>>> ControlledConnector<C, T> {
+impl<C: Connector> ControlledConnector<C> {
     fn open(
         &self,
         details: &ConnectionDetails<'_>,
@@ -90,7 +89,8 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> ControlledConnector<C, T> {
             addrs: self.addresses(details)?,
             config: details.config,
             request_level: details.request_level,
-            resolver: &TimedResolver,
+            // Connectors look up nothing but proxies.
+            resolver: &TimedResolver { of_proxy: true },
             now: Moment::now(),
             timeout: self.control.limit(details.timeout),
             current_time: Arc::clone(&details.current_time),
@@ -132,26 +132,9 @@ impl<C: Connector, T: Connector<Box<dyn Transport>>> ControlledConnector<C, T> {
             return Ok(details.addrs.clone());
         }
         let limit = self.control.limit(details.timeout);
-        let addresses = TimedResolver.resolve(details.uri, details.config, limit)?;
+        let resolver = TimedResolver { of_proxy: false };
+        let addresses = resolver.resolve(details.uri, details.config, limit)?;
         self.control.state().check()?;
         Ok(addresses)
-    }
-}
-
-/// Stands where TLS would be.
-#[cfg(not(feature = "rustls"))]
-#[derive(Debug)]
-pub(crate) struct NoTls;
-
-#[cfg(not(feature = "rustls"))]
-impl Connector<Box<dyn Transport>> for NoTls {
-    type Out = Box<dyn Transport>;
-
-    fn connect(
-        &self,
-        _: &ConnectionDetails<'_>,
-        chained: Option<Box<dyn Transport>>,
-    ) -> Result<Option<Self::Out>, Error> {
-        Ok(chained)
     }
 }

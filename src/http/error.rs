@@ -19,7 +19,7 @@ pub(crate) struct Peer {
     pub(crate) address: String,
     /// Whether that is the provider's own address, and not the caller's choice.
     pub(crate) is_public: bool,
-    /// The path that was added to the base URL, with its slash.
+    /// The path that was added to the base URL.
     pub(crate) added_path: String,
     /// The proxy's host and port, and the variable that named them.
     pub(crate) proxy: Option<String>,
@@ -44,13 +44,12 @@ impl Peer {
         match error {
             UreqError::Timeout(reason) => self.timeout(reason, connection.control.state().phase),
             UreqError::Other(fault) => match fault.downcast().map(|fault| *fault) {
-                Ok(Fault::Name { host, source }) => {
-                    let is_proxy = self.is_proxy(&host);
-                    let advice = match is_proxy {
+                Ok(Fault::Name { of_proxy, source }) => {
+                    let advice = match of_proxy {
                         false if self.is_public => "are you online, or behind a proxy?",
                         _ => "check the URL",
                     };
-                    let whom = self.other_side(is_proxy);
+                    let whom = self.other_side(of_proxy);
                     self.failed(format!("no address found for {whom}; {advice}"), source)
                 }
                 Ok(Fault::Connect { via_proxy, source }) => self.no_connection(via_proxy, source),
@@ -137,11 +136,6 @@ impl Peer {
         Error::new(ErrorKind::Timeout, self.provider, message)
     }
 
-    fn is_proxy(&self, host: &str) -> bool {
-        let port = self.proxy.as_ref().and_then(|proxy| proxy.strip_prefix(host));
-        port.is_some_and(|port| port.starts_with(':'))
-    }
-
     /// Who it was that a connection or a session failed with.
     fn other_side(&self, is_proxy: bool) -> String {
         match &self.proxy {
@@ -214,6 +208,7 @@ impl Peer {
         let whom = self.other_side(with_proxy);
         let text = source.to_string();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        let certificate = |problem: &str| format!("the certificate of {whom} {problem}");
         let message = match &source {
             UreqError::Tls(MISMATCH) => return self.config(MISMATCH),
             UreqError::Io(error) if is_disconnect(error) => {
@@ -225,23 +220,23 @@ impl Peer {
                 format!("{whom} wants a client's certificate that it trusts (client_certificate)")
             }
             UreqError::Io(error) if is_alert(error) => format!("no TLS session with {whom}"),
-            _ if says(&["CaUsedAsEndEntity"]) => format!(
-                "the certificate of {whom} is that of a CA, and cannot be a server's; let the CA sign \
-                 one for the server, or make one with basicConstraints=CA:FALSE"
+            _ if says(&["CaUsedAsEndEntity"]) => certificate(
+                "is that of a CA, and cannot be a server's; let the CA sign one for the server, or \
+                 make one with basicConstraints=CA:FALSE",
             ),
-            _ if says(&["UnknownIssuer"]) => self.untrusted(&whom),
-            _ if says(&["NotValidForName", "not valid for name", "valid for"]) => {
-                format!("the certificate of {whom} is for another host; check the URL")
+            _ if says(&["UnknownIssuer"]) => {
+                certificate("is not signed by a trusted CA; ") + &self.advice_on_trust()
+            }
+            _ if says(&["NotValidForName", "valid for"]) => {
+                certificate("is for another host; check the URL")
             }
             _ if says(&["Expired", "expired"]) => {
-                format!("the certificate of {whom} has expired; check this machine's clock, too")
+                certificate("has expired; check this machine's clock, too")
             }
             _ if says(&["NotValidYet", "not valid yet"]) => {
-                format!("the certificate of {whom} is not valid yet; check this machine's clock")
+                certificate("is not valid yet; check this machine's clock")
             }
-            _ if says(&["invalid peer certificate"]) => {
-                format!("the certificate of {whom} is not valid")
-            }
+            _ if says(&["invalid peer certificate"]) => certificate("is not valid"),
             _ if says(&["corrupt message"]) => {
                 format!("{whom} does not speak TLS; check the URL's port, or use http://")
             }
@@ -250,19 +245,14 @@ impl Peer {
         self.failed(message, source).permanent()
     }
 
-    fn untrusted(&self, whom: &str) -> String {
-        let problem = format!("the certificate of {whom} is not signed by a trusted CA");
-        if let Some(option) = self.ca_option {
-            return format!("{problem}; the file that {option} names does not hold its CA");
+    /// What to do about a certificate whose issuer is not trusted.
+    fn advice_on_trust(&self) -> String {
+        let advice = "if it should be trusted, name the CA's file in `ca_file` or SSL_CERT_FILE";
+        match self.ca_option {
+            Some(option) => format!("the file that {option} names does not hold its CA"),
+            None if cfg!(feature = "platform-verifier") => advice.to_owned(),
+            None => format!("{advice}, or build with the feature `platform-verifier`"),
         }
-        let or_build = match cfg!(feature = "platform-verifier") {
-            true => "",
-            false => ", or build with the feature `platform-verifier`",
-        };
-        format!(
-            "{problem}; if it should be trusted, name the CA's file in `ca_file` or \
-             SSL_CERT_FILE{or_build}"
-        )
     }
 
     fn undecodable(&self, what: &str, problem: &str) -> Error {
@@ -345,17 +335,10 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_known_by_its_whole_name() {
-        assert!(peer(Some("api-gw:3128 (from HTTPS_PROXY)")).is_proxy("api-gw"));
-        assert!(!peer(Some("api-gw:3128")).is_proxy("api"));
-        assert!(!peer(None).is_proxy("api"));
-    }
-
-    #[test]
     fn a_name_without_an_address_may_mean_that_one_is_offline() {
         let config = GenerationConfig::new("m").environment(Environment::empty());
         let endpoint = Endpoint::parse("http://127.0.0.1:1").unwrap();
-        let settings = ConnectionSettings::new(&endpoint, LlmProvider::Local, &config).unwrap();
+        let settings = ConnectionSettings::new(&endpoint, &config).unwrap();
         let connection = Connection::new(settings);
         for (is_public, proxy, says) in [
             (true, None, "host:443; are you online, or behind a proxy?"),
@@ -367,7 +350,8 @@ mod tests {
             ),
         ] {
             let peer = Peer { is_public, ..peer(proxy) };
-            let fault = Fault::Name { host: "host".to_owned(), source: UreqError::HostNotFound };
+            let of_proxy = proxy.is_some();
+            let fault = Fault::Name { of_proxy, source: UreqError::HostNotFound };
             let error = peer.no_response(fault.into(), &connection);
             assert_eq!(error.to_string(), format!("local: no address found for {says}"));
         }

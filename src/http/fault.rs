@@ -17,8 +17,8 @@ pub(crate) enum Fault {
     Interrupted,
     /// The headers of the response do not end, or its trailers do not.
     Endless,
-    /// There is no address for a name.
-    Name { host: String, source: Error },
+    /// There is no address for the target's name or, as `of_proxy` says, the proxy's.
+    Name { of_proxy: bool, source: Error },
     /// No TLS session, with the target or, as `with_proxy` says, with the proxy.
     Tls { with_proxy: bool, source: Error },
 }

@@ -28,7 +28,7 @@ mod pool;
 mod proxy;
 mod resolver;
 mod retry_after;
-#[cfg(feature = "rustls")]
+#[cfg_attr(not(feature = "rustls"), path = "no_tls.rs")]
 mod tls;
 mod transport;
 
@@ -109,7 +109,7 @@ pub(crate) fn send(
 fn wire_form(request: &PreparedRequest) -> Request<&[u8]> {
     let mut form = Request::new(request.body.as_slice());
     *form.method_mut() = ::http::Method::POST;
-    *form.uri_mut() = request.endpoint.uri().clone();
+    *form.uri_mut() = request.endpoint.uri.clone();
     *form.headers_mut() = request.headers.clone();
     form
 }
@@ -173,7 +173,7 @@ fn refusal(
     encoding: Option<String>,
     request: &PreparedRequest,
 ) -> Result<Error, Error> {
-    let PreparedRequest { secrets, peer, endpoint, .. } = request;
+    let PreparedRequest { secrets, peer, .. } = request;
     let status = parts.status.as_u16();
     let text = match (status, &encoding) {
         // There is no body, or it is of no use.
@@ -187,7 +187,7 @@ fn refusal(
     let message = match status {
         300..400 => {
             let location = parts.headers.get("location").and_then(|value| value.to_str().ok());
-            redirect(endpoint, location, &peer.added_path, secrets)
+            redirect(location, request)
         }
         100..300 => "this is not a stream; check the base URL".to_owned(),
         _ => match encoding {
@@ -199,22 +199,17 @@ fn refusal(
 }
 
 /// What a redirect says, and what to do about it.
-fn redirect(
-    asked: &Endpoint,
-    location: Option<&str>,
-    added_path: &str,
-    secrets: &Secrets,
-) -> String {
-    let Some(target) = location.and_then(|location| asked.redirected(location)) else {
+fn redirect(location: Option<&str>, request: &PreparedRequest) -> String {
+    let Some(target) = location.and_then(|location| request.endpoint.redirected(location)) else {
         return "a redirect that does not say where to".to_owned();
     };
-    let clean = |url: &str| secrets.redact(&one_line(url));
-    let advice =
-        match endpoint::without_path(&target.to_string(), added_path.trim_start_matches('/')) {
-            Some(base) => format!("if that is right, set the base URL to {}", clean(&base)),
-            None => "check the base URL".to_owned(),
-        };
-    format!("a redirect to {}, which was not followed; {advice}", clean(&target.to_string()))
+    let target = target.to_string();
+    let clean = |url: &str| request.secrets.redact(&one_line(url));
+    let advice = match endpoint::without_path(&target, &request.peer.added_path) {
+        Some(base) => format!("if that is right, set the base URL to {}", clean(&base)),
+        None => "check the base URL".to_owned(),
+    };
+    format!("a redirect to {}, which was not followed; {advice}", clean(&target))
 }
 
 /// The encodings of the body, where there are any.

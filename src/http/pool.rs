@@ -7,19 +7,16 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ureq::Agent;
 use ureq::config::Config;
+use ureq::{Agent, ProxyProtocol};
 
 use super::control::{ConnectionControl, Limits};
 use super::proxy::{self, ChosenProxy};
-#[cfg(feature = "rustls")]
 use super::tls::{self, Tls};
 use super::{connector, fault};
 use crate::cancel::CancelHandle;
 use crate::config::GenerationConfig;
-use crate::endpoint::{Endpoint, Origin};
-use crate::error::{Error, ErrorKind};
-use crate::provider::LlmProvider;
+use crate::endpoint::{Endpoint, Origin, is_loopback};
 
 /// How many connections wait at most.
 const MAX_IDLE: usize = 8;
@@ -38,47 +35,26 @@ static IDLE: Mutex<Vec<(Instant, Connection)>> = Mutex::new(Vec::new());
 pub(crate) struct ConnectionSettings {
     origin: Origin,
     proxy: Option<ChosenProxy>,
-    #[cfg(feature = "rustls")]
     tls: Tls,
 }
 
 impl ConnectionSettings {
     /// Chooses the proxy and loads the certificates, so that an error comes before anything is sent.
-    pub(crate) fn new(
-        endpoint: &Endpoint,
-        provider: LlmProvider,
-        config: &GenerationConfig,
-    ) -> Result<Self, Error> {
-        let origin = endpoint.origin().clone();
+    pub(crate) fn new(endpoint: &Endpoint, config: &GenerationConfig) -> Result<Self, String> {
+        let origin = endpoint.origin.clone();
         if origin.is_secure && cfg!(not(feature = "rustls")) {
-            let message = "https needs the crate's feature `rustls`";
-            return Err(Error::new(ErrorKind::Config, provider, message));
+            return Err("https needs the crate's feature `rustls`".to_owned());
         }
-        let proxy = proxy::choose(&origin, provider, config)?;
-        #[cfg(feature = "rustls")]
-        let tls = {
-            // A file that is not needed need not be there.
-            let uses_tls = origin.is_secure || proxy.as_ref().is_some_and(ChosenProxy::is_secure);
-            tls::load(config, uses_tls)
-                .map_err(|message| Error::new(ErrorKind::Config, provider, message))?
-        };
-        Ok(Self {
-            origin,
-            proxy,
-            #[cfg(feature = "rustls")]
-            tls,
-        })
+        let proxy = proxy::choose(&origin, config)?;
+        let protocol = proxy.as_ref().map(|proxy| proxy.proxy.protocol());
+        // A file that is not needed need not be there.
+        let tls = tls::load(config, origin.is_secure || protocol == Some(ProxyProtocol::Https))?;
+        Ok(Self { origin, proxy, tls })
     }
 
     /// Who names the file of trusted CAs, if there is one.
-    #[cfg(feature = "rustls")]
     pub(crate) fn ca_option(&self) -> Option<&'static str> {
         self.tls.ca_option()
-    }
-
-    #[cfg(not(feature = "rustls"))]
-    pub(crate) fn ca_option(&self) -> Option<&'static str> {
-        None
     }
 
     /// The proxy as messages show it.
@@ -88,8 +64,8 @@ impl ConnectionSettings {
 
     /// The same if it is not on this machine.
     pub(crate) fn remote_proxy(&self) -> Option<&str> {
-        let proxy = self.proxy.as_ref().filter(|proxy| !proxy.is_loopback());
-        Some(&proxy?.name)
+        let proxy = self.proxy.as_ref();
+        Some(&proxy.filter(|proxy| !is_loopback(proxy.proxy.host()))?.name)
     }
 }
 
@@ -117,12 +93,8 @@ impl Connection {
             .max_idle_age(2 * MAX_AGE)
             .proxy(settings.proxy.as_ref().map(|proxy| proxy.proxy.clone()));
         #[cfg(feature = "rustls")]
-        let (agent, control) = connector::agent(
-            config.tls_config(settings.tls.config.clone()).build(),
-            settings.tls.connector.clone(),
-        );
-        #[cfg(not(feature = "rustls"))]
-        let (agent, control) = connector::agent(config.build(), connector::NoTls);
+        let config = config.tls_config(settings.tls.config.clone());
+        let (agent, control) = connector::agent(config.build(), settings.tls.clone());
         Self { agent, control, settings }
     }
 
@@ -186,10 +158,9 @@ mod tests {
 
     #[test]
     fn connections_that_have_waited_too_long_are_not_used() {
-        let provider = LlmProvider::Local;
         let config = GenerationConfig::new("m").environment(Environment::empty());
         let endpoint = Endpoint::parse("http://127.0.0.1:1").unwrap();
-        let settings = ConnectionSettings::new(&endpoint, provider, &config).unwrap();
+        let settings = ConnectionSettings::new(&endpoint, &config).unwrap();
         let waiting = |seconds| {
             let since = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
             (since, Connection::new(settings.clone()))

@@ -5,10 +5,8 @@ use std::net::IpAddr;
 use ureq::Proxy as UreqProxy;
 
 use crate::config::{GenerationConfig, Proxy};
-use crate::endpoint::{self, Origin, bare_host};
+use crate::endpoint::{self, Origin, bare_host, is_loopback, is_within};
 use crate::environment::Environment;
-use crate::error::{Error, ErrorKind};
-use crate::provider::LlmProvider;
 
 /// A proxy, and how messages show it: without its password, and with the variable that names it.
 #[derive(Clone, PartialEq)]
@@ -17,26 +15,14 @@ pub(super) struct ChosenProxy {
     pub(super) name: String,
 }
 
-impl ChosenProxy {
-    #[cfg(feature = "rustls")]
-    pub(super) fn is_secure(&self) -> bool {
-        self.proxy.protocol() == ureq::ProxyProtocol::Https
-    }
-
-    pub(super) fn is_loopback(&self) -> bool {
-        endpoint::is_loopback(&bare_host(self.proxy.host()).to_ascii_lowercase())
-    }
-}
-
 /// The proxy for a request to `origin`; `None` to go directly.
 ///
 /// A proxy that the configuration names is used for everything. One from the environment is never
 /// used for this machine itself: a local model would be out of its reach.
 pub(super) fn choose(
     origin: &Origin,
-    provider: LlmProvider,
     config: &GenerationConfig,
-) -> Result<Option<ChosenProxy>, Error> {
+) -> Result<Option<ChosenProxy>, String> {
     let (url, variable) = match &config.proxy {
         Proxy::Direct => return Ok(None),
         Proxy::Url(url) => (url.clone(), None),
@@ -59,9 +45,7 @@ pub(super) fn choose(
         }
         _ => "is an invalid URL; it should look like http://host:3128 or socks5://host:1080",
     };
-    let message =
-        format!("the proxy {shown:?} ({}) {problem}", variable.unwrap_or("the option `proxy`"));
-    Err(Error::new(ErrorKind::Config, provider, message))
+    Err(format!("the proxy {shown:?} ({}) {problem}", variable.unwrap_or("the option `proxy`")))
 }
 
 /// The proxy that the environment names for `origin`, and the variable that names it.
@@ -75,14 +59,14 @@ fn from_environment(origin: &Origin, environment: &Environment) -> Option<(Strin
     };
     let found = names.iter().find_map(|&name| Some((environment.get(name)?, name)))?;
     let exceptions = ["no_proxy", "NO_PROXY"].iter().find_map(|name| environment.get(name));
-    let direct = origin.is_loopback() || is_exception(origin, &exceptions.unwrap_or_default());
+    let direct = is_loopback(&origin.host) || is_exception(origin, &exceptions.unwrap_or_default());
     (!direct).then_some(found)
 }
 
 /// Whether `NO_PROXY` names the origin: by `*`, its address, a network that holds it, its name or a
 /// name that it ends in, each with or without a port.
 fn is_exception(origin: &Origin, exceptions: &str) -> bool {
-    let host = origin.bare_host().trim_end_matches('.').to_ascii_lowercase();
+    let host = bare_host(&origin.host).trim_end_matches('.');
     let address: Option<IpAddr> = host.parse().ok();
     exceptions
         .split(|c: char| c == ',' || c.is_ascii_whitespace())
@@ -96,9 +80,7 @@ fn is_exception(origin: &Origin, exceptions: &str) -> bool {
                 None => {
                     let name = name.trim_start_matches('*').trim_start_matches('.');
                     let name = name.trim_end_matches('.').to_ascii_lowercase();
-                    let before = host.strip_suffix(&name);
-                    !name.is_empty()
-                        && before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+                    !name.is_empty() && is_within(host, &name)
                 }
             }
         })
@@ -137,7 +119,7 @@ mod tests {
     use crate::endpoint::Endpoint;
 
     fn chosen(url: &str, variables: &[(&str, &str)]) -> Option<String> {
-        let origin = Endpoint::parse(url).unwrap().origin().clone();
+        let origin = Endpoint::parse(url).unwrap().origin;
         let environment = Environment::from_iter(variables.iter().copied());
         from_environment(&origin, &environment).map(|(url, _)| url)
     }
@@ -202,19 +184,19 @@ mod tests {
             ("[2001:db8::1]", "[2001:db8::1]:443", true),
             ("[2001:db8::1]", "2001:db9::/32", false),
         ] {
-            let origin = Endpoint::parse(&format!("https://{host}/v1")).unwrap().origin().clone();
+            let origin = Endpoint::parse(&format!("https://{host}/v1")).unwrap().origin;
             assert_eq!(is_exception(&origin, exceptions), direct, "{host} {exceptions}");
         }
     }
 
     #[test]
     fn a_proxy_that_is_none_is_refused_without_its_password() {
-        let origin = Endpoint::parse("https://a.com").unwrap().origin().clone();
+        let origin = Endpoint::parse("https://a.com").unwrap().origin;
         for url in
             ["ftp://user:hunter2@host:1", "http://user:hunter2@", "http://user:hunter2@ho st"]
         {
             let config = GenerationConfig::new("m").proxy(Proxy::Url(url.to_owned()));
-            let error = choose(&origin, LlmProvider::Local, &config).err().unwrap().to_string();
+            let error = choose(&origin, &config).err().unwrap();
             assert!(error.contains("socks5://"), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }

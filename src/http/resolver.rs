@@ -25,7 +25,10 @@ impl Resolver for NoopResolver {
 
 /// Looks names up within a limit. That takes a thread, so what needs no look-up goes without.
 #[derive(Debug)]
-pub(super) struct TimedResolver;
+pub(super) struct TimedResolver {
+    /// Whether the names are those of proxies.
+    pub(super) of_proxy: bool,
+}
 
 impl Resolver for TimedResolver {
     fn resolve(
@@ -34,15 +37,12 @@ impl Resolver for TimedResolver {
         config: &Config,
         mut timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let host = uri.host().unwrap_or_default();
-        let bare = bare_host(host);
+        let bare = bare_host(uri.host().unwrap_or_default());
         if bare.parse::<IpAddr>().is_ok() || bare.eq_ignore_ascii_case("localhost") {
             timeout.after = Span::NotHappening;
         }
         let found = DefaultResolver::default().resolve(uri, config, timeout);
-        found.map_err(|source| {
-            let host = host.to_owned();
-            named(source, |source| Fault::Name { host, source })
-        })
+        let of_proxy = self.of_proxy;
+        found.map_err(|error| named(error, |source| Fault::Name { of_proxy, source }))
     }
 }

@@ -827,6 +827,26 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
 }
 
 #[test]
+fn a_name_without_an_address_is_the_target_s_or_the_proxy_s() {
+    in_time(|| {
+        // Names are looked up first, so no proxy has to listen.
+        for (proxy, whom) in [
+            (None, "no-such-host.invalid:80"),
+            (Some("socks5://127.0.0.1:1"), "no-such-host.invalid:80"),
+            (Some("socks5://no-such-host.invalid:1"), "no-such-host.invalid:80"),
+            (Some("socks5h://no-such-host.invalid:1"), "the proxy no-such-host.invalid:1"),
+            (Some("http://no-such-host.invalid:1"), "the proxy no-such-host.invalid:1"),
+        ] {
+            let proxy = proxy.map_or(Proxy::Direct, |url| Proxy::Url(url.to_owned()));
+            let url = "http://no-such-host.invalid/v1";
+            let error = attempt(url, &config().proxy(proxy), &CancelHandle::new()).unwrap_err();
+            let expected = format!("local: no address found for {whom}; check the URL");
+            assert_eq!(error.to_string(), expected);
+        }
+    });
+}
+
+#[test]
 fn a_tunnel_carries_streams_and_is_kept() {
     alone(|| {
         let server = Server::answering(concat!(

@@ -3,7 +3,7 @@
 //! Building one takes about a millisecond and lets sessions be resumed, so each is kept.
 
 use std::any::Any;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
@@ -24,11 +24,11 @@ const MAX_FILE: u64 = 16 << 20;
 
 /// TLS settings, and a connector that is used with no others: it makes its rustls configuration of
 /// the first that it sees, and keeps it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Tls {
     files: [Option<PemFile>; 2],
     pub(super) config: TlsConfig,
-    pub(super) connector: SharedConnector,
+    connector: Arc<RustlsConnector>,
 }
 
 impl PartialEq for Tls {
@@ -46,12 +46,11 @@ pub(super) fn load(config: &GenerationConfig, uses_tls: bool) -> Result<Tls, Str
         None => config.environment.get("SSL_CERT_FILE").map(|it| (it.into(), "SSL_CERT_FILE")),
     };
     let client = config.client_certificate.clone().map(|path| (path, "client_certificate"));
-    let mut files = [None, None];
-    for (file, named) in files.iter_mut().zip([ca_file, client]) {
-        if let Some((path, option)) = named.filter(|_| uses_tls) {
-            *file = Some(PemFile::find(path, option)?);
-        }
-    }
+    let find = |file: Option<(PathBuf, _)>| {
+        let needed = file.filter(|_| uses_tls);
+        needed.map(|(path, option)| PemFile::find(path, option)).transpose()
+    };
+    let files = [find(ca_file)?, find(client)?];
     let cached = || CACHED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(tls) = cached().iter().find(|tls| tls.files == files) {
         return Ok(tls.clone());
@@ -64,7 +63,7 @@ pub(super) fn load(config: &GenerationConfig, uses_tls: bool) -> Result<Tls, Str
     };
     let client = client.as_ref().map(PemFile::client_certificate).transpose()?;
     let config = TlsConfig::builder().root_certs(roots).client_cert(client).build();
-    let tls = Tls { files, config, connector: SharedConnector(Arc::default()) };
+    let tls = Tls { files, config, connector: Arc::default() };
     let mut cached = cached();
     if cached.len() >= MAX_CACHED {
         cached.remove(0);
@@ -82,7 +81,7 @@ impl Tls {
 }
 
 /// A file as it was: certificates are renewed while programs run.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct PemFile {
     path: PathBuf,
     /// Who names it.
@@ -96,27 +95,23 @@ impl PemFile {
     /// reading one for its end, and neither can be cancelled. It could not be read again for the next
     /// connection either.
     fn find(path: PathBuf, option: &'static str) -> Result<Self, String> {
-        let about = path.metadata();
-        let file = Self {
-            path,
-            option,
-            size: about.as_ref().map_or(0, Metadata::len),
-            modified: about.as_ref().ok().and_then(|about| about.modified().ok()),
-        };
-        match about {
-            Ok(about) if about.is_file() => Ok(file),
-            Ok(_) => Err(file.problem(
+        let mut file = Self { path, option, size: 0, modified: None };
+        let about = file.path.metadata().map_err(|error| file.unreadable(&error))?;
+        if !about.is_file() {
+            return Err(file.problem(
                 "is a directory, a pipe or a device; name a regular file of PEM certificates",
-            )),
-            Err(error) => Err(file.unreadable(&error)),
+            ));
         }
+        (file.size, file.modified) = (about.len(), about.modified().ok());
+        Ok(file)
     }
 
     fn roots(&self) -> Result<RootCerts, String> {
-        match self.items()? {
-            (certificates, _) if !certificates.is_empty() => Ok(RootCerts::from(certificates)),
-            _ => Err(self.problem("holds no PEM certificate")),
+        let (certificates, _) = self.items()?;
+        if certificates.is_empty() {
+            return Err(self.problem("holds no PEM certificate"));
         }
+        Ok(RootCerts::from(certificates))
     }
 
     fn client_certificate(&self) -> Result<ClientCert, String> {
@@ -128,10 +123,20 @@ impl PemFile {
         }
     }
 
-    /// The certificates in the file, and its first private key.
+    /// The certificates in the file, and its first private key. Files that are larger than any of
+    /// certificates are refused: some that the system makes up have no end.
     fn items(&self) -> Result<(Vec<Certificate<'static>>, Option<PrivateKey<'static>>), String> {
+        let mut contents = Vec::new();
+        File::open(&self.path)
+            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut contents))
+            .map_err(|error| self.unreadable(&error))?;
+        if contents.len() as u64 > MAX_FILE {
+            return Err(self.problem(
+                "is larger than 16 MiB, so it is not a file of certificates; name another one",
+            ));
+        }
         let (mut certificates, mut key) = (Vec::new(), None);
-        for item in parse_pem(&self.contents()?) {
+        for item in parse_pem(&contents) {
             match item {
                 Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
                 Ok(PemItem::PrivateKey(private)) if key.is_none() => key = Some(private),
@@ -139,21 +144,6 @@ impl PemFile {
             }
         }
         Ok((certificates, key))
-    }
-
-    /// What is in the file, unless that is more than any file of certificates holds: some that the
-    /// system makes up have no end.
-    fn contents(&self) -> Result<Vec<u8>, String> {
-        let mut contents = Vec::new();
-        File::open(&self.path)
-            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut contents))
-            .map_err(|error| self.unreadable(&error))?;
-        match contents.len() as u64 {
-            ..=MAX_FILE => Ok(contents),
-            _ => Err(self.problem(
-                "is larger than 16 MiB, so it is not a file of certificates; name another one",
-            )),
-        }
     }
 
     fn problem(&self, problem: &str) -> String {
@@ -165,11 +155,7 @@ impl PemFile {
     }
 }
 
-/// One connector for many agents.
-#[derive(Clone, Debug)]
-pub(super) struct SharedConnector(Arc<RustlsConnector>);
-
-impl Connector<Box<dyn Transport>> for SharedConnector {
+impl Connector<Box<dyn Transport>> for Tls {
     type Out = Box<dyn Transport>;
 
     fn connect(
@@ -177,7 +163,7 @@ impl Connector<Box<dyn Transport>> for SharedConnector {
         details: &ConnectionDetails<'_>,
         chained: Option<Box<dyn Transport>>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        let connected = catch_unwind(AssertUnwindSafe(|| self.0.connect(details, chained)));
+        let connected = catch_unwind(AssertUnwindSafe(|| self.connector.connect(details, chained)));
         match connected {
             Ok(connected) => Ok(connected?.map(|transport| Box::new(transport) as _)),
             Err(panic) if is_mismatch(&*panic) => Err(ureq::Error::Tls(MISMATCH)),

@@ -15,7 +15,7 @@ pub(super) struct Credentials {
     pub(super) key_source: KeySource,
 }
 
-/// Headers with which a caller proves to a provider who is asking.
+/// Headers with which a caller proves to a provider who is asking: those of all protocols, and more.
 const CREDENTIAL_HEADERS: &str =
     "authorization proxy-authorization x-api-key api-key x-goog-api-key cookie";
 
@@ -33,10 +33,11 @@ pub(super) fn credentials(
     request: ChatRequest<'_>,
     endpoint: &Endpoint,
 ) -> Result<Credentials, Error> {
+    let codec = protocol::codec(request.protocol);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    for (name, value) in protocol::codec(request.protocol).headers {
+    for (name, value) in codec.headers {
         headers.insert(*name, HeaderValue::from_static(value));
     }
     for (name, variable) in request.provider.vendor().header_variables {
@@ -51,11 +52,15 @@ pub(super) fn credentials(
         .map(|(_, value)| value.to_owned())
         .collect();
     let mut key_source = KeySource::NoKey;
-    if let Some(key) = key(request)? {
-        let (name, prefix) = key.header;
-        headers.insert(name, header_value(request, name, &format!("{prefix}{}", key.secret))?);
-        secrets.push(key.secret);
-        key_source = KeySource::From(key.source.to_owned());
+    if let Some((key, source)) = key(request)? {
+        let vendor = request.provider.vendor();
+        let tokens = vendor.bearer_variables;
+        let is_bearer =
+            tokens.contains(&source) || (!tokens.is_empty() && tokens == vendor.key_variables);
+        let (name, prefix) = if is_bearer { ("authorization", "Bearer ") } else { codec.auth };
+        headers.insert(name, header_value(request, name, &format!("{prefix}{key}"))?);
+        secrets.push(key);
+        key_source = KeySource::From(source.to_owned());
     }
     let mut given = Vec::new();
     for (name, value) in &request.config.headers {
@@ -119,39 +124,21 @@ fn is_credential_name(name: &str) -> bool {
         })
 }
 
-struct Key {
-    secret: String,
-    /// The header that carries it, and what stands before it there.
-    header: (&'static str, &'static str),
-    source: &'static str,
-}
-
-/// The key, from the configuration or else from the provider's variables.
-fn key(request: ChatRequest<'_>) -> Result<Option<Key>, Error> {
+/// The key and where it is from: the configuration, or else the provider's variables.
+fn key(request: ChatRequest<'_>) -> Result<Option<(String, &'static str)>, Error> {
     let ChatRequest { provider, config, .. } = request;
     let vendor = provider.vendor();
-    let header = protocol::codec(request.protocol).auth;
-    let given = config.api_key.clone().map(|key| (key, "the option `api_key`"));
+    let given = config.api_key.as_ref().map(|key| (key.trim().to_owned(), "the option `api_key`"));
     let mut variables = vendor.key_variables.iter();
     let found =
         given.or_else(|| variables.find_map(|name| Some((config.environment.get(name)?, *name))));
-    let key = found.map(|(secret, source)| {
-        let tokens = vendor.bearer_variables;
-        let is_bearer =
-            tokens.contains(&source) || (!tokens.is_empty() && tokens == vendor.key_variables);
-        let header = if is_bearer { ("authorization", "Bearer ") } else { header };
-        Key { secret: secret.trim().to_owned(), header, source }
-    });
-    let key = key.filter(|key| !key.secret.is_empty());
-    let problem = match key {
-        Some(Key { source, secret, .. }) if !secret.bytes().all(|b| b.is_ascii_graphic()) => {
-            format!(
-                "the API key (from {source}) has characters that no key has (a line break, a blank \
-                 or a non-ASCII character); copy it again"
-            )
-        }
-        Some(key) => return Ok(Some(key)),
-        None if !vendor.key_required || brings_credentials(request, header.0) => return Ok(None),
+    let problem = match found.filter(|(key, _)| !key.is_empty()) {
+        Some((key, source)) if !key.bytes().all(|b| b.is_ascii_graphic()) => format!(
+            "the API key (from {source}) has characters that no key has (a line break, a blank or \
+             a non-ASCII character); copy it again"
+        ),
+        Some(found) => return Ok(Some(found)),
+        None if !vendor.key_required || brings_credentials(request) => return Ok(None),
         None => {
             let names = vendor.key_variables.join(" or ");
             let names = if names.is_empty() { names } else { names + ", or " };
@@ -162,9 +149,7 @@ fn key(request: ChatRequest<'_>) -> Result<Option<Key>, Error> {
 }
 
 /// Whether the caller's own headers prove who is asking.
-fn brings_credentials(request: ChatRequest<'_>, key_header: &str) -> bool {
-    request.config.headers.iter().any(|(name, _)| {
-        let name = name.trim().to_ascii_lowercase();
-        name == key_header || CREDENTIAL_HEADERS.split_whitespace().any(|known| known == name)
-    })
+fn brings_credentials(request: ChatRequest<'_>) -> bool {
+    let mut names = request.config.headers.iter().map(|(name, _)| name.trim().to_ascii_lowercase());
+    names.any(|name| CREDENTIAL_HEADERS.split_whitespace().any(|known| known == name))
 }

@@ -2,27 +2,24 @@
 //! characters that it refuses.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use crate::message::Message;
-use crate::protocol::Adaptation;
-use crate::provider::{CallIds, LlmProvider, Protocol};
+use crate::protocol::ChatRequest;
+use crate::provider::{CallIds, Protocol};
 
 /// Gives calls and their results ids that the provider takes: the same for the same id in every
 /// request, so that a conversation goes on as it began.
-pub(super) fn fit(
-    messages: &mut Cow<'_, [Message]>,
-    provider: LlmProvider,
-    protocol: Protocol,
-    adaptations: &RefCell<Vec<Adaptation>>,
-) {
+pub(super) fn fitted<'a>(
+    mut messages: Cow<'a, [Message]>,
+    request: ChatRequest<'_>,
+) -> Cow<'a, [Message]> {
     let ids = messages.iter().flat_map(|message| {
         message.tool_calls.iter().map(|call| &call.id).chain(&message.tool_call_id)
     });
-    let wrong: BTreeSet<_> = ids.filter(|id| !fits(id, provider, protocol)).cloned().collect();
+    let wrong: BTreeSet<_> = ids.filter(|id| !fits(id, request)).cloned().collect();
     if wrong.is_empty() {
-        return;
+        return messages;
     }
     for message in messages.to_mut() {
         let calls = message.tool_calls.iter_mut().map(|call| &mut call.id);
@@ -30,17 +27,16 @@ pub(super) fn fit(
             *id = nine_alphanumerics(id);
         }
     }
-    adaptations.borrow_mut().extend(wrong.into_iter().map(|asked| Adaptation {
-        what: "the id of a tool call".to_owned(),
-        sent: nine_alphanumerics(&asked),
-        asked,
-        why: format!("{provider} takes no such id"),
-    }));
+    let why = format!("{} takes no such id", request.provider);
+    for id in &wrong {
+        request.adapt("the id of a tool call", id, nine_alphanumerics(id), &why);
+    }
+    messages
 }
 
-fn fits(id: &str, provider: LlmProvider, protocol: Protocol) -> bool {
-    let rule = match protocol {
-        Protocol::ChatCompletions => provider.vendor().dialect.call_ids,
+fn fits(id: &str, request: ChatRequest<'_>) -> bool {
+    let rule = match request.protocol {
+        Protocol::ChatCompletions => request.provider.vendor().dialect.call_ids,
         Protocol::Responses => CallIds::AtMost(64),
         // https://platform.claude.com/docs/en/api/messages
         Protocol::Messages => CallIds::Word,

@@ -45,7 +45,7 @@ pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> 
     }
     // What the crate sets by itself, or because of another option.
     let mut added = ADDED.to_vec();
-    let without_options = encode_with_options(request, |_| false).unwrap_or_default();
+    let without_options = encode_with_options(request, |_| false);
     let mut defaults = without_options.clone();
     match request.config.max_tokens {
         None => added.push("/max_tokens"),
@@ -56,16 +56,12 @@ pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> 
     }
     let Err(field) = merge_fields(body, extra, &defaults, &added, "") else { return Ok(()) };
     let defaults = Value::Object(without_options);
-    // The option that may have the value that the crate would set by itself.
-    let mut option = "max_tokens";
-    for &name in OPTIONS {
-        let encoded = encode_with_options(request, |other| other == name);
-        let encoded = encoded.map(Value::Object).unwrap_or_default();
-        if encoded.pointer(&field).is_some_and(|set| Some(set) != defaults.pointer(&field)) {
-            option = name;
-            break;
-        }
-    }
+    let option = OPTIONS.iter().find(|&option| {
+        let encoded = Value::Object(encode_with_options(request, |other| other == *option));
+        encoded.pointer(&field).is_some_and(|set| Some(set) != defaults.pointer(&field))
+    });
+    // Only this one may have the value that the crate would set by itself.
+    let option = option.unwrap_or(&"max_tokens");
     let field = field.trim_start_matches('/').replace('/', ".");
     Err(request.refuse(format!(
         "`extra_body` sets `{field}`, and so does the option `{option}`; leave one of them out"
@@ -105,11 +101,11 @@ fn merge_fields(
 fn encode_with_options(
     request: ChatRequest<'_>,
     keep: impl Fn(&str) -> bool,
-) -> Option<Map<String, Value>> {
+) -> Map<String, Value> {
     let config = only_options(request.config, keep);
     let adaptations = RefCell::default();
     let request = ChatRequest { config: &config, adaptations: &adaptations, ..request };
-    protocol::encode(request).ok()
+    protocol::encode(request).unwrap_or_default()
 }
 
 #[cfg(test)]

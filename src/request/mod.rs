@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::http::{ConnectionSettings, Limits, MAX_LINE, Peer, PreparedRequest};
 use crate::message::{Message, MessageRole, Prompt};
 use crate::protocol::{self, Adaptation, ChatRequest, Codec};
-use crate::provider::LlmProvider;
 use crate::redact::Secrets;
 use crate::tool::ToolChoice;
 
@@ -26,7 +25,7 @@ mod preview;
 mod routing;
 
 pub use preview::RequestPreview;
-use routing::{NamedBy, Route};
+use routing::Route;
 pub(crate) use routing::{route, route_of_reader};
 
 /// Prepares a request, and lists what had to be changed to fit the provider.
@@ -34,40 +33,40 @@ pub(crate) fn prepare(
     prompt: &Prompt,
     config: &GenerationConfig,
 ) -> Result<(PreparedRequest, Vec<Adaptation>), Error> {
-    let Route { provider, model, base_url, named_by, protocol } = route(config)?;
+    let Route { provider, model, base_url, from, protocol } = route(config)?;
     let adaptations = RefCell::default();
-    let mut messages = without_foreign_replay(prompt.messages(), provider, &adaptations);
-    call_ids::fit(&mut messages, provider, protocol, &adaptations);
     let request = ChatRequest {
         provider,
         protocol,
         model,
-        messages: &messages,
+        messages: prompt.messages(),
         config,
         adaptations: &adaptations,
     };
+    let messages = call_ids::fitted(without_foreign_replay(request), request);
+    let request = ChatRequest { messages: &messages, ..request };
     let body = body(request)?;
 
     let endpoint = base_url
         .join(&path(request)?)
         .map_err(|problem| request.refuse(format!("the option `path` {problem}")))?;
-    if endpoint.uri().to_string().len() + "POST  HTTP/1.1\r\n".len() > MAX_LINE {
+    if endpoint.uri.to_string().len() + "POST  HTTP/1.1\r\n".len() > MAX_LINE {
         return Err(request.refuse("the URL is too long, with the option `path`"));
     }
     let (full, base) = (endpoint.to_string(), base_url.to_string());
     let added_path = full.strip_prefix(base.trim_end_matches('/')).unwrap_or_default();
     let auth::Credentials { headers, secrets, key_source } = auth::credentials(request, &endpoint)?;
-    let connection = ConnectionSettings::new(&endpoint, provider, config)?;
+    let connection =
+        ConnectionSettings::new(&endpoint, config).map_err(|problem| request.refuse(problem))?;
     if !secrets.is_empty() {
-        refuse_plain_text(request, &endpoint, named_by, &connection)?;
+        refuse_plain_text(request, &endpoint, &from, &connection)?;
     }
 
-    let origin = endpoint.origin();
     let peer = Peer {
         provider,
-        address: format!("{origin}{}", named_by.suffix()),
-        is_public: named_by == NamedBy::Vendor,
-        added_path: added_path.to_owned(),
+        address: format!("{}{from}", endpoint.origin),
+        is_public: request.goes_to_vendor(),
+        added_path: added_path.trim_start_matches('/').to_owned(),
         proxy: connection.proxy_name().map(str::to_owned),
         ca_option: connection.ca_option(),
         model: model.to_owned(),
@@ -98,32 +97,33 @@ pub(crate) fn prepare(
 /// Prepares a request to be looked at.
 pub(crate) fn preview(prompt: &Prompt, config: &GenerationConfig) -> Result<RequestPreview, Error> {
     let (request, adaptations) = prepare(prompt, config)?;
-    Ok(RequestPreview::new(&request, adaptations))
+    let headers = request.headers.iter().map(|(name, value)| {
+        let shown = value.to_str().ok().filter(|_| !value.is_sensitive());
+        (name.to_string(), shown.unwrap_or("(hidden)").to_owned())
+    });
+    Ok(RequestPreview {
+        provider: request.peer.provider,
+        protocol: request.protocol,
+        url: request.endpoint.with_hidden_query(protocol::codec(request.protocol).query),
+        headers: headers.collect(),
+        body: serde_json::from_slice(&request.body).unwrap_or_default(),
+        adaptations,
+    })
 }
 
 /// The messages without what another provider has attached to its answers: signatures and encrypted
 /// thoughts are of use only to the provider that wrote them.
-fn without_foreign_replay<'a>(
-    messages: &'a [Message],
-    provider: LlmProvider,
-    adaptations: &RefCell<Vec<Adaptation>>,
-) -> Cow<'a, [Message]> {
-    let mut messages = Cow::Borrowed(messages);
-    for at in 0..messages.len() {
-        let Some(replay) = messages.get(at).and_then(|message| message.replay.as_ref()) else {
-            continue;
-        };
-        if replay.provider == provider {
-            continue;
-        }
-        adaptations.borrow_mut().push(Adaptation {
-            what: format!("messages[{at}]"),
-            asked: format!("an answer in the form of {}", replay.provider),
-            sent: "its text and its calls".to_owned(),
-            why: format!("{provider} cannot read what another provider signed or encrypted"),
-        });
-        if let Some(message) = messages.to_mut().get_mut(at) {
+fn without_foreign_replay(request: ChatRequest<'_>) -> Cow<'_, [Message]> {
+    let ChatRequest { provider, messages: all, .. } = request;
+    let mut messages = Cow::Borrowed(all);
+    for (at, message) in all.iter().enumerate() {
+        if let Some(replay) = message.replay.as_ref().filter(|replay| replay.provider != provider)
+            && let Some(message) = messages.to_mut().get_mut(at)
+        {
             message.replay = None;
+            let asked = format!("an answer in the form of {}", replay.provider);
+            let why = format!("{provider} cannot read what another provider signed or encrypted");
+            request.adapt(&format!("messages[{at}]"), asked, "its text and its calls", &why);
         }
     }
     messages
@@ -159,14 +159,11 @@ fn refuse_ignored_tool_choice(request: ChatRequest<'_>) -> Result<(), Error> {
         Some(ToolChoice::Required) => "required",
         Some(ToolChoice::Tool(_)) => "tool",
     };
-    let ignored = request.provider.vendor().ignored_tool_choices;
-    match ignored.iter().find(|(ignored, _)| *ignored == kind) {
-        None => Ok(()),
-        Some((_, advice)) => Err(request.refuse(format!(
-            "{} ignores the option `tool_choice: {kind}`; {advice}",
-            request.provider
-        ))),
-    }
+    let provider = request.provider;
+    let mut ignored = provider.vendor().ignored_tool_choices.iter();
+    let Some((_, advice)) = ignored.find(|(ignored, _)| *ignored == kind) else { return Ok(()) };
+    let problem = format!("{provider} ignores the option `tool_choice: {kind}`; {advice}");
+    Err(request.refuse(problem))
 }
 
 /// A result of a tool may be empty.
@@ -213,21 +210,20 @@ fn path(request: ChatRequest<'_>) -> Result<String, Error> {
 fn refuse_plain_text(
     request: ChatRequest<'_>,
     endpoint: &Endpoint,
-    named_by: NamedBy,
+    from: &str,
     connection: &ConnectionSettings,
 ) -> Result<(), Error> {
-    let origin = endpoint.origin();
+    let origin = &endpoint.origin;
     if origin.is_secure || request.config.allow_plain_http {
         return Ok(());
     }
     let problem = match connection.remote_proxy() {
-        _ if !origin.is_loopback() => "neither https nor on this machine".to_owned(),
+        _ if !endpoint::is_loopback(&origin.host) => "neither https nor on this machine".to_owned(),
         Some(proxy) => format!("not https, and the proxy {proxy} is not on this machine"),
         None => return Ok(()),
     };
-    let suffix = named_by.suffix();
     Err(request.refuse(format!(
-        "the key would travel in the clear: {endpoint}{suffix} is {problem}; use https, or set \
+        "the key would travel in the clear: {endpoint}{from} is {problem}; use https, or set \
          `allow_plain_http`"
     )))
 }

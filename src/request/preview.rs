@@ -5,8 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::http::PreparedRequest;
-use crate::protocol::{self, Adaptation};
+use crate::protocol::Adaptation;
 use crate::provider::{LlmProvider, Protocol};
 
 /// A request as it would be sent: see
@@ -30,23 +29,6 @@ pub struct RequestPreview {
     pub body: Value,
     /// What was changed to fit the provider.
     pub adaptations: Vec<Adaptation>,
-}
-
-impl RequestPreview {
-    pub(super) fn new(request: &PreparedRequest, adaptations: Vec<Adaptation>) -> Self {
-        let headers = request.headers.iter().map(|(name, value)| {
-            let shown = value.to_str().ok().filter(|_| !value.is_sensitive());
-            (name.to_string(), shown.unwrap_or("(hidden)").to_owned())
-        });
-        Self {
-            provider: request.peer.provider,
-            protocol: request.protocol,
-            url: request.endpoint.with_hidden_query(protocol::codec(request.protocol).query),
-            headers: headers.collect(),
-            body: serde_json::from_slice(&request.body).unwrap_or_default(),
-            adaptations,
-        }
-    }
 }
 
 fn as_object<S: Serializer>(

@@ -1,7 +1,7 @@
 //! Which provider a configuration means, where it is reached, and in which protocol.
 
 use crate::config::GenerationConfig;
-use crate::endpoint::{self, Endpoint};
+use crate::endpoint::{self, Endpoint, is_within};
 use crate::error::{Error, ErrorKind};
 use crate::model;
 use crate::protocol;
@@ -13,47 +13,32 @@ pub(crate) struct Route<'a> {
     /// The model's name without the provider.
     pub(crate) model: &'a str,
     pub(crate) base_url: Endpoint,
-    pub(super) named_by: NamedBy,
+    /// What follows that URL in a message: the variable that names it, if one does.
+    pub(super) from: String,
     pub(crate) protocol: Protocol,
-}
-
-/// Who has named a base URL.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum NamedBy {
-    Option,
-    Variable(&'static str),
-    /// It is the provider's own.
-    Vendor,
-}
-
-impl NamedBy {
-    /// What follows the URL in a message.
-    pub(super) fn suffix(self) -> String {
-        match self {
-            Self::Variable(name) => format!(" (from {name})"),
-            Self::Option | Self::Vendor => String::new(),
-        }
-    }
 }
 
 pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     let (provider, model) = provider_of(config)?;
     let refuse = |problem: String| Error::new(ErrorKind::Config, provider, problem);
-    let (given, form, named_by) = given_base_url(config, provider).map_err(refuse)?;
-    let whose = match named_by {
-        NamedBy::Option => "the option `base_url`",
-        NamedBy::Variable(name) => name,
-        NamedBy::Vendor => "the provider's base URL",
+    let (given, form, variable) = given_base_url(config, provider).map_err(refuse)?;
+    let whose = match variable {
+        Some(name) => name,
+        None if config.base_url.is_some() => "the option `base_url`",
+        None => "the provider's base URL",
     };
     let base_url = Endpoint::parse(&endpoint::from_variable(&given, form)).map_err(|problem| {
         refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
     })?;
-    let protocol = protocol_at(config, provider, model, &base_url);
-    if config.path.is_none() {
-        ends_without_path(&given, protocol)
-            .map_err(|problem| refuse(format!("{whose} {problem}")))?;
+    let by_model = || protocol_at(provider, model, &base_url);
+    let protocol = config.protocol.unwrap_or_else(by_model);
+    if config.path.is_none()
+        && let Some(problem) = path_at_end(&given, protocol)
+    {
+        return Err(refuse(format!("{whose} {problem}")));
     }
-    Ok(Route { provider, model, base_url, named_by, protocol })
+    let from = variable.map(|name| format!(" (from {name})")).unwrap_or_default();
+    Ok(Route { provider, model, base_url, from, protocol })
 }
 
 /// The provider and the protocol of a response that somebody else has asked for: the protocol is
@@ -70,65 +55,60 @@ pub(crate) fn route_of_reader(config: &GenerationConfig) -> Result<(LlmProvider,
 
 /// The provider, and the model's name without it.
 fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> {
-    let config_error = |provider, message| Err(Error::new(ErrorKind::Config, provider, message));
+    let refuse = |provider, message: String| Error::new(ErrorKind::Config, provider, message);
     let model = config.model.trim();
     // OpenAI's fine-tuned models have `::` in their names, behind a colon.
     let (named, model) = match model.split_once("::").filter(|(left, _)| !left.contains(':')) {
-        Some((provider, model)) => match provider.parse::<LlmProvider>() {
-            Ok(provider) => (Some(provider), model.trim()),
-            Err(error) => return config_error(None, error.to_string()),
-        },
+        Some((name, model)) => {
+            let provider = name.parse::<LlmProvider>();
+            (Some(provider.map_err(|error| refuse(None, error.to_string()))?), model.trim())
+        }
         None => (None, model),
     };
     if let (Some(one), Some(other)) = (config.provider, named)
         && one != other
     {
-        let message = format!("the model's name says {other}, but the option `provider` {one}");
-        return config_error(Some(one), message);
+        let problem = format!("the model's name says {other}, but the option `provider` {one}");
+        return Err(refuse(Some(one), problem));
     }
     let implied = config.base_url.as_ref().map(|_| LlmProvider::Local);
     let named = config.provider.or(named).or(implied);
-    if model.is_empty() {
-        let problem = match named {
-            Some(_) => "no model is named; set the option `model`",
-            None => "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\"",
-        };
-        return config_error(named, problem.to_owned());
-    }
-    match (named, &*model::providers_of(model)) {
-        (Some(provider), _) | (None, &[provider]) => Ok((provider, model)),
+    let problem = match (named, &*model::providers_of(model)) {
+        (Some(_), _) if model.is_empty() => "no model is named; set the option `model`".to_owned(),
+        (None, _) if model.is_empty() => {
+            "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\""
+                .to_owned()
+        }
+        (Some(provider), _) | (None, &[provider]) => return Ok((provider, model)),
         (None, []) => {
             let advice = match model::suggestion(model) {
                 Some(suggestion) => format!("did you mean {suggestion:?}?"),
                 None => format!("say who serves it, as in \"ollama::{model}\", or set `base_url`"),
             };
-            config_error(None, format!("no provider found for model {model:?}; {advice}"))
+            format!("no provider found for model {model:?}; {advice}")
         }
         (None, several) => {
-            let names: Vec<_> =
-                several.iter().map(|provider| format!("\"{provider}::{model}\"")).collect();
-            let names = names.join(" or ");
-            config_error(
-                None,
-                format!("several addresses serve the model {model:?}; say which: {names}"),
-            )
+            let names = several.iter().map(|provider| format!("\"{provider}::{model}\""));
+            let names = names.collect::<Vec<_>>().join(" or ");
+            format!("several addresses serve the model {model:?}; say which: {names}")
         }
-    }
+    };
+    Err(refuse(named, problem))
 }
 
-/// The base URL as it was given, and who gave it.
+/// The base URL as it was given, and the variable that gave it, if one did.
 fn given_base_url(
     config: &GenerationConfig,
     provider: LlmProvider,
-) -> Result<(String, UrlForm, NamedBy), String> {
+) -> Result<(String, UrlForm, Option<&'static str>), String> {
     let vendor = provider.vendor();
     if let Some(url) = &config.base_url {
-        return Ok((url.trim().to_owned(), UrlForm::Whole, NamedBy::Option));
+        return Ok((url.trim().to_owned(), UrlForm::Whole, None));
     }
     if let Some((name, form)) = vendor.base_url_variable
         && let Some(url) = config.environment.get(name)
     {
-        return Ok((url, form, NamedBy::Variable(name)));
+        return Ok((url, form, Some(name)));
     }
     if vendor.base_url.is_empty() {
         return Err("there is no base URL; set the option `base_url`, as in \
@@ -136,14 +116,13 @@ fn given_base_url(
             .to_owned());
     }
     let url = filled(vendor.base_url, config)?;
-    Ok((url, UrlForm::Whole, NamedBy::Vendor))
+    Ok((url, UrlForm::Whole, None))
 }
 
 /// A vendor's base URL with the values of variables in the places of `{NAME}`, or `{NAME|OTHER}`.
 fn filled(template: &str, config: &GenerationConfig) -> Result<String, String> {
-    let mut url = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
+    let mut url = template.to_owned();
+    while let Some((before, after)) = url.split_once('{') {
         let (names, after) = after.split_once('}').unwrap_or((after, ""));
         let found = names.split('|').find_map(|name| Some((name, config.environment.get(name)?)));
         let Some((name, value)) = found else {
@@ -156,52 +135,36 @@ fn filled(template: &str, config: &GenerationConfig) -> Result<String, String> {
                 "{name} has a character that is neither a letter, a digit, `-` nor `_`"
             ));
         }
-        url = url + before + &value;
-        rest = after;
+        url = format!("{before}{value}{after}");
     }
-    Ok(url + rest)
+    Ok(url)
 }
 
 /// The protocol that a request goes in: at the hosts of a vendor that speaks several, the model
 /// decides.
-fn protocol_at(
-    config: &GenerationConfig,
-    provider: LlmProvider,
-    model: &str,
-    base_url: &Endpoint,
-) -> Protocol {
-    let vendor = provider.vendor();
-    if let Some(protocol) = config.protocol {
-        return protocol;
+fn protocol_at(provider: LlmProvider, model: &str, base_url: &Endpoint) -> Protocol {
+    let usual = provider.vendor().protocol;
+    if usual != Protocol::ChatCompletions {
+        return usual;
     }
-    let host = base_url.origin().bare_host();
-    let is_own = |own: &str| {
-        host.strip_suffix(own).is_some_and(|region| region.is_empty() || region.ends_with('.'))
-    };
+    let host = &base_url.origin.host;
     let rules = LlmProvider::ALL.iter().filter_map(|one| one.vendor().protocols_at);
-    let at_host = rules.filter(|(own, _)| is_own(own)).flat_map(|(_, rules)| rules);
+    let mut at_host = rules.filter(|(own, _)| is_within(host, own)).flat_map(|(_, rules)| rules);
     // A fine-tuned model is spoken to as the one that it was made of.
     let base_model = model.strip_prefix("ft:").unwrap_or(model);
-    let rule = at_host
-        .filter(|_| vendor.protocol == Protocol::ChatCompletions)
-        .find(|(prefix, _)| base_model.starts_with(prefix));
-    rule.map_or(vendor.protocol, |(_, protocol)| *protocol)
+    let rule = at_host.find(|(prefix, _)| base_model.starts_with(prefix));
+    rule.map_or(usual, |(_, protocol)| *protocol)
 }
 
-/// An error if a base URL ends in the path of a protocol, which is added to it.
-fn ends_without_path(given: &str, protocol: Protocol) -> Result<(), String> {
+/// What is wrong with a base URL that ends in the path of a protocol, which is added to it.
+fn path_at_end(given: &str, protocol: Protocol) -> Option<String> {
     let shown = endpoint::redacted(given);
-    for &other in Protocol::ALL {
+    Protocol::ALL.iter().find_map(|&other| {
         let path = protocol::codec(other).path;
         // A gateway may well have a folder `chat`, as the shortest is.
-        if (other == protocol || path != "chat")
-            && let Some(right) = endpoint::without_path(&shown, path)
-        {
-            let path = shown.trim_end_matches('/').strip_prefix(&right).unwrap_or(path);
-            return Err(format!(
-                "ends in {path}, and the path is added to it; leave that out: {right}"
-            ));
-        }
-    }
-    Ok(())
+        let is_meant = other == protocol || path != "chat";
+        let right = endpoint::without_path(&shown, path).filter(|_| is_meant)?;
+        let path = shown.trim_end_matches('/').strip_prefix(&right).unwrap_or(path);
+        Some(format!("ends in {path}, and the path is added to it; leave that out: {right}"))
+    })
 }

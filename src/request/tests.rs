@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use crate::error::ErrorKind;
 use crate::message::{Replay, ReplayPart, ToolCall};
 use crate::model::ModelName;
-use crate::provider::Protocol;
+use crate::provider::{LlmProvider, Protocol};
 
 /// Keys for everybody.
 fn keys() -> Environment {
@@ -155,7 +155,7 @@ fn a_wrong_name_gets_a_suggestion() {
 
 #[test]
 fn the_base_url_and_who_may_set_it() {
-    let url = |config: &GenerationConfig| prepared(config).unwrap().endpoint.uri().to_string();
+    let url = |config: &GenerationConfig| prepared(config).unwrap().endpoint.uri.to_string();
     let with = |name: &str, value: &str| {
         Environment::from_iter([(name, value), ("OPENAI_API_KEY", "k"), ("MISTRAL_API_KEY", "k")])
     };
