@@ -51,6 +51,7 @@ fn a_model_finds_its_provider() {
     for &model in ModelName::ALL {
         let config = GenerationConfig::from(model).environment(keys());
         assert_eq!(provider(&config), model.provider(), "{model}");
+        assert_eq!(json!(model), model.as_str());
     }
     let body = |config| serde_json::from_slice::<Value>(&prepared(&config).unwrap().body).unwrap();
     assert_eq!(body(config("ollama::llama3.2"))["model"], "llama3.2");
