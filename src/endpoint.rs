@@ -122,12 +122,6 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
 /// A URL without a query, and the pieces of one behind it.
 fn with_query<T: AsRef<str>>(mut url: String, pieces: impl Iterator<Item = T>) -> String {
     for (mark, piece) in iter::once("?").chain(iter::repeat("&")).zip(pieces) {

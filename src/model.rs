@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::names::nearest;
 use crate::provider::LlmProvider;
@@ -11,7 +11,7 @@ use crate::provider::LlmProvider;
 ///
 /// The set is open: any `&str` or `String` names a model too, and nothing here is checked against a
 /// list, since models come and go within weeks. The constants are those of kerb that still name a
-/// model, and one or two of today's for each vendor.
+/// model, and one or two of today's for each vendor. A constant is serialised as its name.
 ///
 /// ```
 /// use kerb_stream::{GenerationConfig, ModelName};
@@ -19,7 +19,8 @@ use crate::provider::LlmProvider;
 /// let known = GenerationConfig::from(ModelName::GPT_4O_MINI);
 /// let other = GenerationConfig::from("anthropic::claude-next");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct ModelName {
     name: &'static str,
     provider: LlmProvider,
@@ -92,13 +93,6 @@ impl ModelName {
 impl From<ModelName> for String {
     fn from(model: ModelName) -> Self {
         model.name.to_owned()
-    }
-}
-
-/// As its name.
-impl Serialize for ModelName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name)
     }
 }
 

@@ -95,11 +95,6 @@ impl Secrets {
         }
         clean
     }
-
-    #[cfg(all(test, feature = "rustls"))] // The tests of requests need TLS.
-    pub(crate) fn texts(&self) -> &[String] {
-        &self.0.texts
-    }
 }
 
 impl Forms {

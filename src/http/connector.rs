@@ -69,7 +69,6 @@ impl<C: Connector> Connector for ControlledConnector<C> {
             let deadline = deadline_in(state.limits.first_byte);
             state.enter(Phase::Headers, deadline);
         }
-        drop(state);
         transport.map(Some)
     }
 }
@@ -85,10 +84,7 @@ impl<C: Connector> ControlledConnector<C> {
         let theirs = Arc::clone(&details.register_shutdown);
         let control = Arc::clone(&self.control);
         let details = ConnectionDetails {
-            uri: details.uri,
             addrs: self.addresses(details)?,
-            config: details.config,
-            request_level: details.request_level,
             // Connectors look up nothing but proxies.
             resolver: &TimedResolver { of_proxy: true },
             now: Moment::now(),
@@ -103,6 +99,7 @@ impl<C: Connector> ControlledConnector<C> {
                     theirs(socket)
                 })
             },
+            ..*details
         };
         let transport = self
             .chain

@@ -75,12 +75,11 @@ impl Peer {
             UreqError::Protocol(_) if error.to_string().contains("output too small") => {
                 self.config("the URL or a header is too long")
             }
-            UreqError::Protocol(_) if error.to_string().contains("http parse fail") => caused(
-                self.undecodable("response", "is not HTTP; check the URL's scheme and port"),
-                error,
-            ),
+            UreqError::Protocol(_) if error.to_string().contains("http parse fail") => self
+                .undecodable("response", "is not HTTP; check the URL's scheme and port")
+                .caused_by(error),
             UreqError::Protocol(_) => {
-                caused(self.undecodable("response", "is not well-formed HTTP"), error)
+                self.undecodable("response", "is not well-formed HTTP").caused_by(error)
             }
             UreqError::LargeResponseHeader(..) => {
                 self.undecodable("response headers", "are too large")
@@ -264,9 +263,12 @@ impl Peer {
         self.network(format!("lost the connection to {}", self.address))
     }
 
-    /// A failure of the network that has a cause.
+    /// A failure of the network that has a cause: the system's own error where there is one.
     fn failed(&self, message: String, source: impl Into<UreqError>) -> Error {
-        caused(self.network(message), source.into())
+        match source.into() {
+            UreqError::Io(source) => self.network(message).caused_by(source),
+            source => self.network(message).caused_by(source),
+        }
     }
 
     fn network(&self, message: impl Into<String>) -> Error {
@@ -298,14 +300,6 @@ pub(super) fn of_reader(error: io::Error) -> Error {
         _ => (ErrorKind::Network, "the reader failed"),
     };
     Error::new(kind, None, message).caused_by(error)
-}
-
-/// Adds the cause: the system's own error where there is one.
-fn caused(error: Error, source: UreqError) -> Error {
-    match source {
-        UreqError::Io(source) => error.caused_by(source),
-        source => error.caused_by(source),
-    }
 }
 
 #[cfg(test)]

@@ -23,16 +23,10 @@ pub(crate) enum Fault {
     Tls { with_proxy: bool, source: Error },
 }
 
+/// Nobody reads it: messages are made of the fault itself.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Broken(source) => source.fmt(f),
-            Self::Connect { source, .. } | Self::Name { source, .. } | Self::Tls { source, .. } => {
-                source.fmt(f)
-            }
-            Self::Interrupted => f.write_str("interrupted"),
-            Self::Endless => f.write_str("it does not end"),
-        }
+        fmt::Debug::fmt(self, f)
     }
 }
 

@@ -90,7 +90,9 @@ pub(crate) fn send(
         pool::checkout(settings).unwrap_or_else(|| Connection::new(settings.clone()));
     let mut is_second = false;
     loop {
-        connection.begin(peer.limits, cancel);
+        connection.control.begin_request(peer.limits);
+        let control = Arc::downgrade(&connection.control);
+        cancel.attach(control);
         log::debug!("POST to {}", peer.address);
         match connection.agent.run(wire_form(request)) {
             Ok(response) => return receive(response, connection, request, cancel),

@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 use ureq::config::Config;
 use ureq::{Agent, ProxyProtocol};
 
-use super::control::{ConnectionControl, Limits};
+use super::control::ConnectionControl;
 use super::proxy::{self, ChosenProxy};
 use super::tls::{self, Tls};
 use super::{connector, fault};
-use crate::cancel::CancelHandle;
 use crate::config::GenerationConfig;
 use crate::endpoint::{Endpoint, Origin, is_loopback};
 
@@ -96,13 +95,6 @@ impl Connection {
         let config = config.tls_config(settings.tls.config.clone());
         let (agent, control) = connector::agent(config.build(), settings.tls.clone());
         Self { agent, control, settings }
-    }
-
-    /// A request begins, which `cancel` ends.
-    pub(super) fn begin(&self, limits: Limits, cancel: &CancelHandle) {
-        self.control.begin_request(limits);
-        let control = Arc::downgrade(&self.control);
-        cancel.attach(control);
     }
 
     /// Whether a request failed only because the connection was of no more use: the server had

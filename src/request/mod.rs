@@ -64,7 +64,7 @@ pub(crate) fn prepare(
 
     let peer = Peer {
         provider,
-        address: format!("{}{from}", endpoint.origin),
+        address: format!("{}:{}{from}", endpoint.origin.host, endpoint.origin.port),
         is_public: request.goes_to_vendor(),
         added_path: added_path.trim_start_matches('/').to_owned(),
         proxy: connection.proxy_name().map(str::to_owned),
@@ -188,7 +188,6 @@ fn path(request: ChatRequest<'_>) -> Result<String, Error> {
     let Codec { path, query, .. } = protocol::codec(request.protocol);
     let template = match &request.config.path {
         Some(path) => path.clone(),
-        None if query.is_empty() => (*path).to_owned(),
         None => format!("{path}?{query}"),
     };
     let model = utf8_percent_encode(request.model, IN_PATH).to_string();
