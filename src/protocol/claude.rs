@@ -127,6 +127,7 @@ fn budget(tokens: u32) -> Value {
 }
 
 #[cfg(test)]
+#[cfg(feature = "rustls")] // These requests go to a hosted provider.
 mod tests {
     use super::*;
     use crate::config::GenerationConfig;

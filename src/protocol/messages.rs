@@ -709,6 +709,8 @@ mod tests {
         let result = |id: &str| Message::tool(id, "done");
         let sent = |model: &str, messages: &[Message]| {
             let config = GenerationConfig::new(model).api_key("k").max_tokens(9);
+            let config = config.provider(crate::LlmProvider::Anthropic);
+            let config = config.base_url("http://127.0.0.1:1/v1");
             let request = crate::generate_stream(messages, config).request().unwrap();
             let turns = request.body["messages"].as_array().unwrap().iter();
             let turns: Vec<_> = turns.map(|turn| turn["role"].as_str().unwrap()).collect();
@@ -1141,6 +1143,8 @@ mod tests {
         let (message, back) = goes_back("us.anthropic.claude-opus-5", &blocks);
         assert_eq!(back, "Hi");
         let config = GenerationConfig::new("claude-opus-5").api_key("k");
+        let config = config.provider(crate::LlmProvider::Anthropic);
+        let config = config.base_url("http://127.0.0.1:1/v1");
         let request = crate::generate_stream(message, config).request().unwrap();
         assert!(
             request.adaptations.iter().any(|told| told.asked == "a thought without a signature"),

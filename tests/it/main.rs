@@ -20,5 +20,6 @@ mod round_trip;
 mod tls_sessions;
 mod tools;
 mod truncation;
+#[cfg(feature = "rustls")] // These requests go to hosted providers.
 mod vendors;
 mod whole_or_cut;
