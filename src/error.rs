@@ -6,8 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::model;
 use crate::names::names;
 use crate::provider::LlmProvider;
@@ -321,41 +319,44 @@ impl StdError for Error {
     }
 }
 
-/// What kind of failure an [`Error`] is, by what a caller can do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The key is missing, wrong, or not allowed to do this.
-    Auth,
-    /// The caller's [`CancelHandle`](crate::CancelHandle) ended the stream.
-    Cancelled,
-    /// The request cannot be made: an option, a model or a URL is missing or wrong.
-    Config,
-    /// The prompt does not fit the model's context.
-    ContextLength,
-    /// The response is not what the protocol says.
-    Decode,
-    /// The answer was cut: the stream ended before the model did.
-    Incomplete,
-    /// The provider does not accept the request as it is.
-    InvalidRequest,
-    /// The answer grew beyond a limit; the message names the option that raises it.
-    Limit,
-    /// No response came: name look-up, connection, TLS or proxy failed.
-    Network,
-    /// There is no such model or address, or no model of this name that can do what is asked.
-    NotFound,
-    /// The provider has more to do than it can; later may work.
-    Overloaded,
-    /// The account's credit or quota is used up; waiting does not help, or takes hours.
-    Quota,
-    /// Too many requests; wait.
-    RateLimited,
-    /// Something broke at the provider.
-    Server,
-    /// Nothing came for too long; the message names the option.
-    Timeout,
+names! {
+    /// What kind of failure an [`Error`] is, by what a caller can do about it.
+    #[non_exhaustive]
+    pub enum ErrorKind {
+        /// The key is missing, wrong, or not allowed to do this.
+        Auth = "auth",
+        /// The caller's [`CancelHandle`](crate::CancelHandle) ended the stream.
+        Cancelled = "cancelled",
+        /// The request cannot be made: an option, a model or a URL is missing or wrong.
+        Config = "config",
+        /// The prompt does not fit the model's context.
+        ContextLength = "context_length",
+        /// The response is not what the protocol says.
+        Decode = "decode",
+        /// The answer was cut: the stream ended before the model did.
+        Incomplete = "incomplete",
+        /// The provider does not accept the request as it is.
+        InvalidRequest = "invalid_request",
+        /// The answer grew beyond a limit; the message names the option that raises it.
+        Limit = "limit",
+        /// No response came: name look-up, connection, TLS or proxy failed.
+        Network = "network",
+        /// There is no such model or address, or no model of this name that can do what is asked.
+        NotFound = "not_found",
+        /// The provider has more to do than it can; later may work.
+        Overloaded = "overloaded",
+        /// The account's credit or quota is used up; waiting does not help, or takes hours.
+        Quota = "quota",
+        /// Too many requests; wait.
+        RateLimited = "rate_limited",
+        /// Something broke at the provider.
+        Server = "server",
+        /// Nothing came for too long; the message names the option.
+        Timeout = "timeout",
+    }
+
+    /// The kind's name in snake case, as it is also serialised: `"rate_limited"`.
+    pub fn as_str;
 }
 
 impl ErrorKind {
@@ -363,16 +364,6 @@ impl ErrorKind {
     /// error is another one.
     pub fn of(error: &anyhow::Error) -> Option<Self> {
         Error::of(error).map(Error::kind)
-    }
-}
-
-names! {
-    /// The kind's name in snake case, as it is also serialised: `"rate_limited"`.
-    ErrorKind {
-        Auth = "auth", Cancelled = "cancelled", Config = "config", ContextLength = "context_length",
-        Decode = "decode", Incomplete = "incomplete", InvalidRequest = "invalid_request",
-        Limit = "limit", Network = "network", NotFound = "not_found", Overloaded = "overloaded",
-        Quota = "quota", RateLimited = "rate_limited", Server = "server", Timeout = "timeout",
     }
 }
 
