@@ -378,11 +378,7 @@ fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, St
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut headers = Vec::new();
-            while let Some(header) = map.next_entry()? {
-                headers.push(header);
-            }
-            Ok(headers)
+            std::iter::from_fn(|| map.next_entry().transpose()).collect()
         }
     }
 
