@@ -67,8 +67,6 @@ pub(crate) struct ResponseDecoder {
     parser: Parser,
     events: EventDecoder,
     stage: Stage,
-    /// The last event of the body, without its line ends.
-    last_event: Option<String>,
     document: Document,
     /// How the body begins, if it is not an event stream.
     not_a_stream: Option<String>,
@@ -104,7 +102,6 @@ impl ResponseDecoder {
                 beginning: None,
             },
             stage: Stage::Open,
-            last_event: None,
             document: Document::default(),
             not_a_stream: None,
             early_stop: None,
@@ -197,10 +194,12 @@ impl ResponseDecoder {
         cancel: &CancelHandle,
     ) -> Result<(), Error> {
         if let Stage::Leftover { after_marker } = self.stage {
-            let left = self.last_event.take().or_else(|| self.document.next());
-            let Some(data) = left else { return self.end_body(after_marker, response) };
-            let event = Event { name: "", data: &data };
-            return self.events.read(Frame::Event(event), &mut self.stage);
+            return match self.document.next() {
+                Some(data) => {
+                    self.events.read(Frame::Event(Event { name: "", data }), &mut self.stage)
+                }
+                None => self.end_body(after_marker, response),
+            };
         }
         match self.parser.next() {
             Ok(Some(frame)) => self.events.read(frame, &mut self.stage),
@@ -406,23 +405,21 @@ impl ResponseDecoder {
 
     /// At the end of the body, an event that lacks only its line end counts if it is whole.
     fn read_last_lines(&mut self) -> Result<(), Error> {
-        let mut after_marker = false;
-        match self.parser.finish() {
-            Ok(Some(Frame::Event(event))) => {
-                let is_marker = is_end_marker(event.data);
-                // Before the marker there may be something that is not an event: see `advance`.
-                after_marker = is_marker && self.events.count == 0;
-                if !after_marker && (is_marker || is_json(event.data)) {
-                    self.last_event = Some(event.data.to_owned());
-                }
-            }
+        let data = match self.parser.finish() {
+            Ok(Some(Frame::Event(event))) => event.data.to_owned(),
             Ok(Some(error @ Frame::Error(_))) => return self.events.read(error, &mut self.stage),
-            Ok(None) => {}
+            Ok(None) => String::new(),
             Err(TooLarge) => return Err(self.too_large()),
-        }
+        };
+        let is_marker = is_end_marker(&data);
+        // Before the marker there may be something that is not an event: see `advance`.
+        let after_marker = is_marker && self.events.count == 0;
         self.stage = Stage::Leftover { after_marker };
         self.read_stray_lines();
-        Ok(())
+        if after_marker || !(is_marker || is_json(&data)) {
+            return Ok(());
+        }
+        self.events.read(Frame::Event(Event { name: "", data: &data }), &mut self.stage)
     }
 
     /// Lines that belong to no event may be an error, or the whole of an answer that was not
@@ -438,7 +435,7 @@ impl ResponseDecoder {
             self.not_a_stream = Some(self.events.excerpt(&stray));
         }
         if stray.starts_with(['{', '[']) && is_json(&stray) {
-            self.document.json = stray;
+            self.document = Document { read: usize::from(stray.starts_with('[')), json: stray };
         }
     }
 
@@ -509,15 +506,11 @@ struct Document {
 
 impl Document {
     /// The next object. A list is not taken apart before: its elements could be many.
-    fn next(&mut self) -> Option<String> {
-        if !self.json.starts_with('[') {
-            return Some(mem::take(&mut self.json)).filter(|json| !json.is_empty());
-        }
-        self.read = self.read.max(1);
+    fn next(&mut self) -> Option<&str> {
         let rest = self.json.get(self.read..)?.trim_start_matches([' ', '\t', '\r', '\n', ',']);
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
         values.next()?.ok()?;
-        let value = rest.get(..values.byte_offset())?.to_owned();
+        let value = rest.get(..values.byte_offset())?;
         self.read = self.json.len() - rest.len() + value.len();
         Some(value)
     }
