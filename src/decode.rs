@@ -334,20 +334,18 @@ impl ResponseDecoder {
     /// The stream has ended well, and nothing was said in it.
     fn nothing_said(&self) -> Error {
         let EventDecoder { protocol, count, beginning, builder, .. } = &self.events;
+        if *count == 0 {
+            let problem = "the stream is empty: its end marker is all there is";
+            return self.error(ErrorKind::Incomplete, problem);
+        }
         let begins = self.events.excerpt(beginning.as_deref().unwrap_or_default());
-        let (kind, message) = if *count == 0 {
-            let message = "the stream is empty: its end marker is all there is".to_owned();
-            (ErrorKind::Incomplete, message)
-        } else if builder.seen.understood {
+        if builder.seen.understood {
             let problem = "the stream is empty: there is no text and no call in it";
-            (ErrorKind::Incomplete, format!("{problem}. It begins: {begins}"))
-        } else {
-            let problem = format!("none of the {count} events could be understood");
-            let message =
-                format!("{problem}; is the protocol {protocol}? The stream begins: {begins}");
-            (ErrorKind::Decode, message)
-        };
-        self.error(kind, message)
+            return self.error(ErrorKind::Incomplete, format!("{problem}. It begins: {begins}"));
+        }
+        let problem = format!("none of the {count} events could be understood");
+        let advice = format!("is the protocol {protocol}? The stream begins: {begins}");
+        self.error(ErrorKind::Decode, format!("{problem}; {advice}"))
     }
 
     /// The provider's error. What the provider says behind it is read, too, as far as it comes at
