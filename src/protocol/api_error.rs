@@ -148,11 +148,9 @@ impl<'a> ToldError<'a> {
 
     /// The error of a stream, whose status is 200, may tell the status that it would have had.
     fn status(&self) -> Option<u16> {
-        let numbers = |told: &ErrorFields<'_>| {
-            [told.code, told.status_code, told.http_code, told.status].map(text_or_number)
-        };
-        let either = numbers(&self.inner).into_iter().zip(numbers(&self.outer));
-        let mut told = either.filter_map(|(inner, outer)| inner.or(outer)?.parse().ok());
+        let fields: [fn(&ErrorFields<'a>) -> Raw<'a>; 4] =
+            [|told| told.code, |told| told.status_code, |told| told.http_code, |told| told.status];
+        let mut told = fields.into_iter().filter_map(|field| self.word(field)?.parse().ok());
         told.find(|status| (300..600).contains(status))
     }
 }
