@@ -158,21 +158,17 @@ impl<'a> ToldError<'a> {
 /// The error in a body that is an event stream though its status is none of one.
 fn in_events(body: &str) -> Option<String> {
     let body = truncated(body, MAX_SEARCHED);
-    let json = |frame: Frame<'_>| {
-        let (Frame::Event(Event { data, .. }) | Frame::Error(data)) = frame;
-        let is_object = data.trim_start().starts_with('{');
-        (is_object && json::read::<Raw<'_>>(data).is_ok()).then(|| data.to_owned())
-    };
     let mut parser = Parser::new(body.len());
-    let mut rest = body.as_bytes();
+    // The last event may lack its line ends.
+    let mut rest = body.as_bytes().chain(&b"\n\n"[..]);
     while let Ok(1..) = parser.fill(|buffer| rest.read(buffer)) {
-        while let Ok(Some(frame)) = parser.next() {
-            if let Some(error) = json(frame) {
-                return Some(error);
+        while let Ok(Some(Frame::Event(Event { data, .. }) | Frame::Error(data))) = parser.next() {
+            if data.trim_start().starts_with('{') && json::read::<Raw<'_>>(data).is_ok() {
+                return Some(data.to_owned());
             }
         }
     }
-    json(parser.finish().ok()??)
+    None
 }
 
 /// What an object says that happened.
