@@ -34,10 +34,13 @@ fn run() -> anyhow::Result<()> {
         for call in &response.tool_calls {
             let shown = format!("{}({})", call.name, call.arguments);
             write!(io::stderr(), "{} = ", terminal_safe(&shown))?;
-            // The model learns from an error, too: it may ask again.
-            let result = call_tool(call).unwrap_or_else(|error| format!("error: {error:#}"));
-            writeln!(io::stderr(), "{}", terminal_safe(&result))?;
-            conversation.push(Message::tool(&call.id, result));
+            let told = match call_tool(call) {
+                Ok(result) => Message::tool(&call.id, result),
+                // The model learns from an error, too: it may ask again.
+                Err(error) => Message::tool_error(&call.id, format!("{error:#}")),
+            };
+            writeln!(io::stderr(), "{}", terminal_safe(&told.content))?;
+            conversation.push(told);
         }
     }
     bail!("no answer after {MAX_ROUNDS} rounds of tools")

@@ -123,6 +123,10 @@ pub struct Usage {
     /// Of the tokens read: those that came from a cache. `None` where the provider does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
+    /// Of the tokens read: those that were written into a cache, which some providers charge more
+    /// for. `None` where the provider does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_tokens: Option<u64>,
     /// Of the tokens written: those spent on reasoning. `None` where the provider does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens: Option<u64>,

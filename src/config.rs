@@ -39,7 +39,8 @@ pub struct GenerationConfig {
     /// Who serves the model. Defaults to what the model's name or [`base_url`](Self::base_url)
     /// implies.
     pub provider: Option<LlmProvider>,
-    /// The wire protocol, for an endpoint that speaks several. Defaults to the provider's own.
+    /// The wire protocol, for an endpoint that speaks several. Defaults to the provider's own, and at
+    /// OpenAI's hosts to the one that serves the model: Responses, but for `gpt-4…` and a few more.
     pub protocol: Option<Protocol>,
     /// The API key. Defaults to the provider's environment variables.
     pub api_key: Option<String>,
@@ -69,7 +70,8 @@ pub struct GenerationConfig {
     pub top_p: Option<f64>,
     /// Choose among this many likeliest tokens.
     pub top_k: Option<u32>,
-    /// How many tokens to write at most, reasoning included.
+    /// How many tokens to write at most, reasoning included. Defaults to the provider's own limit; the
+    /// Messages protocol demands one, which is then 64,000 for Claude.
     pub max_tokens: Option<u32>,
     /// Stop before writing any of these.
     pub stop: Vec<String>,
@@ -84,7 +86,8 @@ pub struct GenerationConfig {
     /// Tell how likely each token was, and this many alternatives. They come in
     /// [`StreamChunk::raw`](crate::StreamChunk::raw), so [`raw`](Self::raw) has to be set too.
     pub logprobs: Option<u32>,
-    /// How much to think before answering.
+    /// How much to think before answering. Each vendor is told in its own words, which
+    /// [`guide::providers`](crate::guide::providers) lists. Defaults to the model's own habit.
     pub reasoning: Option<Reasoning>,
     /// The tools that the model may ask for.
     pub tools: Vec<Tool>,

@@ -120,6 +120,11 @@ impl ResponseDecoder {
         self.clock.go_on();
         let item = self.advance(response, cancel);
         self.clock.pause();
+        // As a rule the first event tells them, and the last ones what is new.
+        let is_plain = |chunk: &StreamChunk| chunk.finish_reason.is_none() && chunk.usage.is_none();
+        if response.id.is_none() || !matches!(&item, Ok(Some(chunk)) if is_plain(chunk)) {
+            response.learn(&self.events.builder.facts);
+        }
         if item.is_err() {
             // What was told about the answer without a piece of it counts, too.
             response.note(&self.events.builder.take());

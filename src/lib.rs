@@ -28,9 +28,9 @@
 //!
 //! # Features and non-features
 //!
-//! - **Every provider, one meaning.** OpenAI, Anthropic, Google, Mistral, Cohere, eight compatible
-//!   vendors, and the servers people run themselves. [`guide::providers`] says what each option,
-//!   finish reason and number means with each.
+//! - **Every provider, one meaning.** OpenAI, Anthropic, Google, Mistral, Cohere, some thirty
+//!   addresses of compatible vendors, and the servers people run themselves.
+//!   [`guide::providers`] says what each option, finish reason and number means with each.
 //! - **Whole or cut.** An answer that is cut short on its way ends with [`ErrorKind::Incomplete`],
 //!   never like a short answer.
 //! - **Options reach the wire** or are an error that names them.

@@ -67,6 +67,9 @@ pub struct Message {
     /// In a tool message: the [`ToolCall::id`] that this is the result of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
+    /// In a tool message: the tool failed, and the text says how.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_error: bool,
     /// What only the provider that wrote this turn understands, and demands back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replay: Option<Replay>,
@@ -97,6 +100,14 @@ impl Message {
         Self { tool_call_id: Some(call_id.into()), ..Self::new(MessageRole::Tool, result) }
     }
 
+    /// The failure of a tool call, for the model to read: it may try something else.
+    ///
+    /// It is marked as one where the protocol has a word for it (Messages and Gemini); elsewhere the
+    /// text alone says so.
+    pub fn tool_error(call_id: impl Into<String>, error: impl Into<String>) -> Self {
+        Self { is_error: true, ..Self::tool(call_id, error) }
+    }
+
     /// Adds an attachment. For now only pictures can be sent.
     #[must_use]
     pub fn attach(mut self, attachment: Attachment) -> Self {
@@ -111,6 +122,7 @@ impl Message {
             attachments: Vec::new(),
             tool_calls: Vec::new(),
             tool_call_id: None,
+            is_error: false,
             replay: None,
         }
     }

@@ -39,6 +39,19 @@ pub struct GenerationResponse {
     pub provider: Option<LlmProvider>,
     /// Tokens used; `None` where the provider does not say.
     pub usage: Option<Usage>,
+    /// The id of the response: `id` in Chat Completions, Responses, Messages and Cohere's Chat,
+    /// `responseId` from Gemini.
+    pub id: Option<String>,
+    /// The tier that served the request, in the provider's word, whatever was asked for:
+    /// `service_tier` in Chat Completions (in the usage from Mistral), at the end of Responses and in
+    /// the usage of Messages; `serviceTier` in that of Gemini. Cohere tells none.
+    pub service_tier: Option<String>,
+    /// Why the model refuses: the text of a `refusal` in Chat Completions and Responses, which is in
+    /// [`content`](Self::content), too; the `explanation` in the `stop_details` of Messages, which is
+    /// not.
+    pub refusal: Option<String>,
+    /// The rule behind a refusal: the `category` in the `stop_details` of Messages, such as `cyber`.
+    pub refusal_category: Option<String>,
     /// What the provider's support asks for when something went wrong.
     pub request_id: Option<String>,
     /// The last response's headers about rate limits, also if it was an error, as they came, by
@@ -93,6 +106,19 @@ impl GenerationResponse {
             self.model.clone_from(&chunk.model);
         }
         self.usage = chunk.usage.or(self.usage);
+    }
+
+    /// Takes over what is known beside the pieces of the answer.
+    pub(crate) fn learn(&mut self, facts: &Self) {
+        // Each is copied into the room that it has already.
+        self.id.clone_from(&facts.id);
+        self.service_tier.clone_from(&facts.service_tier);
+        self.refusal_category.clone_from(&facts.refusal_category);
+        // This one grows, and only what is new is copied.
+        let known = self.refusal.as_ref().map_or(0, String::len);
+        if let Some(more) = facts.refusal.as_ref().and_then(|refusal| refusal.get(known..)) {
+            self.refusal.get_or_insert_default().push_str(more);
+        }
     }
 
     /// The answer ends before the model did: what is missing from its last call was not left out.

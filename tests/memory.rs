@@ -248,6 +248,13 @@ data: {"type":"content_block_stop","index":0}
             )],
         ),
         (
+            "short thoughts",
+            CohereChat,
+            vec![events(
+                r#"{"type":"content-start","delta":{"message":{"content":{"type":"thinking","thinking":"a"}}}}"#,
+            )],
+        ),
+        (
             "calls",
             CohereChat,
             vec![events(

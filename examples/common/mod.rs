@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use kerb_stream::{ErrorKind, GenerationConfig, ModelName, generate_stream};
+use kerb_stream::{GenerationConfig, ModelName, generate_stream};
 
 #[path = "../demo/mod.rs"]
 pub(crate) mod demo;
@@ -75,11 +75,11 @@ impl Arguments {
     }
 }
 
-/// Whether a word names a model: somebody serves it, if only for those who have a key.
+/// Whether a word names a model: somebody serves it, if only for those who have a key or say where.
 fn is_model(word: &str) -> bool {
     let served = match generate_stream("?", word).request() {
         Ok(_) => true,
-        Err(error) => ErrorKind::of(&error) == Some(ErrorKind::Auth),
+        Err(error) => !error.to_string().starts_with("no provider found"),
     };
     !word.contains(char::is_whitespace) && (served || word.contains("::"))
 }

@@ -13,6 +13,7 @@ use super::wire::{Raw, unescape};
 use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
 use crate::message::{Replay, ReplayPart};
 use crate::provider::{LlmProvider, Protocol};
+use crate::response::GenerationResponse;
 
 /// The piece of an answer that an event brings.
 ///
@@ -32,6 +33,8 @@ pub(crate) struct ChunkBuilder {
     pub(crate) progress: bool,
     /// What has come since the beginning of the answer.
     pub(crate) seen: Seen,
+    /// What is told of the response beside its pieces; the rest of it is empty.
+    pub(crate) facts: GenerationResponse,
     max_tool_calls: usize,
     /// The most that [`opaque_bytes`](Self::opaque_bytes) may become.
     max_opaque_bytes: usize,
@@ -97,6 +100,13 @@ impl ChunkBuilder {
             self.said(before);
         }
         self.chunk.content.get(before..).unwrap_or_default()
+    }
+
+    /// The same for text that says why the model refuses.
+    pub(crate) fn refusal(&mut self, text: Raw<'_>) {
+        let piece = self.text(text).to_owned();
+        self.hold(piece.len());
+        self.facts.refusal.get_or_insert_default().push_str(&piece);
     }
 
     /// Adds text that is no JSON string.
@@ -354,29 +364,20 @@ impl ChunkBuilder {
         if self.is_full() { Value::Null } else { json.value() }
     }
 
-    /// The fields of an object beside those that are known, as they are kept for the provider.
-    pub(crate) fn others(
-        &mut self,
-        json: Raw<'_>,
-        known: &[(&str, Raw<'_>)],
-    ) -> Map<String, Value> {
+    /// The fields of an object but for those that are known, as they are kept for the provider.
+    pub(crate) fn others(&mut self, json: Raw<'_>, but: &[(&str, Raw<'_>)]) -> Map<String, Value> {
         let mut others = Map::new();
-        json.others(known, |name, value| self.keep_field(&mut others, name, value));
+        json.others(but, |name, value| self.keep_field(&mut others, name, value));
         others
     }
 
     /// Adds a field to an object that is kept for the provider.
-    pub(crate) fn keep_field(
-        &mut self,
-        object: &mut Map<String, Value>,
-        name: &str,
-        value: Raw<'_>,
-    ) {
+    pub(crate) fn keep_field(&mut self, into: &mut Map<String, Value>, name: &str, value: Raw<'_>) {
         // A field takes some 110 bytes, and the first one as much as ten.
-        self.hold(name.len() + if object.is_empty() { 640 } else { 128 });
+        self.hold(name.len() + if into.is_empty() { 640 } else { 128 });
         let value = self.keep(value);
         if !self.is_full() {
-            object.insert(name.to_owned(), value);
+            into.insert(name.to_owned(), value);
         }
     }
 
@@ -441,6 +442,14 @@ impl ChunkBuilder {
         }
     }
 
+    /// The tier that serves the request; the latest word counts, since some begin with what was asked.
+    pub(crate) fn service_tier(&mut self, word: Raw<'_>) {
+        let word = word.str().filter(|word| self.facts.service_tier.as_deref() != Some(word));
+        if let Some(word) = word {
+            self.facts.service_tier = Some(word.into_owned());
+        }
+    }
+
     /// Tokens used so far. A later 0 does not replace the tokens read or written that are known, and
     /// neither does what it says of their parts: some servers tell each number once, and 0 for it
     /// elsewhere. The total is the provider's own where it counts more than the two.
@@ -450,12 +459,14 @@ impl ChunkBuilder {
         if usage.prompt_tokens == 0 {
             usage.prompt_tokens = known.prompt_tokens;
             usage.cached_tokens = known.cached_tokens.or(usage.cached_tokens);
+            usage.cache_write_tokens = known.cache_write_tokens.or(usage.cache_write_tokens);
         }
         if usage.completion_tokens == 0 {
             usage.completion_tokens = known.completion_tokens;
             usage.reasoning_tokens = known.reasoning_tokens.or(usage.reasoning_tokens);
         }
         usage.cached_tokens = usage.cached_tokens.or(known.cached_tokens);
+        usage.cache_write_tokens = usage.cache_write_tokens.or(known.cache_write_tokens);
         usage.reasoning_tokens = usage.reasoning_tokens.or(known.reasoning_tokens);
         let sum = usage.prompt_tokens.saturating_add(usage.completion_tokens);
         usage.total_tokens = usage.total_tokens.max(sum);
@@ -510,6 +521,13 @@ impl ChunkBuilder {
         let mut parts = std::mem::take(&mut self.parts);
         if protocol == Protocol::ChatCompletions {
             self.add_reasoning(&mut parts, provider, reasoning);
+            for part in &mut parts {
+                if let ReplayPart::Text { bytes, extra } = part
+                    && self.facts.refusal.as_ref().is_some_and(|text| text.len() == *bytes)
+                {
+                    *extra = Some("refusal".into());
+                }
+            }
         }
         parts.retain(|part| !matches!(part, ReplayPart::Text { bytes: 0, extra: None }));
         let is_plain = parts.iter().enumerate().all(|(at, part)| match part {
@@ -775,13 +793,17 @@ mod tests {
                 prompt_tokens: prompt,
                 completion_tokens: completion,
                 cached_tokens: cached,
+                // The same holds for what is written into a cache.
+                cache_write_tokens: cached,
                 ..Usage::default()
             }));
             let usage = output.take().usage.unwrap();
+            assert_eq!(usage.cache_write_tokens, usage.cached_tokens);
             (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, usage.cached_tokens)
         };
         assert_eq!(told(21, 0, Some(4)), (21, 0, 21, Some(4)));
         assert_eq!(told(0, 3, None), (21, 3, 24, Some(4)));
+        assert_eq!(told(0, 3, Some(0)), (21, 3, 24, Some(4)));
         assert_eq!(told(22, 5, Some(0)), (22, 5, 27, Some(0)));
         assert_eq!(told(23, 6, None), (23, 6, 29, Some(0)));
     }

@@ -8,15 +8,16 @@ use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
-use super::json;
 use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
+use super::{json, schema};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::{Protocol, ReasoningForm};
 use crate::sse::Event;
+use crate::tool::Tool;
 
 pub(super) const CODEC: Codec = Codec {
     path: "chat/completions",
@@ -57,11 +58,11 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         None => {}
     }
     let format = options.typed("response_format", &config.response_format);
-    body.put("response_format", format.map(response_format));
+    body.put("response_format", format.map(|format| response_format(request, format)));
     if let Some(reasoning) = options.typed("reasoning", &config.reasoning) {
         body.put_json(&self::reasoning(request, *reasoning)?);
     }
-    if let Some(tools) = options.tools(common::function) {
+    if let Some(tools) = options.tools(|tool| function(request, tool)) {
         body.put("tools", tools);
         body.put_json(dialect.with_tools);
     }
@@ -108,7 +109,7 @@ fn named(tool: &str) -> Value {
 /// `None` for an answer in which there is nothing: Moonshot refuses it, and then every later request.
 fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Value> {
     let dialect = &request.provider.vendor().dialect;
-    let (mut calls, mut reasoning) = (Vec::new(), Map::new());
+    let (mut calls, mut reasoning, mut refusal) = (Vec::new(), Map::new(), None);
     for part in message.turn(Protocol::ChatCompletions) {
         match part {
             TurnPart::Call(call, extra) => {
@@ -116,6 +117,7 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
                 calls.push(common::with(common::function_call(call, &arguments), extra));
             }
             TurnPart::Opaque(Value::Object(fields)) => reasoning.extend(fields.clone()),
+            TurnPart::Text(text, Some(_)) => refusal = Some(json!(text)),
             TurnPart::Text(..) | TurnPart::Opaque(_) => {}
         }
     }
@@ -143,26 +145,44 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
     }
     let value = object([
         ("role", Some(message.role.as_str().into())),
-        ("content", Some(content)),
+        ("content", Some(if refusal.is_some() { Value::Null } else { content })),
+        ("refusal", refusal),
         ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
         ("tool_call_id", message.tool_call_id.as_deref().map(Value::from)),
     ]);
     Some(common::with(value, Some(&reasoning.into())))
 }
 
-fn response_format(format: &ResponseFormat) -> Value {
-    match format {
-        ResponseFormat::Json => json!({"type": "json_object"}),
-        ResponseFormat::JsonSchema { name, schema } => json!({
-            "type": "json_schema",
-            "json_schema": {"name": name, "schema": schema, "strict": true},
-        }),
+/// A tool. Nothing is said about strictness where it is not strict: that is what it then is. A
+/// fine-tuned model knows fewer words in a strict schema.
+fn function(request: ChatRequest<'_>, tool: &Tool) -> Value {
+    if !request.provider.vendor().dialect.strict_tools || request.model.starts_with("ft:") {
+        return common::function(tool);
     }
+    let what = format!("tools[{}]", tool.name);
+    let (schema, is_strict) = schema::strict(request, &what, &tool.parameters);
+    let strict = is_strict.then(|| json!({"parameters": schema, "strict": true}));
+    let function = common::with(common::tool(tool, "parameters"), strict.as_ref());
+    json!({"type": "function", "function": function})
+}
+
+fn response_format(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
+    let dialect = &request.provider.vendor().dialect;
+    let (name, schema, strict) = match format {
+        ResponseFormat::Json => return json!({"type": "json_object"}),
+        ResponseFormat::JsonSchema { name, schema } if dialect.strict_schemas => {
+            let (schema, strict) = schema::strict(request, "response_format", schema);
+            (name, schema, strict)
+        }
+        ResponseFormat::JsonSchema { name, schema } => (name, schema.clone(), true),
+    };
+    let schema = json!({"name": name, "schema": schema, "strict": strict});
+    json!({"type": "json_schema", "json_schema": schema})
 }
 
 wire! {
     struct ChatEvent {
-        model, choices: First<ChatChoice<'a>>, usage, x_groq, error,
+        model, choices: First<ChatChoice<'a>>, usage, x_groq, error, id, service_tier,
         /// MiniMax's word for how the request went.
         base_resp,
     }
@@ -211,9 +231,15 @@ wire! {
         cached_tokens,
         reasoning_tokens,
         /// Databricks passes on Anthropic's.
-        cache_read_input_tokens,
+        cache_read_input_tokens, cache_creation_input_tokens,
     }
-    struct ChatUsageDetails { cached_tokens, reasoning_tokens }
+    /// Mistral tells the tier here.
+    struct UsageTier { service_tier }
+    struct ChatUsageDetails {
+        cached_tokens, reasoning_tokens, cache_write_tokens,
+        /// Alibaba's name for cache writes.
+        cache_creation_input_tokens,
+    }
 }
 
 impl FlatError<'_> {
@@ -236,6 +262,8 @@ impl Decoder for ChatCompletionsDecoder {
         let choice = &chunk.choices.one;
         out.seen.understood |= chunk.choices.is_list;
         out.model(chunk.model);
+        chunk.id.note_first(&mut out.facts.id);
+        out.service_tier(chunk.service_tier.or(chunk.usage.parse::<UsageTier<'_>>().service_tier));
         match &choice.delta {
             Some(delta) => {
                 self.has_deltas = true;
@@ -284,7 +312,9 @@ impl ChatCompletionsDecoder {
         }
         self.decode_content(delta.content, out);
         // A refusal comes in place of the text, and is what the user is to read.
-        out.text(delta.refusal);
+        if delta.refusal.is_text() {
+            out.refusal(delta.refusal);
+        }
         out.text(delta.audio.parse::<ChatAudio<'_>>().transcript);
         for ChatCall { index, id, function, extra_content } in delta.tool_calls.elements() {
             let at = out.tool_call(index, id, function.name, function.arguments);
@@ -428,6 +458,8 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
         tokens.cached_tokens,
         tokens.cache_read_input_tokens,
     ];
+    let details = &tokens.prompt_tokens_details;
+    let written = details.cache_write_tokens.or(details.cache_creation_input_tokens);
     let reasoning = [tokens.completion_tokens_details.reasoning_tokens, tokens.reasoning_tokens];
     let reasoning = reasoning.iter().find_map(|count| count.u64());
     // xAI counts reasoning apart from the rest of what was written, and its total shows it.
@@ -439,6 +471,7 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
         completion_tokens: if is_apart { total - prompt } else { completion },
         total_tokens: total,
         cached_tokens: cached.iter().find_map(|count| count.u64()),
+        cache_write_tokens: written.or(tokens.cache_creation_input_tokens).u64(),
         reasoning_tokens: reasoning,
     })
 }
@@ -713,6 +746,28 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_goes_back_as_one() {
+        let events = [
+            r#"{"choices":[{"delta":{"refusal":"I ca"}}]}"#,
+            r#"{"choices":[{"delta":{"refusal":"n't."},"finish_reason":"stop"}]}"#,
+        ];
+        let answer = Message::from(folded(&events).0);
+        assert_eq!(answer.content, "I can't.");
+        let sent = |answer: &Message| {
+            let config = GenerationConfig::new("m");
+            said(std::slice::from_ref(answer), &config, LlmProvider::Local)["messages"][0].take()
+        };
+        let refused = json!({"role": "assistant", "content": null, "refusal": "I can't."});
+        assert_eq!(sent(&answer), refused);
+        let other = Message { content: "Well.".into(), ..answer };
+        assert_eq!(sent(&other), json!({"role": "assistant", "content": "Well."}));
+        // Where something else was said, too, it is one text.
+        let more = r#"{"choices":[{"delta":{"content":" Sorry."}}]}"#;
+        let both = Message::from(folded(&[events[0], more]).0);
+        assert_eq!(sent(&both), json!({"role": "assistant", "content": "I ca Sorry."}));
+    }
+
+    #[test]
     fn reasoning_goes_back_beside_the_calls_that_it_has_led_to() {
         let delta = |delta: Value| json!({"choices": [{"delta": delta}]}).to_string();
         let detail =
@@ -885,6 +940,41 @@ mod tests {
         // What was said stays said.
         let said = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop","native_finish_reason":"error"}]}"#;
         assert_eq!(folded(&[said]).1, None);
+    }
+
+    #[test]
+    fn a_schema_is_rewritten_only_for_those_who_take_no_other() {
+        use LlmProvider::{Cerebras, Groq, Local, Mistral, OpenAi, OpenRouter};
+        let text = json!({"type": "string"});
+        let maybe = json!({"type": ["string", "null"]});
+        let schema = json!({"type": "object", "properties": {"a": maybe}});
+        let strict = json!({"type": "object", "properties": {"a": maybe}, "required": ["a"],
+            "additionalProperties": false});
+        let loose = json!({"type": "object", "properties": {"a": text}});
+        for (provider, schema, sent, is_strict) in [
+            (OpenAi, &schema, &strict, true),
+            (Groq, &schema, &strict, true),
+            (Cerebras, &schema, &strict, true),
+            (OpenAi, &loose, &loose, false),
+            (OpenRouter, &schema, &schema, true),
+            (Mistral, &loose, &loose, true),
+            (Local, &loose, &loose, true),
+        ] {
+            let format = ResponseFormat::json_schema("answer", schema.clone());
+            let config = GenerationConfig::new("m").response_format(format);
+            let body = added(config, provider);
+            let told = json!({"name": "answer", "schema": sent, "strict": is_strict});
+            let format = json!({"type": "json_schema", "json_schema": told});
+            assert_eq!(body["response_format"], format, "{provider}");
+            // Tools are strict only at OpenAI, and nothing is said of those that are not.
+            let tool = Tool::function("look", "", schema.clone());
+            let body = added(GenerationConfig::new("m").tools([tool]), provider);
+            let expected = match (provider, is_strict) {
+                (OpenAi, true) => json!({"name": "look", "parameters": strict, "strict": true}),
+                _ => json!({"name": "look", "parameters": schema}),
+            };
+            assert_eq!(body["tools"][0]["function"], expected, "{provider}");
+        }
     }
 
     #[test]

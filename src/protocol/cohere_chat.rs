@@ -10,7 +10,7 @@ use super::codec::{Codec, Decoder};
 use super::common::{self, object};
 use super::json;
 use super::options::{Fields, Options};
-use super::wire::wire;
+use super::wire::{Raw, wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
@@ -101,58 +101,66 @@ fn message(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
 }
 
 fn assistant(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
-    let (mut content, mut calls, mut plan) = (Vec::new(), Vec::new(), None);
+    let (mut content, mut calls, mut fields) = (Vec::new(), Vec::new(), json!({}));
     for said in message.turn(Protocol::CohereChat) {
         match said {
-            TurnPart::Text(text, _) => content.push(common::text(text)),
+            TurnPart::Text(text, extra) => content.push(common::with(common::text(text), extra)),
             TurnPart::Call(call, _) => {
                 calls.push(common::function_call(call, &request.arguments_text(call)));
             }
-            TurnPart::Opaque(part) => match part.get("tool_plan") {
-                None => content.push(part.clone()),
-                tool_plan => plan = tool_plan.cloned(),
-            },
+            TurnPart::Opaque(part) if part.get("type").is_some() => content.push(part.clone()),
+            TurnPart::Opaque(part) => fields = common::with(fields, Some(part)),
         }
     }
     let said = !(content.is_empty() && calls.is_empty());
     said.then(|| {
-        object([
+        let message = object([
             ("role", Some("assistant".into())),
             ("content", (!content.is_empty()).then(|| content.into())),
-            ("tool_plan", plan),
             ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
-        ])
+        ]);
+        common::with(message, Some(&fields))
     })
 }
 
 wire! {
-    struct CohereEvent { kind = "type", index, delta: CohereDelta<'a>, error, message }
+    struct CohereEvent { kind = "type", index, delta: CohereDelta<'a>, error, message, id }
     struct CohereDelta { message: CoherePiece<'a>, finish_reason, error, usage: CohereUsage<'a> }
     struct CoherePiece { content: CohereContent<'a>, tool_plan, tool_calls: CohereCall<'a> }
     struct CohereContent { text, thinking }
+    struct ContentType { kind = "type" }
     struct CohereCall { id, function: CohereFunction<'a> }
     struct CohereFunction { name, arguments }
     struct CohereUsage { tokens: CohereTokens<'a>, cached_tokens }
     struct CohereTokens { input_tokens, output_tokens, reasoning_tokens }
+    /// An event that begins something, which is kept.
+    struct CohereStart { delta: StartDelta<'a> }
+    struct StartDelta { message: CohereMessage<'a> }
     /// The message of an answer that was not streamed: lists where a stream has their elements.
-    struct CohereMessage { content, tool_plan, tool_calls }
+    struct CohereMessage { content, tool_plan, tool_calls, citations }
 }
 
-/// Remembers what was thought, since Cohere wants to see it again.
+/// Remembers what was thought and cited, since Cohere wants to see it again.
 #[derive(Default)]
 struct CohereChatDecoder {
     thinking: String,
     tool_plan: String,
+    citations: Vec<Value>,
+    /// What the part of the content that is being written has beside its text.
+    fields: Map<String, Value>,
     /// The calls: what Cohere counts them, and which of the answer's they are.
     calls: Vec<(Option<u64>, usize)>,
 }
 
 impl Decoder for CohereChatDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let CohereEvent { kind, index, delta, error, message } = json::read(event.data)?;
+        let CohereEvent { kind, index, delta, error, message, id } = json::read(event.data)?;
+        id.note_first(&mut out.facts.id);
         let kind = kind.str();
         match kind.as_deref().unwrap_or(event.name) {
-            "content-start" | "content-delta" => self.content(&delta.message.content, out),
+            "content-delta" => self.content(&delta.message.content, out),
+            "content-start" => self.start(begun(event)?.content, out),
+            "citation-start" => self.cite(begun(event)?.citations, out),
             "content-end" => self.keep(out),
             "tool-plan-delta" => {
                 out.kept_reasoning(delta.message.tool_plan, &mut self.tool_plan);
@@ -168,10 +176,10 @@ impl Decoder for CohereChatDecoder {
                 }
             }
             "message-end" => {
-                self.keep(out);
+                self.keep_fields(out);
                 end(&delta, out);
             }
-            "message-start" | "tool-call-end" | "citation-start" | "citation-end" => {}
+            "message-start" | "tool-call-end" | "citation-end" => {}
             // The form that its errors have elsewhere, and gateways' form.
             _ if error.is_error() || message.is_text() => out.fail(event.data),
             "" if message.is_some() => {
@@ -186,13 +194,42 @@ impl Decoder for CohereChatDecoder {
     }
 }
 
+/// The part of the message that an event begins.
+fn begun<'a>(event: &Event<'a>) -> serde_json::Result<CohereMessage<'a>> {
+    Ok(json::read::<CohereStart<'_>>(event.data)?.delta.message)
+}
+
 impl CohereChatDecoder {
+    /// Begins a part of the content, and ends the one before it.
+    fn start(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) {
+        self.keep(out);
+        let (content, ContentType { kind }) = (json.parse::<CohereContent<'_>>(), json.parse());
+        let CohereContent { text, thinking } = content;
+        if matches!(kind.str().as_deref(), None | Some("text" | "thinking")) {
+            self.fields =
+                out.others(json, &[("type", kind), ("text", text), ("thinking", thinking)]);
+            if out.seen.text {
+                out.new_text();
+            }
+            self.content(&content, out);
+        } else {
+            let part = out.keep(json);
+            out.opaque(part);
+        }
+    }
+
     fn content(&mut self, content: &CohereContent<'_>, out: &mut ChunkBuilder) {
         out.text(content.text);
         out.kept_reasoning(content.thinking, &mut self.thinking);
     }
 
+    fn cite(&mut self, citation: Raw<'_>, out: &mut ChunkBuilder) {
+        let citation = out.keep(citation);
+        self.citations.extend(citation.is_object().then_some(citation));
+    }
+
     fn call(&mut self, index: Option<u64>, call: &CohereCall<'_>, out: &mut ChunkBuilder) {
+        self.keep(out);
         let CohereCall { id, function } = call;
         let at = out.new_call(None, *id, function.name, function.arguments);
         self.calls.extend(at.map(|at| (index, at)));
@@ -201,25 +238,36 @@ impl CohereChatDecoder {
     /// The whole of a message that was not streamed.
     fn whole(&mut self, message: &CohereMessage<'_>, out: &mut ChunkBuilder) {
         out.kept_reasoning(message.tool_plan, &mut self.tool_plan);
-        for part in message.content.elements() {
-            self.content(&part, out);
-            self.keep(out);
-        }
-        self.keep(out);
-        for call in message.tool_calls.elements() {
-            self.call(None, &call, out);
+        message.content.elements().for_each(|part| self.start(part, out));
+        message.tool_calls.elements().for_each(|call| self.call(None, &call, out));
+        message.citations.elements().for_each(|citation| self.cite(citation, out));
+        self.keep_fields(out);
+    }
+
+    /// Keeps what a part of the content is beside its text, or instead of that.
+    fn keep(&mut self, out: &mut ChunkBuilder) {
+        let fields = std::mem::take(&mut self.fields);
+        let thinking = std::mem::take(&mut self.thinking);
+        if !thinking.is_empty() {
+            out.hold(640);
+            let kind = Some("thinking".into());
+            let thought = object([("type", kind), ("thinking", Some(thinking.into()))]);
+            out.opaque(common::with(thought, Some(&fields.into())));
+        } else if !fields.is_empty() {
+            out.extra(fields.into());
         }
     }
 
-    /// Keeps what is complete of the thoughts.
-    fn keep(&mut self, out: &mut ChunkBuilder) {
-        let thinking = std::mem::take(&mut self.thinking);
-        if !thinking.is_empty() {
-            out.opaque(json!({"type": "thinking", "thinking": thinking}));
-        }
-        let tool_plan = std::mem::take(&mut self.tool_plan);
-        if !tool_plan.is_empty() {
-            out.opaque(json!({"tool_plan": tool_plan}));
+    /// Keeps what the message has beside its content and its calls, once all of it has come.
+    fn keep_fields(&mut self, out: &mut ChunkBuilder) {
+        self.keep(out);
+        let (plan, citations) = (&mut self.tool_plan, &mut self.citations);
+        let fields = object([
+            ("tool_plan", (!plan.is_empty()).then(|| std::mem::take(plan).into())),
+            ("citations", (!citations.is_empty()).then(|| std::mem::take(citations).into())),
+        ]);
+        if fields != json!({}) {
+            out.opaque(fields);
         }
     }
 }
@@ -427,6 +475,7 @@ mod tests {
             completion_tokens: 5,
             total_tokens: 14,
             cached_tokens: Some(4),
+            cache_write_tokens: None,
             reasoning_tokens: Some(2),
         };
         assert_eq!(response.usage, Some(usage));
@@ -440,8 +489,69 @@ mod tests {
                 {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{\"at\":1}"}},
                 {"id": "b", "type": "function", "function": {"name": "time", "arguments": "{}"}},
             ],
+            "citations": [{"start": 0, "text": "Well"}],
         });
         assert_eq!(body["messages"], json!([expected]));
+    }
+
+    #[test]
+    fn every_part_of_the_content_goes_back_with_what_it_has() {
+        let content = json!([
+            {"type": "thinking", "thinking": "Hm", "signature": "s"},
+            {"type": "text", "text": "a"},
+            {"type": "text", "text": "b"},
+            {"type": "text", "text": "b", "new": {"x": 1}},
+            {"type": "picture", "url": "https://a/b.png"},
+            {"type": "text", "text": "c"},
+            {"type": "text", "text": "", "new": 2},
+        ]);
+        let cited =
+            json!([{"start": 0, "end": 1, "content_index": 1, "sources": []}, {"start": 1}]);
+        let call = json!({"id": "id", "type": "function", "function": {"name": "look", "arguments": "{}"}});
+        let event = |kind: &str, message: Value| {
+            json!({"type": kind, "index": 0, "delta": {"message": message}}).to_string()
+        };
+        let stop = json!({"finish_reason": "COMPLETE"});
+        for says_where_parts_end in [true, false] {
+            let mut events = Vec::new();
+            for part in content.as_array().unwrap() {
+                events.push(event("content-start", json!({"content": part})));
+                if part["text"] == "c" {
+                    events.push(event("content-delta", json!({"content": {"text": "d"}})));
+                    events.push(event("citation-start", json!({"citations": cited[0]})));
+                    events.push(event("content-delta", json!({"content": {"text": "e"}})));
+                }
+                if says_where_parts_end {
+                    events.push(event("content-end", json!(null)));
+                }
+            }
+            events.push(event("tool-call-start", json!({"tool_calls": call})));
+            events.push(event("citation-start", json!({"citations": cited[1]})));
+            events.push(json!({"type": "message-end", "delta": stop}).to_string());
+            let whole = json!({
+                "message": {"content": content, "tool_calls": [call], "citations": cited}, "finish_reason": "COMPLETE",
+            });
+            let whole = [whole.to_string().replace("\"c\"", "\"cde\"")];
+            for events in [&events[..], &whole] {
+                let (response, _) = decoded(&events.iter().map(String::as_str).collect::<Vec<_>>());
+                assert_eq!((&*response.content, &*response.reasoning), ("abbcde", "Hm"));
+                let saved = serde_json::to_string(&Message::from(response)).unwrap();
+                let turn: Message = serde_json::from_str(&saved).unwrap();
+                let mut expected = json!({
+                    "role": "assistant", "content": content, "tool_calls": [call], "citations": cited,
+                });
+                expected["content"][5]["text"] = "cde".into();
+                assert_eq!(sent(turn, &command()).unwrap()["messages"], json!([expected]));
+            }
+        }
+        let plain = [
+            event("content-start", json!({"content": {"type": "text", "text": ""}})),
+            event("content-delta", json!({"content": {"text": "Hi"}})),
+            event("content-end", json!(null)),
+            json!({"type": "message-end", "delta": stop}).to_string(),
+        ];
+        let plain = decoded(&plain.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(plain.0.replay, None);
     }
 
     #[test]

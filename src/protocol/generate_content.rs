@@ -192,8 +192,9 @@ fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Valu
     })?;
     let told = serde_json::from_str(&message.content).ok().filter(Value::is_object);
     // It would look for a file of that name. (https://github.com/vercel/ai/issues/14369)
-    let told = told.filter(|_| !message.content.contains(r#""$ref""#));
-    let response = told.unwrap_or_else(|| json!({"output": message.content}));
+    let told = told.filter(|_| !message.is_error && !message.content.contains(r#""$ref""#));
+    let name = if message.is_error { "error" } else { "output" };
+    let response = told.unwrap_or_else(|| json!({ name: message.content }));
     let response = object([
         ("id", call.given_id(index).map(Value::from)),
         ("name", Some(json!(call.name))),
@@ -205,7 +206,7 @@ fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Valu
 wire! {
     struct GeminiEvent {
         candidates: First<GeminiCandidate<'a>>, feedback = "promptFeedback": PromptFeedback<'a>,
-        model = "modelVersion", usage = "usageMetadata": GeminiUsage<'a>, error,
+        model = "modelVersion", usage = "usageMetadata": GeminiUsage<'a>, error, id = "responseId",
     }
     struct GeminiCandidate by index {
         index, content: GeminiContent<'a>, finish_reason = "finishReason",
@@ -231,7 +232,7 @@ wire! {
     struct GeminiUsage {
         prompt = "promptTokenCount", tool_use = "toolUsePromptTokenCount",
         candidates = "candidatesTokenCount", thoughts = "thoughtsTokenCount",
-        cached = "cachedContentTokenCount", total = "totalTokenCount",
+        cached = "cachedContentTokenCount", total = "totalTokenCount", tier = "serviceTier",
     }
 }
 
@@ -243,8 +244,10 @@ struct GenerateContentDecoder {
 
 impl Decoder for GenerateContentDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
-        let GeminiEvent { candidates, feedback, model, usage, error } = json::read(event.data)?;
+        let GeminiEvent { candidates, feedback, model, usage, error, id } = json::read(event.data)?;
         let First { one: candidate, is_list } = candidates;
+        id.note_first(&mut out.facts.id);
+        out.service_tier(usage.tier);
         let usage = tokens(&usage);
         out.seen.understood |= is_list || usage.is_some();
         out.model(model);
@@ -528,6 +531,7 @@ fn tokens(tokens: &GeminiUsage<'_>) -> Option<Usage> {
         completion_tokens: completion,
         total_tokens: total,
         cached_tokens: tokens.cached.u64(),
+        cache_write_tokens: None,
         reasoning_tokens: tokens.thoughts.u64(),
     })
 }
@@ -793,6 +797,7 @@ mod tests {
             completion_tokens: 7,
             total_tokens: 14,
             cached_tokens: Some(1),
+            cache_write_tokens: None,
             reasoning_tokens: Some(4),
         };
         assert_eq!(response.usage, Some(usage));

@@ -12,7 +12,7 @@ use super::codec::{Codec, Decoder};
 use super::json::Field;
 use super::options::{Fields, Options};
 use super::wire::{Raw, unescaped, wire};
-use super::{claude, common, json};
+use super::{claude, common, json, schema};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
@@ -64,6 +64,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     // There is no JSON without a schema.
     if let Some(ResponseFormat::JsonSchema { schema, .. }) = &config.response_format {
         options.take("response_format");
+        let schema = schema::closed(request, schema);
         output.put("format", json!({ "type": "json_schema", "schema": schema }));
     }
     body.put("output_config", output.0);
@@ -166,8 +167,12 @@ fn image(image: &Attachment) -> Value {
 
 fn tool_result(id: &str, message: &Message) -> Value {
     let said = (!message.content.is_empty()).then(|| json!(message.content));
-    let kind = Some("tool_result".into());
-    common::object([("type", kind), ("tool_use_id", Some(id.into())), ("content", said)])
+    common::object([
+        ("type", Some("tool_result".into())),
+        ("tool_use_id", Some(id.into())),
+        ("content", said),
+        ("is_error", message.is_error.then_some(Value::Bool(true))),
+    ])
 }
 
 fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
@@ -205,14 +210,17 @@ wire! {
         kind = "type", error, message: WholeMessage<'a>, index, content_block,
         delta: BlockDelta<'a>, usage: MessagesUsage<'a>,
     }
-    struct WholeMessage { model, content, stop_reason, usage: MessagesUsage<'a> }
+    struct WholeMessage {
+        id, model, content, stop_reason, stop_details, usage: MessagesUsage<'a>,
+    }
+    struct StopDetails { category, explanation }
     struct ContentBlock { kind = "type", text, thinking, id, name, input }
     struct BlockDelta {
         kind = "type", text, citation, thinking, signature, partial_json, content,
-        encrypted_content, stop_reason,
+        encrypted_content, stop_reason, stop_details,
     }
     struct MessagesUsage {
-        input_tokens, cache_creation_input_tokens, cache_read_input_tokens, output_tokens,
+        service_tier, input_tokens, cache_creation_input_tokens, cache_read_input_tokens, output_tokens,
         output_tokens_details: OutputDetails<'a>,
     }
     struct OutputDetails { thinking_tokens }
@@ -263,7 +271,7 @@ impl Decoder for MessagesDecoder {
                     self.close_all(out);
                 }
                 self.count(&frame.usage, out);
-                stop(frame.delta.stop_reason, out);
+                stop(frame.delta.stop_reason, frame.delta.stop_details, out);
             }
             "message_stop" => {
                 self.close_all(out);
@@ -282,12 +290,13 @@ impl MessagesDecoder {
     /// after a call by code at the provider, or if the answer was not streamed.
     fn whole(&mut self, message: &WholeMessage<'_>, out: &mut ChunkBuilder) {
         out.model(message.model);
+        message.id.note_first(&mut out.facts.id);
         for block in message.content.elements() {
             self.start(None, block, out);
             self.close_all(out);
         }
         self.count(&message.usage, out);
-        stop(message.stop_reason, out);
+        stop(message.stop_reason, message.stop_details, out);
     }
 
     /// Takes over the counts that are told, of which no event tells all. A 0 for what was read or
@@ -311,9 +320,11 @@ impl MessagesDecoder {
             prompt_tokens: prompt.fold(0, u64::saturating_add),
             completion_tokens: output.unwrap_or_default(),
             cached_tokens,
+            cache_write_tokens: cache_creation,
             reasoning_tokens,
             ..Usage::default()
         };
+        out.service_tier(counts.service_tier);
         out.usage(told.iter().any(|(_, count)| count.is_some()).then_some(usage));
     }
 
@@ -486,7 +497,7 @@ fn escaped(text: &str) -> String {
     json.get(1..json.len() - 1).unwrap_or_default().to_owned()
 }
 
-fn stop(reason: Raw<'_>, out: &mut ChunkBuilder) {
+fn stop(reason: Raw<'_>, details: Raw<'_>, out: &mut ChunkBuilder) {
     if let Some(word) = reason.str() {
         let reason = match &*word {
             "end_turn" | "stop_sequence" => FinishReason::Stop,
@@ -496,6 +507,11 @@ fn stop(reason: Raw<'_>, out: &mut ChunkBuilder) {
             _ => FinishReason::Other,
         };
         out.finish(reason, &word);
+        if word == "refusal" {
+            let StopDetails { category, explanation } = details.parse();
+            explanation.note_first(&mut out.facts.refusal);
+            category.note_first(&mut out.facts.refusal_category);
+        }
     }
 }
 
@@ -558,6 +574,14 @@ mod tests {
             (
                 config().response_format(format()),
                 json!({"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}),
+            ),
+            (
+                config().response_format(ResponseFormat::json_schema(
+                    "answer",
+                    json!({"type": "object", "properties": {}}),
+                )),
+                json!({"output_config": {"format": {"type": "json_schema", "schema":
+                    {"type": "object", "properties": {}, "additionalProperties": false}}}}),
             ),
             (config().reasoning(Reasoning::Off), json!({"thinking": {"type": "disabled"}})),
             (config().reasoning(Reasoning::Budget(0)), json!({"thinking": {"type": "disabled"}})),

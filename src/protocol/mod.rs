@@ -22,6 +22,7 @@ mod json;
 mod messages;
 mod options;
 mod responses;
+mod schema;
 mod told;
 #[cfg(test)]
 #[path = "visitors/tests.rs"]
@@ -94,6 +95,7 @@ mod testing {
         for data in events {
             decoder.decode(&Event { name: "", data }, &mut output).unwrap();
             response.fold(&output.take());
+            response.learn(&output.facts);
         }
         response.replay = output.replay(LlmProvider::Local, protocol, &response.reasoning);
         (response, output.failure)
@@ -137,6 +139,133 @@ mod tests {
                 let body = testing::sent(protocol, "Hi", &config).unwrap().to_string();
                 assert!(body.contains(&format!(":{word}")), "{protocol}: {body}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_told_beside_the_pieces_of_an_answer_is_known() {
+        use Protocol::*;
+        let none = [None; 4];
+        let id = [Some("r1"), None, None, None];
+        for (protocol, events, facts) in [
+            (ChatCompletions, &["{}", r#"{"id":null,"service_tier":null}"#][..], none),
+            // The first id that is not empty, and the latest tier.
+            (
+                ChatCompletions,
+                &[
+                    r#"{"id":"","service_tier":"auto","choices":[]}"#,
+                    r#"{"id":"r1","choices":[{"delta":{"refusal":"I \ud83d"}}]}"#,
+                    r#"{"id":"stub","service_tier":"flex","choices":[{"delta":{"refusal":"\ude00 can't."}}]}"#,
+                    r#"{"id":"r1","service_tier":"","choices":[{"delta":{"refusal":"","content":"."}}]}"#,
+                ],
+                [Some("r1"), Some("flex"), Some("I 😀 can't."), None],
+            ),
+            (
+                ChatCompletions,
+                &[r#"{"id":"r1","usage":{"service_tier":"standard"}}"#],
+                [Some("r1"), Some("standard"), None, None],
+            ),
+            (
+                ChatCompletions,
+                &[r#"{"id":"r1","choices":[{"message":{"refusal":"No."}}]}"#],
+                [Some("r1"), None, Some("No."), None],
+            ),
+            // What was asked for is no tier that served.
+            (
+                Responses,
+                &[r#"{"type":"response.created","response":{"id":"r1","service_tier":"auto"}}"#],
+                id,
+            ),
+            (
+                Responses,
+                &[
+                    r#"{"type":"response.created","response":{"id":"r1","service_tier":"auto"}}"#,
+                    r#"{"type":"response.refusal.delta","output_index":0,"delta":"No."}"#,
+                    r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"message","content":[{"type":"refusal","refusal":"No."}]}}"#,
+                    r#"{"type":"response.completed","response":{"id":"r2","service_tier":"flex","output":[{"type":"message","content":[{"type":"refusal","refusal":"No."}]}]}}"#,
+                ],
+                [Some("r1"), Some("flex"), Some("No."), None],
+            ),
+            (
+                Responses,
+                &[
+                    r#"{"object":"response","id":"r1","status":"completed","output":[{"type":"message","content":[{"type":"refusal","refusal":"No."}]}]}"#,
+                ],
+                [Some("r1"), None, Some("No."), None],
+            ),
+            (
+                Messages,
+                &[
+                    r#"{"type":"message_start","message":{"id":"r1","usage":{"service_tier":"batch"}}}"#,
+                    r#"{"type":"message_delta","delta":{"stop_reason":"refusal","stop_details":{"type":"refusal","category":"cyber","explanation":"No."}},"usage":{"output_tokens":1}}"#,
+                    r#"{"type":"message_delta","delta":{"stop_reason":"refusal"}}"#,
+                ],
+                [Some("r1"), Some("batch"), Some("No."), Some("cyber")],
+            ),
+            (
+                Messages,
+                &[
+                    r#"{"type":"message","id":"r1","stop_reason":"refusal","stop_details":{"category":null,"explanation":"No."}}"#,
+                ],
+                [Some("r1"), None, Some("No."), None],
+            ),
+            // Details of another stop are no refusal.
+            (
+                Messages,
+                &[
+                    r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_details":{"explanation":"Done.","category":"x"}}}"#,
+                ],
+                none,
+            ),
+            (
+                GenerateContent,
+                &[
+                    r#"{"candidates":[],"responseId":"r1","usageMetadata":{"serviceTier":"standard"}}"#,
+                    r#"{"responseId":"r1"}"#,
+                ],
+                [Some("r1"), Some("standard"), None, None],
+            ),
+            (CohereChat, &[r#"{"type":"message-start","id":"r1","delta":{}}"#], id),
+            (CohereChat, &[r#"{"id":"r1","message":{"content":[]}}"#], id),
+        ] {
+            let (response, _) = testing::decoded(protocol, events);
+            let told = [
+                response.id,
+                response.service_tier,
+                response.refusal.clone(),
+                response.refusal_category,
+            ];
+            assert_eq!(told.each_ref().map(Option::as_deref), facts, "{protocol}: {events:?}");
+            if protocol != Messages {
+                assert!(response.content.starts_with(response.refusal.as_deref().unwrap_or("")));
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_written_into_a_cache_is_counted() {
+        use Protocol::*;
+        for (protocol, event) in [
+            (
+                ChatCompletions,
+                r#"{"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cache_write_tokens":7}}}"#,
+            ),
+            (
+                ChatCompletions,
+                r#"{"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cache_creation_input_tokens":7}}}"#,
+            ),
+            (ChatCompletions, r#"{"usage":{"prompt_tokens":9,"cache_creation_input_tokens":7}}"#),
+            (
+                Responses,
+                r#"{"type":"response.completed","response":{"usage":{"input_tokens":9,"input_tokens_details":{"cache_write_tokens":7}}}}"#,
+            ),
+            (
+                Messages,
+                r#"{"type":"message_start","message":{"usage":{"input_tokens":2,"cache_creation_input_tokens":7}}}"#,
+            ),
+        ] {
+            let usage = testing::decoded(protocol, &[event]).0.usage.unwrap();
+            assert_eq!((usage.prompt_tokens, usage.cache_write_tokens), (9, Some(7)), "{event}");
         }
     }
 
@@ -270,6 +399,8 @@ mod tests {
                 (dialect.seed != "seed", "`random_seed`".to_owned()),
                 (dialect.required != "required", format!("`tool_choice: {}`", dialect.required)),
                 (dialect.counts_logprobs, "`logprobs` is a number".to_owned()),
+                (dialect.strict_schemas, "strict schemas in OpenAI's dialect".to_owned()),
+                (dialect.strict_tools, "strict tools".to_owned()),
                 (dialect.reads_arguments, "arguments of calls are JSON".to_owned()),
                 (!dialect.empty_content.is_empty(), "no empty content".to_owned()),
                 (

@@ -18,7 +18,7 @@ use super::codec::{Codec, Decoder};
 use super::options::{Fields, Options};
 use super::told::ToldText;
 use super::wire::{Raw, wire};
-use super::{common, json};
+use super::{common, json, schema};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -57,8 +57,11 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("store", false);
     body.put("include", (!include.is_empty()).then_some(include));
     body.put("reasoning", reasoning.map(|how| self::reasoning(request, how)).transpose()?);
-    body.put("text", options.typed("response_format", &config.response_format).map(text));
-    body.put("tools", options.tools(tool));
+    body.put(
+        "text",
+        options.typed("response_format", &config.response_format).map(|it| text(request, it)),
+    );
+    body.put("tools", options.tools(|it| tool(request, it)));
     let choice = options.typed("tool_choice", &config.tool_choice);
     body.put("tool_choice", choice.map(|choice| common::tool_choice(choice, "required", named)));
     body.put("top_logprobs", alternatives);
@@ -171,11 +174,12 @@ fn kind(item: &Value) -> Option<&str> {
     item.get("type")?.as_str()
 }
 
-fn text(format: &ResponseFormat) -> Value {
+fn text(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
     json!({"format": match format {
         ResponseFormat::Json => json!({"type": "json_object"}),
         ResponseFormat::JsonSchema { name, schema } => {
-            json!({"type": "json_schema", "name": name, "schema": schema, "strict": true})
+            let (schema, strict) = schema::strict(request, "response_format", schema);
+            json!({"type": "json_schema", "name": name, "schema": schema, "strict": strict})
         }
     }})
 }
@@ -187,12 +191,12 @@ fn reasoning(request: ChatRequest<'_>, reasoning: Reasoning) -> Result<Value, Er
     Ok(common::object([("effort", Some(effort.into())), ("summary", summary)]))
 }
 
-/// Not strict: strict tools, the default of this protocol, take only schemas written for it.
-fn tool(tool: &Tool) -> Value {
-    common::with(
-        common::tool(tool, "parameters"),
-        Some(&json!({"type": "function", "strict": false})),
-    )
+/// Always with a word about strictness: what is not said to be loose is strict here.
+fn tool(request: ChatRequest<'_>, tool: &Tool) -> Value {
+    let what = format!("tools[{}]", tool.name);
+    let (schema, strict) = schema::strict(request, &what, &tool.parameters);
+    let fields = json!({"type": "function", "parameters": schema, "strict": strict});
+    common::with(common::tool(tool, "parameters"), Some(&fields))
 }
 
 wire! {
@@ -205,7 +209,7 @@ wire! {
         text, refusal, arguments, input,
     }
     struct ResponseObject {
-        model, status, incomplete_details: IncompleteDetails<'a>, error, output,
+        id, model, status, incomplete_details: IncompleteDetails<'a>, error, output, service_tier,
         usage: ResponsesUsage<'a>,
     }
     struct IncompleteDetails { reason }
@@ -213,7 +217,7 @@ wire! {
         input_tokens, input_tokens_details: TokenDetails<'a>, output_tokens,
         output_tokens_details: TokenDetails<'a>, total_tokens,
     }
-    struct TokenDetails { cached_tokens, reasoning_tokens }
+    struct TokenDetails { cached_tokens, cache_write_tokens, reasoning_tokens }
 
     /// A piece of the answer: a message, reasoning, a call of a tool.
     struct OutputItem {
@@ -276,6 +280,7 @@ impl Decoder for ResponsesDecoder {
         let kind = kind.as_deref().unwrap_or(event.name);
         out.seen.understood |= kind.starts_with("response.");
         out.model(data.response.model);
+        data.response.id.note_first(&mut out.facts.id);
         let has_failed = kind == "response.failed" || (kind.is_empty() && data.status.is("failed"));
         if data.response.error.is_error() {
             out.fail(data.response.error.json());
@@ -295,6 +300,7 @@ impl Decoder for ResponsesDecoder {
             "" if data.object.is("response") => {
                 let response: ResponseObject<'_> = json::read(event.data)?;
                 out.model(response.model);
+                response.id.note_first(&mut out.facts.id);
                 let status = response.status.str().unwrap_or_default();
                 self.end(&status, &response, out);
                 // One that is still in the making, or that was cancelled, is not whole.
@@ -397,6 +403,9 @@ impl ResponsesDecoder {
         } else if item.is("message") {
             let part = self.item.part.unwrap_or_default();
             self.add_rest(self.item.text, &item.whole_text(), part, out);
+            for part in item.content.elements::<TextPart<'_>>() {
+                part.refusal.note_first(&mut out.facts.refusal);
+            }
         } else if item.is("reasoning") && self.item.part.is_none() {
             let parts = if item.content.has_elements() { item.content } else { item.summary };
             for part in parts.elements::<TextPart<'_>>() {
@@ -496,6 +505,8 @@ impl ResponsesDecoder {
         } else if !self.has_forgotten {
             self.compare(response.output, out);
         }
+        // What is told of it at the beginning is what was asked for.
+        out.service_tier(response.service_tier);
         out.usage(response.usage.usage());
         if kind == "incomplete" || response.status.is("incomplete") {
             let reason = response.incomplete_details.reason.str();
@@ -512,11 +523,24 @@ impl ResponsesDecoder {
                 out.replace(place, Value::Null);
             }
         } else if kind == "completed" {
+            self.keep_the_rest(response.output, out);
             out.finish(FinishReason::Stop, kind);
         } else if kind == "failed" {
             out.finish(FinishReason::Other, kind);
         }
         out.ended = true;
+    }
+
+    /// Keeps the items that were announced, and that the end alone tells as a whole.
+    fn keep_the_rest(&mut self, output: Raw<'_>, out: &mut ChunkBuilder) {
+        for (at, whole) in (0..).zip(output.elements::<WholeItem<'_>>()) {
+            let age = self.find_again(at, &whole.0).filter(|_| whole.0.is_opaque());
+            if let Some(age) = age.filter(|&age| self.known().nth(age).is_some_and(|it| it.is_open))
+            {
+                self.bring_back(age);
+                self.whole_item(&whole, age == 0, out);
+            }
+        }
     }
 
     /// Compares what the end tells again with what has come: a relay may have lost events on the
@@ -767,6 +791,7 @@ impl ResponsesUsage<'_> {
             completion_tokens: completion.unwrap_or_default(),
             total_tokens: self.total_tokens.u64().unwrap_or_default(),
             cached_tokens: self.input_tokens_details.cached_tokens.u64(),
+            cache_write_tokens: self.input_tokens_details.cache_write_tokens.u64(),
             reasoning_tokens: self.output_tokens_details.reasoning_tokens.u64(),
         })
     }
@@ -829,7 +854,10 @@ mod tests {
     #[test]
     fn each_option_in_its_own_words() {
         let config = || GenerationConfig::new("m");
-        let schema = json!({"type": "object", "properties": {}});
+        let loose = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+        let mut schema = loose.clone();
+        schema["required"] = json!(["a"]);
+        schema["additionalProperties"] = false.into();
         let encrypted = json!(["reasoning.encrypted_content"]);
         for (config, more) in [
             (config(), json!({})),
@@ -865,14 +893,14 @@ mod tests {
             (
                 config().tools([
                     Tool::function("look", "Looks.", schema.clone()),
-                    Tool::function("b", "", schema.clone()),
+                    Tool::function("b", "", loose.clone()),
                 ]),
                 json!({"tools": [
                     {
                         "type": "function", "name": "look", "description": "Looks.",
-                        "parameters": schema, "strict": false,
+                        "parameters": schema, "strict": true,
                     },
-                    {"type": "function", "name": "b", "parameters": schema, "strict": false},
+                    {"type": "function", "name": "b", "parameters": loose, "strict": false},
                 ]}),
             ),
             (config().tool_choice(ToolChoice::Auto), json!({"tool_choice": "auto"})),
@@ -1579,6 +1607,26 @@ mod tests {
         }
     }
 
+    /// Seen of OpenAI's lists of MCP tools.
+    #[test]
+    fn an_item_that_only_the_end_tells_as_a_whole_keeps_its_place() {
+        let tools = json!({"type": "mcp_list_tools", "id": "mcpl", "tools": [{"name": "look"}]});
+        let message = json!({"type": "message", "id": "m", "content": [{"type": "output_text", "text": "Hi"}]});
+        let output = json!([tools, message]);
+        for (kind, kept) in [("completed", true), ("incomplete", false)] {
+            let (response, _) = read(&[
+                added(0, json!({"type": "mcp_list_tools", "id": "mcpl"})),
+                added(1, json!({"type": "message", "id": "m"})),
+                text(1, "Hi"),
+                done(1, message.clone()),
+                json!({"type": format!("response.{kind}"), "response": {"status": kind, "output": output}}),
+            ]);
+            let said = json!({"type": "message", "role": "assistant", "content": "Hi"});
+            let expected = if kept { json!([tools, said]) } else { json!([said]) };
+            assert_eq!(items(&[response.into()]), expected, "{kind}");
+        }
+    }
+
     #[test]
     fn only_so_many_unfinished_items_are_remembered() {
         let (mut decoder, mut out) = (ResponsesDecoder::default(), ChunkBuilder::new(9, 99_999));
@@ -1621,6 +1669,7 @@ mod tests {
             completion_tokens: 3,
             total_tokens: 8,
             cached_tokens: Some(4),
+            cache_write_tokens: None,
             reasoning_tokens: Some(2),
         };
         assert_eq!((response.usage, response.chunk_count), (Some(usage), 2));

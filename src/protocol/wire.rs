@@ -60,13 +60,11 @@ impl<'a> Raw<'a> {
         self.elements::<Self>().next().is_some()
     }
 
-    /// Tells the fields of an object that have a value and are not among these, which are known with
-    /// theirs.
-    pub(crate) fn others(self, known: &[(&str, Self)], mut tell: impl FnMut(&str, Self)) {
+    /// Tells the fields of an object that have a value, but for these, which are known with theirs.
+    pub(crate) fn others(self, but: &[(&str, Self)], mut tell: impl FnMut(&str, Self)) {
         // As a rule there is no room for another one, not even for `,"":0`.
-        let known_fields = known.iter().filter(|(_, value)| value.is_some());
-        let lengths =
-            known_fields.map(|(name, value)| name.len() + value.0.len() + r#""":,"#.len());
+        let known = but.iter().filter(|(_, value)| value.is_some());
+        let lengths = known.map(|(name, value)| name.len() + value.0.len() + r#""":,"#.len());
         if self.0.len() <= lengths.sum::<usize>() + r#"{"":0"#.len() {
             return;
         }
@@ -74,7 +72,7 @@ impl<'a> Raw<'a> {
         _ = json::fields(self.0, 0, |name, at| {
             let end = skip(self.0, at)?;
             let value = Self::between(self.0, at, end);
-            if value.is_some() && !known.iter().any(|(known, _)| known.as_bytes() == name) {
+            if value.is_some() && !but.iter().any(|(known, _)| known.as_bytes() == name) {
                 tell(std::str::from_utf8(name).unwrap_or_default(), value);
             }
             Ok(end)
@@ -110,6 +108,13 @@ impl<'a> Raw<'a> {
             return Some(Cow::Borrowed(literal));
         }
         Some(Cow::Owned(unescaped(literal)))
+    }
+
+    /// Becomes what is known, where nothing is: the first string that is not empty counts.
+    pub(crate) fn note_first(self, known: &mut Option<String>) {
+        if known.is_none() {
+            *known = self.str().map(Cow::into_owned);
+        }
     }
 
     /// A number that counts something: as it is, as a string, rounded, or held within its bounds.

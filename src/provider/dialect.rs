@@ -81,6 +81,10 @@ record! {
         refuses: &'static [&'static str] = &[],
         /// Its `logprobs` is the number of alternatives, not a flag.
         counts_logprobs: bool = false,
+        /// It takes a strict schema only in OpenAI's dialect.
+        strict_schemas: bool = false,
+        /// Its tools can be strict, whatever the model.
+        strict_tools: bool = false,
         /// It takes only the arguments of calls that are JSON.
         reads_arguments: bool = false,
         call_ids: CallIds = CallIds::Any,
@@ -128,7 +132,10 @@ dialects! {
     /// `max_tokens` is refused, or ignored.
     NEW_LIMIT like COMMON { max_tokens: "max_tokens=max_completion_tokens" };
     /// As OpenAI, but for a field that its servers may not know.
-    AZURE like NEW_LIMIT { refuses: &["top_k"], call_ids: CallIds::AtMost(40) };
+    AZURE like NEW_LIMIT {
+        refuses: &["top_k"], call_ids: CallIds::AtMost(40),
+        strict_schemas: true, strict_tools: true
+    };
     /// Random padding that hides the length of a token from eavesdroppers doubles the bytes of a
     /// stream; we ask for none.
     OPENAI like AZURE {
@@ -156,10 +163,15 @@ dialects! {
         reasoning: &[("", form(EFFORT_OFF, EFFORT, NONE).words("minimal=low xhigh=max"))]
     };
     VLLM like REASONING { reads_arguments: true };
-    /// <https://inference-docs.cerebras.ai/capabilities/reasoning>
-    CEREBRAS like NEW_LIMIT { reasoning_field: "reasoning", think_tags: Some("zai-glm") };
-    /// <https://console.groq.com/docs/openai>
-    GROQ like NEW_LIMIT { refuses: &["logprobs"], reasoning_field: "reasoning" };
+    /// <https://inference-docs.cerebras.ai/capabilities/reasoning>,
+    /// <https://inference-docs.cerebras.ai/capabilities/structured-outputs>
+    CEREBRAS like NEW_LIMIT {
+        strict_schemas: true, reasoning_field: "reasoning", think_tags: Some("zai-glm")
+    };
+    /// <https://console.groq.com/docs/openai>, <https://console.groq.com/docs/structured-outputs>
+    GROQ like NEW_LIMIT {
+        refuses: &["logprobs"], strict_schemas: true, reasoning_field: "reasoning"
+    };
     /// <https://openrouter.ai/docs/use-cases/reasoning-tokens>
     OPENROUTER like REASONING { reasoning: &[("", form(OBJECT_OFF, OBJECT, OBJECT_BUDGET))] };
     /// <https://docs.together.ai/docs/reasoning-overview>

@@ -7,7 +7,7 @@ use crate::names::{by_name, names};
 names! {
     /// The wire protocols: how a request is written and a response is read.
     ///
-    /// Each provider has its own. Set
+    /// Each provider has its own; at OpenAI it follows the model. Set
     /// [`GenerationConfig::protocol`](crate::GenerationConfig::protocol) for an endpoint that speaks
     /// several, such as OpenAI's or llama.cpp's.
     #[non_exhaustive]

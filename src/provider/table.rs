@@ -21,8 +21,8 @@ macro_rules! vendors {
             #[non_exhaustive]
             pub enum LlmProvider { $($(#[$doc])* $provider = $name,)+ }
 
-            /// The provider's name in lower case: what [`FromStr`] reads and `"provider::model"`
-            /// begins with.
+            /// The provider's name in lower case: what [`FromStr`](std::str::FromStr) reads and
+            /// `"provider::model"` begins with.
             pub fn as_str;
         }
 

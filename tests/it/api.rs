@@ -219,6 +219,32 @@ fn latency_is_told_at_the_end() {
 }
 
 #[test]
+fn what_is_told_beside_the_answer_is_known_at_once_and_after_it_was_cut() {
+    let begins = r#"{"id":"r1","service_tier":"flex","choices":[{"delta":{"refusal":"I can"}}]}"#;
+    let body = format!("data: {begins}\n\ndata: {}\n\n", begins.replace("I can", "not."));
+    let config = GenerationConfig::default().protocol(Protocol::ChatCompletions);
+    let read = || GenerationStream::from_reader(io::Cursor::new(body.clone()), &config);
+    let facts = |response: &GenerationResponse| {
+        let GenerationResponse { id, service_tier, refusal, .. } = response.clone();
+        [id, service_tier, refusal].map(Option::unwrap_or_default).join(" ")
+    };
+
+    let mut stream = read();
+    stream.next().unwrap().unwrap();
+    assert_eq!(facts(stream.response()), "r1 flex I can");
+    stream.cancel_handle().cancel();
+    let error = stream.into_response().unwrap_err();
+    assert_eq!(facts(Error::of(&error).unwrap().partial().unwrap()), "r1 flex I can");
+
+    let error = read().into_response().unwrap_err();
+    let error = Error::of(&error).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Incomplete);
+    assert_eq!(facts(error.partial().unwrap()), "r1 flex I cannot.");
+    let written = serde_json::to_string(error.partial().unwrap()).unwrap();
+    assert_eq!(facts(&serde_json::from_str(&written).unwrap()), "r1 flex I cannot.");
+}
+
+#[test]
 fn a_response_becomes_the_next_turn() {
     let response = hello().into_response().unwrap();
     assert_eq!(Message::from(&response), Message::assistant("Hello you"));

@@ -6,12 +6,14 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use kerb_stream::Protocol;
 use serde_json::json;
 
+use crate::support::shapes::Shape;
 use crate::support::{Connection, Server, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -218,7 +220,41 @@ fn tools_run_until_the_model_has_its_answer() {
     let told = &requests[1].json()["messages"][2];
     assert_eq!((&told["role"], &told["tool_call_id"]), (&json!("tool"), &json!("c1")));
     let content = told["content"].as_str().unwrap();
-    assert!(content.starts_with("error: the arguments of the call of \"density\" are not JSON"));
+    let says = "the arguments of the call of \"density\" are not JSON";
+    assert!(content.starts_with(says), "{content}");
+}
+
+/// The model is told what was wrong with its call, and the conversation goes on.
+#[test]
+fn a_malformed_call_does_not_end_the_tools_example() {
+    for (protocol, model, key, address) in [
+        (Protocol::ChatCompletions, "gpt-4o", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
+        (Protocol::Messages, "claude-haiku-5-5", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
+        (Protocol::GenerateContent, "gemini-3-x", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
+        (Protocol::CohereChat, "command-a-03-2025", "CO_API_KEY", "CO_API_URL"),
+    ] {
+        let shape = Shape(protocol);
+        let is_gemini = protocol == Protocol::GenerateContent;
+        let arguments = if is_gemini { "\"Os\"" } else { "{\"city\":\"Os" };
+        let call = shape.start() + &shape.call(0, &[arguments]) + &shape.ending();
+        let answers = [call, shape.whole(&["So ", "be it."])];
+        let asked = AtomicUsize::new(0);
+        let server = Server::start(move |connection| {
+            while connection.request()?.is_some() {
+                connection.start()?;
+                connection.chunk(&answers[asked.fetch_add(1, Ordering::SeqCst)])?;
+                connection.chunk("")?;
+            }
+            Ok(())
+        });
+        let server = server.unwrap();
+        let mut command = example("tools");
+        let ended = run(command.arg(model).env(key, "k").env(address, server.url()), "");
+        assert_eq!((ended.code, &*ended.stdout), (Some(0), "So be it.\n"), "{}", ended.stderr);
+        let told = server.requests()[1].json().to_string();
+        assert!(told.contains("the arguments of the call of \\\"f\\\""), "{protocol}: {told}");
+        assert!(told.contains("Os"), "{protocol}: {told}");
+    }
 }
 
 #[test]

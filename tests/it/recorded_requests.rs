@@ -821,13 +821,29 @@ const WHOLE_NUMBERS: Normalisation =
         }
     });
 
-const STRICT: Normalisation = ("a tool is not strict, said or not", |body| {
+const STRICT: Normalisation = ("a tool is strict where its schema can be, said or not", |body| {
     each_tool(body, |tool| {
-        if tool["strict"] == false {
-            remove(tool, "strict");
-        }
+        remove(tool, "strict");
+        loosen(&mut tool["parameters"]);
     });
 });
+
+/// Takes out of a schema what makes it strict.
+fn loosen(schema: &mut Value) {
+    match schema {
+        Value::Object(node) => {
+            if node.get("additionalProperties").is_some_and(|more| *more == false) {
+                node.remove("additionalProperties");
+            }
+            node.retain(|name, value| {
+                !(name == "$schema" || name == "required" && *value == json!([]))
+            });
+            node.values_mut().for_each(loosen);
+        }
+        Value::Array(list) => list.iter_mut().for_each(loosen),
+        _ => {}
+    }
+}
 
 /// Does something with each tool, wherever a protocol has it.
 fn each_tool(body: &mut Value, mut f: impl FnMut(&mut Value)) {

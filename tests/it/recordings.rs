@@ -250,10 +250,35 @@ fn differences(case: &Value, stream: &Path, protocol: Protocol) -> Vec<String> {
     let single = in_pieces(bytes, &[1]);
     let single = Outcome::of(GenerationStream::from_reader(single, &config));
     let mut differences = differences_to(&whole, case, protocol);
+    let told = std::fs::read_to_string(stream).unwrap();
+    let tier = served(&told, protocol);
+    if whole.response.service_tier != tier {
+        let ours = &whole.response.service_tier;
+        differences.push(format!("service tier: {ours:?} is not {tier:?}"));
+    }
     if whole.without_times() != single.without_times() {
         differences.push("read byte by byte it is another response".to_owned());
     }
     differences
+}
+
+/// The tier that a stream tells last: in an event itself, in its response or in its usage. At the
+/// beginning of Responses it is the one that was asked for.
+fn served(stream: &str, protocol: Protocol) -> Option<String> {
+    let events = stream.lines().filter_map(|line| {
+        let event: Value = serde_json::from_str(line.strip_prefix("data:")?).ok()?;
+        let ends = ["response.completed", "response.incomplete", "response.failed"];
+        let counts =
+            protocol != Protocol::Responses || ends.iter().any(|end| event["type"] == *end);
+        counts.then_some(event)
+    });
+    let tiers = events.filter_map(|event| {
+        let places = ["/service_tier", "/response/service_tier", "/usage/service_tier"];
+        let more = ["/message/usage/service_tier", "/usageMetadata/serviceTier"];
+        let tier = places.iter().chain(&more).find_map(|place| event.pointer(place)?.as_str());
+        tier.filter(|tier| !tier.is_empty()).map(str::to_owned)
+    });
+    tiers.reduce(|_, latest| latest)
 }
 
 /// For the vendor that the case names; where it names none, for the one that the model does.
@@ -321,6 +346,8 @@ fn differences_to(outcome: &Outcome, case: &Value, protocol: Protocol) -> Vec<St
     let reasoning = [&expected["reasoning"], &expected["tool_plan"]];
     let reasoning: String = reasoning.iter().filter_map(|text| text.as_str()).collect();
     check("reasoning", response.reasoning.as_str().into(), &reasoning.into());
+    check("id", response.id.as_deref().into(), &expected["id"]);
+    check("refusal", response.refusal.as_deref().into(), &expected["refusal"]);
     check("model", response.model.as_deref().into(), &expected["model"]);
     let reason = match &expected["incomplete_reason"] {
         Value::Null => &expected["finish_reason"],
@@ -434,11 +461,13 @@ fn usage_differences(ours: Option<Usage>, raw: &Value, protocol: Protocol) -> Ve
         "cache_read_input_tokens",
         "cachedContentTokenCount",
     ]);
+    let written_to_cache = count(&["cache_write_tokens", "cache_creation_input_tokens"]);
     let pairs = [
         ("input", read, ours.map(|ours| ours.prompt_tokens)),
         ("output", written, ours.map(|ours| ours.completion_tokens)),
         ("total", sum(written).max(total), ours.map(|ours| ours.total_tokens)),
         ("cached", cached, ours.and_then(|ours| ours.cached_tokens)),
+        ("cache writes", written_to_cache, ours.and_then(|ours| ours.cache_write_tokens)),
         ("reasoning", reasoning, ours.and_then(|ours| ours.reasoning_tokens)),
     ];
     let differing = pairs.into_iter().filter(|(_, theirs, ours)| theirs != ours);

@@ -272,6 +272,10 @@ const RESPONSES: Reader = Reader {
                 }
             });
         }),
+        ("a message in which nothing was said is left out", |turns| {
+            let nothing = json!([{"type": "output_text", "text": ""}]);
+            list(&mut turns.theirs).retain(|item| item["content"] != nothing);
+        }),
         ("reasoning without content is a mere reference", |turns| {
             let has = |item: &Value, name| !(item[name].is_null() || item[name] == json!([]));
             let is_whole = |item: &Value| has(item, "encrypted_content") || has(item, "content");
@@ -417,6 +421,13 @@ const CHAT: Reader = Reader {
         ("servers read no arguments as JSON, too", |turns| {
             each(&mut turns.theirs, "tool_calls", |call| {
                 if call["function"]["arguments"] == "" {
+                    call["function"]["arguments"] = "{}".into();
+                }
+            });
+        }),
+        ("a call that was cut before its arguments says so", |turns| {
+            each(&mut turns.ours, "tool_calls", |call| {
+                if call["function"]["arguments"] == r#"{"INVALID_JSON":""}"# {
                     call["function"]["arguments"] = "{}".into();
                 }
             });

@@ -139,6 +139,49 @@ fn a_malformed_call_goes_back_for_the_model_to_see() {
     }
 }
 
+#[test]
+fn a_tool_that_failed_is_marked_where_the_protocol_has_a_word_for_it() {
+    for script in scripts() {
+        let response = decoded(&script, &(script.calls)());
+        for error in ["no such city", r#"{"code":7}"#, ""] {
+            let mut history = vec![Message::user(QUESTION), Message::from(&response)];
+            let failed =
+                response.tool_calls.iter().map(|call| Message::tool_error(&call.id, error));
+            history.extend(failed);
+            let saved = serde_json::to_string(&history).unwrap();
+            assert_eq!(serde_json::from_str::<Vec<Message>>(&saved).unwrap(), history);
+
+            let asked = kerb_stream::generate_stream(&history, script.config()).request().unwrap();
+            let last = asked.body[script.conversation].as_array().unwrap().last().unwrap();
+            let sent = match script.protocol {
+                Protocol::Messages => &last["content"][1],
+                Protocol::GenerateContent => &last["parts"][1]["functionResponse"]["response"],
+                Protocol::Responses => &last["output"],
+                _ => &last["content"],
+            };
+            let marked = json!({"type": "tool_result", "tool_use_id": "c2", "is_error": true});
+            let expected = match script.protocol {
+                Protocol::Messages if error.is_empty() => marked,
+                Protocol::Messages => with(marked, "content", error),
+                Protocol::GenerateContent => json!({ "error": error }),
+                _ => json!(error),
+            };
+            assert_eq!(*sent, expected, "{script:?}");
+        }
+        // A result is never marked.
+        let mut history = vec![Message::user(QUESTION), Message::from(&response)];
+        history.extend(results(&response));
+        let asked = kerb_stream::generate_stream(&history, script.config()).request().unwrap();
+        assert!(!asked.body.to_string().contains("error"), "{script:?}");
+        assert!(!serde_json::to_string(&history).unwrap().contains("error"), "{script:?}");
+    }
+}
+
+fn with(mut object: Value, name: &str, text: &str) -> Value {
+    object[name] = text.into();
+    object
+}
+
 fn value(json: &str) -> Value {
     serde_json::from_str(json).unwrap()
 }

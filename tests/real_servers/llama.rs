@@ -192,6 +192,24 @@ fn a_schema_is_kept_to() {
     });
 }
 
+/// It reads the arguments of calls as JSON, and answers 500 to any history in which they are not.
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn a_malformed_call_does_not_poison_the_conversation() {
+    watchdog(LIMIT, || {
+        let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+        let tool = Tool::function("weather", "The weather in a city.", schema);
+        let mut asked = Message::assistant("");
+        asked.tool_calls = vec![kerb_stream::ToolCall::new("call-a", "weather", r#"{"city":"Os"#)];
+        let history =
+            [Message::user("Q"), asked, Message::tool_error("call-a", "that is not JSON")];
+        for protocol in PROTOCOLS {
+            let config = llama(protocol).tools([tool.clone()]).max_tokens(4);
+            assert!(!ask(&history, &config).whole().content.is_empty(), "{protocol}");
+        }
+    });
+}
+
 #[test]
 #[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
 fn tools_are_accepted_with_their_history() {

@@ -46,6 +46,8 @@ fn what_a_server_can_grow_is_limited() {
         // The names of calls, and what only the provider reads again and so makes no chunk, count too.
         (ChatCompletions, calls(CHAT, 100)),
         (Messages, thought.repeat(9)),
+        // A refusal is kept twice.
+        (ChatCompletions, CHAT.text(&"x".repeat(130)).replace("content", "refusal")),
     ] {
         let message = limited(protocol, body, |config| config.max_response_bytes(250));
         assert!(message.contains("max_response_bytes"), "{message}");
