@@ -199,12 +199,10 @@ impl ResponseDecoder {
         cancel: &CancelHandle,
     ) -> Result<(), Error> {
         if let Stage::Leftover { after_marker } = self.stage {
-            return match self.document.next() {
-                Some(data) => {
-                    self.events.read(Frame::Event(Event { name: "", data }), &mut self.stage)
-                }
-                None => self.end_body(after_marker, response),
-            };
+            let next = self.document.next();
+            let Some(data) = next else { return self.end_body(after_marker, response) };
+            let event = Event { name: "", data: &data };
+            return self.events.read(Frame::Event(event), &mut self.stage);
         }
         match self.parser.next() {
             Ok(Some(frame)) => self.events.read(frame, &mut self.stage),
@@ -438,7 +436,7 @@ impl ResponseDecoder {
             self.not_a_stream = Some(self.events.excerpt(&stray));
         }
         if stray.starts_with(['{', '[']) && is_json(&stray) {
-            self.document = Document { read: usize::from(stray.starts_with('[')), json: stray };
+            self.document.json = stray;
         }
     }
 
@@ -509,11 +507,15 @@ struct Document {
 
 impl Document {
     /// The next object. A list is not taken apart before: its elements could be many.
-    fn next(&mut self) -> Option<&str> {
+    fn next(&mut self) -> Option<String> {
+        if !self.json.starts_with('[') {
+            return Some(mem::take(&mut self.json)).filter(|json| !json.is_empty());
+        }
+        self.read = self.read.max(1);
         let rest = self.json.get(self.read..)?.trim_start_matches([' ', '\t', '\r', '\n', ',']);
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
         values.next()?.ok()?;
-        let value = rest.get(..values.byte_offset())?;
+        let value = rest.get(..values.byte_offset())?.to_owned();
         self.read = self.json.len() - rest.len() + value.len();
         Some(value)
     }
