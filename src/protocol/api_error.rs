@@ -196,11 +196,9 @@ fn without_quotations(message: &str) -> String {
         let is_apostrophe = c == '\'' && is_letter(own.chars().next_back());
         let mark = marks.iter().copied().find(|(open, _)| *open == c && !is_apostrophe);
         let behind = mark.and_then(|(_, close)| {
-            let mut ends = rest.as_str().match_indices(close);
-            ends.find_map(|(end, mark)| {
-                let behind = rest.as_str().get(end + mark.len()..)?;
-                (close != '\'' || !is_letter(behind.chars().next())).then_some(behind)
-            })
+            let ends = rest.as_str().match_indices(close);
+            let mut behind = ends.filter_map(|(end, mark)| rest.as_str().get(end + mark.len()..));
+            behind.find(|behind| close != '\'' || !is_letter(behind.chars().next()))
         });
         if let Some(behind) = behind {
             own.push(' ');
