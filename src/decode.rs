@@ -581,10 +581,8 @@ impl EventDecoder {
             Frame::Event(event) if event.data.starts_with('{') => event,
             Frame::Event(event) if event.data.trim().is_empty() => return Ok(()),
             Frame::Event(event) if is_end_marker(event.data) => {
-                *stage = Stage::Ended(match stage {
-                    Stage::Leftover { .. } => End::MarkerAlone,
-                    _ => End::Marker,
-                });
+                let is_alone = matches!(stage, Stage::Leftover { .. });
+                *stage = Stage::Ended(if is_alone { End::MarkerAlone } else { End::Marker });
                 return Ok(());
             }
             Frame::Event(event) => event,
