@@ -98,7 +98,12 @@ pub(crate) fn skip(json: &str, at: usize) -> ValueEnd {
 fn skip_levels(json: &str, at: usize, levels: usize) -> ValueEnd {
     match byte(json, at) {
         b'"' => string(json, at),
-        b'{' | b'[' if levels == 0 => skip_as::<IgnoredAny>(json, at),
+        b'{' | b'[' if levels == 0 => {
+            let rest = json.get(at..).unwrap_or_default();
+            let mut values = Deserializer::from_str(rest).into_iter();
+            let is_value = matches!(values.next(), Some(Ok(IgnoredAny)));
+            if is_value { Ok(at + values.byte_offset()) } else { Err(Malformed(at)) }
+        }
         b'{' => items(json, at, b'}', |at| {
             skip_levels(json, behind_colon(json, name_end(json, at)?)?, levels - 1)
         }),
@@ -114,15 +119,10 @@ fn skip_levels(json: &str, at: usize, levels: usize) -> ValueEnd {
 /// `serde_json` would have it: no half of a character, nothing infinite.
 #[cold]
 fn skip_other(json: &str, at: usize) -> ValueEnd {
-    if byte(json, at) == b'[' { skip(json, at) } else { skip_as::<Value>(json, at) }
-}
-
-/// Passes over a value that `serde_json` can read as this type.
-fn skip_as<'a, T: Deserialize<'a>>(json: &'a str, at: usize) -> ValueEnd {
-    let rest = json.get(at..).unwrap_or_default();
-    let mut values = Deserializer::from_str(rest).into_iter::<T>();
-    let is_read = matches!(values.next(), Some(Ok(_)));
-    if is_read { Ok(at + values.byte_offset()) } else { Err(Malformed(at)) }
+    let end = skip(json, at)?;
+    let value = json.get(at..end).unwrap_or_default();
+    let is_read = value.starts_with('[') || serde_json::from_str::<Value>(value).is_ok();
+    if is_read { Ok(end) } else { Err(Malformed(at)) }
 }
 
 /// Goes over what stands between two brackets with commas between.
