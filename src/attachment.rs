@@ -84,18 +84,14 @@ impl Attachment {
 
     /// The URL, if it is for the provider to fetch.
     pub fn as_url(&self) -> Option<&str> {
-        match &self.data {
-            Data::Url(url) => Some(url),
-            Data::Base64(_) => None,
-        }
+        let Data::Url(url) = &self.data else { return None };
+        Some(url)
     }
 
     /// The bytes as standard base64.
     pub(crate) fn base64(&self) -> Option<&str> {
-        match &self.data {
-            Data::Url(_) => None,
-            Data::Base64(base64) => Some(base64),
-        }
+        let Data::Base64(base64) = &self.data else { return None };
+        Some(base64)
     }
 
     /// The URL, or a `data:` URL.

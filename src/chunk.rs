@@ -85,33 +85,28 @@ impl ToolCallDelta {
     }
 }
 
-/// Why the model stopped, in terms that hold for every provider.
-///
-/// [`StreamChunk::raw_finish_reason`] has the provider's own word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum FinishReason {
-    /// It had said everything, or met a stop sequence.
-    Stop,
-    /// It ran into `max_tokens` or the end of its context: the answer is cut short. Where you set no
-    /// limit, it may have been ours: Anthropic demands one, which is listed in
-    /// [`RequestPreview::adaptations`](crate::RequestPreview#structfield.adaptations).
-    Length,
-    /// It waits for the results of the tools it called.
-    ToolCalls,
-    /// The provider's filter stopped it, or it refused.
-    ContentFilter,
-    /// Something else; see the raw word.
-    Other,
-}
-
 names! {
-    /// The reason's name in snake case, as it is also serialised: `"tool_calls"`.
-    FinishReason {
-        Stop = "stop", Length = "length", ToolCalls = "tool_calls",
-        ContentFilter = "content_filter", Other = "other",
+    /// Why the model stopped, in terms that hold for every provider.
+    ///
+    /// [`StreamChunk::raw_finish_reason`] has the provider's own word.
+    #[non_exhaustive]
+    pub enum FinishReason {
+        /// It had said everything, or met a stop sequence.
+        Stop = "stop",
+        /// It ran into `max_tokens` or the end of its context: the answer is cut short. Where you
+        /// set no limit, it may have been ours: Anthropic demands one, which is listed in
+        /// [`RequestPreview::adaptations`](crate::RequestPreview#structfield.adaptations).
+        Length = "length",
+        /// It waits for the results of the tools it called.
+        ToolCalls = "tool_calls",
+        /// The provider's filter stopped it, or it refused.
+        ContentFilter = "content_filter",
+        /// Something else; see the raw word.
+        Other = "other",
     }
+
+    /// The reason's name in snake case, as it is also serialised: `"tool_calls"`.
+    pub fn as_str;
 }
 
 /// Tokens used, counted alike for every provider.

@@ -15,174 +15,52 @@ use crate::provider::{LlmProvider, Protocol};
 use crate::seconds;
 use crate::tool::{Tool, ToolChoice};
 
-/// How the model is asked: which one, where, with what options and limits.
-///
-/// A model's name is a configuration already; everything else is set where it differs:
-///
-/// ```
-/// use kerb_stream::{GenerationConfig, ModelName, generate_stream};
-///
-/// let config = GenerationConfig::new(ModelName::GPT_4O_MINI).temperature(0.2).max_tokens(200);
-/// let stream = generate_stream("Hello", &config);
-/// let stream = generate_stream("Hello", "ollama::llama3.2");
-/// ```
-///
-/// An option that is not set is not sent. One that is set either reaches the provider or is an
-/// error that names it. The fields can also be read from a file: the type is [`Deserialize`],
-/// durations are in seconds, and a misspelt field is an error.
-#[derive(Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct GenerationConfig {
-    /// The model, as its provider names it, or `"provider::model"`.
-    pub model: String,
-    /// Who serves the model. Defaults to what the model's name or [`base_url`](Self::base_url)
-    /// implies.
-    pub provider: Option<LlmProvider>,
-    /// The wire protocol, for an endpoint that speaks several. Defaults to the provider's own, and at
-    /// OpenAI's hosts to the one that serves the model: Responses, but for `gpt-4…` and a few more.
-    pub protocol: Option<Protocol>,
-    /// The API key. Defaults to the provider's environment variables.
-    pub api_key: Option<String>,
-    /// Where the API lives, up to and including its version: `http://localhost:8080/v1`. Defaults
-    /// to the provider's variable, else its public address. On its own it means
-    /// [`LlmProvider::Local`].
-    pub base_url: Option<String>,
-    /// The path below the base URL, for a gateway with paths of its own; `{model}` stands for the
-    /// model. Defaults to the protocol's.
-    pub path: Option<String>,
-    /// Headers to send as well. One that the crate sets itself is replaced; a name that comes twice
-    /// is an error. A value whose header's name sounds like a key (`…key`, `…auth`, `…token`,
-    /// `…secret`, `cookie`) is guarded like one, and so is one in the query of the base URL or the
-    /// path.
-    #[serde(deserialize_with = "headers")]
-    pub headers: Vec<(String, String)>,
-    /// Fields to merge into the request's body, for whatever is not modelled here. Objects are merged
-    /// field by field, and the elements of `tools` and `include` are added to those that are there.
-    /// A field that the crate sets by itself is replaced; one that an option of yours has set is an
-    /// error that names both, and so are `model` and `stream`.
-    pub extra_body: Map<String, Value>,
-
-    /// How freely to choose among likely tokens: 0 takes the likeliest; the largest is 1 or 2,
-    /// depending on the provider.
-    pub temperature: Option<f64>,
-    /// Choose among the likeliest tokens that together have this probability, from 0 to 1.
-    pub top_p: Option<f64>,
-    /// Choose among this many likeliest tokens.
-    pub top_k: Option<u32>,
-    /// How many tokens to write at most, reasoning included. Defaults to the provider's own limit; the
-    /// Messages protocol demands one, which is then 64,000 for Claude.
-    pub max_tokens: Option<u32>,
-    /// Stop before writing any of these.
-    pub stop: Vec<String>,
-    /// Make tokens less likely the more often they were written: from -2 to 2, as a rule.
-    pub frequency_penalty: Option<f64>,
-    /// Make tokens less likely once they were written: from -2 to 2, as a rule.
-    pub presence_penalty: Option<f64>,
-    /// Try to give the same answer to the same question.
-    pub seed: Option<i64>,
-    /// The form of the answer, such as JSON.
-    pub response_format: Option<ResponseFormat>,
-    /// Tell how likely each token was, and this many alternatives. They come in
-    /// [`StreamChunk::raw`](crate::StreamChunk::raw), so [`raw`](Self::raw) has to be set too.
-    pub logprobs: Option<u32>,
-    /// How much to think before answering. Each vendor is told in its own words, which
-    /// [`guide::providers`](crate::guide::providers) lists. Defaults to the model's own habit.
-    pub reasoning: Option<Reasoning>,
-    /// The tools that the model may ask for.
-    pub tools: Vec<Tool>,
-    /// Whether it must use them. Defaults to the model's own choice.
-    pub tool_choice: Option<ToolChoice>,
-    /// Whether it may ask for several calls at once.
-    pub parallel_tool_calls: Option<bool>,
-
-    /// Keep each event's data in [`StreamChunk::raw`](crate::StreamChunk::raw). Defaults to false.
-    pub raw: bool,
-    /// How often to try again before the first chunk; a timeout is not retried. Defaults to 2; 0
-    /// turns retries off.
-    pub max_retries: u32,
-    /// The longest wait before a retry that a server may ask for; above it the error comes at once.
-    /// Defaults to 60 s.
-    #[serde(deserialize_with = "seconds::deserialize")]
-    pub max_retry_wait: Duration,
-    /// The time for name look-up, connection and TLS handshake. Defaults to 10 s.
-    #[serde(deserialize_with = "seconds::deserialize")]
-    pub connect_timeout: Duration,
-    /// The time from the request until the response's headers are complete. Defaults to 600 s.
-    #[serde(deserialize_with = "seconds::deserialize")]
-    pub first_byte_timeout: Duration,
-    /// The time without a single byte, once the answer has begun, or while the request is written.
-    /// Defaults to 300 s.
-    #[serde(deserialize_with = "seconds::deserialize")]
-    pub idle_timeout: Duration,
-    /// The largest line or event, in bytes. Defaults to 32 MiB.
-    pub max_event_bytes: usize,
-    /// The largest answer, in bytes: text, reasoning, tool calls and what is kept for the provider
-    /// together. Defaults to 64 MiB.
-    pub max_response_bytes: usize,
-    /// How many tool calls a response may have. Defaults to 1,024.
-    pub max_tool_calls: usize,
-    /// The time that `next` waits for more text, reasoning or tool calls, however many pings and
-    /// counts of tokens come meanwhile. Work of a provider's own tools counts as more; what only the
-    /// provider can read, such as a signature, does not. Defaults to 900 s.
-    #[serde(deserialize_with = "seconds::deserialize")]
-    pub stall_timeout: Duration,
-
-    /// The proxy. Defaults to [`Proxy::Environment`].
-    pub proxy: Proxy,
-    /// A file of PEM certificates to trust instead of the built-in roots. Defaults to
-    /// `SSL_CERT_FILE`. It has to be a regular file: a pipe such as the shell's `<(…)` is refused,
-    /// since it may never end and can be read only once.
-    pub ca_file: Option<PathBuf>,
-    /// A file with the client's PEM certificates and its private key, for servers that ask for
-    /// them; a regular one, like `ca_file`.
-    pub client_certificate: Option<PathBuf>,
-    /// Allow a key to travel over plain HTTP to another machine, be it a proxy. Defaults to false.
-    pub allow_plain_http: bool,
-    /// Where variables such as `OPENAI_API_KEY` are read. Defaults to the process's environment.
-    #[serde(skip)]
-    pub environment: Environment,
-}
-
-/// Gives each option its setter and its default, and `Debug` the name under which it is shown.
-macro_rules! setters {
+/// Declares the options. Each has a field with its default, where that is not the type's own, and a
+/// setter: what it takes, and what it sets the field to.
+macro_rules! configuration {
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };
-    ($($field:ident($value:ident: $type:ty) = $set:expr $(, else $default:expr)?;)*) => {
-        impl GenerationConfig {$(
+    (
+        $(#[$config_doc:meta])* $config:ident;
+        $(
+            $(#[$doc:meta])*
+            $field:ident: $type:ty $(= $default:expr)? $(, ($value:ident: $given:ty) => $set:expr)?;
+        )*
+    ) => {
+        $(#[$config_doc])*
+        pub struct $config { $($(#[$doc])* pub $field: $type,)* }
+
+        impl $config {$($(
             #[doc = concat!(
                 "Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ")."
             )]
             #[must_use]
-            pub fn $field(mut self, $value: $type) -> Self {
+            pub fn $field(mut self, $value: $given) -> Self {
                 self.$field = $set;
                 self
             }
-        )*}
+        )?)*}
 
-        impl Default for GenerationConfig {
+        impl Default for $config {
             fn default() -> Self {
-                Self {
-                    $($field: setters!(@default $($default)?),)*
-                    headers: Vec::new(),
-                    extra_body: Map::new(),
-                }
+                Self { $($field: configuration!(@default $($default)?),)* }
             }
         }
 
         /// Shows what is set, without keys: header values, the proxy and a URL's query are hidden too.
-        impl fmt::Debug for GenerationConfig {
+        impl fmt::Debug for $config {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let default = Self::default();
                 let without_query = |url: &Option<String>| {
                     url.as_deref().map(endpoint::redacted).unwrap_or_default()
                 };
-                let mut debug = f.debug_struct("GenerationConfig");
+                let mut debug = f.debug_struct(stringify!($config));
                 $(if self.$field != default.$field {
                     match stringify!($field) {
                         "api_key" => debug.field("api_key", &format_args!("(hidden)")),
                         "base_url" => debug.field("base_url", &without_query(&self.base_url)),
                         "path" => debug.field("path", &without_query(&self.path)),
+                        "headers" | "extra_body" => &mut debug, // by name, behind the rest
                         name => debug.field(name, &self.$field),
                     };
                 })*
@@ -199,43 +77,136 @@ macro_rules! setters {
     };
 }
 
-setters! {
-    model(model: impl Into<String>) = model.into();
-    provider(provider: LlmProvider) = Some(provider);
-    protocol(protocol: Protocol) = Some(protocol);
-    api_key(key: impl Into<String>) = Some(key.into());
-    base_url(url: impl Into<String>) = Some(url.into());
-    path(path: impl Into<String>) = Some(path.into());
-    temperature(temperature: f64) = Some(temperature);
-    top_p(probability: f64) = Some(probability);
-    top_k(tokens: u32) = Some(tokens);
-    max_tokens(tokens: u32) = Some(tokens);
-    stop(sequences: impl IntoIterator<Item = impl Into<String>>)
-        = sequences.into_iter().map(Into::into).collect();
-    frequency_penalty(penalty: f64) = Some(penalty);
-    presence_penalty(penalty: f64) = Some(penalty);
-    seed(seed: i64) = Some(seed);
-    response_format(format: ResponseFormat) = Some(format);
-    logprobs(alternatives: u32) = Some(alternatives);
-    reasoning(reasoning: Reasoning) = Some(reasoning);
-    tools(tools: impl IntoIterator<Item = Tool>) = tools.into_iter().collect();
-    tool_choice(choice: ToolChoice) = Some(choice);
-    parallel_tool_calls(allowed: bool) = Some(allowed);
-    raw(keep: bool) = keep;
-    max_retries(retries: u32) = retries, else 2;
-    max_retry_wait(limit: Duration) = limit, else Duration::from_secs(60);
-    connect_timeout(limit: Duration) = limit, else Duration::from_secs(10);
-    first_byte_timeout(limit: Duration) = limit, else Duration::from_secs(600);
-    idle_timeout(limit: Duration) = limit, else Duration::from_secs(300);
-    max_event_bytes(bytes: usize) = bytes, else 32 << 20;
-    max_response_bytes(bytes: usize) = bytes, else 64 << 20;
-    max_tool_calls(calls: usize) = calls, else 1024;
-    stall_timeout(limit: Duration) = limit, else Duration::from_secs(900);
-    proxy(proxy: Proxy) = proxy;
-    ca_file(file: impl Into<PathBuf>) = Some(file.into());
-    client_certificate(file: impl Into<PathBuf>) = Some(file.into());
-    allow_plain_http(allowed: bool) = allowed;
-    environment(environment: Environment) = environment;
+configuration! {
+    /// How the model is asked: which one, where, with what options and limits.
+    ///
+    /// A model's name is a configuration already; everything else is set where it differs:
+    ///
+    /// ```
+    /// use kerb_stream::{GenerationConfig, ModelName, generate_stream};
+    ///
+    /// let config = GenerationConfig::new(ModelName::GPT_4O_MINI).temperature(0.2).max_tokens(200);
+    /// let stream = generate_stream("Hello", &config);
+    /// let stream = generate_stream("Hello", "ollama::llama3.2");
+    /// ```
+    ///
+    /// An option that is not set is not sent. One that is set either reaches the provider or is an
+    /// error that names it. The fields can also be read from a file: the type is [`Deserialize`],
+    /// durations are in seconds, and a misspelt field is an error.
+    #[derive(Clone, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    #[non_exhaustive]
+    GenerationConfig;
+
+    /// The model, as its provider names it, or `"provider::model"`.
+    model: String, (model: impl Into<String>) => model.into();
+    /// Who serves the model. Defaults to what the model's name or [`base_url`](Self::base_url)
+    /// implies.
+    provider: Option<LlmProvider>, (provider: LlmProvider) => Some(provider);
+    /// The wire protocol, for an endpoint that speaks several. Defaults to the provider's own, and at
+    /// OpenAI's hosts to the one that serves the model: Responses, but for `gpt-4…` and a few more.
+    protocol: Option<Protocol>, (protocol: Protocol) => Some(protocol);
+    /// The API key. Defaults to the provider's environment variables.
+    api_key: Option<String>, (key: impl Into<String>) => Some(key.into());
+    /// Where the API lives, up to and including its version: `http://localhost:8080/v1`. Defaults
+    /// to the provider's variable, else its public address. On its own it means
+    /// [`LlmProvider::Local`].
+    base_url: Option<String>, (url: impl Into<String>) => Some(url.into());
+    /// The path below the base URL, for a gateway with paths of its own; `{model}` stands for the
+    /// model. Defaults to the protocol's.
+    path: Option<String>, (path: impl Into<String>) => Some(path.into());
+    /// Headers to send as well. One that the crate sets itself is replaced; a name that comes twice
+    /// is an error. A value whose header's name sounds like a key (`…key`, `…auth`, `…token`,
+    /// `…secret`, `cookie`) is guarded like one, and so is one in the query of the base URL or the
+    /// path.
+    #[serde(deserialize_with = "headers")]
+    headers: Vec<(String, String)>;
+    /// Fields to merge into the request's body, for whatever is not modelled here. Objects are merged
+    /// field by field, and the elements of `tools` and `include` are added to those that are there.
+    /// A field that the crate sets by itself is replaced; one that an option of yours has set is an
+    /// error that names both, and so are `model` and `stream`.
+    extra_body: Map<String, Value>;
+
+    /// How freely to choose among likely tokens: 0 takes the likeliest; the largest is 1 or 2,
+    /// depending on the provider.
+    temperature: Option<f64>, (temperature: f64) => Some(temperature);
+    /// Choose among the likeliest tokens that together have this probability, from 0 to 1.
+    top_p: Option<f64>, (probability: f64) => Some(probability);
+    /// Choose among this many likeliest tokens.
+    top_k: Option<u32>, (tokens: u32) => Some(tokens);
+    /// How many tokens to write at most, reasoning included. Defaults to the provider's own limit; the
+    /// Messages protocol demands one, which is then 64,000 for Claude.
+    max_tokens: Option<u32>, (tokens: u32) => Some(tokens);
+    /// Stop before writing any of these.
+    stop: Vec<String>, (sequences: impl IntoIterator<Item = impl Into<String>>)
+        => sequences.into_iter().map(Into::into).collect();
+    /// Make tokens less likely the more often they were written: from -2 to 2, as a rule.
+    frequency_penalty: Option<f64>, (penalty: f64) => Some(penalty);
+    /// Make tokens less likely once they were written: from -2 to 2, as a rule.
+    presence_penalty: Option<f64>, (penalty: f64) => Some(penalty);
+    /// Try to give the same answer to the same question.
+    seed: Option<i64>, (seed: i64) => Some(seed);
+    /// The form of the answer, such as JSON.
+    response_format: Option<ResponseFormat>, (format: ResponseFormat) => Some(format);
+    /// Tell how likely each token was, and this many alternatives. They come in
+    /// [`StreamChunk::raw`](crate::StreamChunk::raw), so [`raw`](Self::raw) has to be set too.
+    logprobs: Option<u32>, (alternatives: u32) => Some(alternatives);
+    /// How much to think before answering. Each vendor is told in its own words, which
+    /// [`guide::providers`](crate::guide::providers) lists. Defaults to the model's own habit.
+    reasoning: Option<Reasoning>, (reasoning: Reasoning) => Some(reasoning);
+    /// The tools that the model may ask for.
+    tools: Vec<Tool>, (tools: impl IntoIterator<Item = Tool>) => tools.into_iter().collect();
+    /// Whether it must use them. Defaults to the model's own choice.
+    tool_choice: Option<ToolChoice>, (choice: ToolChoice) => Some(choice);
+    /// Whether it may ask for several calls at once.
+    parallel_tool_calls: Option<bool>, (allowed: bool) => Some(allowed);
+
+    /// Keep each event's data in [`StreamChunk::raw`](crate::StreamChunk::raw). Defaults to false.
+    raw: bool, (keep: bool) => keep;
+    /// How often to try again before the first chunk; a timeout is not retried. Defaults to 2; 0
+    /// turns retries off.
+    max_retries: u32 = 2, (retries: u32) => retries;
+    /// The longest wait before a retry that a server may ask for; above it the error comes at once.
+    /// Defaults to 60 s.
+    #[serde(deserialize_with = "seconds::deserialize")]
+    max_retry_wait: Duration = Duration::from_secs(60), (limit: Duration) => limit;
+    /// The time for name look-up, connection and TLS handshake. Defaults to 10 s.
+    #[serde(deserialize_with = "seconds::deserialize")]
+    connect_timeout: Duration = Duration::from_secs(10), (limit: Duration) => limit;
+    /// The time from the request until the response's headers are complete. Defaults to 600 s.
+    #[serde(deserialize_with = "seconds::deserialize")]
+    first_byte_timeout: Duration = Duration::from_secs(600), (limit: Duration) => limit;
+    /// The time without a single byte, once the answer has begun, or while the request is written.
+    /// Defaults to 300 s.
+    #[serde(deserialize_with = "seconds::deserialize")]
+    idle_timeout: Duration = Duration::from_secs(300), (limit: Duration) => limit;
+    /// The largest line or event, in bytes. Defaults to 32 MiB.
+    max_event_bytes: usize = 32 << 20, (bytes: usize) => bytes;
+    /// The largest answer, in bytes: text, reasoning, tool calls and what is kept for the provider
+    /// together. Defaults to 64 MiB.
+    max_response_bytes: usize = 64 << 20, (bytes: usize) => bytes;
+    /// How many tool calls a response may have. Defaults to 1,024.
+    max_tool_calls: usize = 1024, (calls: usize) => calls;
+    /// The time that `next` waits for more text, reasoning or tool calls, however many pings and
+    /// counts of tokens come meanwhile. Work of a provider's own tools counts as more; what only the
+    /// provider can read, such as a signature, does not. Defaults to 900 s.
+    #[serde(deserialize_with = "seconds::deserialize")]
+    stall_timeout: Duration = Duration::from_secs(900), (limit: Duration) => limit;
+
+    /// The proxy. Defaults to [`Proxy::Environment`].
+    proxy: Proxy, (proxy: Proxy) => proxy;
+    /// A file of PEM certificates to trust instead of the built-in roots. Defaults to
+    /// `SSL_CERT_FILE`. It has to be a regular file: a pipe such as the shell's `<(…)` is refused,
+    /// since it may never end and can be read only once.
+    ca_file: Option<PathBuf>, (file: impl Into<PathBuf>) => Some(file.into());
+    /// A file with the client's PEM certificates and its private key, for servers that ask for
+    /// them; a regular one, like `ca_file`.
+    client_certificate: Option<PathBuf>, (file: impl Into<PathBuf>) => Some(file.into());
+    /// Allow a key to travel over plain HTTP to another machine, be it a proxy. Defaults to false.
+    allow_plain_http: bool, (allowed: bool) => allowed;
+    /// Where variables such as `OPENAI_API_KEY` are read. Defaults to the process's environment.
+    #[serde(skip)]
+    environment: Environment, (environment: Environment) => environment;
 }
 
 impl GenerationConfig {
@@ -381,11 +352,7 @@ fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, St
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut headers = Vec::new();
-            while let Some(header) = map.next_entry()? {
-                headers.push(header);
-            }
-            Ok(headers)
+            std::iter::from_fn(|| map.next_entry().transpose()).collect()
         }
     }
 

@@ -67,8 +67,6 @@ pub(crate) struct ResponseDecoder {
     parser: Parser,
     events: EventDecoder,
     stage: Stage,
-    /// The last event of the body, without its line ends.
-    last_event: Option<String>,
     document: Document,
     /// How the body begins, if it is not an event stream.
     not_a_stream: Option<String>,
@@ -104,7 +102,6 @@ impl ResponseDecoder {
                 beginning: None,
             },
             stage: Stage::Open,
-            last_event: None,
             document: Document::default(),
             not_a_stream: None,
             early_stop: None,
@@ -202,8 +199,8 @@ impl ResponseDecoder {
         cancel: &CancelHandle,
     ) -> Result<(), Error> {
         if let Stage::Leftover { after_marker } = self.stage {
-            let left = self.last_event.take().or_else(|| self.document.next());
-            let Some(data) = left else { return self.end_body(after_marker, response) };
+            let next = self.document.next();
+            let Some(data) = next else { return self.end_body(after_marker, response) };
             let event = Event { name: "", data: &data };
             return self.events.read(Frame::Event(event), &mut self.stage);
         }
@@ -340,20 +337,18 @@ impl ResponseDecoder {
     /// The stream has ended well, and nothing was said in it.
     fn nothing_said(&self) -> Error {
         let EventDecoder { protocol, count, beginning, builder, .. } = &self.events;
+        if *count == 0 {
+            let problem = "the stream is empty: its end marker is all there is";
+            return self.error(ErrorKind::Incomplete, problem);
+        }
         let begins = self.events.excerpt(beginning.as_deref().unwrap_or_default());
-        let (kind, message) = if *count == 0 {
-            let message = "the stream is empty: its end marker is all there is".to_owned();
-            (ErrorKind::Incomplete, message)
-        } else if builder.seen.understood {
+        if builder.seen.understood {
             let problem = "the stream is empty: there is no text and no call in it";
-            (ErrorKind::Incomplete, format!("{problem}. It begins: {begins}"))
-        } else {
-            let problem = format!("none of the {count} events could be understood");
-            let message =
-                format!("{problem}; is the protocol {protocol}? The stream begins: {begins}");
-            (ErrorKind::Decode, message)
-        };
-        self.error(kind, message)
+            return self.error(ErrorKind::Incomplete, format!("{problem}. It begins: {begins}"));
+        }
+        let problem = format!("none of the {count} events could be understood");
+        let advice = format!("is the protocol {protocol}? The stream begins: {begins}");
+        self.error(ErrorKind::Decode, format!("{problem}; {advice}"))
     }
 
     /// The provider's error. What the provider says behind it is read, too, as far as it comes at
@@ -411,23 +406,21 @@ impl ResponseDecoder {
 
     /// At the end of the body, an event that lacks only its line end counts if it is whole.
     fn read_last_lines(&mut self) -> Result<(), Error> {
-        let mut after_marker = false;
-        match self.parser.finish() {
-            Ok(Some(Frame::Event(event))) => {
-                let is_marker = is_end_marker(event.data);
-                // Before the marker there may be something that is not an event: see `advance`.
-                after_marker = is_marker && self.events.count == 0;
-                if !after_marker && (is_marker || is_json(event.data)) {
-                    self.last_event = Some(event.data.to_owned());
-                }
-            }
+        let data = match self.parser.finish() {
+            Ok(Some(Frame::Event(event))) => event.data.to_owned(),
             Ok(Some(error @ Frame::Error(_))) => return self.events.read(error, &mut self.stage),
-            Ok(None) => {}
+            Ok(None) => String::new(),
             Err(TooLarge) => return Err(self.too_large()),
-        }
+        };
+        let is_marker = is_end_marker(&data);
+        // Before the marker there may be something that is not an event: see `advance`.
+        let after_marker = is_marker && self.events.count == 0;
         self.stage = Stage::Leftover { after_marker };
         self.read_stray_lines();
-        Ok(())
+        if after_marker || !(is_marker || is_json(&data)) {
+            return Ok(());
+        }
+        self.events.read(Frame::Event(Event { name: "", data: &data }), &mut self.stage)
     }
 
     /// Lines that belong to no event may be an error, or the whole of an answer that was not
@@ -588,10 +581,8 @@ impl EventDecoder {
             Frame::Event(event) if event.data.starts_with('{') => event,
             Frame::Event(event) if event.data.trim().is_empty() => return Ok(()),
             Frame::Event(event) if is_end_marker(event.data) => {
-                *stage = Stage::Ended(match stage {
-                    Stage::Leftover { .. } => End::MarkerAlone,
-                    _ => End::Marker,
-                });
+                let is_alone = matches!(stage, Stage::Leftover { .. });
+                *stage = Stage::Ended(if is_alone { End::MarkerAlone } else { End::Marker });
                 return Ok(());
             }
             Frame::Event(event) => event,

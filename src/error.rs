@@ -6,8 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::model;
 use crate::names::names;
 use crate::provider::LlmProvider;
@@ -236,82 +234,73 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Details { provider, message, report, .. } = &*self.0;
+        let Details { kind, provider, message, report, .. } = &*self.0;
         if let Some(provider) = provider {
             write!(f, "{provider}")?;
         }
-        match report {
-            Some(report) => report.describe(self.0.kind, *provider, message, f),
-            None if provider.is_some() => write!(f, ": {message}"),
-            None => f.write_str(message),
-        }
-    }
-}
-
-impl Report {
-    /// Writes what follows the provider's name.
-    fn describe(
-        &self,
-        kind: ErrorKind,
-        provider: Option<LlmProvider>,
-        message: &str,
-        f: &mut fmt::Formatter<'_>,
-    ) -> fmt::Result {
-        if let Some(address) = &self.address {
+        let Some(report) = report else {
+            let colon = if provider.is_some() { ": " } else { "" };
+            return write!(f, "{colon}{message}");
+        };
+        let Report { address, model, status, code, error_type, request_id, .. } = report;
+        if let Some(address) = address {
             write!(f, " at {address}")?;
         }
-        match self.status {
+        match status {
             Some(status) => write!(f, " answered {status}")?,
             None => f.write_str(" reports an error inside the stream")?,
         }
-        if let Some(model) = self.model.as_ref().filter(|_| kind == ErrorKind::NotFound) {
+        if let Some(model) = model.as_ref().filter(|_| *kind == ErrorKind::NotFound) {
             write!(f, " for model {model:?}")?;
         }
         if !message.is_empty() {
             write!(f, ": {}", message.trim_end_matches('.'))?;
         }
-        let told =
-            [("type", &self.error_type), ("code", &self.code), ("request", &self.request_id)];
+        let told = [("type", error_type), ("code", code), ("request", request_id)];
         let told = told.map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
         let told: Vec<_> = told.into_iter().flatten().collect();
         if !told.is_empty() {
             write!(f, " ({})", told.join(", "))?;
         }
-        match kind {
-            ErrorKind::Auth => match (&self.key_source, key_variables(provider)) {
-                (KeySource::Unknown, None) => f.write_str("; check the API key"),
-                (KeySource::Unknown, Some(names)) => write!(f, "; check the API key ({names})"),
-                (KeySource::NoKey, None) => {
-                    f.write_str("; no API key was sent; set the option `api_key`")
-                }
-                (KeySource::NoKey, Some(names)) => {
-                    write!(f, "; no API key was sent; set {names}, or the option `api_key`")
-                }
-                (KeySource::From(source), _) => write!(f, "; check the API key (from {source})"),
-            },
-            ErrorKind::ContextLength => f.write_str("; shorten the prompt"),
-            // OpenAI, OpenRouter and Xiaomi say 404, too, of a model that takes no tools or pictures.
-            ErrorKind::NotFound => {
-                let model = self.model.as_deref().zip(provider);
-                f.write_str("; check the model's name")?;
-                if let Some(similar) = model.and_then(|(name, of)| model::similar(name, of)) {
-                    write!(f, " (did you mean {similar:?}?)")?;
-                }
-                f.write_str(", whether the model can do what is asked, and the base URL")
-            }
-            ErrorKind::Quota => f.write_str("; the account's credit or quota is used up"),
-            _ => match self.retry_after {
-                Some(wait) => write!(f, "; try again in {} s", wait.as_secs_f64().ceil()),
-                None => Ok(()),
-            },
-        }
+        f.write_str(&report.advice(*kind, *provider))
     }
 }
 
-/// The variables that may hold a provider's key, as a message names them.
-fn key_variables(provider: Option<LlmProvider>) -> Option<String> {
-    let names = provider?.key_variables();
-    (!names.is_empty()).then(|| names.join(" or "))
+impl Report {
+    /// What to do next, as it follows the message.
+    fn advice(&self, kind: ErrorKind, provider: Option<LlmProvider>) -> String {
+        match kind {
+            ErrorKind::Auth => {
+                let names = provider.map_or(&[][..], LlmProvider::key_variables).join(" or ");
+                let or = if names.is_empty() { "" } else { ", or " };
+                match &self.key_source {
+                    KeySource::Unknown if names.is_empty() => "; check the API key".to_owned(),
+                    KeySource::Unknown => format!("; check the API key ({names})"),
+                    KeySource::NoKey => {
+                        format!("; no API key was sent; set {names}{or}the option `api_key`")
+                    }
+                    KeySource::From(source) => format!("; check the API key (from {source})"),
+                }
+            }
+            ErrorKind::ContextLength => "; shorten the prompt".to_owned(),
+            // OpenAI, OpenRouter and Xiaomi say 404, too, of a model that takes no tools or pictures.
+            ErrorKind::NotFound => {
+                let model = self.model.as_deref().zip(provider);
+                let similar = model.and_then(|(name, of)| model::similar(name, of));
+                let meant = similar.map(|name| format!(" (did you mean {name:?}?)"));
+                let meant = meant.unwrap_or_default();
+                format!(
+                    "; check the model's name{meant}, whether the model can do what is asked, and \
+                     the base URL"
+                )
+            }
+            ErrorKind::Quota => "; the account's credit or quota is used up".to_owned(),
+            _ => {
+                let wait = self.retry_after.map(|wait| wait.as_secs_f64().ceil());
+                wait.map(|wait| format!("; try again in {wait} s")).unwrap_or_default()
+            }
+        }
+    }
 }
 
 impl StdError for Error {
@@ -321,41 +310,44 @@ impl StdError for Error {
     }
 }
 
-/// What kind of failure an [`Error`] is, by what a caller can do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The key is missing, wrong, or not allowed to do this.
-    Auth,
-    /// The caller's [`CancelHandle`](crate::CancelHandle) ended the stream.
-    Cancelled,
-    /// The request cannot be made: an option, a model or a URL is missing or wrong.
-    Config,
-    /// The prompt does not fit the model's context.
-    ContextLength,
-    /// The response is not what the protocol says.
-    Decode,
-    /// The answer was cut: the stream ended before the model did.
-    Incomplete,
-    /// The provider does not accept the request as it is.
-    InvalidRequest,
-    /// The answer grew beyond a limit; the message names the option that raises it.
-    Limit,
-    /// No response came: name look-up, connection, TLS or proxy failed.
-    Network,
-    /// There is no such model or address, or no model of this name that can do what is asked.
-    NotFound,
-    /// The provider has more to do than it can; later may work.
-    Overloaded,
-    /// The account's credit or quota is used up; waiting does not help, or takes hours.
-    Quota,
-    /// Too many requests; wait.
-    RateLimited,
-    /// Something broke at the provider.
-    Server,
-    /// Nothing came for too long; the message names the option.
-    Timeout,
+names! {
+    /// What kind of failure an [`Error`] is, by what a caller can do about it.
+    #[non_exhaustive]
+    pub enum ErrorKind {
+        /// The key is missing, wrong, or not allowed to do this.
+        Auth = "auth",
+        /// The caller's [`CancelHandle`](crate::CancelHandle) ended the stream.
+        Cancelled = "cancelled",
+        /// The request cannot be made: an option, a model or a URL is missing or wrong.
+        Config = "config",
+        /// The prompt does not fit the model's context.
+        ContextLength = "context_length",
+        /// The response is not what the protocol says.
+        Decode = "decode",
+        /// The answer was cut: the stream ended before the model did.
+        Incomplete = "incomplete",
+        /// The provider does not accept the request as it is.
+        InvalidRequest = "invalid_request",
+        /// The answer grew beyond a limit; the message names the option that raises it.
+        Limit = "limit",
+        /// No response came: name look-up, connection, TLS or proxy failed.
+        Network = "network",
+        /// There is no such model or address, or no model of this name that can do what is asked.
+        NotFound = "not_found",
+        /// The provider has more to do than it can; later may work.
+        Overloaded = "overloaded",
+        /// The account's credit or quota is used up; waiting does not help, or takes hours.
+        Quota = "quota",
+        /// Too many requests; wait.
+        RateLimited = "rate_limited",
+        /// Something broke at the provider.
+        Server = "server",
+        /// Nothing came for too long; the message names the option.
+        Timeout = "timeout",
+    }
+
+    /// The kind's name in snake case, as it is also serialised: `"rate_limited"`.
+    pub fn as_str;
 }
 
 impl ErrorKind {
@@ -363,16 +355,6 @@ impl ErrorKind {
     /// error is another one.
     pub fn of(error: &anyhow::Error) -> Option<Self> {
         Error::of(error).map(Error::kind)
-    }
-}
-
-names! {
-    /// The kind's name in snake case, as it is also serialised: `"rate_limited"`.
-    ErrorKind {
-        Auth = "auth", Cancelled = "cancelled", Config = "config", ContextLength = "context_length",
-        Decode = "decode", Incomplete = "incomplete", InvalidRequest = "invalid_request",
-        Limit = "limit", Network = "network", NotFound = "not_found", Overloaded = "overloaded",
-        Quota = "quota", RateLimited = "rate_limited", Server = "server", Timeout = "timeout",
     }
 }
 

@@ -163,24 +163,22 @@ impl Message {
     }
 }
 
-/// Who says a [`Message`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(clippy::exhaustive_enums)] // a fifth role would be a new kind of conversation
-pub enum MessageRole {
-    /// Instructions that hold for the whole conversation.
-    System,
-    /// The person.
-    User,
-    /// The model.
-    Assistant,
-    /// The result of a tool that the model asked for.
-    Tool,
-}
-
 names! {
+    /// Who says a [`Message`].
+    #[allow(clippy::exhaustive_enums)] // a fifth role would be a new kind of conversation
+    pub enum MessageRole {
+        /// Instructions that hold for the whole conversation.
+        System = "system",
+        /// The person.
+        User = "user",
+        /// The model.
+        Assistant = "assistant",
+        /// The result of a tool that the model asked for.
+        Tool = "tool",
+    }
+
     /// The role as most providers spell it: `"system"`, `"user"`, `"assistant"`, `"tool"`.
-    MessageRole { System = "system", User = "user", Assistant = "assistant", Tool = "tool" }
+    pub fn as_str;
 }
 
 /// A call of a tool, as the model asked for it.

@@ -1,12 +1,22 @@
-//! The names of an enum's variants: one way to write them everywhere.
+//! Enums whose variants have names: one way to write them everywhere.
 
 use anyhow::Context;
 
-/// Gives an enum `as_str` and `Display`, by a name for each variant.
+/// Declares an enum whose variants are shown and serialised by name: `as_str` gives it, too.
 macro_rules! names {
-    ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
+    (
+        $(#[$doc:meta])*
+        pub enum $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)+ }
+
+        $(#[$as_str_doc:meta])*
+        pub fn as_str;
+    ) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        $(#[$doc])*
+        pub enum $type { $($(#[$variant_doc])* #[serde(rename = $name)] $variant,)+ }
+
         impl $type {
-            $(#[$doc])*
+            $(#[$as_str_doc])*
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }

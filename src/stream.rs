@@ -293,25 +293,19 @@ impl StreamCore {
     /// Goes one step nearer to a response that can be read.
     fn open(&mut self) -> Result<(), Error> {
         let config = &self.config;
-        let (body, provider, protocol) = match mem::replace(&mut self.state, StreamState::Sending) {
-            StreamState::Asked(prompt) => {
+        let state = mem::replace(&mut self.state, StreamState::Sending);
+        let (body, provider, protocol) = match (state, &self.request) {
+            (StreamState::Asked(prompt), _) => {
                 let (request, _) = request::prepare(&prompt, config)?;
                 self.response.provider = Some(request.peer.provider);
                 self.request = Some(Box::new(request));
                 return Ok(());
             }
-            StreamState::Given(body) => {
+            (StreamState::Given(body), _) => {
                 let (provider, protocol) = request::route_of_reader(config)?;
                 (body, provider, protocol)
             }
-            // These two have been opened, and never come here.
-            StreamState::Reading(_) | StreamState::Ended(_) => {
-                return Err(decode::panic_error(self.response.provider));
-            }
-            StreamState::Sending => {
-                let Some(request) = &self.request else {
-                    return Err(decode::panic_error(self.response.provider));
-                };
+            (StreamState::Sending, Some(request)) => {
                 let response = http::send(request, &self.cancel).inspect_err(|error| {
                     if let Some(report) = error.report() {
                         self.response.request_id.clone_from(&report.request_id);
@@ -322,6 +316,8 @@ impl StreamCore {
                 self.response.rate_limit = response.rate_limit;
                 (response.body, request.peer.provider, request.protocol)
             }
+            // What is sent has been prepared, and what has been opened is not opened again.
+            _ => return Err(decode::panic_error(self.response.provider)),
         };
         self.response.provider = Some(provider);
         let request = self.request.as_deref();

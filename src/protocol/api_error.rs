@@ -148,11 +148,9 @@ impl<'a> ToldError<'a> {
 
     /// The error of a stream, whose status is 200, may tell the status that it would have had.
     fn status(&self) -> Option<u16> {
-        let numbers = |told: &ErrorFields<'_>| {
-            [told.code, told.status_code, told.http_code, told.status].map(text_or_number)
-        };
-        let either = numbers(&self.inner).into_iter().zip(numbers(&self.outer));
-        let mut told = either.filter_map(|(inner, outer)| inner.or(outer)?.parse().ok());
+        let fields: [fn(&ErrorFields<'a>) -> Raw<'a>; 4] =
+            [|told| told.code, |told| told.status_code, |told| told.http_code, |told| told.status];
+        let mut told = fields.into_iter().filter_map(|field| self.word(field)?.parse().ok());
         told.find(|status| (300..600).contains(status))
     }
 }
@@ -160,21 +158,17 @@ impl<'a> ToldError<'a> {
 /// The error in a body that is an event stream though its status is none of one.
 fn in_events(body: &str) -> Option<String> {
     let body = truncated(body, MAX_SEARCHED);
-    let json = |frame: Frame<'_>| {
-        let (Frame::Event(Event { data, .. }) | Frame::Error(data)) = frame;
-        let is_object = data.trim_start().starts_with('{');
-        (is_object && json::read::<Raw<'_>>(data).is_ok()).then(|| data.to_owned())
-    };
     let mut parser = Parser::new(body.len());
-    let mut rest = body.as_bytes();
+    // The last event may lack its line ends.
+    let mut rest = body.as_bytes().chain(&b"\n\n"[..]);
     while let Ok(1..) = parser.fill(|buffer| rest.read(buffer)) {
-        while let Ok(Some(frame)) = parser.next() {
-            if let Some(error) = json(frame) {
-                return Some(error);
+        while let Ok(Some(Frame::Event(Event { data, .. }) | Frame::Error(data))) = parser.next() {
+            if data.trim_start().starts_with('{') && json::read::<Raw<'_>>(data).is_ok() {
+                return Some(data.to_owned());
             }
         }
     }
-    json(parser.finish().ok()??)
+    None
 }
 
 /// What an object says that happened.
@@ -202,11 +196,9 @@ fn without_quotations(message: &str) -> String {
         let is_apostrophe = c == '\'' && is_letter(own.chars().next_back());
         let mark = marks.iter().copied().find(|(open, _)| *open == c && !is_apostrophe);
         let behind = mark.and_then(|(_, close)| {
-            let mut ends = rest.as_str().match_indices(close);
-            ends.find_map(|(end, mark)| {
-                let behind = rest.as_str().get(end + mark.len()..)?;
-                (close != '\'' || !is_letter(behind.chars().next())).then_some(behind)
-            })
+            let ends = rest.as_str().match_indices(close);
+            let mut behind = ends.filter_map(|(end, mark)| rest.as_str().get(end + mark.len()..));
+            behind.find(|behind| close != '\'' || !is_letter(behind.chars().next()))
         });
         if let Some(behind) = behind {
             own.push(' ');
@@ -257,8 +249,9 @@ struct KindRow {
     /// Types and codes, with blanks between. A star stands for anything; a vendor stands before a
     /// number, and before what is told in no word.
     words: &'static str,
-    /// A list of parts of messages in lower case, where a vendor has no better way to say it.
-    phrases: &'static [&'static [&'static str]],
+    /// Parts of messages in lower case, with semicolons and blanks between, where a vendor has no
+    /// better way to say it.
+    phrases: &'static str,
 }
 
 macro_rules! kinds {
@@ -267,23 +260,15 @@ macro_rules! kinds {
         const KINDS: &[KindRow] = &[$(KindRow {
             kind: ErrorKind::$kind,
             status: |status| matches!(status, $status),
-            words: concat!($($words)?),
-            phrases: &[$($phrases)?],
+            words: [$($words,)? ""][0],
+            phrases: [$($phrases,)? ""][0],
         }),+];
     };
 }
 
-const TOO_LONG: &[&str] = &[
-    "prompt is too long",
-    "input token count",
-    "input tokens exceed",
-    "context window",
-    "context size",
-    "context length",
-    // Without the colon, Cerebras means the tokens of a minute.
-    "too many tokens:",
-    "range of input length",
-];
+// Without the colon, Cerebras means the tokens of a minute.
+const TOO_LONG: &str = "prompt is too long; input token count; input tokens exceed; context window; \
+    context size; context length; too many tokens:; range of input length";
 
 // The first row that fits decides; an error that no row fits is the server's. A word says more than
 // a status, which gateways change and vendors share between several kinds. A phrase may mean
@@ -308,7 +293,7 @@ kinds! {
         DataInspectionFailed MiniMax:1026 MiniMax:1027 MiniMax:1042 OpenRouter:moderation \
         unsupported_country_region_territory";
     // DashScope has one code for the free quota and for the rate.
-    _ => Quota words "Throttling*" phrases &["free allocated quota exceeded"];
+    _ => Quota words "Throttling*" phrases "free allocated quota exceeded";
     // In all other words Google calls the quota of a day the same as a limit of a minute. MiniMax's
     // 2056 and the last five of Z.ai are limits of a plan, which last for hours.
     _ => Quota
@@ -330,23 +315,16 @@ kinds! {
     _ => NotFound
         words "not_found_error resource_not_found_error NOT_FOUND model_not_found \
         model_not_available invalid_model ModelNotFound Z.ai:1211 Z.ai:1221 Z.ai:1222";
-    None | Some(400 | 403 | 422 | 429) => Quota phrases &[
-        "credit balance is too low",
-        "exceeded your current quota",
-        "free allocated quota exceeded",
-        "insufficient balance",
-        "余额不足",
-        "used all available credits",
-        "any credits or licenses",
-        "run out of credits",
-        // Kimi's coding plan and gateways of Azure.
-        "reached your usage limit",
-        "out of call volume quota",
-    ];
+    // The last two are those of Kimi's coding plan and of gateways of Azure.
+    None | Some(400 | 403 | 422 | 429) => Quota
+        phrases "credit balance is too low; exceeded your current quota; \
+        free allocated quota exceeded; insufficient balance; 余额不足; used all available credits; \
+        any credits or licenses; run out of credits; reached your usage limit; \
+        out of call volume quota";
     // MiniMax puts its number into the message for those who speak another vendor's protocol.
-    _ => Quota phrases &["insufficient balance (1008)"];
+    _ => Quota phrases "insufficient balance (1008)";
     // xAI's code is the same as for a key that may not do this.
-    None | Some(403) => InvalidRequest phrases &["content violates usage guidelines"];
+    None | Some(403) => InvalidRequest phrases "content violates usage guidelines";
     Some(402) => Quota;
     Some(401 | 403) => Auth;
     Some(404) => NotFound;
@@ -355,17 +333,12 @@ kinds! {
     Some(429) => RateLimited;
     Some(503 | 529) => Overloaded;
     // From here on the status tells no more than that the request failed.
-    None | Some(400 | 422) => Auth phrases &["incorrect api key"];
+    None | Some(400 | 422) => Auth phrases "incorrect api key";
     None | Some(400 | 422) => ContextLength phrases TOO_LONG;
     // OpenRouter, DeepSeek, xAI, Z.ai and Xiaomi say 400.
-    None | Some(400 | 422) => NotFound phrases &[
-        "is not a valid model id",
-        "model not exist",
-        "not supported model",
-        "supported api model names are",
-        "model not found:",
-        "modelcode: does not exist",
-    ];
+    None | Some(400 | 422) => NotFound
+        phrases "is not a valid model id; model not exist; not supported model; \
+        supported api model names are; model not found:; modelcode: does not exist";
     _ => InvalidRequest
         words "invalid_request_error invalid_parameter_error bad_request_error INVALID_ARGUMENT \
         FAILED_PRECONDITION InvalidParameter* MiniMax:2013 Z.ai:121* Z.ai:130*";
@@ -379,7 +352,7 @@ kinds! {
 fn kind(status: Option<u16>, words: &[Option<&str>], said: &str) -> ErrorKind {
     let row = KINDS.iter().find(|row| {
         let mut known = row.words.split_whitespace();
-        let mut phrases = row.phrases.iter().copied().flatten();
+        let mut phrases = row.phrases.split("; ");
         (row.status)(status)
             && (row.words.is_empty()
                 || known.any(|known| words.iter().flatten().any(|word| is_word(known, word))))

@@ -116,17 +116,15 @@ impl<'a> Options<'a> {
             ),
             None => ("to this provider".to_owned(), ""),
         };
-        let message = match set.as_slice() {
-            [] => return Ok(()),
-            [one] => {
-                format!("the option {one} cannot be sent {whom}; leave it unset{advice}")
-            }
-            _ => {
-                let all = set.join(", ");
-                format!("the options {all} cannot be sent {whom}; leave them unset{advice}")
-            }
+        let (options, them) = match set.len() {
+            0 => return Ok(()),
+            1 => ("option", "it"),
+            _ => ("options", "them"),
         };
-        Err(self.request.refuse(message))
+        let set = set.join(", ");
+        Err(self.request.refuse(format!(
+            "the {options} {set} cannot be sent {whom}; leave {them} unset{advice}"
+        )))
     }
 
     /// The body, or an error where an option is left: the protocol has no word for it.

@@ -1,7 +1,5 @@
 //! The table of vendors: [`LlmProvider`] has one variant for each row.
 
-use serde::{Deserialize, Serialize};
-
 use super::dialect::Dialect;
 use super::protocol::Protocol::{self, ChatCompletions, Responses};
 use super::vendor::UrlForm::{OllamaHost, Whole, WithoutVersion};
@@ -15,18 +13,17 @@ macro_rules! vendors {
         $(for $models:tt)? $(in $dialect:ident)? $(over $protocol:ident)?
         $({ $($field:ident: $value:expr),* $(,)? })?;
     )+) => {
-        /// Who serves a model.
-        ///
-        /// The name, in lower case, is what goes before `::` in `"provider::model"`.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[serde(into = "&str", try_from = "String")]
-        #[non_exhaustive]
-        pub enum LlmProvider { $($(#[$doc])* $provider),+ }
-
         names! {
-            /// The provider's name in lower case: what [`FromStr`](std::str::FromStr) reads and `"provider::model"`
-            /// begins with.
-            LlmProvider { $($provider = $name),+ }
+            /// Who serves a model.
+            ///
+            /// The name, in lower case, is what goes before `::` in `"provider::model"`.
+            #[serde(into = "&str", try_from = "String")]
+            #[non_exhaustive]
+            pub enum LlmProvider { $($(#[$doc])* $provider = $name,)+ }
+
+            /// The provider's name in lower case: what [`FromStr`](std::str::FromStr) reads and
+            /// `"provider::model"` begins with.
+            pub fn as_str;
         }
 
         impl LlmProvider {
