@@ -12,10 +12,10 @@ use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
 use super::{json, schema};
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat};
+use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
-use crate::provider::{Protocol, ReasoningForm};
+use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::Tool;
 
@@ -59,9 +59,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     }
     let format = options.typed("response_format", &config.response_format);
     body.put("response_format", format.map(|format| response_format(request, format)));
-    if let Some(reasoning) = options.typed("reasoning", &config.reasoning) {
-        body.put_json(&self::reasoning(request, *reasoning)?);
-    }
+    options.take("reasoning");
+    body.0.extend(common::reasoning(request, request.model, dialect.reasoning)?);
     if let Some(tools) = options.tools(|tool| function(request, tool)) {
         body.put("tools", tools);
         body.put_json(dialect.with_tools);
@@ -70,35 +69,6 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let choice = choice.map(|choice| common::tool_choice(choice, dialect.required, named));
     body.put("tool_choice", choice);
     options.finish(body)
-}
-
-/// The fields that switch reasoning, in the vendor's form, as JSON.
-fn reasoning(request: ChatRequest<'_>, reasoning: Reasoning) -> Result<String, Error> {
-    let mut forms = request.provider.vendor().dialect.reasoning.iter();
-    let form = forms.find(|(prefix, _)| request.model.starts_with(prefix)).map(|(_, form)| form);
-    let form = form.unwrap_or(&ReasoningForm::NONE);
-    let (template, missing) = match reasoning {
-        Reasoning::Off | Reasoning::Budget(0) => {
-            (form.off, "cannot be off for this model; leave it unset, or lower it")
-        }
-        Reasoning::Budget(_) => (form.budget, "takes a level here, not a budget"),
-        _ => (form.level, "has no form for this model; leave it unset"),
-    };
-    if template.is_empty() {
-        return Err(request.refuse(format!("the option `reasoning` {missing}")));
-    }
-    let level = common::level(reasoning).unwrap_or_default();
-    let word = form.word(level);
-    if template.contains("$budget") {
-        let tokens = common::budget(request, reasoning, "the vendor counts tokens");
-        return Ok(template.replace("$budget", &tokens.to_string()));
-    }
-    if reasoning != Reasoning::Off && !template.contains("$level") {
-        request.adapt("reasoning", level, "that it reasons", "the vendor has no levels");
-    } else if reasoning != Reasoning::Off && word != level {
-        request.adapt("reasoning", level, word, "the vendor has other levels");
-    }
-    Ok(template.replace("$level", word))
 }
 
 /// The one tool that has to be called.

@@ -12,10 +12,10 @@ use super::json;
 use super::options::{Fields, Options};
 use super::wire::{Raw, wire};
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat};
+use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
-use crate::provider::Protocol;
+use crate::provider::{Protocol, ReasoningForm};
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -27,6 +27,17 @@ pub(super) const CODEC: Codec = Codec {
     body,
     decoder: || Box::new(CohereChatDecoder::default()),
 };
+
+const BUDGET: &str = r#"{"type":"enabled","token_budget":$budget}"#;
+const REASONING: &[(&str, ReasoningForm)] = &[(
+    "",
+    ReasoningForm {
+        off: r#"{"type":"disabled"}"#,
+        level: BUDGET,
+        budget: BUDGET,
+        ..ReasoningForm::NONE
+    },
+)];
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
@@ -52,8 +63,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     }
     let format = options.typed("response_format", &config.response_format);
     body.put("response_format", format.map(response_format));
-    let reasoning = options.typed("reasoning", &config.reasoning);
-    body.put("thinking", reasoning.map(|reasoning| thinking(request, *reasoning)));
+    options.take("reasoning");
+    body.put("thinking", common::reasoning(request, request.model, REASONING)?);
     body.put("tools", options.tools(common::function));
     body.put(
         "tool_choice",
@@ -78,14 +89,6 @@ fn response_format(format: &ResponseFormat) -> Value {
             json!({"type": "json_object", "json_schema": schema})
         }
     }
-}
-
-fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
-    if reasoning == Reasoning::Off {
-        return json!({"type": "disabled"});
-    }
-    let tokens = common::budget(request, reasoning, "Cohere counts tokens");
-    json!({"type": "enabled", "token_budget": tokens})
 }
 
 /// `None` for a turn in which nothing was said, which Cohere refuses.
@@ -310,7 +313,7 @@ fn tokens(counts: &CohereUsage<'_>) -> Option<Usage> {
 mod tests {
     use super::*;
     use crate::attachment::Attachment;
-    use crate::config::GenerationConfig;
+    use crate::config::{GenerationConfig, Reasoning};
     use crate::message::{Prompt, ToolCall};
     use crate::protocol::testing;
     use crate::response::GenerationResponse;

@@ -7,6 +7,7 @@ use crate::attachment::Attachment;
 use crate::config::Reasoning;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, ToolCall};
+use crate::provider::{Protocol, ReasoningForm};
 use crate::tool::{Tool, ToolChoice};
 
 /// An object of those fields that there are.
@@ -85,17 +86,53 @@ pub(super) fn text(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// How hard to think, for protocols of OpenAI's that have a word for it.
-pub(super) fn effort(
+/// The fields that switch reasoning as it is asked for, in the first of some forms that fits the
+/// model's name; none where nothing is asked.
+pub(super) fn reasoning(
     request: ChatRequest<'_>,
-    reasoning: Reasoning,
-) -> Result<&'static str, Error> {
-    let why = "the option `reasoning` takes a level here, not a budget";
-    level(reasoning).ok_or_else(|| request.refuse(why))
+    model: &str,
+    forms: &[(&str, ReasoningForm)],
+) -> Result<Map<String, Value>, Error> {
+    let Some(reasoning) = request.config.reasoning else { return Ok(Map::new()) };
+    let form = forms.iter().find(|(prefix, _)| model.starts_with(prefix));
+    let form = form.map_or(&ReasoningForm::NONE, |(_, form)| form);
+    let asked = level(reasoning);
+    let is_off = match request.protocol {
+        Protocol::ChatCompletions | Protocol::Messages => reasoning.budget() == 0,
+        // These take a budget of nothing for what it is.
+        _ => reasoning == Reasoning::Off,
+    };
+    let (template, missing) = match asked {
+        _ if is_off => (form.off, "cannot be off for this model; leave it unset, or lower it"),
+        None => (form.budget, "takes a level here, not a budget"),
+        Some(_) => (form.level, "has no form for this model; leave it unset"),
+    };
+    if template.is_empty() {
+        return Err(request.refuse(format!("the option `reasoning` {missing}")));
+    }
+    let (level, mut tokens) = (asked.unwrap_or("none"), reasoning.budget());
+    let (word, is_level) = (form.word(level), asked.is_some() && !is_off);
+    let adapt = |sent: &str, why| request.adapt("reasoning", level, sent, why);
+    if let Some((sent, why)) = form.off_means.filter(|_| is_off) {
+        adapt(sent, why);
+    } else if is_level && template.contains("$budget") {
+        if request.protocol == Protocol::Messages {
+            // It has to be smaller than the limit, half of which is left for the answer.
+            let most = request.config.max_tokens.map_or(u32::MAX, |limit| limit / 2);
+            tokens = tokens.min(most).max(1024);
+        }
+        adapt(&format!("a budget of {tokens} tokens"), "this model counts tokens");
+    } else if is_level && !template.contains("$level") {
+        adapt("that it reasons", "this model has no levels");
+    } else if word != level {
+        adapt(word, "this model has other levels");
+    }
+    let json = template.replace("$level", word).replace("$budget", &tokens.to_string());
+    Ok(serde_json::from_str(&json).unwrap_or_default())
 }
 
 /// The level at which to think, if it is one.
-pub(super) fn level(reasoning: Reasoning) -> Option<&'static str> {
+fn level(reasoning: Reasoning) -> Option<&'static str> {
     Some(match reasoning {
         Reasoning::Off => "none",
         Reasoning::Minimal => "minimal",
@@ -106,15 +143,6 @@ pub(super) fn level(reasoning: Reasoning) -> Option<&'static str> {
         Reasoning::Max => "max",
         Reasoning::Budget(_) => return None,
     })
-}
-
-/// How many tokens to think, for those who count them; a level is told to be changed into these.
-pub(super) fn budget(request: ChatRequest<'_>, reasoning: Reasoning, why: &str) -> u32 {
-    let tokens = reasoning.budget();
-    if let Some(level) = level(reasoning) {
-        request.adapt("reasoning", level, format!("a budget of {tokens} tokens"), why);
-    }
-    tokens
 }
 
 /// The most parts of an answer that are written at the same time, which is more than any answer has.

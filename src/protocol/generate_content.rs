@@ -13,10 +13,10 @@ use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat};
+use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
-use crate::provider::{LlmProvider, Protocol};
+use crate::provider::{LlmProvider, Protocol, ReasoningForm};
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -28,6 +28,25 @@ pub(super) const CODEC: Codec = Codec {
     headers: &[],
     body,
     decoder: || Box::<GenerateContentDecoder>::default(),
+};
+
+/// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget,
+/// but none to think at all without.
+const REASONING: &[(&str, ReasoningForm)] =
+    &[("gemini-1.", BUDGETS), ("gemini-2.", BUDGETS), ("", LEVELS)];
+const BUDGET: &str = r#"{"includeThoughts":true,"thinkingBudget":$budget}"#;
+const BUDGETS: ReasoningForm = ReasoningForm {
+    off: r#"{"thinkingBudget":0}"#,
+    level: BUDGET,
+    budget: BUDGET,
+    ..ReasoningForm::NONE
+};
+const LEVELS: ReasoningForm = ReasoningForm {
+    off: r#"{"thinkingLevel":"minimal"}"#,
+    off_means: Some(("minimal", "these models cannot be told not to think")),
+    level: r#"{"includeThoughts":true,"thinkingLevel":"$level"}"#,
+    budget: BUDGET,
+    words: "xhigh=high max=high",
 };
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
@@ -58,8 +77,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
             generation.put("responseJsonSchema", schema.clone());
         }
     }
-    let reasoning = options.typed("reasoning", &config.reasoning);
-    generation.put("thinkingConfig", reasoning.map(|reasoning| thinking(request, *reasoning)));
+    options.take("reasoning");
+    generation.put("thinkingConfig", common::reasoning(request, name(request), REASONING)?);
     body.put("generationConfig", generation.0);
     // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
     let tools = options.tools(|tool| common::tool(tool, "parametersJsonSchema"));
@@ -79,31 +98,6 @@ fn tool_config(choice: &ToolChoice) -> Value {
     json!({"functionCallingConfig": calling})
 }
 
-/// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget,
-/// but none to think at all without.
-fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
-    let counts_tokens = is_a(request, &["gemini-1.", "gemini-2."]);
-    match common::level(reasoning) {
-        _ if reasoning == Reasoning::Off && counts_tokens => json!({"thinkingBudget": 0}),
-        Some(off) if reasoning == Reasoning::Off => {
-            let why = "these models cannot be told not to think";
-            request.adapt("reasoning", off, "minimal", why);
-            json!({"thinkingLevel": "minimal"})
-        }
-        Some(mut level) if !counts_tokens => {
-            if matches!(reasoning, Reasoning::XHigh | Reasoning::Max) {
-                request.adapt("reasoning", level, "high", "it is the highest level here");
-                level = "high";
-            }
-            json!({"includeThoughts": true, "thinkingLevel": level})
-        }
-        _ => {
-            let tokens = common::budget(request, reasoning, "Gemini 2.5 counts tokens");
-            json!({"includeThoughts": true, "thinkingBudget": tokens})
-        }
-    }
-}
-
 /// The instructions and the conversation.
 fn contents(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
     let beside = "parts of `systemInstruction`";
@@ -112,7 +106,8 @@ fn contents(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
         common::turns(request, "model", beside, false, |at, message| match message.role {
             MessageRole::Assistant => {
                 let mut parts = model(request, message);
-                let is_signed = !is_a(request, &["gemini-1.", "gemini-2.", "gemma"]);
+                let unsigned = ["gemini-1.", "gemini-2.", "gemma"];
+                let is_signed = !unsigned.iter().any(|model| name(request).starts_with(model));
                 if is_signed && last_question < Some(at) {
                     sign(request, at, &mut parts);
                 }
@@ -176,10 +171,9 @@ fn sign(request: ChatRequest<'_>, at: usize, parts: &mut [Value]) {
     }
 }
 
-/// Whether the model's name begins so, apart from folders.
-fn is_a(request: ChatRequest<'_>, beginnings: &[&str]) -> bool {
-    let name = request.model.rsplit('/').next().unwrap_or_default();
-    beginnings.iter().any(|beginning| name.starts_with(beginning))
+/// The model's name without folders.
+fn name(request: ChatRequest<'_>) -> &str {
+    request.model.rsplit('/').next().unwrap_or_default()
 }
 
 /// The result of a tool. Gemini wants the tool's name, which only the call has, and an object.
@@ -541,7 +535,7 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use crate::config::GenerationConfig;
+    use crate::config::{GenerationConfig, Reasoning};
     use crate::environment::Environment;
     use crate::message::{Prompt, ToolCall};
     use crate::protocol::{Adaptation, testing};

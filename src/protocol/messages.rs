@@ -15,7 +15,7 @@ use super::wire::{Raw, unescaped, wire};
 use super::{claude, common, json};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
-use crate::config::ResponseFormat;
+use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::Protocol;
@@ -53,23 +53,22 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     options.take("parallel_tool_calls");
     body.put("tool_choice", tool_choice(request));
 
-    let mut max_tokens = MAX_ANSWER;
     let mut output = Fields::default();
-    if let Some(&reasoning) = options.typed("reasoning", &config.reasoning) {
-        let (thinking, effort) = claude::thinking(request, reasoning)?;
-        body.put("thinking", thinking);
-        output.put("effort", effort);
-        max_tokens = max_tokens.saturating_add(reasoning.budget());
-    }
+    let claude = claude::name(request.model);
+    options.take("reasoning");
+    let name = claude.as_deref().unwrap_or_default();
+    let mut reasoning = common::reasoning(request, name, claude::REASONING)?;
+    body.put("thinking", reasoning.remove("thinking"));
+    output.put("effort", reasoning.remove("effort"));
     // There is no JSON without a schema.
     if let Some(ResponseFormat::JsonSchema { schema, .. }) = &config.response_format {
         options.take("response_format");
         output.put("format", json!({ "type": "json_schema", "schema": schema }));
     }
     body.put("output_config", output.0);
-    if claude::name(request.model).is_some() {
-        max_tokens = max_tokens.max(MAX_TOKENS);
-    }
+    let thought = config.reasoning.map_or(0, Reasoning::budget);
+    let least = if claude.is_some() { MAX_TOKENS } else { MAX_ANSWER };
+    let max_tokens = MAX_ANSWER.saturating_add(thought).max(least);
     if config.max_tokens.is_none() {
         let why = "this protocol requires a limit";
         request.adapt("max_tokens", "nothing", max_tokens.to_string(), why);

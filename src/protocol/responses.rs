@@ -24,7 +24,7 @@ use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{MessageRole, TurnPart};
-use crate::provider::Protocol;
+use crate::provider::{Protocol, ReasoningForm};
 use crate::sse::Event;
 use crate::tool::Tool;
 
@@ -37,13 +37,23 @@ pub(super) const CODEC: Codec = Codec {
     decoder: || Box::new(ResponsesDecoder::default()),
 };
 
+/// Nobody sees OpenAI's models reason without asking for a summary.
+const REASONING: &[(&str, ReasoningForm)] = &[(
+    "",
+    ReasoningForm {
+        off: r#"{"effort":"none"}"#,
+        level: r#"{"effort":"$level","summary":"auto"}"#,
+        ..ReasoningForm::NONE
+    },
+)];
+
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
     let (mut options, mut body) = (Options::of(request), Fields::default());
-    let reasoning = options.typed("reasoning", &config.reasoning).copied();
+    options.take("reasoning");
     let alternatives = options.take("logprobs");
     let mut include = Vec::new();
-    if reasoning.is_some_and(|how| how != Reasoning::Off) {
+    if config.reasoning.is_some_and(|how| how != Reasoning::Off) {
         // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked.
         // Models that do not reason refuse to be, so it is asked only along with reasoning.
         include.push("reasoning.encrypted_content");
@@ -56,7 +66,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("stream", true);
     body.put("store", false);
     body.put("include", (!include.is_empty()).then_some(include));
-    body.put("reasoning", reasoning.map(|how| self::reasoning(request, how)).transpose()?);
+    body.put("reasoning", common::reasoning(request, request.model, REASONING)?);
     body.put(
         "text",
         options.typed("response_format", &config.response_format).map(|it| text(request, it)),
@@ -182,13 +192,6 @@ fn text(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
             json!({"type": "json_schema", "name": name, "schema": schema, "strict": strict})
         }
     }})
-}
-
-fn reasoning(request: ChatRequest<'_>, reasoning: Reasoning) -> Result<Value, Error> {
-    let effort = common::effort(request, reasoning)?;
-    // Nobody sees OpenAI's models reason without asking for a summary.
-    let summary = (reasoning != Reasoning::Off).then(|| "auto".into());
-    Ok(common::object([("effort", Some(effort.into())), ("summary", summary)]))
 }
 
 /// Always with a word about strictness: what is not said to be loose is strict here.

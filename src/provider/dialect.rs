@@ -18,6 +18,8 @@ pub(crate) enum CallIds {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReasoningForm {
     pub(crate) off: &'static str,
+    /// What it is then in fact, and why, where it is not off.
+    pub(crate) off_means: Option<(&'static str, &'static str)>,
     pub(crate) level: &'static str,
     pub(crate) budget: &'static str,
     /// The levels that have another name here, as in `minimal=low`.
@@ -45,11 +47,12 @@ const FLAG_EFFORT: &str = r#"{"reasoning":{"enabled":true},"reasoning_effort":"$
 const LOW_HIGH_MAX: &str = "minimal=low medium=high xhigh=max";
 
 const fn form(off: &'static str, level: &'static str, budget: &'static str) -> ReasoningForm {
-    ReasoningForm { off, level, budget, words: "" }
+    ReasoningForm { off, level, budget, ..ReasoningForm::NONE }
 }
 
 impl ReasoningForm {
-    pub(crate) const NONE: Self = form("", "", "");
+    pub(crate) const NONE: Self =
+        Self { off: "", off_means: None, level: "", budget: "", words: "" };
 
     /// What the vendor calls a level.
     pub(crate) fn word<'a>(&'a self, level: &'a str) -> &'a str {
