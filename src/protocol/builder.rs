@@ -406,13 +406,14 @@ impl ChunkBuilder {
         self.progress = true;
     }
 
-    /// What the provider attaches to the latest text or call, and demands back with it.
-    pub(crate) fn extra(&mut self, value: Value) {
+    /// The fields, if any, that the provider attaches to the latest text or call, and demands back
+    /// with it.
+    pub(crate) fn extra(&mut self, fields: Map<String, Value>) {
+        let fields = Some(fields).filter(|fields| !fields.is_empty()).map(Value::from);
         match self.parts.last_mut() {
-            Some(ReplayPart::Text { extra, .. } | ReplayPart::Call { extra }) => {
-                *extra = Some(value);
-            }
-            _ => self.parts.push(ReplayPart::Text { bytes: 0, extra: Some(value) }),
+            _ if fields.is_none() => {}
+            Some(ReplayPart::Text { extra, .. } | ReplayPart::Call { extra }) => *extra = fields,
+            _ => self.parts.push(ReplayPart::Text { bytes: 0, extra: fields }),
         }
     }
 

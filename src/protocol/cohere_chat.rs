@@ -256,8 +256,8 @@ impl CohereChatDecoder {
             let kind = Some("thinking".into());
             let thought = object([("type", kind), ("thinking", Some(thinking.into()))]);
             out.opaque(common::with(thought, Some(&fields.into())));
-        } else if !fields.is_empty() {
-            out.extra(fields.into());
+        } else {
+            out.extra(fields);
         }
     }
 

@@ -300,9 +300,7 @@ impl GenerateContentDecoder {
                 }
                 out.text(text);
             }
-            if !extra.is_empty() {
-                out.extra(extra.into());
-            }
+            out.extra(extra);
         } else {
             out.reasoning(text);
             // The same is true of what is neither: the code that it ran, its pictures, and the

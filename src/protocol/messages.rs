@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
-use super::json::Field;
 use super::options::{Fields, Options};
 use super::wire::{Raw, unescaped, wire};
 use super::{claude, common, json};
@@ -328,33 +327,35 @@ impl MessagesDecoder {
 
     fn start(&mut self, index: Option<u64>, json: Raw<'_>, out: &mut ChunkBuilder) {
         self.end_text(out);
-        let block: ContentBlock<'_> = json.parse();
-        let open = match block.kind.str().as_deref() {
+        let ContentBlock { kind, text, thinking, id, name, input } = json.parse();
+        let open = match kind.str().as_deref() {
             Some("text") => {
                 out.new_text();
-                out.text(block.text);
-                self.text = Some(other_fields(json, &["type", "text"], out));
+                out.text(text);
+                let known = [("type", kind), ("text", text)];
+                self.text = Some(other_fields(json, &known, out));
                 return;
             }
             Some("tool_use") => {
                 // An object or a string with nothing in it is as good as no input.
                 let void = ['"', '{', '}', ' ', '\t', '\r', '\n'];
-                let whole = !block.input.json().trim_matches(void).is_empty();
-                let input = if whole { block.input } else { Raw::default() };
-                let Some(at) = out.new_call(None, block.id, block.name, input) else { return };
-                let fields = other_fields(json, &["type", "id", "name", "input"], out);
-                if !fields.is_empty() {
-                    out.extra(fields.into());
-                }
+                let whole = !input.json().trim_matches(void).is_empty();
+                let arguments = if whole { input } else { Raw::default() };
+                let Some(at) = out.new_call(None, id, name, arguments) else { return };
+                let known = [("type", kind), ("id", id), ("name", name), ("input", input)];
+                let fields = other_fields(json, &known, out);
+                out.extra(fields);
                 OpenBlock::Call { at, whole }
             }
             kind => {
                 if kind.is_some_and(|kind| kind.contains("tool")) {
                     out.own_tool();
                 }
-                out.reasoning(block.thinking);
+                out.reasoning(thinking);
                 let Value::Object(block) = out.keep(json) else { return };
-                OpenBlock::Kept { block, pieces: BTreeMap::new() }
+                // A thought may have begun with its block.
+                let begun = thinking.literal().map(|text| ("thinking", text.to_owned()));
+                OpenBlock::Kept { block, pieces: begun.into_iter().collect() }
             }
         };
         common::make_room(&mut self.open);
@@ -401,16 +402,11 @@ impl MessagesDecoder {
 
     /// Adds to a text of a block that is kept.
     fn grow(&mut self, index: Raw<'_>, name: &'static str, text: Raw<'_>, out: &mut ChunkBuilder) {
-        if let Some(OpenBlock::Kept { pieces, block }) = self.opened(index)
+        if let Some(OpenBlock::Kept { pieces, .. }) = self.opened(index)
             && let Some(piece) = text.literal()
         {
             out.hold(piece.len());
-            let so_far = pieces.entry(name).or_insert_with(|| match block.get(name) {
-                // A thought may have begun with its block.
-                Some(Value::String(text)) if name == "thinking" => escaped(text),
-                _ => String::new(),
-            });
-            so_far.push_str(piece);
+            pieces.entry(name).or_default().push_str(piece);
         }
     }
 
@@ -425,9 +421,7 @@ impl MessagesDecoder {
     }
 
     fn end_text(&mut self, out: &mut ChunkBuilder) {
-        if let Some(fields) = self.text.take().filter(|fields| !fields.is_empty()) {
-            out.extra(fields.into());
-        }
+        out.extra(self.text.take().unwrap_or_default());
     }
 
     fn close(&mut self, index: Raw<'_>, out: &mut ChunkBuilder) {
@@ -448,23 +442,16 @@ impl MessagesDecoder {
 
 /// The fields of a text or a call that are not read, without those that say nothing. They go back
 /// with it.
-fn other_fields(block: Raw<'_>, read: &[&str], out: &mut ChunkBuilder) -> Map<String, Value> {
-    let (json, mut others) = (block.json(), Map::new());
-    let _ = json::fields(json, 0, |name, at| {
-        let mut value = Raw::default();
-        let end = value.fill(json, at)?;
-        let name = String::from_utf8_lossy(name);
-        if value.is_some() && !read.contains(&&*name) {
-            out.hold(name.len() + 128); // about what a field takes beside its value
-            let value = out.keep(value);
-            let says_nothing = value.is_null()
-                || (name == "citations" && value == json!([]))
-                || (name == "caller" && is(&value, "direct"));
-            if !says_nothing {
-                others.insert(name.into_owned(), value);
-            }
-        }
-        Ok(end)
+fn other_fields(
+    block: Raw<'_>,
+    read: &[(&str, Raw<'_>)],
+    out: &mut ChunkBuilder,
+) -> Map<String, Value> {
+    let mut others = out.others(block, read);
+    others.retain(|name, value| match name.as_str() {
+        "citations" => *value != json!([]),
+        "caller" => !is(value, "direct"),
+        _ => true,
     });
     others
 }
@@ -487,12 +474,6 @@ fn keep(block: OpenBlock, out: &mut ChunkBuilder) {
     if block.contains_key("type") {
         out.opaque(block.into());
     }
-}
-
-/// A text as it stands between the quotes of a JSON string.
-fn escaped(text: &str) -> String {
-    let json = Value::from(text).to_string();
-    json.get(1..json.len() - 1).unwrap_or_default().to_owned()
 }
 
 fn stop(reason: Raw<'_>, details: Raw<'_>, out: &mut ChunkBuilder) {

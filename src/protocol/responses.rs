@@ -420,12 +420,10 @@ impl ResponsesDecoder {
             self.keep(whole, was_open, out);
         } else if was_latest && was_open {
             let extra = item.extra(*json, out);
-            if !extra.is_empty() {
-                if item.is("message") && self.item.message == 0 {
-                    out.new_text(); // without any, and the latest part is another item's
-                }
-                out.extra(extra.into());
+            if !extra.is_empty() && item.is("message") && self.item.message == 0 {
+                out.new_text(); // without any, and the latest part is another item's
             }
+            out.extra(extra);
         }
     }
 
