@@ -69,6 +69,7 @@ pub(super) fn takes_system_inside(model: &str) -> bool {
 }
 
 #[cfg(test)]
+#[cfg(feature = "rustls")] // These requests go to Anthropic.
 mod tests {
     use serde_json::{Value, json};
 

@@ -673,6 +673,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "rustls")] // It goes to Anthropic.
     fn a_later_system_message_keeps_its_place_where_the_model_takes_it() {
         let (system, user, assistant) = (Message::system, Message::user, Message::assistant);
         let mut calls = assistant("");
@@ -1105,6 +1106,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "rustls")] // It goes to Anthropic.
     fn a_thought_without_a_signature_goes_back_to_others_than_claude() {
         let thought = json!({"type": "thinking", "thinking": "Hm", "signature": ""});
         let blocks = [thought, json!({"type": "text", "text": "Hi"})];
