@@ -466,6 +466,7 @@ mod tests {
                 model: "m",
                 messages,
                 config,
+                goes_to_vendor: true,
                 adaptations: &RefCell::default(),
             })
             .unwrap(),
@@ -489,6 +490,7 @@ mod tests {
             model: "m",
             messages: &messages,
             config: &config,
+            goes_to_vendor: true,
             adaptations: &RefCell::default(),
         })
         .unwrap_err()

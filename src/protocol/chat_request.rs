@@ -20,6 +20,8 @@ pub(crate) struct ChatRequest<'a> {
     pub(crate) model: &'a str,
     pub(crate) messages: &'a [Message],
     pub(crate) config: &'a GenerationConfig,
+    /// It goes to the vendor's own address: neither an option nor a variable names another one.
+    pub(crate) goes_to_vendor: bool,
     /// What the encoder changes to fit the provider.
     pub(crate) adaptations: &'a RefCell<Vec<Adaptation>>,
 }
@@ -68,14 +70,6 @@ impl<'a> ChatRequest<'a> {
             }
         }
         Ok(self.messages)
-    }
-
-    /// Whether it goes to the vendor's own address, since neither an option nor a variable names
-    /// another one.
-    pub(crate) fn goes_to_vendor(self) -> bool {
-        let variable = self.provider.vendor().base_url_variable;
-        let named = variable.and_then(|(name, _)| self.config.environment.get(name));
-        self.config.base_url.is_none() && named.is_none()
     }
 
     /// The id of the call that a result answers, for protocols that insist on one.

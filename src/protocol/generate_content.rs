@@ -58,7 +58,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("contents", contents);
     // Google stores what new projects ask, unless it is told not to. Vertex and proxies may refuse
     // to be.
-    let is_google = request.provider == LlmProvider::Google && request.goes_to_vendor();
+    let is_google = request.provider == LlmProvider::Google && request.goes_to_vendor;
     body.put("store", is_google.then_some(false));
 
     let mut generation = Fields::default();
@@ -558,6 +558,7 @@ mod tests {
             model,
             messages,
             config,
+            goes_to_vendor: true,
             adaptations: &adaptations,
         })
         .unwrap();
@@ -707,27 +708,25 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "rustls")] // These requests go to Google.
     fn google_itself_is_told_not_to_store_anything() {
         let at = |variable: &str| Environment::from_iter([(variable, "http://localhost/")]);
+        let openrouter = gemini().provider(LlmProvider::OpenRouter);
         for (config, store) in [
             (gemini(), json!(false)),
             (gemini().environment(at("OPENAI_BASE_URL")), json!(false)),
             (gemini().environment(at("GOOGLE_GEMINI_BASE_URL")), json!(null)),
-            (gemini().base_url("https://aiplatform.googleapis.com/v1"), json!(null)),
+            (
+                gemini()
+                    .provider(LlmProvider::Google)
+                    .base_url("https://aiplatform.googleapis.com/v1"),
+                json!(null),
+            ),
+            (openrouter.protocol(Protocol::GenerateContent), json!(null)),
         ] {
-            assert_eq!(sent("Hi", &config).unwrap()["store"], store, "{config:?}");
+            let request = crate::generate_stream("Hi", config.clone().api_key("k")).request();
+            assert_eq!(request.unwrap().body["store"], store, "{config:?}");
         }
-        let (messages, adaptations) = ([Message::user("Hi")], RefCell::default());
-        let (provider, config) = (LlmProvider::OpenRouter, &gemini());
-        let request = ChatRequest {
-            protocol: Protocol::GenerateContent,
-            provider,
-            model: "m",
-            messages: &messages,
-            config,
-            adaptations: &adaptations,
-        };
-        assert_eq!(body(request).unwrap().get("store"), None);
     }
 
     #[test]

@@ -80,6 +80,7 @@ mod testing {
             model: &config.model,
             messages: prompt.messages(),
             config,
+            goes_to_vendor: true,
             adaptations: &RefCell::default(),
         };
         encode(request).map(Value::from).map_err(|error| error.to_string())
@@ -494,6 +495,7 @@ mod tests {
                     model: "m",
                     messages: &messages,
                     config,
+                    goes_to_vendor: true,
                     adaptations: &adaptations,
                 };
                 table += if encode(request).is_ok() { " ✓ |" } else { " – |" };

@@ -814,8 +814,17 @@ mod tests {
     fn sent(messages: &[Message], config: &GenerationConfig) -> Result<Value, Error> {
         let (provider, model) = (LlmProvider::OpenAi, "m");
         let (protocol, adaptations) = (Protocol::Responses, &RefCell::default());
-        body(ChatRequest { provider, protocol, model, messages, config, adaptations })
-            .map(Value::Object)
+        let goes_to_vendor = true;
+        body(ChatRequest {
+            provider,
+            protocol,
+            model,
+            messages,
+            config,
+            goes_to_vendor,
+            adaptations,
+        })
+        .map(Value::Object)
     }
 
     fn items(messages: &[Message]) -> Value {

@@ -175,6 +175,7 @@ mod tests {
             model,
             messages,
             config,
+            goes_to_vendor: true,
             adaptations: &adaptations,
         });
         (sent, adaptations.into_inner())

@@ -44,6 +44,7 @@ pub(crate) fn prepare(
         model,
         messages: &messages,
         config,
+        goes_to_vendor: named_by == NamedBy::Vendor,
         adaptations: &adaptations,
     };
     let body = body(request)?;
@@ -66,7 +67,7 @@ pub(crate) fn prepare(
     let peer = Peer {
         provider,
         address: format!("{origin}{}", named_by.suffix()),
-        is_public: named_by == NamedBy::Vendor,
+        is_public: request.goes_to_vendor,
         added_path: added_path.to_owned(),
         proxy: connection.proxy_name().map(str::to_owned),
         ca_option: connection.ca_option(),
