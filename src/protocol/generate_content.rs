@@ -376,17 +376,10 @@ impl GenerateContentDecoder {
 struct ArgumentsInPieces {
     /// Which of the answer's calls they are for.
     at: usize,
-    /// The way to the latest value.
-    path: Vec<PathStep>,
+    /// The way to the latest value: names, as JSON strings, and indices.
+    path: Vec<String>,
     /// The latest value is a string, which may grow.
     in_string: bool,
-}
-
-#[derive(PartialEq)]
-enum PathStep {
-    /// As a JSON string.
-    Name(String),
-    Index(u64),
 }
 
 impl ArgumentsInPieces {
@@ -410,23 +403,23 @@ impl ArgumentsInPieces {
     }
 
     /// Closes what the way to the next value leaves, and opens what it enters.
-    fn go_to(&mut self, path: Vec<PathStep>, text: &mut String) {
+    fn go_to(&mut self, path: Vec<String>, text: &mut String) {
         if std::mem::take(&mut self.in_string) {
             text.push('"');
         }
         let shared = self.path.iter().zip(&path).take_while(|(old, new)| old == new).count();
         // Where the two ways part, the object or list stays open; what is deeper does not.
         let left = self.path.iter().skip(shared + 1).rev();
-        text.extend(left.map(|step| step.brackets().1));
+        text.extend(left.map(|step| if is_name(step) { '}' } else { ']' }));
         if !self.path.is_empty() && !path.is_empty() {
             text.push(',');
         }
         for (depth, step) in path.iter().enumerate().skip(shared) {
             if depth > shared {
-                text.push(step.brackets().0);
+                text.push(if is_name(step) { '{' } else { '[' });
             }
-            if let PathStep::Name(name) = step {
-                text.push_str(name);
+            if is_name(step) {
+                text.push_str(step);
                 text.push(':');
             }
         }
@@ -434,25 +427,16 @@ impl ArgumentsInPieces {
     }
 }
 
-impl PathStep {
-    fn name(name: &str) -> Self {
-        Self::Name(Value::from(name).to_string())
-    }
-
-    /// Those of the object or list that it leads into.
-    fn brackets(&self) -> (char, char) {
-        match self {
-            Self::Name(_) => ('{', '}'),
-            Self::Index(_) => ('[', ']'),
-        }
-    }
+/// Whether a step leads into an object, not into a list.
+fn is_name(step: &str) -> bool {
+    step.starts_with('"')
 }
 
 /// As deep as serde_json reads, so that a server cannot make much out of a short text.
 const MAX_DEPTH: usize = 128;
 
 /// The steps of a path such as `$.a.b[0]` or `$['a b']`: RFC 9535, as far as it names one place.
-fn steps(path: &str) -> serde_json::Result<Vec<PathStep>> {
+fn steps(path: &str) -> serde_json::Result<Vec<String>> {
     let mut steps = Vec::new();
     let mut rest = path.trim_start_matches('$');
     while !rest.is_empty() {
@@ -465,16 +449,16 @@ fn steps(path: &str) -> serde_json::Result<Vec<PathStep>> {
                 if inside.starts_with(['\'', '"']) { ["']", "\"]"].as_slice() } else { &["]"] };
             let (inside, after) =
                 end.iter().find_map(|end| inside.split_once(end)).unwrap_or((inside, ""));
-            let step = match inside.parse() {
-                Ok(index) => PathStep::Index(index),
-                Err(_) => PathStep::name(inside.trim_matches(['\'', '"'])),
+            let step = match inside.parse::<u64>() {
+                Ok(index) => index.to_string(),
+                Err(_) => Value::from(inside.trim_matches(['\'', '"'])).to_string(),
             };
             (step, after)
         } else {
             let name = rest.strip_prefix('.').unwrap_or(rest);
             let end = name.find(['.', '[']).unwrap_or(name.len());
             let (name, after) = name.split_at(end);
-            (PathStep::name(name), after)
+            (Value::from(name).to_string(), after)
         };
         steps.push(step);
     }
