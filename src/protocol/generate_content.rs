@@ -278,18 +278,12 @@ impl GenerateContentDecoder {
         if call.is_some() || (text.is_some() && !is_thought) {
             // Gemini wants to see again, in its place, what it attached to a text or a call, such
             // as a signature. A part with such a thing must not be joined with one that has none.
-            let known = [
-                ("text", text),
-                ("thought", thought),
-                ("functionCall", call),
-                ("thoughtSignature", signature),
-            ];
+            let known = [("text", text), ("thought", thought), ("functionCall", call)];
             let mut extra = out.others(json, &known);
-            if signature.is_some() {
-                out.keep_field(&mut extra, "thoughtSignature", signature);
-            }
             if call.is_some() {
-                let of_call = self.decode_call(call, out)?;
+                self.decode_call(&call.parse(), out)?;
+                let known = ["id", "name", "args", "partialArgs", "willContinue"];
+                let of_call = out.others(call, &known.map(|name| (name, Raw::default())));
                 if !of_call.is_empty() {
                     out.hold(640);
                     extra.insert("functionCall".to_owned(), of_call.into());
@@ -323,28 +317,18 @@ impl GenerateContentDecoder {
 
     /// A call comes whole, and one without arguments has none. Vertex can be asked for pieces of
     /// it: a name, the values of the arguments one by one, and at the end a call with nothing in
-    /// it. Returns what else it has.
+    /// it.
     fn decode_call(
         &mut self,
-        json: Raw<'_>,
+        call: &GeminiCall<'_>,
         out: &mut ChunkBuilder,
-    ) -> serde_json::Result<Map<String, Value>> {
-        let GeminiCall { id, name, args, partial_args, will_continue } = json.parse();
-        let known = [
-            ("id", id),
-            ("name", name),
-            ("args", args),
-            ("partialArgs", partial_args),
-            ("willContinue", will_continue),
-        ];
-        let others = out.others(json, &known);
+    ) -> serde_json::Result<()> {
+        let &GeminiCall { id, name, args, partial_args, will_continue } = call;
         let mut text = String::new();
         if name.is_some() || args.is_some() {
             self.arguments = None;
-            let Some(at) = out.new_call(None, id, name, args) else { return Ok(others) };
-            if args.is_some() {
-                return Ok(others);
-            }
+            let at = out.new_call(None, id, name, args);
+            let Some(at) = at.filter(|_| !args.is_some()) else { return Ok(()) };
             // What is cut from here on is no JSON, and so not taken for a call without arguments.
             text.push('{');
             self.arguments = Some(ArgumentsInPieces { at, ..ArgumentsInPieces::default() });
@@ -352,7 +336,7 @@ impl GenerateContentDecoder {
         let Some(arguments) = &mut self.arguments else {
             // A piece of a call that was never announced, or had ended.
             out.seen.gap |= partial_args.is_some();
-            return Ok(others);
+            return Ok(());
         };
         for argument in partial_args.elements() {
             arguments.write(&argument, &mut text)?;
@@ -363,10 +347,8 @@ impl GenerateContentDecoder {
             text.push('}');
             self.arguments = None;
         }
-        let text = Value::from(text).to_string();
-        let text = json::read(&text).unwrap_or_default();
-        out.call_arguments(at, text);
-        Ok(others)
+        out.plain_arguments(at, text);
+        Ok(())
     }
 }
 
