@@ -44,7 +44,7 @@ pub(super) const REASONING: &[(&str, ReasoningForm)] = &[
     ("claude-sonnet-4", BUDGETS),
     ("claude-haiku-4", BUDGETS),
     ("claude-3", BUDGETS),
-    // Models to come, and those that are not Anthropic's.
+    // The others of version 5, models to come, and those that are not Anthropic's.
     ("", EFFORTS),
 ];
 

@@ -15,7 +15,7 @@ use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
-use crate::provider::{Protocol, ReasoningForm};
+use crate::provider::{Protocol, ReasoningForm, reasoning_form};
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -29,15 +29,8 @@ pub(super) const CODEC: Codec = Codec {
 };
 
 const BUDGET: &str = r#"{"type":"enabled","token_budget":$budget}"#;
-const REASONING: &[(&str, ReasoningForm)] = &[(
-    "",
-    ReasoningForm {
-        off: r#"{"type":"disabled"}"#,
-        level: BUDGET,
-        budget: BUDGET,
-        ..ReasoningForm::NONE
-    },
-)];
+const REASONING: &[(&str, ReasoningForm)] =
+    &[("", reasoning_form(r#"{"type":"disabled"}"#, BUDGET, BUDGET))];
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;

@@ -16,7 +16,7 @@ use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
-use crate::provider::{LlmProvider, Protocol, ReasoningForm};
+use crate::provider::{LlmProvider, Protocol, ReasoningForm, reasoning_form};
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -35,12 +35,7 @@ pub(super) const CODEC: Codec = Codec {
 const REASONING: &[(&str, ReasoningForm)] =
     &[("gemini-1.", BUDGETS), ("gemini-2.", BUDGETS), ("", LEVELS)];
 const BUDGET: &str = r#"{"includeThoughts":true,"thinkingBudget":$budget}"#;
-const BUDGETS: ReasoningForm = ReasoningForm {
-    off: r#"{"thinkingBudget":0}"#,
-    level: BUDGET,
-    budget: BUDGET,
-    ..ReasoningForm::NONE
-};
+const BUDGETS: ReasoningForm = reasoning_form(r#"{"thinkingBudget":0}"#, BUDGET, BUDGET);
 const LEVELS: ReasoningForm = ReasoningForm {
     off: r#"{"thinkingLevel":"minimal"}"#,
     off_means: Some(("minimal", "these models cannot be told not to think")),

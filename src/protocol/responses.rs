@@ -24,7 +24,7 @@ use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{MessageRole, TurnPart};
-use crate::provider::{Protocol, ReasoningForm};
+use crate::provider::{Protocol, ReasoningForm, reasoning_form};
 use crate::sse::Event;
 use crate::tool::Tool;
 
@@ -38,14 +38,8 @@ pub(super) const CODEC: Codec = Codec {
 };
 
 /// Nobody sees OpenAI's models reason without asking for a summary.
-const REASONING: &[(&str, ReasoningForm)] = &[(
-    "",
-    ReasoningForm {
-        off: r#"{"effort":"none"}"#,
-        level: r#"{"effort":"$level","summary":"auto"}"#,
-        ..ReasoningForm::NONE
-    },
-)];
+const REASONING: &[(&str, ReasoningForm)] =
+    &[("", reasoning_form(r#"{"effort":"none"}"#, r#"{"effort":"$level","summary":"auto"}"#, ""))];
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;

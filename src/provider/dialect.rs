@@ -46,13 +46,16 @@ const FLAG_EFFORT: &str = r#"{"reasoning":{"enabled":true},"reasoning_effort":"$
 /// The levels of vendors that know three.
 const LOW_HIGH_MAX: &str = "minimal=low medium=high xhigh=max";
 
-const fn form(off: &'static str, level: &'static str, budget: &'static str) -> ReasoningForm {
-    ReasoningForm { off, level, budget, ..ReasoningForm::NONE }
+pub(crate) const fn form(
+    off: &'static str,
+    level: &'static str,
+    budget: &'static str,
+) -> ReasoningForm {
+    ReasoningForm { off, off_means: None, level, budget, words: "" }
 }
 
 impl ReasoningForm {
-    pub(crate) const NONE: Self =
-        Self { off: "", off_means: None, level: "", budget: "", words: "" };
+    pub(crate) const NONE: Self = form("", "", "");
 
     /// What the vendor calls a level.
     pub(crate) fn word<'a>(&'a self, level: &'a str) -> &'a str {
