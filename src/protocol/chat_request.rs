@@ -78,10 +78,19 @@ impl<'a> ChatRequest<'a> {
         result.tool_call_id.as_deref().ok_or_else(|| self.refuse(why))
     }
 
-    /// The arguments of a call, for protocols that want them as an object.
+    /// The arguments of a call, for protocols that want them as an object. A call that went wrong is
+    /// a part of the conversation, too: its text goes back inside an object, so that the model sees
+    /// what it wrote.
     pub(crate) fn arguments(self, call: &ToolCall) -> Value {
         let arguments = call.parse::<Value>().ok().filter(Value::is_object);
-        arguments.unwrap_or_else(|| self.wrapped_arguments(call))
+        arguments.unwrap_or_else(|| {
+            let what = format!("the arguments of the call of {:?}", call.name);
+            // The field's name follows <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming>.
+            let sent = json!({ "INVALID_JSON": call.arguments });
+            let why = "they are not the JSON of an object";
+            self.adapt(&what, &call.arguments, sent.to_string(), why);
+            sent
+        })
     }
 
     /// The arguments of a call as the model wrote them, for protocols that want them as text. Where
@@ -94,18 +103,6 @@ impl<'a> ChatRequest<'a> {
             return self.arguments(call).to_string();
         }
         call.arguments.clone()
-    }
-
-    /// A call that went wrong is a part of the conversation, too: its text goes back inside an
-    /// object, so that the model sees what it wrote.
-    ///
-    /// The field's name follows <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming>.
-    fn wrapped_arguments(self, call: &ToolCall) -> Value {
-        let (what, asked) =
-            (format!("the arguments of the call of {:?}", call.name), &call.arguments);
-        let sent = json!({ "INVALID_JSON": asked });
-        self.adapt(&what, asked, sent.to_string(), "they are not the JSON of an object");
-        sent
     }
 
     /// Tells that `what` is sent in another form than it was asked in.

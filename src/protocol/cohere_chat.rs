@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::{Protocol, ReasoningForm, reasoning_form};
 use crate::sse::Event;
-use crate::tool::ToolChoice;
+use crate::tool::{Tool, ToolChoice};
 
 pub(super) const CODEC: Codec = Codec {
     path: "chat",
@@ -58,7 +58,9 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("response_format", format.map(response_format));
     options.take("reasoning");
     body.put("thinking", common::reasoning(request, request.model, REASONING)?);
-    body.put("tools", options.tools(common::function));
+    let function =
+        |it: &Tool| json!({"type": "function", "function": common::tool(it, "parameters")});
+    body.put("tools", options.tools(function));
     body.put(
         "tool_choice",
         match options.typed("tool_choice", &config.tool_choice) {

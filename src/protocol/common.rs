@@ -38,11 +38,6 @@ pub(super) fn tool(tool: &Tool, schema: &str) -> Value {
     ])
 }
 
-/// A tool as OpenAI and those who follow it want it.
-pub(super) fn function(function: &Tool) -> Value {
-    json!({"type": "function", "function": tool(function, "parameters")})
-}
-
 /// Which tools may or must be called, in OpenAI's words; how one is named differs.
 pub(super) fn tool_choice(
     choice: &ToolChoice,
@@ -147,13 +142,6 @@ fn level(reasoning: Reasoning) -> Option<&'static str> {
 
 /// The most parts of an answer that are written at the same time, which is more than any answer has.
 pub(super) const MAX_OPEN: usize = 1024;
-
-/// Makes room among the parts that have begun and are not done: the oldest is forgotten.
-pub(super) fn make_room<T>(open: &mut Vec<T>) {
-    if open.len() >= MAX_OPEN {
-        open.remove(0);
-    }
-}
 
 /// Tells that the message at an index is joined with the one before it, or left out, where it is.
 pub(super) fn note_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: bool) {

@@ -144,7 +144,7 @@ fn answer(request: ChatRequest<'_>, message: &Message) -> Vec<Value> {
 
 /// A block of text. Blank ones are refused.
 fn text(text: &str) -> Option<Value> {
-    (!is_blank(text)).then(|| common::text(text))
+    (!text.trim().is_empty()).then(|| common::text(text))
 }
 
 /// Whether it is a thought that nobody has signed. Anthropic signs each when it is done; others that
@@ -174,7 +174,7 @@ fn tool_result(id: &str, message: &Message) -> Value {
 
 fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
     let config = request.config;
-    let mut choice = match &config.tool_choice {
+    let choice = match &config.tool_choice {
         None if config.parallel_tool_calls.is_none() => return None,
         Some(ToolChoice::None) => {
             if let Some(allowed) = config.parallel_tool_calls {
@@ -187,14 +187,9 @@ fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
         Some(ToolChoice::Required) => json!({ "type": "any" }),
         Some(ToolChoice::Tool(name)) => json!({ "type": "tool", "name": name }),
     };
-    if let (Value::Object(choice), Some(allowed)) = (&mut choice, config.parallel_tool_calls) {
-        choice.insert("disable_parallel_tool_use".to_owned(), (!allowed).into());
-    }
-    Some(choice)
-}
-
-fn is_blank(text: &str) -> bool {
-    text.trim().is_empty()
+    let allowed = config.parallel_tool_calls;
+    let parallel = allowed.map(|allowed| json!({ "disable_parallel_tool_use": !allowed }));
+    Some(common::with(choice, parallel.as_ref()))
 }
 
 fn is(block: &Value, kind: &str) -> bool {
@@ -358,7 +353,9 @@ impl MessagesDecoder {
                 OpenBlock::Kept { block, pieces: begun.into_iter().collect() }
             }
         };
-        common::make_room(&mut self.open);
+        if self.open.len() >= common::MAX_OPEN {
+            self.open.remove(0); // the oldest is forgotten
+        }
         self.open.push((index, open));
     }
 
@@ -462,7 +459,7 @@ fn keep(block: OpenBlock, out: &mut ChunkBuilder) {
     for (field, literal) in pieces {
         let text = unescaped(&literal);
         let value = match field {
-            "input" if is_blank(&text) => continue,
+            "input" if text.trim().is_empty() => continue,
             "input" => match json::read(&text) {
                 Ok(input) => out.keep(input),
                 Err(_) => return,
