@@ -19,14 +19,7 @@ use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::Tool;
 
-pub(super) const CODEC: Codec = Codec {
-    path: "chat/completions",
-    query: "",
-    auth: ("authorization", "Bearer "),
-    headers: &[],
-    body,
-    decoder: || Box::<ChatCompletionsDecoder>::default(),
-};
+pub(super) const CODEC: Codec = Codec::new::<ChatCompletionsDecoder>("chat/completions", body);
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (config, dialect) = (request.config, &request.provider.vendor().dialect);

@@ -19,14 +19,7 @@ use crate::provider::{Protocol, ReasoningForm, reasoning_form};
 use crate::sse::Event;
 use crate::tool::{Tool, ToolChoice};
 
-pub(super) const CODEC: Codec = Codec {
-    path: "chat",
-    query: "",
-    auth: ("authorization", "Bearer "),
-    headers: &[],
-    body,
-    decoder: || Box::new(CohereChatDecoder::default()),
-};
+pub(super) const CODEC: Codec = Codec::new::<CohereChatDecoder>("chat", body);
 
 const BUDGET: &str = r#"{"type":"enabled","token_budget":$budget}"#;
 const REASONING: &[(&str, ReasoningForm)] =

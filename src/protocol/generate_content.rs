@@ -21,13 +21,10 @@ use crate::sse::Event;
 use crate::tool::ToolChoice;
 
 pub(super) const CODEC: Codec = Codec {
-    path: "models/{model}:streamGenerateContent",
     // Without it the response is one long JSON array.
     query: "alt=sse",
     auth: ("x-goog-api-key", ""),
-    headers: &[],
-    body,
-    decoder: || Box::<GenerateContentDecoder>::default(),
+    ..Codec::new::<GenerateContentDecoder>("models/{model}:streamGenerateContent", body)
 };
 
 /// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget,

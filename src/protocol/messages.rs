@@ -22,12 +22,9 @@ use crate::sse::Event;
 use crate::tool::ToolChoice;
 
 pub(super) const CODEC: Codec = Codec {
-    path: "messages",
-    query: "",
     auth: ("x-api-key", ""),
     headers: &[("anthropic-version", "2023-06-01")],
-    body,
-    decoder: || Box::<MessagesDecoder>::default(),
+    ..Codec::new::<MessagesDecoder>("messages", body)
 };
 
 /// Every request has to say how much may be written, thoughts included. This much every Claude that

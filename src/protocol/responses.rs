@@ -28,14 +28,7 @@ use crate::provider::{Protocol, ReasoningForm, reasoning_form};
 use crate::sse::Event;
 use crate::tool::Tool;
 
-pub(super) const CODEC: Codec = Codec {
-    path: "responses",
-    query: "",
-    auth: ("authorization", "Bearer "),
-    headers: &[],
-    body,
-    decoder: || Box::new(ResponsesDecoder::default()),
-};
+pub(super) const CODEC: Codec = Codec::new::<ResponsesDecoder>("responses", body);
 
 /// Nobody sees OpenAI's models reason without asking for a summary.
 const REASONING: &[(&str, ReasoningForm)] =
