@@ -25,11 +25,9 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (config, dialect) = (request.config, &request.provider.vendor().dialect);
     let (mut options, mut body) = (Options::of(request), Fields::default());
     let messages = request.messages()?.iter().enumerate();
+    let messages = messages.filter_map(|(at, said)| message(request, at, said));
     body.put("model", request.model);
-    body.put(
-        "messages",
-        messages.filter_map(|(at, said)| message(request, at, said)).collect::<Value>(),
-    );
+    body.put("messages", messages.collect::<Value>());
     body.put("stream", true);
     body.put_json(dialect.always);
     options.ensure_unset(dialect.refuses)?;
@@ -129,14 +127,12 @@ fn function(request: ChatRequest<'_>, tool: &Tool) -> Value {
 }
 
 fn response_format(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
-    let dialect = &request.provider.vendor().dialect;
-    let (name, schema, strict) = match format {
-        ResponseFormat::Json => return json!({"type": "json_object"}),
-        ResponseFormat::JsonSchema { name, schema } if dialect.strict_schemas => {
-            let (schema, strict) = schema::strict(request, "response_format", schema);
-            (name, schema, strict)
-        }
-        ResponseFormat::JsonSchema { name, schema } => (name, schema.clone(), true),
+    let ResponseFormat::JsonSchema { name, schema } = format else {
+        return json!({"type": "json_object"});
+    };
+    let (schema, strict) = match request.provider.vendor().dialect.strict_schemas {
+        true => schema::strict(request, "response_format", schema),
+        false => (schema.clone(), true),
     };
     let schema = json!({"name": name, "schema": schema, "strict": strict});
     json!({"type": "json_schema", "json_schema": schema})

@@ -28,15 +28,10 @@ const REASONING: &[(&str, ReasoningForm)] =
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
     let (mut options, mut body) = (Options::of(request), Fields::default());
-    let mut messages = Vec::with_capacity(request.messages.len());
-    for (at, said) in request.messages()?.iter().enumerate() {
-        match message(request, said) {
-            Some(message) => messages.push(message),
-            None => common::note_changed_turn(request, at, true),
-        }
-    }
+    let messages = request.messages()?.iter().enumerate();
+    let messages = messages.filter_map(|(at, said)| message(request, at, said));
     body.put("model", request.model);
-    body.put("messages", messages);
+    body.put("messages", messages.collect::<Value>());
     body.put("stream", true);
     options.move_into("temperature top_p=p top_k=k max_tokens stop=stop_sequences seed", &mut body);
     options.move_into("frequency_penalty presence_penalty", &mut body);
@@ -80,9 +75,9 @@ fn response_format(format: &ResponseFormat) -> Value {
 }
 
 /// `None` for a turn in which nothing was said, which Cohere refuses.
-fn message(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
+fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Value> {
     if message.role == MessageRole::Assistant {
-        return assistant(request, message);
+        return assistant(request, at, message);
     }
     Some(object([
         ("role", Some(message.role.as_str().into())),
@@ -91,7 +86,7 @@ fn message(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
     ]))
 }
 
-fn assistant(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
+fn assistant(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Value> {
     let (mut content, mut calls, mut fields) = (Vec::new(), Vec::new(), json!({}));
     for said in message.turn(Protocol::CohereChat) {
         match said {
@@ -103,15 +98,16 @@ fn assistant(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
             TurnPart::Opaque(part) => fields = common::with(fields, Some(part)),
         }
     }
-    let said = !(content.is_empty() && calls.is_empty());
-    said.then(|| {
-        let message = object([
-            ("role", Some("assistant".into())),
-            ("content", (!content.is_empty()).then(|| content.into())),
-            ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
-        ]);
-        common::with(message, Some(&fields))
-    })
+    if content.is_empty() && calls.is_empty() {
+        common::note_changed_turn(request, at, true);
+        return None;
+    }
+    let message = object([
+        ("role", Some("assistant".into())),
+        ("content", (!content.is_empty()).then(|| content.into())),
+        ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
+    ]);
+    Some(common::with(message, Some(&fields)))
 }
 
 wire! {
