@@ -30,12 +30,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("messages", messages.collect::<Value>());
     body.put("stream", true);
     body.put_json(dialect.always);
+    body.put_json(dialect.usage);
     options.ensure_unset(dialect.refuses)?;
-    let mut stream_options = Fields::default();
-    for (name, value) in dialect.stream_options {
-        stream_options.put(name, *value);
-    }
-    body.put("stream_options", stream_options.0);
     options.move_into("temperature top_p top_k stop frequency_penalty presence_penalty", &mut body);
     options.move_into("parallel_tool_calls", &mut body);
     options.move_into(dialect.max_tokens, &mut body);
@@ -50,8 +46,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     }
     let format = options.typed("response_format", &config.response_format);
     body.put("response_format", format.map(|format| response_format(request, format)));
-    options.take("reasoning");
-    body.0.extend(common::reasoning(request, request.model, dialect.reasoning)?);
+    body.0.extend(common::reasoning(&mut options, request.model, dialect.reasoning)?);
     if let Some(tools) = options.tools(|tool| function(request, tool)) {
         body.put("tools", tools);
         body.put_json(dialect.with_tools);
@@ -89,11 +84,10 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
             return None;
         }
         let has_reasoned = reasoning.values().any(|it| it != "");
-        if dialect.think_tags.is_some_and(|models| request.model.starts_with(models)) {
-            let thought = reasoning.remove(dialect.reasoning_field);
-            if let Some(thought) = thought.as_ref().and_then(Value::as_str) {
-                content = format!("<think>{thought}</think>{}", message.content).into();
-            }
+        if dialect.think_tags.is_some_and(|models| request.model.starts_with(models))
+            && let Some(Value::String(thought)) = reasoning.remove(dialect.reasoning_field)
+        {
+            content = format!("<think>{thought}</think>{}", message.content).into();
         }
         let needs_reasoning = dialect.fills_all_reasoning || !calls.is_empty();
         if let Some(filler) = dialect.reasoning_filler.filter(|_| needs_reasoning && !has_reasoned)

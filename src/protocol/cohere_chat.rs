@@ -44,8 +44,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     }
     let format = options.typed("response_format", &config.response_format);
     body.put("response_format", format.map(response_format));
-    options.take("reasoning");
-    body.put("thinking", common::reasoning(request, request.model, REASONING)?);
+    body.put("thinking", common::reasoning(&mut options, request.model, REASONING)?);
     let function =
         |it: &Tool| json!({"type": "function", "function": common::tool(it, "parameters")});
     body.put("tools", options.tools(function));

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::chat_request::ChatRequest;
+use super::options::Options;
 use crate::attachment::Attachment;
 use crate::config::Reasoning;
 use crate::error::Error;
@@ -84,11 +85,13 @@ pub(super) fn text(text: &str) -> Value {
 /// The fields that switch reasoning as it is asked for, in the first of some forms that fits the
 /// model's name; none where nothing is asked.
 pub(super) fn reasoning(
-    request: ChatRequest<'_>,
+    options: &mut Options<'_>,
     model: &str,
     forms: &[(&str, ReasoningForm)],
 ) -> Result<Map<String, Value>, Error> {
-    let Some(reasoning) = request.config.reasoning else { return Ok(Map::new()) };
+    let request = options.request;
+    let reasoning = options.typed("reasoning", &request.config.reasoning);
+    let Some(&reasoning) = reasoning else { return Ok(Map::new()) };
     let form = forms.iter().find(|(prefix, _)| model.starts_with(prefix));
     let form = form.map_or(&ReasoningForm::NONE, |(_, form)| form);
     let asked = level(reasoning);

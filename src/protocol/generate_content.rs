@@ -69,8 +69,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
             generation.put("responseJsonSchema", schema.clone());
         }
     }
-    options.take("reasoning");
-    generation.put("thinkingConfig", common::reasoning(request, name(request), REASONING)?);
+    generation.put("thinkingConfig", common::reasoning(&mut options, name(request), REASONING)?);
     body.put("generationConfig", generation.0);
     // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
     let tools = options.tools(|tool| common::tool(tool, "parametersJsonSchema"));

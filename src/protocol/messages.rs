@@ -51,9 +51,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
 
     let mut output = Fields::default();
     let claude = claude::name(request.model);
-    options.take("reasoning");
     let name = claude.as_deref().unwrap_or_default();
-    let mut reasoning = common::reasoning(request, name, claude::REASONING)?;
+    let mut reasoning = common::reasoning(&mut options, name, claude::REASONING)?;
     body.put("thinking", reasoning.remove("thinking"));
     output.put("effort", reasoning.remove("effort"));
     // There is no JSON without a schema.

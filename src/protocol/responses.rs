@@ -37,7 +37,6 @@ const REASONING: &[(&str, ReasoningForm)] =
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
     let (mut options, mut body) = (Options::of(request), Fields::default());
-    options.take("reasoning");
     let alternatives = options.take("logprobs");
     let mut include = Vec::new();
     if config.reasoning.is_some_and(|how| how != Reasoning::Off) {
@@ -53,7 +52,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("stream", true);
     body.put("store", false);
     body.put("include", (!include.is_empty()).then_some(include));
-    body.put("reasoning", common::reasoning(request, request.model, REASONING)?);
+    body.put("reasoning", common::reasoning(&mut options, request.model, REASONING)?);
     body.put(
         "text",
         options.typed("response_format", &config.response_format).map(|it| text(request, it)),
