@@ -199,6 +199,15 @@ impl ChunkBuilder {
         Some(at)
     }
 
+    /// Adds a piece of the arguments of a call that is no JSON string.
+    pub(crate) fn plain_arguments(&mut self, at: usize, piece: String) {
+        if let Some(call) = self.calls.get_mut(at).filter(|_| !piece.is_empty()) {
+            call.half = None;
+            call.arguments.add(&piece);
+            self.call_delta(ToolCallDelta { index: at, arguments: piece, ..Default::default() });
+        }
+    }
+
     /// Adds a piece of the arguments of a call.
     pub(crate) fn call_arguments(&mut self, at: usize, piece: Raw<'_>) {
         self.extend_call(at, Raw::default(), Raw::default(), piece);
@@ -236,15 +245,9 @@ impl ChunkBuilder {
 
     /// The same for the arguments alone.
     pub(crate) fn whole_arguments(&mut self, at: usize, whole: &str) {
-        let Some(call) = self.calls.get_mut(at) else { return };
+        let Some(call) = self.calls.get(at) else { return };
         match call.arguments.rest(whole) {
-            Some("") => {}
-            Some(rest) => {
-                call.half = None;
-                call.arguments.add(rest);
-                let arguments = rest.to_owned();
-                self.call_delta(ToolCallDelta { index: at, arguments, ..Default::default() });
-            }
+            Some(rest) => self.plain_arguments(at, rest.to_owned()),
             None => self.seen.gap = true,
         }
     }
@@ -367,18 +370,15 @@ impl ChunkBuilder {
     /// The fields of an object but for those that are known, as they are kept for the provider.
     pub(crate) fn others(&mut self, json: Raw<'_>, but: &[(&str, Raw<'_>)]) -> Map<String, Value> {
         let mut others = Map::new();
-        json.others(but, |name, value| self.keep_field(&mut others, name, value));
+        json.others(but, |name, value| {
+            // A field takes some 110 bytes, and the first one as much as ten.
+            self.hold(name.len() + if others.is_empty() { 640 } else { 128 });
+            let value = self.keep(value);
+            if !self.is_full() {
+                others.insert(name.to_owned(), value);
+            }
+        });
         others
-    }
-
-    /// Adds a field to an object that is kept for the provider.
-    pub(crate) fn keep_field(&mut self, into: &mut Map<String, Value>, name: &str, value: Raw<'_>) {
-        // A field takes some 110 bytes, and the first one as much as ten.
-        self.hold(name.len() + if into.is_empty() { 640 } else { 128 });
-        let value = self.keep(value);
-        if !self.is_full() {
-            into.insert(name.to_owned(), value);
-        }
     }
 
     /// Counts what a decoder gathers for [`opaque`](Self::opaque) before it is whole.
@@ -406,13 +406,14 @@ impl ChunkBuilder {
         self.progress = true;
     }
 
-    /// What the provider attaches to the latest text or call, and demands back with it.
-    pub(crate) fn extra(&mut self, value: Value) {
+    /// The fields, if any, that the provider attaches to the latest text or call, and demands back
+    /// with it.
+    pub(crate) fn extra(&mut self, fields: Map<String, Value>) {
+        let fields = Some(fields).filter(|fields| !fields.is_empty()).map(Value::from);
         match self.parts.last_mut() {
-            Some(ReplayPart::Text { extra, .. } | ReplayPart::Call { extra }) => {
-                *extra = Some(value);
-            }
-            _ => self.parts.push(ReplayPart::Text { bytes: 0, extra: Some(value) }),
+            _ if fields.is_none() => {}
+            Some(ReplayPart::Text { extra, .. } | ReplayPart::Call { extra }) => *extra = fields,
+            _ => self.parts.push(ReplayPart::Text { bytes: 0, extra: fields }),
         }
     }
 
@@ -494,8 +495,7 @@ impl ChunkBuilder {
         self.flush_text();
         for at in 0..self.calls.len() {
             if self.calls.get_mut(at).and_then(|call| call.half.take()).is_some() {
-                let arguments = char::REPLACEMENT_CHARACTER.to_string();
-                self.call_delta(ToolCallDelta { index: at, arguments, ..Default::default() });
+                self.plain_arguments(at, char::REPLACEMENT_CHARACTER.to_string());
             }
         }
     }

@@ -12,39 +12,26 @@ use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
 use super::{json, schema};
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat};
+use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
-use crate::provider::{Protocol, ReasoningForm};
+use crate::provider::Protocol;
 use crate::sse::Event;
 use crate::tool::Tool;
 
-pub(super) const CODEC: Codec = Codec {
-    path: "chat/completions",
-    query: "",
-    auth: ("authorization", "Bearer "),
-    headers: &[],
-    body,
-    decoder: || Box::<ChatCompletionsDecoder>::default(),
-};
+pub(super) const CODEC: Codec = Codec::new::<ChatCompletionsDecoder>("chat/completions", body);
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (config, dialect) = (request.config, &request.provider.vendor().dialect);
     let (mut options, mut body) = (Options::of(request), Fields::default());
     let messages = request.messages()?.iter().enumerate();
+    let messages = messages.filter_map(|(at, said)| message(request, at, said));
     body.put("model", request.model);
-    body.put(
-        "messages",
-        messages.filter_map(|(at, said)| message(request, at, said)).collect::<Value>(),
-    );
+    body.put("messages", messages.collect::<Value>());
     body.put("stream", true);
     body.put_json(dialect.always);
+    body.put_json(dialect.usage);
     options.ensure_unset(dialect.refuses)?;
-    let mut stream_options = Fields::default();
-    for (name, value) in dialect.stream_options {
-        stream_options.put(name, *value);
-    }
-    body.put("stream_options", stream_options.0);
     options.move_into("temperature top_p top_k stop frequency_penalty presence_penalty", &mut body);
     options.move_into("parallel_tool_calls", &mut body);
     options.move_into(dialect.max_tokens, &mut body);
@@ -59,9 +46,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     }
     let format = options.typed("response_format", &config.response_format);
     body.put("response_format", format.map(|format| response_format(request, format)));
-    if let Some(reasoning) = options.typed("reasoning", &config.reasoning) {
-        body.put_json(&self::reasoning(request, *reasoning)?);
-    }
+    body.0.extend(common::reasoning(&mut options, request.model, dialect.reasoning)?);
     if let Some(tools) = options.tools(|tool| function(request, tool)) {
         body.put("tools", tools);
         body.put_json(dialect.with_tools);
@@ -70,35 +55,6 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let choice = choice.map(|choice| common::tool_choice(choice, dialect.required, named));
     body.put("tool_choice", choice);
     options.finish(body)
-}
-
-/// The fields that switch reasoning, in the vendor's form, as JSON.
-fn reasoning(request: ChatRequest<'_>, reasoning: Reasoning) -> Result<String, Error> {
-    let mut forms = request.provider.vendor().dialect.reasoning.iter();
-    let form = forms.find(|(prefix, _)| request.model.starts_with(prefix)).map(|(_, form)| form);
-    let form = form.unwrap_or(&ReasoningForm::NONE);
-    let (template, missing) = match reasoning {
-        Reasoning::Off | Reasoning::Budget(0) => {
-            (form.off, "cannot be off for this model; leave it unset, or lower it")
-        }
-        Reasoning::Budget(_) => (form.budget, "takes a level here, not a budget"),
-        _ => (form.level, "has no form for this model; leave it unset"),
-    };
-    if template.is_empty() {
-        return Err(request.refuse(format!("the option `reasoning` {missing}")));
-    }
-    let level = common::level(reasoning).unwrap_or_default();
-    let word = form.word(level);
-    if template.contains("$budget") {
-        let tokens = common::budget(request, reasoning, "the vendor counts tokens");
-        return Ok(template.replace("$budget", &tokens.to_string()));
-    }
-    if reasoning != Reasoning::Off && !template.contains("$level") {
-        request.adapt("reasoning", level, "that it reasons", "the vendor has no levels");
-    } else if reasoning != Reasoning::Off && word != level {
-        request.adapt("reasoning", level, word, "the vendor has other levels");
-    }
-    Ok(template.replace("$level", word))
 }
 
 /// The one tool that has to be called.
@@ -128,11 +84,10 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
             return None;
         }
         let has_reasoned = reasoning.values().any(|it| it != "");
-        if dialect.think_tags.is_some_and(|models| request.model.starts_with(models)) {
-            let thought = reasoning.remove(dialect.reasoning_field);
-            if let Some(thought) = thought.as_ref().and_then(Value::as_str) {
-                content = format!("<think>{thought}</think>{}", message.content).into();
-            }
+        if dialect.think_tags.is_some_and(|models| request.model.starts_with(models))
+            && let Some(Value::String(thought)) = reasoning.remove(dialect.reasoning_field)
+        {
+            content = format!("<think>{thought}</think>{}", message.content).into();
         }
         let needs_reasoning = dialect.fills_all_reasoning || !calls.is_empty();
         if let Some(filler) = dialect.reasoning_filler.filter(|_| needs_reasoning && !has_reasoned)
@@ -156,25 +111,23 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
 /// A tool. Nothing is said about strictness where it is not strict: that is what it then is. A
 /// fine-tuned model knows fewer words in a strict schema.
 fn function(request: ChatRequest<'_>, tool: &Tool) -> Value {
-    if !request.provider.vendor().dialect.strict_tools || request.model.starts_with("ft:") {
-        return common::function(tool);
+    let mut function = common::tool(tool, "parameters");
+    if request.provider.vendor().dialect.strict_tools && !request.model.starts_with("ft:") {
+        let what = format!("tools[{}]", tool.name);
+        if let (schema, true) = schema::strict(request, &what, &tool.parameters) {
+            function = common::with(function, Some(&json!({"parameters": schema, "strict": true})));
+        }
     }
-    let what = format!("tools[{}]", tool.name);
-    let (schema, is_strict) = schema::strict(request, &what, &tool.parameters);
-    let strict = is_strict.then(|| json!({"parameters": schema, "strict": true}));
-    let function = common::with(common::tool(tool, "parameters"), strict.as_ref());
     json!({"type": "function", "function": function})
 }
 
 fn response_format(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
-    let dialect = &request.provider.vendor().dialect;
-    let (name, schema, strict) = match format {
-        ResponseFormat::Json => return json!({"type": "json_object"}),
-        ResponseFormat::JsonSchema { name, schema } if dialect.strict_schemas => {
-            let (schema, strict) = schema::strict(request, "response_format", schema);
-            (name, schema, strict)
-        }
-        ResponseFormat::JsonSchema { name, schema } => (name, schema.clone(), true),
+    let ResponseFormat::JsonSchema { name, schema } = format else {
+        return json!({"type": "json_object"});
+    };
+    let (schema, strict) = match request.provider.vendor().dialect.strict_schemas {
+        true => schema::strict(request, "response_format", schema),
+        false => (schema.clone(), true),
     };
     let schema = json!({"name": name, "schema": schema, "strict": strict});
     json!({"type": "json_schema", "json_schema": schema})
@@ -497,6 +450,7 @@ mod tests {
                 model: "m",
                 messages,
                 config,
+                goes_to_vendor: true,
                 adaptations: &RefCell::default(),
             })
             .unwrap(),
@@ -520,6 +474,7 @@ mod tests {
             model: "m",
             messages: &messages,
             config: &config,
+            goes_to_vendor: true,
             adaptations: &RefCell::default(),
         })
         .unwrap_err()

@@ -20,6 +20,8 @@ pub(crate) struct ChatRequest<'a> {
     pub(crate) model: &'a str,
     pub(crate) messages: &'a [Message],
     pub(crate) config: &'a GenerationConfig,
+    /// It goes to the vendor's own address: neither an option nor a variable names another one.
+    pub(crate) goes_to_vendor: bool,
     /// What the encoder changes to fit the provider.
     pub(crate) adaptations: &'a RefCell<Vec<Adaptation>>,
 }
@@ -70,24 +72,25 @@ impl<'a> ChatRequest<'a> {
         Ok(self.messages)
     }
 
-    /// Whether it goes to the vendor's own address, since neither an option nor a variable names
-    /// another one.
-    pub(crate) fn goes_to_vendor(self) -> bool {
-        let variable = self.provider.vendor().base_url_variable;
-        let named = variable.and_then(|(name, _)| self.config.environment.get(name));
-        self.config.base_url.is_none() && named.is_none()
-    }
-
     /// The id of the call that a result answers, for protocols that insist on one.
     pub(crate) fn call_id(self, result: &Message) -> Result<&str, Error> {
         let why = "a tool message needs the id of the call that it answers";
         result.tool_call_id.as_deref().ok_or_else(|| self.refuse(why))
     }
 
-    /// The arguments of a call, for protocols that want them as an object.
+    /// The arguments of a call, for protocols that want them as an object. A call that went wrong is
+    /// a part of the conversation, too: its text goes back inside an object, so that the model sees
+    /// what it wrote.
     pub(crate) fn arguments(self, call: &ToolCall) -> Value {
         let arguments = call.parse::<Value>().ok().filter(Value::is_object);
-        arguments.unwrap_or_else(|| self.wrapped_arguments(call))
+        arguments.unwrap_or_else(|| {
+            let what = format!("the arguments of the call of {:?}", call.name);
+            // The field's name follows <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming>.
+            let sent = json!({ "INVALID_JSON": call.arguments });
+            let why = "they are not the JSON of an object";
+            self.adapt(&what, &call.arguments, sent.to_string(), why);
+            sent
+        })
     }
 
     /// The arguments of a call as the model wrote them, for protocols that want them as text. Where
@@ -100,18 +103,6 @@ impl<'a> ChatRequest<'a> {
             return self.arguments(call).to_string();
         }
         call.arguments.clone()
-    }
-
-    /// A call that went wrong is a part of the conversation, too: its text goes back inside an
-    /// object, so that the model sees what it wrote.
-    ///
-    /// The field's name follows <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming>.
-    fn wrapped_arguments(self, call: &ToolCall) -> Value {
-        let (what, asked) =
-            (format!("the arguments of the call of {:?}", call.name), &call.arguments);
-        let sent = json!({ "INVALID_JSON": asked });
-        self.adapt(&what, asked, sent.to_string(), "they are not the JSON of an object");
-        sent
     }
 
     /// Tells that `what` is sent in another form than it was asked in.

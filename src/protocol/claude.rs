@@ -1,59 +1,58 @@
 //! How Anthropic's models differ in what they are told. What they can do is theirs to say.
 
-use serde_json::{Value, json};
+use crate::provider::ReasoningForm;
 
-use super::chat_request::ChatRequest;
-use super::common;
-use crate::config::Reasoning;
-use crate::error::Error;
+const BUDGET: &str =
+    r#"{"thinking":{"type":"enabled","budget_tokens":$budget,"display":"summarized"}}"#;
 
-/// What the name begins with, of which the first counts; what a level of reasoning becomes; how it
-/// is switched off; and whether the model takes a system message inside the conversation: others
-/// refuse it, but for Claude Sonnet 5, which ignores it.
-/// (<https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>,
-/// <https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages>)
-type Form = (&'static str, Levels, Off, bool);
+/// The model decides for itself how long to think. Since Claude Opus 4.7 thoughts are left out unless
+/// one asks for them.
+const EFFORTS: ReasoningForm = ReasoningForm {
+    off: r#"{"thinking":{"type":"disabled"}}"#,
+    level: r#"{"thinking":{"type":"adaptive","display":"summarized"},"effort":"$level"}"#,
+    budget: BUDGET,
+    words: "minimal=low",
+    ..ReasoningForm::NONE
+};
+const ALWAYS: ReasoningForm = ReasoningForm { off: "", ..EFFORTS };
+const BETWEEN_TOOLS: ReasoningForm = ReasoningForm {
+    off: r#"{"thinking":{"type":"between_tools"}}"#,
+    off_means: Some(("between tools", "it is the least that this model can do")),
+    ..EFFORTS
+};
+const IF_ASKED: ReasoningForm = ReasoningForm {
+    off: "{}",
+    off_means: Some(("nothing", "this model thinks only if it is asked to")),
+    ..EFFORTS
+};
+const WITHOUT_XHIGH: ReasoningForm = ReasoningForm { words: "minimal=low xhigh=high", ..IF_ASKED };
+const BUDGETS: ReasoningForm = ReasoningForm { level: BUDGET, words: "", ..EFFORTS };
 
-const FORMS: &[Form] = &[
-    ("claude-opus-5-5", Levels::Efforts, Off::Impossible, true),
-    ("claude-opus-5", Levels::Efforts, Off::Disabled, true),
-    ("claude-sonnet-5-5", Levels::Efforts, Off::BetweenTools, true),
-    ("claude-haiku-5-5", Levels::Efforts, Off::Disabled, true),
-    ("claude-fable-5", Levels::Efforts, Off::Impossible, true),
-    ("claude-mythos-5", Levels::Efforts, Off::Impossible, true),
-    ("claude-opus-4-8", Levels::Efforts, Off::Unsaid, true),
-    ("claude-opus-4-7", Levels::Efforts, Off::Unsaid, false),
-    ("claude-opus-4-6", Levels::WithoutXHigh, Off::Unsaid, false),
-    ("claude-sonnet-4-6", Levels::WithoutXHigh, Off::Unsaid, false),
-    ("claude-opus-4", Levels::Budgets, Off::Disabled, false),
-    ("claude-sonnet-4", Levels::Budgets, Off::Disabled, false),
-    ("claude-haiku-4", Levels::Budgets, Off::Disabled, false),
-    ("claude-3", Levels::Budgets, Off::Disabled, false),
+/// How a model is told to think, and with what `effort`, by the beginning of its name. The first that
+/// fits decides.
+/// (<https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>)
+pub(super) const REASONING: &[(&str, ReasoningForm)] = &[
+    ("claude-opus-5-5", ALWAYS),
+    ("claude-sonnet-5-5", BETWEEN_TOOLS),
+    ("claude-fable-5", ALWAYS),
+    ("claude-mythos-5", ALWAYS),
+    ("claude-opus-4-8", IF_ASKED),
+    ("claude-opus-4-7", IF_ASKED),
+    ("claude-opus-4-6", WITHOUT_XHIGH),
+    ("claude-sonnet-4-6", WITHOUT_XHIGH),
+    ("claude-opus-4", BUDGETS),
+    ("claude-sonnet-4", BUDGETS),
+    ("claude-haiku-4", BUDGETS),
+    ("claude-3", BUDGETS),
+    // The others of version 5, models to come, and those that are not Anthropic's.
+    ("", EFFORTS),
 ];
 
-/// The form of Claude Sonnet 5, of models to come, and of those that are not Anthropic's.
-const OTHERS: Form = ("", Levels::Efforts, Off::Disabled, false);
-
-/// What a level becomes.
-#[derive(Clone, Copy, PartialEq)]
-enum Levels {
-    /// An effort; the model decides for itself how long to think.
-    Efforts,
-    WithoutXHigh,
-    /// A number of tokens.
-    Budgets,
-}
-
-/// How a model is told not to think.
-#[derive(Clone, Copy)]
-enum Off {
-    Disabled,
-    /// It thinks only if it is asked to.
-    Unsaid,
-    /// It can be told to think less.
-    BetweenTools,
-    Impossible,
-}
+/// How the names of models begin that take a system message inside the conversation: others refuse
+/// it, but for Claude Sonnet 5, which ignores it.
+/// (<https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages>)
+const SYSTEM_INSIDE: &str = "claude-opus-5 claude-sonnet-5-5 claude-haiku-5-5 claude-fable-5 \
+                             claude-mythos-5 claude-opus-4-8";
 
 /// The name of one of Anthropic's models, as Anthropic writes it: hosts write something before it
 /// (`us.anthropic.`, `anthropic/`), and OpenRouter its version with a dot. Models that were distilled
@@ -64,73 +63,17 @@ pub(super) fn name(model: &str) -> Option<String> {
     is_host.then(|| format!("claude-{}", version.replace('.', "-")))
 }
 
-fn form(model: &str) -> Form {
-    let name = name(model).unwrap_or_default();
-    FORMS.iter().find(|form| name.starts_with(form.0)).copied().unwrap_or(OTHERS)
-}
-
 pub(super) fn takes_system_inside(model: &str) -> bool {
-    form(model).3
-}
-
-/// How a model is told to think, and with what effort. Since Claude Opus 4.7 thoughts are left out
-/// unless one asks for them.
-pub(super) fn thinking(
-    request: ChatRequest<'_>,
-    reasoning: Reasoning,
-) -> Result<(Value, Option<&'static str>), Error> {
-    let (_, levels, off, _) = form(request.model);
-    let level = common::level(reasoning);
-    let adapt = |sent: &str, why| request.adapt("reasoning", level.unwrap_or("none"), sent, why);
-    let effort = match reasoning {
-        Reasoning::Off | Reasoning::Budget(0) => {
-            let thinking = match off {
-                Off::Disabled => json!({ "type": "disabled" }),
-                Off::Unsaid => {
-                    adapt("nothing", "this model thinks only if it is asked to");
-                    Value::Null
-                }
-                Off::BetweenTools => {
-                    adapt("between tools", "it is the least that this model can do");
-                    json!({ "type": "between_tools" })
-                }
-                Off::Impossible => {
-                    let why = "the option `reasoning` cannot be off: this model always thinks";
-                    return Err(request.refuse(format!("{why}; set it to low")));
-                }
-            };
-            return Ok((thinking, None));
-        }
-        Reasoning::Budget(tokens) => return Ok((budget(tokens), None)),
-        _ if levels == Levels::Budgets => {
-            // It has to be smaller than the limit, half of which is left for the answer.
-            let most = request.config.max_tokens.map_or(u32::MAX, |limit| limit / 2);
-            let tokens = reasoning.budget().min(most).max(1024);
-            adapt(&format!("a budget of {tokens} tokens"), "this model counts tokens");
-            return Ok((budget(tokens), None));
-        }
-        Reasoning::Minimal => {
-            adapt("low", "it is the lowest effort here");
-            Some("low")
-        }
-        Reasoning::XHigh if levels == Levels::WithoutXHigh => {
-            adapt("high", "this model has no effort between high and max");
-            Some("high")
-        }
-        _ => level,
-    };
-    Ok((json!({ "type": "adaptive", "display": "summarized" }), effort))
-}
-
-fn budget(tokens: u32) -> Value {
-    json!({ "type": "enabled", "budget_tokens": tokens, "display": "summarized" })
+    let name = name(model).unwrap_or_default();
+    SYSTEM_INSIDE.split_whitespace().any(|beginning| name.starts_with(beginning))
 }
 
 #[cfg(test)]
 #[cfg(feature = "rustls")] // These requests go to a hosted provider.
 mod tests {
-    use super::*;
-    use crate::config::GenerationConfig;
+    use serde_json::{Value, json};
+
+    use crate::config::{GenerationConfig, Reasoning};
 
     /// What is sent for a level, and how what was changed is told; or the error.
     fn told_to_think(config: &GenerationConfig) -> Result<([Value; 2], String), String> {

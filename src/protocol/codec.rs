@@ -24,6 +24,17 @@ pub(crate) struct Codec {
     pub(crate) decoder: fn() -> Box<dyn Decoder>,
 }
 
+impl Codec {
+    /// One in which the key is a bearer token, as in most, and nothing else is peculiar.
+    pub(super) const fn new<D: Decoder + Default + 'static>(
+        path: &'static str,
+        body: fn(ChatRequest<'_>) -> Result<Map<String, Value>, Error>,
+    ) -> Self {
+        let auth = ("authorization", "Bearer ");
+        Self { path, query: "", auth, headers: &[], body, decoder: || Box::<D>::default() }
+    }
+}
+
 /// Reads the events of one answer.
 pub(crate) trait Decoder: Send {
     /// Reads one event into `out`. What it does not know it passes over; an error is JSON that

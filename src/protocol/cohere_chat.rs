@@ -12,34 +12,26 @@ use super::json;
 use super::options::{Fields, Options};
 use super::wire::{Raw, wire};
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat};
+use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
-use crate::provider::Protocol;
+use crate::provider::{Protocol, ReasoningForm, reasoning_form};
 use crate::sse::Event;
-use crate::tool::ToolChoice;
+use crate::tool::{Tool, ToolChoice};
 
-pub(super) const CODEC: Codec = Codec {
-    path: "chat",
-    query: "",
-    auth: ("authorization", "Bearer "),
-    headers: &[],
-    body,
-    decoder: || Box::new(CohereChatDecoder::default()),
-};
+pub(super) const CODEC: Codec = Codec::new::<CohereChatDecoder>("chat", body);
+
+const BUDGET: &str = r#"{"type":"enabled","token_budget":$budget}"#;
+const REASONING: &[(&str, ReasoningForm)] =
+    &[("", reasoning_form(r#"{"type":"disabled"}"#, BUDGET, BUDGET))];
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
     let (mut options, mut body) = (Options::of(request), Fields::default());
-    let mut messages = Vec::with_capacity(request.messages.len());
-    for (at, said) in request.messages()?.iter().enumerate() {
-        match message(request, said) {
-            Some(message) => messages.push(message),
-            None => common::note_changed_turn(request, at, true),
-        }
-    }
+    let messages = request.messages()?.iter().enumerate();
+    let messages = messages.filter_map(|(at, said)| message(request, at, said));
     body.put("model", request.model);
-    body.put("messages", messages);
+    body.put("messages", messages.collect::<Value>());
     body.put("stream", true);
     options.move_into("temperature top_p=p top_k=k max_tokens stop=stop_sequences seed", &mut body);
     options.move_into("frequency_penalty presence_penalty", &mut body);
@@ -52,9 +44,10 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     }
     let format = options.typed("response_format", &config.response_format);
     body.put("response_format", format.map(response_format));
-    let reasoning = options.typed("reasoning", &config.reasoning);
-    body.put("thinking", reasoning.map(|reasoning| thinking(request, *reasoning)));
-    body.put("tools", options.tools(common::function));
+    body.put("thinking", common::reasoning(&mut options, request.model, REASONING)?);
+    let function =
+        |it: &Tool| json!({"type": "function", "function": common::tool(it, "parameters")});
+    body.put("tools", options.tools(function));
     body.put(
         "tool_choice",
         match options.typed("tool_choice", &config.tool_choice) {
@@ -80,18 +73,10 @@ fn response_format(format: &ResponseFormat) -> Value {
     }
 }
 
-fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
-    if reasoning == Reasoning::Off {
-        return json!({"type": "disabled"});
-    }
-    let tokens = common::budget(request, reasoning, "Cohere counts tokens");
-    json!({"type": "enabled", "token_budget": tokens})
-}
-
 /// `None` for a turn in which nothing was said, which Cohere refuses.
-fn message(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
+fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Value> {
     if message.role == MessageRole::Assistant {
-        return assistant(request, message);
+        return assistant(request, at, message);
     }
     Some(object([
         ("role", Some(message.role.as_str().into())),
@@ -100,7 +85,7 @@ fn message(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
     ]))
 }
 
-fn assistant(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
+fn assistant(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Value> {
     let (mut content, mut calls, mut fields) = (Vec::new(), Vec::new(), json!({}));
     for said in message.turn(Protocol::CohereChat) {
         match said {
@@ -112,15 +97,16 @@ fn assistant(request: ChatRequest<'_>, message: &Message) -> Option<Value> {
             TurnPart::Opaque(part) => fields = common::with(fields, Some(part)),
         }
     }
-    let said = !(content.is_empty() && calls.is_empty());
-    said.then(|| {
-        let message = object([
-            ("role", Some("assistant".into())),
-            ("content", (!content.is_empty()).then(|| content.into())),
-            ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
-        ]);
-        common::with(message, Some(&fields))
-    })
+    if content.is_empty() && calls.is_empty() {
+        common::note_changed_turn(request, at, true);
+        return None;
+    }
+    let message = object([
+        ("role", Some("assistant".into())),
+        ("content", (!content.is_empty()).then(|| content.into())),
+        ("tool_calls", (!calls.is_empty()).then(|| calls.into())),
+    ]);
+    Some(common::with(message, Some(&fields)))
 }
 
 wire! {
@@ -253,8 +239,8 @@ impl CohereChatDecoder {
             let kind = Some("thinking".into());
             let thought = object([("type", kind), ("thinking", Some(thinking.into()))]);
             out.opaque(common::with(thought, Some(&fields.into())));
-        } else if !fields.is_empty() {
-            out.extra(fields.into());
+        } else {
+            out.extra(fields);
         }
     }
 
@@ -310,7 +296,7 @@ fn tokens(counts: &CohereUsage<'_>) -> Option<Usage> {
 mod tests {
     use super::*;
     use crate::attachment::Attachment;
-    use crate::config::GenerationConfig;
+    use crate::config::{GenerationConfig, Reasoning};
     use crate::message::{Prompt, ToolCall};
     use crate::protocol::testing;
     use crate::response::GenerationResponse;

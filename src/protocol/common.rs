@@ -3,10 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::chat_request::ChatRequest;
+use super::options::Options;
 use crate::attachment::Attachment;
 use crate::config::Reasoning;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, ToolCall};
+use crate::provider::{Protocol, ReasoningForm};
 use crate::tool::{Tool, ToolChoice};
 
 /// An object of those fields that there are.
@@ -35,11 +37,6 @@ pub(super) fn tool(tool: &Tool, schema: &str) -> Value {
         ("description", (!tool.description.is_empty()).then(|| json!(tool.description))),
         (schema, Some(tool.parameters.clone())),
     ])
-}
-
-/// A tool as OpenAI and those who follow it want it.
-pub(super) fn function(function: &Tool) -> Value {
-    json!({"type": "function", "function": tool(function, "parameters")})
 }
 
 /// Which tools may or must be called, in OpenAI's words; how one is named differs.
@@ -85,17 +82,55 @@ pub(super) fn text(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// How hard to think, for protocols of OpenAI's that have a word for it.
-pub(super) fn effort(
-    request: ChatRequest<'_>,
-    reasoning: Reasoning,
-) -> Result<&'static str, Error> {
-    let why = "the option `reasoning` takes a level here, not a budget";
-    level(reasoning).ok_or_else(|| request.refuse(why))
+/// The fields that switch reasoning as it is asked for, in the first of some forms that fits the
+/// model's name; none where nothing is asked.
+pub(super) fn reasoning(
+    options: &mut Options<'_>,
+    model: &str,
+    forms: &[(&str, ReasoningForm)],
+) -> Result<Map<String, Value>, Error> {
+    let request = options.request;
+    let reasoning = options.typed("reasoning", &request.config.reasoning);
+    let Some(&reasoning) = reasoning else { return Ok(Map::new()) };
+    let form = forms.iter().find(|(prefix, _)| model.starts_with(prefix));
+    let form = form.map_or(&ReasoningForm::NONE, |(_, form)| form);
+    let asked = level(reasoning);
+    let is_off = match request.protocol {
+        Protocol::ChatCompletions | Protocol::Messages => reasoning.budget() == 0,
+        // These take a budget of nothing for what it is.
+        _ => reasoning == Reasoning::Off,
+    };
+    let (template, missing) = match asked {
+        _ if is_off => (form.off, "cannot be off for this model; leave it unset, or lower it"),
+        None => (form.budget, "takes a level here, not a budget"),
+        Some(_) => (form.level, "has no form for this model; leave it unset"),
+    };
+    if template.is_empty() {
+        return Err(request.refuse(format!("the option `reasoning` {missing}")));
+    }
+    let (level, mut tokens) = (asked.unwrap_or("none"), reasoning.budget());
+    let (word, is_level) = (form.word(level), asked.is_some() && !is_off);
+    let adapt = |sent: &str, why| request.adapt("reasoning", level, sent, why);
+    if let Some((sent, why)) = form.off_means.filter(|_| is_off) {
+        adapt(sent, why);
+    } else if is_level && template.contains("$budget") {
+        if request.protocol == Protocol::Messages {
+            // It has to be smaller than the limit, half of which is left for the answer.
+            let most = request.config.max_tokens.map_or(u32::MAX, |limit| limit / 2);
+            tokens = tokens.min(most).max(1024);
+        }
+        adapt(&format!("a budget of {tokens} tokens"), "this model counts tokens");
+    } else if is_level && !template.contains("$level") {
+        adapt("that it reasons", "this model has no levels");
+    } else if word != level {
+        adapt(word, "this model has other levels");
+    }
+    let json = template.replace("$level", word).replace("$budget", &tokens.to_string());
+    Ok(serde_json::from_str(&json).unwrap_or_default())
 }
 
 /// The level at which to think, if it is one.
-pub(super) fn level(reasoning: Reasoning) -> Option<&'static str> {
+fn level(reasoning: Reasoning) -> Option<&'static str> {
     Some(match reasoning {
         Reasoning::Off => "none",
         Reasoning::Minimal => "minimal",
@@ -108,24 +143,8 @@ pub(super) fn level(reasoning: Reasoning) -> Option<&'static str> {
     })
 }
 
-/// How many tokens to think, for those who count them; a level is told to be changed into these.
-pub(super) fn budget(request: ChatRequest<'_>, reasoning: Reasoning, why: &str) -> u32 {
-    let tokens = reasoning.budget();
-    if let Some(level) = level(reasoning) {
-        request.adapt("reasoning", level, format!("a budget of {tokens} tokens"), why);
-    }
-    tokens
-}
-
 /// The most parts of an answer that are written at the same time, which is more than any answer has.
 pub(super) const MAX_OPEN: usize = 1024;
-
-/// Makes room among the parts that have begun and are not done: the oldest is forgotten.
-pub(super) fn make_room<T>(open: &mut Vec<T>) {
-    if open.len() >= MAX_OPEN {
-        open.remove(0);
-    }
-}
 
 /// Tells that the message at an index is joined with the one before it, or left out, where it is.
 pub(super) fn note_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: bool) {

@@ -13,21 +13,32 @@ use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat};
+use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
-use crate::provider::{LlmProvider, Protocol};
+use crate::provider::{LlmProvider, Protocol, ReasoningForm, reasoning_form};
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
 pub(super) const CODEC: Codec = Codec {
-    path: "models/{model}:streamGenerateContent",
     // Without it the response is one long JSON array.
     query: "alt=sse",
     auth: ("x-goog-api-key", ""),
-    headers: &[],
-    body,
-    decoder: || Box::<GenerateContentDecoder>::default(),
+    ..Codec::new::<GenerateContentDecoder>("models/{model}:streamGenerateContent", body)
+};
+
+/// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget,
+/// but none to think at all without.
+const REASONING: &[(&str, ReasoningForm)] =
+    &[("gemini-1.", BUDGETS), ("gemini-2.", BUDGETS), ("", LEVELS)];
+const BUDGET: &str = r#"{"includeThoughts":true,"thinkingBudget":$budget}"#;
+const BUDGETS: ReasoningForm = reasoning_form(r#"{"thinkingBudget":0}"#, BUDGET, BUDGET);
+const LEVELS: ReasoningForm = ReasoningForm {
+    off: r#"{"thinkingLevel":"minimal"}"#,
+    off_means: Some(("minimal", "these models cannot be told not to think")),
+    level: r#"{"includeThoughts":true,"thinkingLevel":"$level"}"#,
+    budget: BUDGET,
+    words: "xhigh=high max=high",
 };
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
@@ -39,7 +50,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("contents", contents);
     // Google stores what new projects ask, unless it is told not to. Vertex and proxies may refuse
     // to be.
-    let is_google = request.provider == LlmProvider::Google && request.goes_to_vendor();
+    let is_google = request.provider == LlmProvider::Google && request.goes_to_vendor;
     body.put("store", is_google.then_some(false));
 
     let mut generation = Fields::default();
@@ -58,8 +69,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
             generation.put("responseJsonSchema", schema.clone());
         }
     }
-    let reasoning = options.typed("reasoning", &config.reasoning);
-    generation.put("thinkingConfig", reasoning.map(|reasoning| thinking(request, *reasoning)));
+    generation.put("thinkingConfig", common::reasoning(&mut options, name(request), REASONING)?);
     body.put("generationConfig", generation.0);
     // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
     let tools = options.tools(|tool| common::tool(tool, "parametersJsonSchema"));
@@ -79,31 +89,6 @@ fn tool_config(choice: &ToolChoice) -> Value {
     json!({"functionCallingConfig": calling})
 }
 
-/// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget,
-/// but none to think at all without.
-fn thinking(request: ChatRequest<'_>, reasoning: Reasoning) -> Value {
-    let counts_tokens = is_a(request, &["gemini-1.", "gemini-2."]);
-    match common::level(reasoning) {
-        _ if reasoning == Reasoning::Off && counts_tokens => json!({"thinkingBudget": 0}),
-        Some(off) if reasoning == Reasoning::Off => {
-            let why = "these models cannot be told not to think";
-            request.adapt("reasoning", off, "minimal", why);
-            json!({"thinkingLevel": "minimal"})
-        }
-        Some(mut level) if !counts_tokens => {
-            if matches!(reasoning, Reasoning::XHigh | Reasoning::Max) {
-                request.adapt("reasoning", level, "high", "it is the highest level here");
-                level = "high";
-            }
-            json!({"includeThoughts": true, "thinkingLevel": level})
-        }
-        _ => {
-            let tokens = common::budget(request, reasoning, "Gemini 2.5 counts tokens");
-            json!({"includeThoughts": true, "thinkingBudget": tokens})
-        }
-    }
-}
-
 /// The instructions and the conversation.
 fn contents(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
     let beside = "parts of `systemInstruction`";
@@ -112,7 +97,8 @@ fn contents(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
         common::turns(request, "model", beside, false, |at, message| match message.role {
             MessageRole::Assistant => {
                 let mut parts = model(request, message);
-                let is_signed = !is_a(request, &["gemini-1.", "gemini-2.", "gemma"]);
+                let unsigned = ["gemini-1.", "gemini-2.", "gemma"];
+                let is_signed = !unsigned.iter().any(|model| name(request).starts_with(model));
                 if is_signed && last_question < Some(at) {
                     sign(request, at, &mut parts);
                 }
@@ -176,10 +162,9 @@ fn sign(request: ChatRequest<'_>, at: usize, parts: &mut [Value]) {
     }
 }
 
-/// Whether the model's name begins so, apart from folders.
-fn is_a(request: ChatRequest<'_>, beginnings: &[&str]) -> bool {
-    let name = request.model.rsplit('/').next().unwrap_or_default();
-    beginnings.iter().any(|beginning| name.starts_with(beginning))
+/// The model's name without folders.
+fn name(request: ChatRequest<'_>) -> &str {
+    request.model.rsplit('/').next().unwrap_or_default()
 }
 
 /// The result of a tool. Gemini wants the tool's name, which only the call has, and an object.
@@ -284,18 +269,12 @@ impl GenerateContentDecoder {
         if call.is_some() || (text.is_some() && !is_thought) {
             // Gemini wants to see again, in its place, what it attached to a text or a call, such
             // as a signature. A part with such a thing must not be joined with one that has none.
-            let known = [
-                ("text", text),
-                ("thought", thought),
-                ("functionCall", call),
-                ("thoughtSignature", signature),
-            ];
+            let known = [("text", text), ("thought", thought), ("functionCall", call)];
             let mut extra = out.others(json, &known);
-            if signature.is_some() {
-                out.keep_field(&mut extra, "thoughtSignature", signature);
-            }
             if call.is_some() {
-                let of_call = self.decode_call(call, out)?;
+                self.decode_call(&call.parse(), out)?;
+                let known = ["id", "name", "args", "partialArgs", "willContinue"];
+                let of_call = out.others(call, &known.map(|name| (name, Raw::default())));
                 if !of_call.is_empty() {
                     out.hold(640);
                     extra.insert("functionCall".to_owned(), of_call.into());
@@ -306,9 +285,7 @@ impl GenerateContentDecoder {
                 }
                 out.text(text);
             }
-            if !extra.is_empty() {
-                out.extra(extra.into());
-            }
+            out.extra(extra);
         } else {
             out.reasoning(text);
             // The same is true of what is neither: the code that it ran, its pictures, and the
@@ -331,28 +308,18 @@ impl GenerateContentDecoder {
 
     /// A call comes whole, and one without arguments has none. Vertex can be asked for pieces of
     /// it: a name, the values of the arguments one by one, and at the end a call with nothing in
-    /// it. Returns what else it has.
+    /// it.
     fn decode_call(
         &mut self,
-        json: Raw<'_>,
+        call: &GeminiCall<'_>,
         out: &mut ChunkBuilder,
-    ) -> serde_json::Result<Map<String, Value>> {
-        let GeminiCall { id, name, args, partial_args, will_continue } = json.parse();
-        let known = [
-            ("id", id),
-            ("name", name),
-            ("args", args),
-            ("partialArgs", partial_args),
-            ("willContinue", will_continue),
-        ];
-        let others = out.others(json, &known);
+    ) -> serde_json::Result<()> {
+        let &GeminiCall { id, name, args, partial_args, will_continue } = call;
         let mut text = String::new();
         if name.is_some() || args.is_some() {
             self.arguments = None;
-            let Some(at) = out.new_call(None, id, name, args) else { return Ok(others) };
-            if args.is_some() {
-                return Ok(others);
-            }
+            let at = out.new_call(None, id, name, args);
+            let Some(at) = at.filter(|_| !args.is_some()) else { return Ok(()) };
             // What is cut from here on is no JSON, and so not taken for a call without arguments.
             text.push('{');
             self.arguments = Some(ArgumentsInPieces { at, ..ArgumentsInPieces::default() });
@@ -360,7 +327,7 @@ impl GenerateContentDecoder {
         let Some(arguments) = &mut self.arguments else {
             // A piece of a call that was never announced, or had ended.
             out.seen.gap |= partial_args.is_some();
-            return Ok(others);
+            return Ok(());
         };
         for argument in partial_args.elements() {
             arguments.write(&argument, &mut text)?;
@@ -371,10 +338,8 @@ impl GenerateContentDecoder {
             text.push('}');
             self.arguments = None;
         }
-        let text = Value::from(text).to_string();
-        let text = json::read(&text).unwrap_or_default();
-        out.call_arguments(at, text);
-        Ok(others)
+        out.plain_arguments(at, text);
+        Ok(())
     }
 }
 
@@ -384,17 +349,10 @@ impl GenerateContentDecoder {
 struct ArgumentsInPieces {
     /// Which of the answer's calls they are for.
     at: usize,
-    /// The way to the latest value.
-    path: Vec<PathStep>,
+    /// The way to the latest value: names, as JSON strings, and indices.
+    path: Vec<String>,
     /// The latest value is a string, which may grow.
     in_string: bool,
-}
-
-#[derive(PartialEq)]
-enum PathStep {
-    /// As a JSON string.
-    Name(String),
-    Index(u64),
 }
 
 impl ArgumentsInPieces {
@@ -418,23 +376,23 @@ impl ArgumentsInPieces {
     }
 
     /// Closes what the way to the next value leaves, and opens what it enters.
-    fn go_to(&mut self, path: Vec<PathStep>, text: &mut String) {
+    fn go_to(&mut self, path: Vec<String>, text: &mut String) {
         if std::mem::take(&mut self.in_string) {
             text.push('"');
         }
         let shared = self.path.iter().zip(&path).take_while(|(old, new)| old == new).count();
         // Where the two ways part, the object or list stays open; what is deeper does not.
         let left = self.path.iter().skip(shared + 1).rev();
-        text.extend(left.map(|step| step.brackets().1));
+        text.extend(left.map(|step| if is_name(step) { '}' } else { ']' }));
         if !self.path.is_empty() && !path.is_empty() {
             text.push(',');
         }
         for (depth, step) in path.iter().enumerate().skip(shared) {
             if depth > shared {
-                text.push(step.brackets().0);
+                text.push(if is_name(step) { '{' } else { '[' });
             }
-            if let PathStep::Name(name) = step {
-                text.push_str(name);
+            if is_name(step) {
+                text.push_str(step);
                 text.push(':');
             }
         }
@@ -442,25 +400,16 @@ impl ArgumentsInPieces {
     }
 }
 
-impl PathStep {
-    fn name(name: &str) -> Self {
-        Self::Name(Value::from(name).to_string())
-    }
-
-    /// Those of the object or list that it leads into.
-    fn brackets(&self) -> (char, char) {
-        match self {
-            Self::Name(_) => ('{', '}'),
-            Self::Index(_) => ('[', ']'),
-        }
-    }
+/// Whether a step leads into an object, not into a list.
+fn is_name(step: &str) -> bool {
+    step.starts_with('"')
 }
 
 /// As deep as serde_json reads, so that a server cannot make much out of a short text.
 const MAX_DEPTH: usize = 128;
 
 /// The steps of a path such as `$.a.b[0]` or `$['a b']`: RFC 9535, as far as it names one place.
-fn steps(path: &str) -> serde_json::Result<Vec<PathStep>> {
+fn steps(path: &str) -> serde_json::Result<Vec<String>> {
     let mut steps = Vec::new();
     let mut rest = path.trim_start_matches('$');
     while !rest.is_empty() {
@@ -473,16 +422,16 @@ fn steps(path: &str) -> serde_json::Result<Vec<PathStep>> {
                 if inside.starts_with(['\'', '"']) { ["']", "\"]"].as_slice() } else { &["]"] };
             let (inside, after) =
                 end.iter().find_map(|end| inside.split_once(end)).unwrap_or((inside, ""));
-            let step = match inside.parse() {
-                Ok(index) => PathStep::Index(index),
-                Err(_) => PathStep::name(inside.trim_matches(['\'', '"'])),
+            let step = match inside.parse::<u64>() {
+                Ok(index) => index.to_string(),
+                Err(_) => Value::from(inside.trim_matches(['\'', '"'])).to_string(),
             };
             (step, after)
         } else {
             let name = rest.strip_prefix('.').unwrap_or(rest);
             let end = name.find(['.', '[']).unwrap_or(name.len());
             let (name, after) = name.split_at(end);
-            (PathStep::name(name), after)
+            (Value::from(name).to_string(), after)
         };
         steps.push(step);
     }
@@ -541,7 +490,7 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use crate::config::GenerationConfig;
+    use crate::config::{GenerationConfig, Reasoning};
     use crate::environment::Environment;
     use crate::message::{Prompt, ToolCall};
     use crate::protocol::{Adaptation, testing};
@@ -566,6 +515,7 @@ mod tests {
             model,
             messages,
             config,
+            goes_to_vendor: true,
             adaptations: &adaptations,
         })
         .unwrap();
@@ -715,27 +665,25 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "rustls")] // These requests go to Google.
     fn google_itself_is_told_not_to_store_anything() {
         let at = |variable: &str| Environment::from_iter([(variable, "http://localhost/")]);
+        let openrouter = gemini().provider(LlmProvider::OpenRouter);
         for (config, store) in [
             (gemini(), json!(false)),
             (gemini().environment(at("OPENAI_BASE_URL")), json!(false)),
             (gemini().environment(at("GOOGLE_GEMINI_BASE_URL")), json!(null)),
-            (gemini().base_url("https://aiplatform.googleapis.com/v1"), json!(null)),
+            (
+                gemini()
+                    .provider(LlmProvider::Google)
+                    .base_url("https://aiplatform.googleapis.com/v1"),
+                json!(null),
+            ),
+            (openrouter.protocol(Protocol::GenerateContent), json!(null)),
         ] {
-            assert_eq!(sent("Hi", &config).unwrap()["store"], store, "{config:?}");
+            let request = crate::generate_stream("Hi", config.clone().api_key("k")).request();
+            assert_eq!(request.unwrap().body["store"], store, "{config:?}");
         }
-        let (messages, adaptations) = ([Message::user("Hi")], RefCell::default());
-        let (provider, config) = (LlmProvider::OpenRouter, &gemini());
-        let request = ChatRequest {
-            protocol: Protocol::GenerateContent,
-            provider,
-            model: "m",
-            messages: &messages,
-            config,
-            adaptations: &adaptations,
-        };
-        assert_eq!(body(request).unwrap().get("store"), None);
     }
 
     #[test]

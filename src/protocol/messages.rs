@@ -9,13 +9,12 @@ use serde_json::{Map, Value, json};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
-use super::json::Field;
 use super::options::{Fields, Options};
 use super::wire::{Raw, unescaped, wire};
 use super::{claude, common, json, schema};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
-use crate::config::ResponseFormat;
+use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::Protocol;
@@ -23,12 +22,9 @@ use crate::sse::Event;
 use crate::tool::ToolChoice;
 
 pub(super) const CODEC: Codec = Codec {
-    path: "messages",
-    query: "",
     auth: ("x-api-key", ""),
     headers: &[("anthropic-version", "2023-06-01")],
-    body,
-    decoder: || Box::<MessagesDecoder>::default(),
+    ..Codec::new::<MessagesDecoder>("messages", body)
 };
 
 /// Every request has to say how much may be written, thoughts included. This much every Claude that
@@ -53,14 +49,12 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     options.take("parallel_tool_calls");
     body.put("tool_choice", tool_choice(request));
 
-    let mut max_tokens = MAX_ANSWER;
     let mut output = Fields::default();
-    if let Some(&reasoning) = options.typed("reasoning", &config.reasoning) {
-        let (thinking, effort) = claude::thinking(request, reasoning)?;
-        body.put("thinking", thinking);
-        output.put("effort", effort);
-        max_tokens = max_tokens.saturating_add(reasoning.budget());
-    }
+    let claude = claude::name(request.model);
+    let name = claude.as_deref().unwrap_or_default();
+    let mut reasoning = common::reasoning(&mut options, name, claude::REASONING)?;
+    body.put("thinking", reasoning.remove("thinking"));
+    output.put("effort", reasoning.remove("effort"));
     // There is no JSON without a schema.
     if let Some(ResponseFormat::JsonSchema { schema, .. }) = &config.response_format {
         options.take("response_format");
@@ -68,9 +62,9 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         output.put("format", json!({ "type": "json_schema", "schema": schema }));
     }
     body.put("output_config", output.0);
-    if claude::name(request.model).is_some() {
-        max_tokens = max_tokens.max(MAX_TOKENS);
-    }
+    let thought = config.reasoning.map_or(0, Reasoning::budget);
+    let least = if claude.is_some() { MAX_TOKENS } else { MAX_ANSWER };
+    let max_tokens = MAX_ANSWER.saturating_add(thought).max(least);
     if config.max_tokens.is_none() {
         let why = "this protocol requires a limit";
         request.adapt("max_tokens", "nothing", max_tokens.to_string(), why);
@@ -147,7 +141,7 @@ fn answer(request: ChatRequest<'_>, message: &Message) -> Vec<Value> {
 
 /// A block of text. Blank ones are refused.
 fn text(text: &str) -> Option<Value> {
-    (!is_blank(text)).then(|| common::text(text))
+    (!text.trim().is_empty()).then(|| common::text(text))
 }
 
 /// Whether it is a thought that nobody has signed. Anthropic signs each when it is done; others that
@@ -177,7 +171,7 @@ fn tool_result(id: &str, message: &Message) -> Value {
 
 fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
     let config = request.config;
-    let mut choice = match &config.tool_choice {
+    let choice = match &config.tool_choice {
         None if config.parallel_tool_calls.is_none() => return None,
         Some(ToolChoice::None) => {
             if let Some(allowed) = config.parallel_tool_calls {
@@ -190,14 +184,9 @@ fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
         Some(ToolChoice::Required) => json!({ "type": "any" }),
         Some(ToolChoice::Tool(name)) => json!({ "type": "tool", "name": name }),
     };
-    if let (Value::Object(choice), Some(allowed)) = (&mut choice, config.parallel_tool_calls) {
-        choice.insert("disable_parallel_tool_use".to_owned(), (!allowed).into());
-    }
-    Some(choice)
-}
-
-fn is_blank(text: &str) -> bool {
-    text.trim().is_empty()
+    let allowed = config.parallel_tool_calls;
+    let parallel = allowed.map(|allowed| json!({ "disable_parallel_tool_use": !allowed }));
+    Some(common::with(choice, parallel.as_ref()))
 }
 
 fn is(block: &Value, kind: &str) -> bool {
@@ -330,36 +319,40 @@ impl MessagesDecoder {
 
     fn start(&mut self, index: Option<u64>, json: Raw<'_>, out: &mut ChunkBuilder) {
         self.end_text(out);
-        let block: ContentBlock<'_> = json.parse();
-        let open = match block.kind.str().as_deref() {
+        let ContentBlock { kind, text, thinking, id, name, input } = json.parse();
+        let open = match kind.str().as_deref() {
             Some("text") => {
                 out.new_text();
-                out.text(block.text);
-                self.text = Some(other_fields(json, &["type", "text"], out));
+                out.text(text);
+                let known = [("type", kind), ("text", text)];
+                self.text = Some(other_fields(json, &known, out));
                 return;
             }
             Some("tool_use") => {
                 // An object or a string with nothing in it is as good as no input.
                 let void = ['"', '{', '}', ' ', '\t', '\r', '\n'];
-                let whole = !block.input.json().trim_matches(void).is_empty();
-                let input = if whole { block.input } else { Raw::default() };
-                let Some(at) = out.new_call(None, block.id, block.name, input) else { return };
-                let fields = other_fields(json, &["type", "id", "name", "input"], out);
-                if !fields.is_empty() {
-                    out.extra(fields.into());
-                }
+                let whole = !input.json().trim_matches(void).is_empty();
+                let arguments = if whole { input } else { Raw::default() };
+                let Some(at) = out.new_call(None, id, name, arguments) else { return };
+                let known = [("type", kind), ("id", id), ("name", name), ("input", input)];
+                let fields = other_fields(json, &known, out);
+                out.extra(fields);
                 OpenBlock::Call { at, whole }
             }
             kind => {
                 if kind.is_some_and(|kind| kind.contains("tool")) {
                     out.own_tool();
                 }
-                out.reasoning(block.thinking);
+                out.reasoning(thinking);
                 let Value::Object(block) = out.keep(json) else { return };
-                OpenBlock::Kept { block, pieces: BTreeMap::new() }
+                // A thought may have begun with its block.
+                let begun = thinking.literal().map(|text| ("thinking", text.to_owned()));
+                OpenBlock::Kept { block, pieces: begun.into_iter().collect() }
             }
         };
-        common::make_room(&mut self.open);
+        if self.open.len() >= common::MAX_OPEN {
+            self.open.remove(0); // the oldest is forgotten
+        }
         self.open.push((index, open));
     }
 
@@ -403,16 +396,11 @@ impl MessagesDecoder {
 
     /// Adds to a text of a block that is kept.
     fn grow(&mut self, index: Raw<'_>, name: &'static str, text: Raw<'_>, out: &mut ChunkBuilder) {
-        if let Some(OpenBlock::Kept { pieces, block }) = self.opened(index)
+        if let Some(OpenBlock::Kept { pieces, .. }) = self.opened(index)
             && let Some(piece) = text.literal()
         {
             out.hold(piece.len());
-            let so_far = pieces.entry(name).or_insert_with(|| match block.get(name) {
-                // A thought may have begun with its block.
-                Some(Value::String(text)) if name == "thinking" => escaped(text),
-                _ => String::new(),
-            });
-            so_far.push_str(piece);
+            pieces.entry(name).or_default().push_str(piece);
         }
     }
 
@@ -427,9 +415,7 @@ impl MessagesDecoder {
     }
 
     fn end_text(&mut self, out: &mut ChunkBuilder) {
-        if let Some(fields) = self.text.take().filter(|fields| !fields.is_empty()) {
-            out.extra(fields.into());
-        }
+        out.extra(self.text.take().unwrap_or_default());
     }
 
     fn close(&mut self, index: Raw<'_>, out: &mut ChunkBuilder) {
@@ -450,23 +436,16 @@ impl MessagesDecoder {
 
 /// The fields of a text or a call that are not read, without those that say nothing. They go back
 /// with it.
-fn other_fields(block: Raw<'_>, read: &[&str], out: &mut ChunkBuilder) -> Map<String, Value> {
-    let (json, mut others) = (block.json(), Map::new());
-    let _ = json::fields(json, 0, |name, at| {
-        let mut value = Raw::default();
-        let end = value.fill(json, at)?;
-        let name = String::from_utf8_lossy(name);
-        if value.is_some() && !read.contains(&&*name) {
-            out.hold(name.len() + 128); // about what a field takes beside its value
-            let value = out.keep(value);
-            let says_nothing = value.is_null()
-                || (name == "citations" && value == json!([]))
-                || (name == "caller" && is(&value, "direct"));
-            if !says_nothing {
-                others.insert(name.into_owned(), value);
-            }
-        }
-        Ok(end)
+fn other_fields(
+    block: Raw<'_>,
+    read: &[(&str, Raw<'_>)],
+    out: &mut ChunkBuilder,
+) -> Map<String, Value> {
+    let mut others = out.others(block, read);
+    others.retain(|name, value| match name.as_str() {
+        "citations" => *value != json!([]),
+        "caller" => !is(value, "direct"),
+        _ => true,
     });
     others
 }
@@ -477,7 +456,7 @@ fn keep(block: OpenBlock, out: &mut ChunkBuilder) {
     for (field, literal) in pieces {
         let text = unescaped(&literal);
         let value = match field {
-            "input" if is_blank(&text) => continue,
+            "input" if text.trim().is_empty() => continue,
             "input" => match json::read(&text) {
                 Ok(input) => out.keep(input),
                 Err(_) => return,
@@ -489,12 +468,6 @@ fn keep(block: OpenBlock, out: &mut ChunkBuilder) {
     if block.contains_key("type") {
         out.opaque(block.into());
     }
-}
-
-/// A text as it stands between the quotes of a JSON string.
-fn escaped(text: &str) -> String {
-    let json = Value::from(text).to_string();
-    json.get(1..json.len() - 1).unwrap_or_default().to_owned()
 }
 
 fn stop(reason: Raw<'_>, details: Raw<'_>, out: &mut ChunkBuilder) {
@@ -702,6 +675,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "rustls")] // It goes to Anthropic.
     fn a_later_system_message_keeps_its_place_where_the_model_takes_it() {
         let (system, user, assistant) = (Message::system, Message::user, Message::assistant);
         let mut calls = assistant("");
@@ -1136,6 +1110,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "rustls")] // It goes to Anthropic.
     fn a_thought_without_a_signature_goes_back_to_others_than_claude() {
         let thought = json!({"type": "thinking", "thinking": "Hm", "signature": ""});
         let blocks = [thought, json!({"type": "text", "text": "Hi"})];

@@ -80,6 +80,7 @@ mod testing {
             model: &config.model,
             messages: prompt.messages(),
             config,
+            goes_to_vendor: true,
             adaptations: &RefCell::default(),
         };
         encode(request).map(Value::from).map_err(|error| error.to_string())
@@ -368,8 +369,7 @@ mod tests {
             .to_owned();
         for (provider, dialect) in dialects() {
             let limit = dialect.max_tokens.split('=').next_back().unwrap();
-            let usage =
-                if dialect.stream_options.is_empty() { "comes unasked" } else { "asked for" };
+            let usage = if dialect.usage == "{}" { "comes unasked" } else { "asked for" };
             let mut back = format!("`{}`", dialect.reasoning_field);
             back += if dialect.returns_all_reasoning { ", always" } else { ", with calls" };
             if let Some(models) = dialect.think_tags {
@@ -495,6 +495,7 @@ mod tests {
                     model: "m",
                     messages: &messages,
                     config,
+                    goes_to_vendor: true,
                     adaptations: &adaptations,
                 };
                 table += if encode(request).is_ok() { " ✓ |" } else { " – |" };

@@ -49,7 +49,7 @@ options! {
 
 /// The options that are set, and that the body of a request does not say yet.
 pub(super) struct Options<'a> {
-    request: ChatRequest<'a>,
+    pub(super) request: ChatRequest<'a>,
     set: Vec<(&'static str, Value)>,
 }
 

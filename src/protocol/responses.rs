@@ -24,26 +24,22 @@ use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{MessageRole, TurnPart};
-use crate::provider::Protocol;
+use crate::provider::{Protocol, ReasoningForm, reasoning_form};
 use crate::sse::Event;
 use crate::tool::Tool;
 
-pub(super) const CODEC: Codec = Codec {
-    path: "responses",
-    query: "",
-    auth: ("authorization", "Bearer "),
-    headers: &[],
-    body,
-    decoder: || Box::new(ResponsesDecoder::default()),
-};
+pub(super) const CODEC: Codec = Codec::new::<ResponsesDecoder>("responses", body);
+
+/// Nobody sees OpenAI's models reason without asking for a summary.
+const REASONING: &[(&str, ReasoningForm)] =
+    &[("", reasoning_form(r#"{"effort":"none"}"#, r#"{"effort":"$level","summary":"auto"}"#, ""))];
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
     let (mut options, mut body) = (Options::of(request), Fields::default());
-    let reasoning = options.typed("reasoning", &config.reasoning).copied();
     let alternatives = options.take("logprobs");
     let mut include = Vec::new();
-    if reasoning.is_some_and(|how| how != Reasoning::Off) {
+    if config.reasoning.is_some_and(|how| how != Reasoning::Off) {
         // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked.
         // Models that do not reason refuse to be, so it is asked only along with reasoning.
         include.push("reasoning.encrypted_content");
@@ -56,7 +52,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("stream", true);
     body.put("store", false);
     body.put("include", (!include.is_empty()).then_some(include));
-    body.put("reasoning", reasoning.map(|how| self::reasoning(request, how)).transpose()?);
+    body.put("reasoning", common::reasoning(&mut options, request.model, REASONING)?);
     body.put(
         "text",
         options.typed("response_format", &config.response_format).map(|it| text(request, it)),
@@ -182,13 +178,6 @@ fn text(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
             json!({"type": "json_schema", "name": name, "schema": schema, "strict": strict})
         }
     }})
-}
-
-fn reasoning(request: ChatRequest<'_>, reasoning: Reasoning) -> Result<Value, Error> {
-    let effort = common::effort(request, reasoning)?;
-    // Nobody sees OpenAI's models reason without asking for a summary.
-    let summary = (reasoning != Reasoning::Off).then(|| "auto".into());
-    Ok(common::object([("effort", Some(effort.into())), ("summary", summary)]))
 }
 
 /// Always with a word about strictness: what is not said to be loose is strict here.
@@ -417,12 +406,10 @@ impl ResponsesDecoder {
             self.keep(whole, was_open, out);
         } else if was_latest && was_open {
             let extra = item.extra(*json, out);
-            if !extra.is_empty() {
-                if item.is("message") && self.item.message == 0 {
-                    out.new_text(); // without any, and the latest part is another item's
-                }
-                out.extra(extra.into());
+            if !extra.is_empty() && item.is("message") && self.item.message == 0 {
+                out.new_text(); // without any, and the latest part is another item's
             }
+            out.extra(extra);
         }
     }
 
@@ -813,8 +800,17 @@ mod tests {
     fn sent(messages: &[Message], config: &GenerationConfig) -> Result<Value, Error> {
         let (provider, model) = (LlmProvider::OpenAi, "m");
         let (protocol, adaptations) = (Protocol::Responses, &RefCell::default());
-        body(ChatRequest { provider, protocol, model, messages, config, adaptations })
-            .map(Value::Object)
+        let goes_to_vendor = true;
+        body(ChatRequest {
+            provider,
+            protocol,
+            model,
+            messages,
+            config,
+            goes_to_vendor,
+            adaptations,
+        })
+        .map(Value::Object)
     }
 
     fn items(messages: &[Message]) -> Value {

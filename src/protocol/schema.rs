@@ -5,6 +5,7 @@
 //! <https://developers.openai.com/api/docs/guides/structured-outputs#supported-schemas>. A schema that
 //! would say something else in it is sent as not strict.
 
+use anyhow::{Context, ensure};
 use serde_json::{Map, Value, json};
 
 use super::chat_request::ChatRequest;
@@ -20,14 +21,15 @@ const TAKEN: &str = "title description $defs definitions";
 /// The schema as OpenAI takes it, and whether it is strict.
 pub(super) fn strict(request: ChatRequest<'_>, what: &str, schema: &Value) -> (Value, bool) {
     let mut strict = schema.clone();
-    let told = rewrite(schema, &mut strict, 0, 0);
-    let (sent, why) = match &told {
-        Ok(()) if strict == *schema => return (strict, true),
-        Ok(()) => ("the same in OpenAI's strict dialect", "only so is it kept to exactly"),
-        Err(why) => ("it as one that is not strict", &**why),
-    };
-    request.adapt(what, "a schema", sent, why);
-    if told.is_ok() { (strict, true) } else { (schema.clone(), false) }
+    if let Err(why) = rewrite(schema, &mut strict, 0, 0) {
+        request.adapt(what, "a schema", "it as one that is not strict", &why.to_string());
+        return (schema.clone(), false);
+    }
+    if strict != *schema {
+        let sent = "the same in OpenAI's strict dialect";
+        request.adapt(what, "a schema", sent, "only so is it kept to exactly");
+    }
+    (strict, true)
 }
 
 /// The schema as Anthropic takes it: an object says that it has no properties but those it names. One
@@ -52,66 +54,65 @@ fn close(schema: &mut Value) {
 }
 
 /// Rewrites a schema, which is a part of `root`; an error says why the dialect cannot say the same.
-fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> Result<(), String> {
-    let node = schema.as_object_mut().ok_or("`true` and `false` are no strict schemas")?;
+fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> anyhow::Result<()> {
+    let node = schema.as_object_mut().context("`true` and `false` are no strict schemas")?;
     node.retain(|key, value| {
         let is_format = key == "format" && value.as_str().is_some_and(|it| is_in(FORMATS, it));
         is_format || !is_in(REFUSED, key)
     });
     // What is a schema by itself may have nothing beside it that says more about the values.
-    let is_crowded = node.keys().filter(|key| !is_in(TAKEN, key)).count() > 1;
-    if (depth < 64 && objects == 0 && !is_crowded)
-        && let Some(Value::Object(target)) = target(root, node.get("$ref")).cloned()
+    let mut telling = node.keys().filter(|key| !is_in(TAKEN, key));
+    let alone = telling.next().cloned().filter(|_| telling.next().is_none());
+    if (depth < 64 && objects == 0 && alone.is_some())
+        && let Some(Value::Object(target)) = target(root, node.get("$ref"))
     {
         // The root has to be an object, and not refer to one.
         node.remove("$ref");
-        target.into_iter().for_each(|(key, value)| _ = node.entry(key).or_insert(value));
+        target.clone().into_iter().for_each(|(key, value)| _ = node.entry(key).or_insert(value));
         return rewrite(root, schema, depth + 1, objects);
     }
     // Where no value fits two choices, one of them is any of them, and all of them are the only one.
-    let choices = match list(node.get("allOf")).len() {
-        _ if is_crowded => None,
-        1 => node.remove("allOf"),
+    let choices = match alone.as_deref() {
+        Some("allOf") if list(node.get("allOf")).len() == 1 => node.remove("allOf"),
+        Some("oneOf") if are_apart(root, list(node.get("oneOf"))) => node.remove("oneOf"),
         // Nothing may stand beside a reference, but beside a choice.
-        _ if node.len() > 1 && node.contains_key("$ref") => {
-            Some(json!([{ "$ref": node.remove("$ref") }]))
-        }
-        _ if are_apart(root, list(node.get("oneOf"))) => node.remove("oneOf"),
+        Some("$ref") if node.len() > 1 => Some(json!([{ "$ref": node.remove("$ref") }])),
         _ => None,
     };
     if let Some(choices) = choices {
         node.insert("anyOf".to_owned(), choices);
     }
     let is = |kind: &str| list(node.get("type")).iter().any(|it| it == kind);
-    let refused = node.iter().find(|(key, value)| match key.as_str() {
-        "$defs" | "definitions" => objects > 0,
-        "properties" => !is("object"),
-        "additionalProperties" => **value != false,
-        "$ref" => is_crowded || target(root, Some(value)).is_none(),
-        "anyOf" => is_crowded,
-        // It may not look around.
-        "pattern" => ["(?=", "(?!", "(?<"].iter().any(|it| value.to_string().contains(it)),
-        key => !is_in(KNOWN, key),
-    });
-    let refused = refused.map(|(key, _)| format!("strict schemas have no such `{key}`"));
+    for (key, value) in &*node {
+        let is_known = match key.as_str() {
+            "$defs" | "definitions" => objects == 0,
+            "properties" => is("object"),
+            "additionalProperties" => *value == false,
+            "$ref" => alone.is_some() && target(root, Some(value)).is_some(),
+            "anyOf" => alone.is_some(),
+            // It may not look around.
+            "pattern" => !["(?=", "(?!", "(?<"].iter().any(|it| value.to_string().contains(it)),
+            key => is_in(KNOWN, key),
+        };
+        ensure!(is_known, "strict schemas have no such `{key}`");
+    }
     let needs = if is("array") { "items" } else { "type enum const anyOf $ref" };
     let needs = if is("object") || objects == 0 { "properties" } else { needs };
-    let lacks = !node.keys().any(|key| is_in(needs, key));
-    let lacks = lacks.then(|| format!("strict schemas have `{needs}` in this place"));
-    let deep = (depth > 64 || objects > 10).then(|| "strict schemas have 10 levels".to_owned());
-    refused.or(lacks).or(deep).map_or(Ok(()), Err)?;
+    let has_it = node.keys().any(|key| is_in(needs, key));
+    ensure!(has_it, "strict schemas have `{needs}` in this place");
+    ensure!(depth <= 64 && objects <= 10, "strict schemas have 10 levels");
     if let Some(Value::Object(properties)) = node.get("properties") {
         let null = json!({ "type": "null", "const": null });
         let required = list(node.get("required"));
         let others = properties.keys().map(|name| json!(name)).filter(|it| !required.contains(it));
         let names: Vec<_> = required.iter().cloned().chain(others).collect();
-        let in_the_way = names.iter().find(|name| {
+        for name in &names {
             let property = name.as_str().and_then(|name| properties.get(name));
-            property.is_none_or(|it| !required.contains(name) && is_apart(root, [it, &null], 8))
-        });
-        let why =
-            |name| format!("the property {name} is optional and not `null`, or not described");
-        in_the_way.map(why).map_or(Ok(()), Err)?;
+            // In place of leaving it out the model says `null`.
+            let is_said = property
+                .is_some_and(|it| required.contains(name) || !is_apart(root, [it, &null], 8));
+            ensure!(is_said, "the property {name} is optional and not `null`, or not described");
+        }
         node.insert("required".to_owned(), names.into());
         node.insert("additionalProperties".to_owned(), false.into());
     }
@@ -206,6 +207,7 @@ mod tests {
             model,
             messages,
             config,
+            goes_to_vendor: true,
             adaptations: &adaptations,
         });
         (sent, adaptations.into_inner())

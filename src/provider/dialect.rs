@@ -18,6 +18,8 @@ pub(crate) enum CallIds {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReasoningForm {
     pub(crate) off: &'static str,
+    /// What it is then in fact, and why, where it is not off.
+    pub(crate) off_means: Option<(&'static str, &'static str)>,
     pub(crate) level: &'static str,
     pub(crate) budget: &'static str,
     /// The levels that have another name here, as in `minimal=low`.
@@ -44,8 +46,12 @@ const FLAG_EFFORT: &str = r#"{"reasoning":{"enabled":true},"reasoning_effort":"$
 /// The levels of vendors that know three.
 const LOW_HIGH_MAX: &str = "minimal=low medium=high xhigh=max";
 
-const fn form(off: &'static str, level: &'static str, budget: &'static str) -> ReasoningForm {
-    ReasoningForm { off, level, budget, words: "" }
+pub(crate) const fn form(
+    off: &'static str,
+    level: &'static str,
+    budget: &'static str,
+) -> ReasoningForm {
+    ReasoningForm { off, off_means: None, level, budget, words: "" }
 }
 
 impl ReasoningForm {
@@ -75,8 +81,9 @@ record! {
         seed: &'static str = "seed",
         /// The value of `tool_choice` for [`ToolChoice::Required`](crate::ToolChoice::Required).
         required: &'static str = "required",
-        /// What to ask for with the stream; nothing where the vendor refuses the field.
-        stream_options: &'static [(&'static str, bool)] = &[("include_usage", true)],
+        /// The fields that ask for the usage, as the JSON of an object; none where the vendor refuses
+        /// them.
+        usage: &'static str = r#"{"stream_options":{"include_usage":true}}"#,
         /// Options of the common form that it is known to ignore or to refuse whatever the model.
         refuses: &'static [&'static str] = &[],
         /// Its `logprobs` is the number of alternatives, not a flag.
@@ -139,12 +146,12 @@ dialects! {
     /// Random padding that hides the length of a token from eavesdroppers doubles the bytes of a
     /// stream; we ask for none.
     OPENAI like AZURE {
-        stream_options: &[("include_usage", true), ("include_obfuscation", false)]
+        usage: r#"{"stream_options":{"include_usage":true,"include_obfuscation":false}}"#
     };
     /// It refuses `stream_options` and sends the usage anyway. Its models reason, or do not.
     /// <https://docs.mistral.ai/capabilities/reasoning/>
     MISTRAL like COMMON {
-        seed: "seed=random_seed", required: "any", stream_options: &[],
+        seed: "seed=random_seed", required: "any", usage: "{}",
         call_ids: CallIds::NineAlphanumerics,
         reasoning: &[("", form(EFFORT_OFF, EFFORT, NONE)
             .words("minimal=high low=high medium=high xhigh=high max=high"))]
@@ -226,7 +233,7 @@ dialects! {
     /// Every call has to have reasoning, and every message a content. The usage comes unasked.
     /// <https://platform.xiaomimimo.com/docs>
     XIAOMI like NEW_LIMIT {
-        stream_options: &[], empty_content: " ", reasoning_filler: Some(""),
+        usage: "{}", empty_content: " ", reasoning_filler: Some(""),
         reasoning: &[("", form(SWITCH_OFF, SWITCH_ON, NONE))]
     };
 }

@@ -15,7 +15,7 @@ mod vendor;
 
 #[cfg(test)]
 pub(crate) use dialect::Dialect;
-pub(crate) use dialect::{CallIds, ReasoningForm};
+pub(crate) use dialect::{CallIds, ReasoningForm, form as reasoning_form};
 pub use protocol::Protocol;
 pub use table::LlmProvider;
 pub(crate) use vendor::UrlForm;

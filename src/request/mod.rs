@@ -41,6 +41,7 @@ pub(crate) fn prepare(
         model,
         messages: prompt.messages(),
         config,
+        goes_to_vendor: config.base_url.is_none() && from.is_empty(),
         adaptations: &adaptations,
     };
     let messages = call_ids::fitted(without_foreign_replay(request), request);
@@ -65,7 +66,7 @@ pub(crate) fn prepare(
     let peer = Peer {
         provider,
         address: format!("{}:{}{from}", endpoint.origin.host, endpoint.origin.port),
-        is_public: request.goes_to_vendor(),
+        is_public: request.goes_to_vendor,
         added_path: added_path.trim_start_matches('/').to_owned(),
         proxy: connection.proxy_name().map(str::to_owned),
         ca_option: connection.ca_option(),

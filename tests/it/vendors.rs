@@ -273,6 +273,8 @@ fn reasoning_is_switched_as_each_vendor_wants_it() {
     assert_eq!((&*told[0].what, &*told[0].asked, &*told[0].sent), ("reasoning", "minimal", "low"));
     let told = asked("Hi", config("xiaomi::m").reasoning(Low)).unwrap().adaptations;
     assert_eq!((&*told[0].asked, &*told[0].sent), ("low", "that it reasons"));
+    let told = asked("Hi", config("xiaomi::m").reasoning(Budget(0))).unwrap().adaptations;
+    assert!(told.is_empty(), "{told:?}");
     let told = asked("Hi", config("alibaba::m").reasoning(Low)).unwrap().adaptations;
     assert_eq!((&*told[0].asked, &*told[0].sent), ("low", "a budget of 1024 tokens"));
     // Every form of every row is JSON.
