@@ -86,15 +86,14 @@ fn messages(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
                 Ok(message.attachments.iter().map(image).chain(text(&message.content)).collect())
             }
         })?;
-    let turns = turns.into_iter().map(|(role, blocks)| {
-        if !blocks.is_sorted_by_key(|block| !is(block, "tool_result")) {
+    let turns = turns.into_iter().map(|(role, mut blocks)| {
+        let is_other = |block: &Value| !is(block, "tool_result");
+        if !blocks.is_sorted_by_key(is_other) {
             let why = "the results must follow the calls at once";
             request.adapt("messages", "a message before a tool's result", "the result first", why);
+            blocks.sort_by_key(is_other);
         }
-        let (mut content, others): (Vec<_>, Vec<_>) =
-            blocks.into_iter().partition(|block| is(block, "tool_result"));
-        content.extend(others);
-        json!({ "role": role, "content": plain_or_list(content) })
+        json!({ "role": role, "content": plain_or_list(blocks) })
     });
     Ok((system, turns.collect()))
 }
