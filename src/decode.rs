@@ -120,9 +120,7 @@ impl ResponseDecoder {
         self.clock.go_on();
         let item = self.advance(response, cancel);
         self.clock.pause();
-        // As a rule the first event tells them, and the last ones what is new.
-        let is_plain = |chunk: &StreamChunk| chunk.finish_reason.is_none() && chunk.usage.is_none();
-        if response.id.is_none() || !matches!(&item, Ok(Some(chunk)) if is_plain(chunk)) {
+        if mem::take(&mut self.events.builder.has_news) {
             response.learn(&self.events.builder.facts);
         }
         if item.is_err() {
@@ -141,7 +139,7 @@ impl ResponseDecoder {
     /// The answer is whole: keeps the connection, and tells how the answer goes back.
     pub(crate) fn finish(mut self, response: &GenerationResponse) -> Option<Replay> {
         let EventDecoder { provider, protocol, builder, .. } = &mut self.events;
-        let replay = builder.replay(*provider, *protocol, &response.reasoning);
+        let replay = builder.replay(*provider, *protocol, response);
         self.body.drain();
         replay
     }

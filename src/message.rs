@@ -142,6 +142,8 @@ impl Message {
     /// The turn as the model said it, if that is known.
     pub(crate) fn remembered(&self, protocol: Protocol) -> Option<Vec<TurnPart<'_>>> {
         let replay = self.replay.as_ref().filter(|r| r.protocol == protocol)?;
+        let is_unchanged = replay.fingerprint == fingerprint_of(&self.content, &self.tool_calls);
+        let replay = Some(replay).filter(|_| is_unchanged)?;
         let (mut text, mut calls) = (self.content.as_str(), self.tool_calls.iter());
         let mut turn = Vec::with_capacity(replay.parts.len());
         for part in &replay.parts {
@@ -257,6 +259,23 @@ pub(crate) struct Replay {
     pub(crate) provider: LlmProvider,
     pub(crate) protocol: Protocol,
     pub(crate) parts: Vec<ReplayPart>,
+    /// That of text and calls as they were said.
+    pub(crate) fingerprint: u64,
+}
+
+/// A number that is another one for another turn. The ids of its calls are changed to fit providers.
+pub(crate) fn fingerprint_of(content: &str, calls: &[ToolCall]) -> u64 {
+    let calls = calls.iter().flat_map(|call| [&*call.name, &call.arguments]);
+    // A whole number that every reader of JSON keeps.
+    fingerprint([content].into_iter().chain(calls)) >> 11
+}
+
+/// FNV-1a over texts and the borders between them.
+pub(crate) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
+    let bytes = texts.into_iter().flat_map(|text| text.bytes().chain([0xff]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 /// One part of a [`Replay`].
@@ -362,6 +381,7 @@ mod tests {
                 ReplayPart::Call { extra: None },
                 ReplayPart::Text { bytes: 2, extra: None },
             ],
+            fingerprint: fingerprint_of(&message.content, &message.tool_calls),
         });
         let call = message.tool_calls[0].clone();
         let plain = [TurnPart::Text("Aha. So", None), TurnPart::Call(&call, None)];

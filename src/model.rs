@@ -120,20 +120,26 @@ pub(crate) fn providers_of(model: &str) -> Vec<LlmProvider> {
     LlmProvider::ALL.iter().copied().filter(has_it).collect()
 }
 
-/// What somebody may have meant by a name that leads to no provider.
-pub(crate) fn suggestion(model: &str) -> Option<String> {
-    let model = model.to_ascii_lowercase();
+/// What somebody may have meant by a name that leads to no provider, or to several, in quotes.
+pub(crate) fn suggestions(model: &str) -> Vec<String> {
+    let quoted = |provider, name: &str| format!("\"{provider}::{name}\"");
     if let Some((provider, name)) = model.split_once(['/', ':'])
         && let Ok(provider) = provider.parse::<LlmProvider>()
     {
-        return Some(format!("{provider}::{}", name.trim_start_matches(':')));
+        let name = name.trim_start_matches(':');
+        let is_foreign = provider == LlmProvider::OpenAi && name.starts_with(SERVED_BY_OTHERS);
+        return if is_foreign { Vec::new() } else { vec![quoted(provider, name)] };
     }
-    if let &[provider] = &*providers_of(&model) {
-        return Some(format!("{provider}::{model}"));
+    let lower = model.to_ascii_lowercase();
+    for name in [model, &lower] {
+        let providers = providers_of(name);
+        if !providers.is_empty() {
+            return providers.into_iter().map(|provider| quoted(provider, name)).collect();
+        }
     }
-    let meant = nearest(&model, ModelName::ALL.iter().map(|known| known.name))?;
-    let provider = ModelName::ALL.iter().find(|known| known.name == meant)?.provider;
-    Some(format!("{provider}::{meant}"))
+    let meant = nearest(&lower, ModelName::ALL.iter().map(|known| known.name));
+    let known = ModelName::ALL.iter().find(|known| Some(known.name) == meant);
+    known.into_iter().map(|known| quoted(known.provider, known.name)).collect()
 }
 
 /// The model of a provider that somebody may have meant by a name that it does not know.

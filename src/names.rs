@@ -52,9 +52,10 @@ pub(crate) fn nearest<'a>(
     typed: &str,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let names = names.into_iter().map(|name| (distance(typed, name), name));
     // A name that is longer than any would take long to compare.
-    let near = names.filter(|(distance, _)| typed.len() < 100 && *distance <= typed.len() / 3);
+    let names = names.into_iter().filter(|_| typed.len() < 100);
+    let names = names.map(|name| (distance(typed, name), name));
+    let near = names.filter(|(distance, _)| *distance <= typed.len() / 3);
     near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 

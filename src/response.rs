@@ -183,6 +183,7 @@ mod tests {
                 provider: LlmProvider::Anthropic,
                 protocol: Protocol::Messages,
                 parts: vec![ReplayPart::Opaque(json!({"type": "thinking"}))],
+                fingerprint: 0,
             }),
             ..GenerationResponse::default()
         };

@@ -11,7 +11,7 @@ use super::told::ToldJson;
 use super::wire::{Raw, unescape};
 
 use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
-use crate::message::{Replay, ReplayPart};
+use crate::message::{Replay, ReplayPart, fingerprint_of};
 use crate::provider::{LlmProvider, Protocol};
 use crate::response::GenerationResponse;
 
@@ -35,6 +35,8 @@ pub(crate) struct ChunkBuilder {
     pub(crate) seen: Seen,
     /// What is told of the response beside its pieces; the rest of it is empty.
     pub(crate) facts: GenerationResponse,
+    /// Some of that is new. The stream takes this back whenever it has seen it.
+    pub(crate) has_news: bool,
     max_tool_calls: usize,
     /// The most that [`opaque_bytes`](Self::opaque_bytes) may become.
     max_opaque_bytes: usize,
@@ -107,6 +109,7 @@ impl ChunkBuilder {
         let piece = self.text(text).to_owned();
         self.hold(piece.len());
         self.facts.refusal.get_or_insert_default().push_str(&piece);
+        self.has_news = true;
     }
 
     /// Adds text that is no JSON string.
@@ -443,11 +446,26 @@ impl ChunkBuilder {
         }
     }
 
+    /// Something beside the pieces of the answer that counts as it is told first.
+    pub(crate) fn told_first(
+        &mut self,
+        fact: fn(&mut GenerationResponse) -> &mut Option<String>,
+        told: Raw<'_>,
+    ) {
+        let fact = fact(&mut self.facts);
+        if fact.is_none() && told.is_text() {
+            *fact = told.str().map(Cow::into_owned);
+            self.has_news = true;
+        }
+    }
+
     /// The tier that serves the request; the latest word counts, since some begin with what was asked.
     pub(crate) fn service_tier(&mut self, word: Raw<'_>) {
-        let word = word.str().filter(|word| self.facts.service_tier.as_deref() != Some(word));
-        if let Some(word) = word {
+        if word.literal() != self.facts.service_tier.as_deref()
+            && let Some(word) = word.str()
+        {
             self.facts.service_tier = Some(word.into_owned());
+            self.has_news = true;
         }
     }
 
@@ -516,11 +534,11 @@ impl ChunkBuilder {
         &mut self,
         provider: LlmProvider,
         protocol: Protocol,
-        reasoning: &str,
+        response: &GenerationResponse,
     ) -> Option<Replay> {
         let mut parts = std::mem::take(&mut self.parts);
         if protocol == Protocol::ChatCompletions {
-            self.add_reasoning(&mut parts, provider, reasoning);
+            self.add_reasoning(&mut parts, provider, &response.reasoning);
             for part in &mut parts {
                 if let ReplayPart::Text { bytes, extra } = part
                     && self.facts.refusal.as_ref().is_some_and(|text| text.len() == *bytes)
@@ -537,7 +555,10 @@ impl ChunkBuilder {
             }
             part => matches!(part, ReplayPart::Call { extra: None }),
         });
-        (!is_plain).then_some(Replay { provider, protocol, parts })
+        (!is_plain).then(|| {
+            let fingerprint = fingerprint_of(&response.content, &response.tool_calls);
+            Replay { provider, protocol, parts, fingerprint }
+        })
     }
 
     /// Adds the reasoning under the name that it came under, as far as the vendor wants it back.

@@ -215,7 +215,7 @@ impl Decoder for ChatCompletionsDecoder {
         let choice = &chunk.choices.one;
         out.seen.understood |= chunk.choices.is_list;
         out.model(chunk.model);
-        chunk.id.note_first(&mut out.facts.id);
+        out.told_first(|facts| &mut facts.id, chunk.id);
         out.service_tier(chunk.service_tier.or(chunk.usage.parse::<UsageTier<'_>>().service_tier));
         match &choice.delta {
             Some(delta) => {

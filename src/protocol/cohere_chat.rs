@@ -97,6 +97,17 @@ fn assistant(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<V
             TurnPart::Opaque(part) => fields = common::with(fields, Some(part)),
         }
     }
+    if !calls.is_empty() && message.replay.is_none() && !content.is_empty() {
+        // Cohere takes no text beside calls. (https://github.com/vercel/ai/issues/5794)
+        request.adapt(
+            &format!("messages[{at}]"),
+            "text beside calls",
+            "it as their plan",
+            "Cohere's form",
+        );
+        content.clear();
+        fields = json!({"tool_plan": message.content});
+    }
     if content.is_empty() && calls.is_empty() {
         common::note_changed_turn(request, at, true);
         return None;
@@ -141,7 +152,7 @@ struct CohereChatDecoder {
 impl Decoder for CohereChatDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let CohereEvent { kind, index, delta, error, message, id } = json::read(event.data)?;
-        id.note_first(&mut out.facts.id);
+        out.told_first(|facts| &mut facts.id, id);
         let kind = kind.str();
         match kind.as_deref().unwrap_or(event.name) {
             "content-delta" => self.content(&delta.message.content, out),
@@ -343,7 +354,7 @@ mod tests {
                 ]},
                 {
                     "role": "assistant",
-                    "content": [{"type": "text", "text": "Let me look."}],
+                    "tool_plan": "Let me look.",
                     "tool_calls": [
                         {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{\"at\":\"sky\"}"}},
                         {"id": "b", "type": "function", "function": {"name": "time", "arguments": "{}"}},

@@ -90,16 +90,19 @@ pub(super) fn reasoning(
     forms: &[(&str, ReasoningForm)],
 ) -> Result<Map<String, Value>, Error> {
     let request = options.request;
-    let reasoning = options.typed("reasoning", &request.config.reasoning);
-    let Some(&reasoning) = reasoning else { return Ok(Map::new()) };
-    let form = forms.iter().find(|(prefix, _)| model.starts_with(prefix));
-    let form = form.map_or(&ReasoningForm::NONE, |(_, form)| form);
-    let asked = level(reasoning);
-    let is_off = match request.protocol {
-        Protocol::ChatCompletions | Protocol::Messages => reasoning.budget() == 0,
-        // These take a budget of nothing for what it is.
-        _ => reasoning == Reasoning::Off,
+    let asked = options.typed("reasoning", &request.config.reasoning);
+    // No tokens at all are no reasoning.
+    let Some(reasoning) = asked.map(|&it| if it.budget() == 0 { Reasoning::Off } else { it })
+    else {
+        return Ok(Map::new());
     };
+    // MiniMax writes its models' names in two ways.
+    let fits = |prefix: &str| {
+        model.get(..prefix.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
+    };
+    let form = forms.iter().find(|(prefix, _)| fits(prefix));
+    let form = form.map_or(&ReasoningForm::NONE, |(_, form)| form);
+    let (asked, is_off) = (level(reasoning), reasoning == Reasoning::Off);
     let (template, missing) = match asked {
         _ if is_off => (form.off, "cannot be off for this model; leave it unset, or lower it"),
         None => (form.budget, "takes a level here, not a budget"),
@@ -163,13 +166,33 @@ pub(super) fn note_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: b
 /// A role and the parts of what is said in it.
 pub(super) type Turn = (&'static str, Vec<Value>);
 
+/// Puts later instructions into the conversation as one turn, if a user's is before them, and else
+/// beside it. Tells whether that had to be.
+fn settle<'a>(
+    waiting: &mut Vec<(&'a str, Vec<Value>)>,
+    turns: &mut Vec<Turn>,
+    system: &mut Vec<&'a str>,
+) -> bool {
+    if waiting.is_empty() {
+        return false;
+    }
+    let after_user = turns.last().is_some_and(|(last, _)| *last == "user");
+    let (said, parts): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+    if after_user {
+        turns.push(("system", parts.concat()));
+    } else {
+        system.extend(said);
+    }
+    !after_user
+}
+
 /// The instructions, which `beside` names, and the conversation, where the roles have to take turns:
 /// what the model said has a role, and all else is the user's. Parts of the same role are joined, and
 /// a turn without parts is left out: Anthropic and Gemini refuse it, and want the results of parallel
 /// calls in one turn.
 ///
 /// Later instructions can stay `inside` the conversation, so that what came before them is not
-/// changed: between a turn of the user's and one of the model's, and at the end.
+/// changed: behind a turn of the user's.
 pub(super) fn turns<'a>(
     request: ChatRequest<'a>,
     model: &'static str,
@@ -183,8 +206,7 @@ pub(super) fn turns<'a>(
         let role = if message.role == MessageRole::Assistant { model } else { "user" };
         let parts = parts(at, message)?;
         if message.role == MessageRole::System {
-            let after_user = turns.last().is_some_and(|(last, _)| *last == "user");
-            if !parts.is_empty() && inside && after_user {
+            if !parts.is_empty() && inside && !turns.is_empty() {
                 waiting.push((&*message.content, parts));
             } else if !parts.is_empty() {
                 moved |= !(turns.is_empty() && system.is_empty());
@@ -197,19 +219,27 @@ pub(super) fn turns<'a>(
             continue;
         }
         if role == model {
-            turns.extend(waiting.drain(..).map(|(_, parts)| ("system", parts)));
-        } else {
-            moved |= !waiting.is_empty();
-            system.extend(waiting.drain(..).map(|(said, _)| said));
+            moved |= settle(&mut waiting, &mut turns, &mut system);
+        } else if !waiting.is_empty() {
+            let why = "a later system message must follow a user's turn";
+            request.adapt(
+                &format!("messages[{at}]"),
+                "it behind a system message",
+                "it before",
+                why,
+            );
         }
         match turns.last_mut() {
             Some((last, said)) if *last == role => said.extend(parts),
             _ => turns.push((role, parts)),
         }
     }
-    turns.extend(waiting.into_iter().map(|(_, parts)| ("system", parts)));
+    moved |= settle(&mut waiting, &mut turns, &mut system);
     if moved {
-        let why = "this protocol takes instructions beside the conversation";
+        let why = match inside {
+            true => "instructions are taken beside the conversation, or behind a user's turn",
+            false => "this protocol takes instructions beside the conversation",
+        };
         let asked = format!("{} system messages in their places", system.len());
         request.adapt("messages", asked, beside, why);
     }

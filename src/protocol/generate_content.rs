@@ -231,7 +231,7 @@ impl Decoder for GenerateContentDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let GeminiEvent { candidates, feedback, model, usage, error, id } = json::read(event.data)?;
         let First { one: candidate, is_list } = candidates;
-        id.note_first(&mut out.facts.id);
+        out.told_first(|facts| &mut facts.id, id);
         out.service_tier(usage.tier);
         let usage = tokens(&usage);
         out.seen.understood |= is_list || usage.is_some();
@@ -269,12 +269,28 @@ impl GenerateContentDecoder {
         if call.is_some() || (text.is_some() && !is_thought) {
             // Gemini wants to see again, in its place, what it attached to a text or a call, such
             // as a signature. A part with such a thing must not be joined with one that has none.
-            let known = [("text", text), ("thought", thought), ("functionCall", call)];
+            let known = [
+                ("text", text),
+                ("thought", thought),
+                ("functionCall", call),
+                ("thoughtSignature", signature),
+            ];
             let mut extra = out.others(json, &known);
+            if signature.is_some() {
+                extra.insert("thoughtSignature".to_owned(), out.keep(signature));
+            }
             if call.is_some() {
-                self.decode_call(&call.parse(), out)?;
-                let known = ["id", "name", "args", "partialArgs", "willContinue"];
-                let of_call = out.others(call, &known.map(|name| (name, Raw::default())));
+                let read: GeminiCall<'_> = call.parse();
+                self.decode_call(&read, out)?;
+                let GeminiCall { id, name, args, partial_args, will_continue } = read;
+                let known = [
+                    ("id", id),
+                    ("name", name),
+                    ("args", args),
+                    ("partialArgs", partial_args),
+                    ("willContinue", will_continue),
+                ];
+                let of_call = out.others(call, &known);
                 if !of_call.is_empty() {
                     out.hold(640);
                     extra.insert("functionCall".to_owned(), of_call.into());

@@ -278,7 +278,7 @@ impl MessagesDecoder {
     /// after a call by code at the provider, or if the answer was not streamed.
     fn whole(&mut self, message: &WholeMessage<'_>, out: &mut ChunkBuilder) {
         out.model(message.model);
-        message.id.note_first(&mut out.facts.id);
+        out.told_first(|facts| &mut facts.id, message.id);
         for block in message.content.elements() {
             self.start(None, block, out);
             self.close_all(out);
@@ -481,8 +481,8 @@ fn stop(reason: Raw<'_>, details: Raw<'_>, out: &mut ChunkBuilder) {
         out.finish(reason, &word);
         if word == "refusal" {
             let StopDetails { category, explanation } = details.parse();
-            explanation.note_first(&mut out.facts.refusal);
-            category.note_first(&mut out.facts.refusal_category);
+            out.told_first(|facts| &mut facts.refusal, explanation);
+            out.told_first(|facts| &mut facts.refusal_category, category);
         }
     }
 }
@@ -697,44 +697,40 @@ mod tests {
             (
                 &[user("u"), system("A"), system(" "), system("B"), assistant("a"), user("v")],
                 "",
-                "user system system assistant user",
+                "user system assistant user",
                 false,
             ),
             // Nothing was said in between.
-            (
-                &[user("u"), system("A"), assistant(""), system("B")],
-                "",
-                "user system system",
-                false,
-            ),
+            (&[user("u"), system("A"), assistant(""), system("B")], "", "user system", false),
             (
                 &[user("u"), calls.clone(), result("c"), result("d"), system("A")],
                 "",
                 "user assistant user system",
                 false,
             ),
-            // The model has spoken, or it is the user who goes on.
+            // The user goes on.
             (
                 &[user("u"), assistant("a"), system("A"), user("v")],
-                "A",
-                "user assistant user",
-                true,
+                "",
+                "user assistant user system",
+                false,
             ),
-            (&[user("u"), assistant("a"), system("A")], "A", "user assistant", true),
-            (&[user("u"), system("A"), user("v"), system("B")], "A", "user system", true),
-            (&[user("u"), system("A"), assistant(" "), user("v")], "A", "user", true),
+            (&[user("u"), system("A"), user("v"), system("B")], "", "user system", false),
+            (&[user("u"), system("A"), assistant(" "), user("v")], "", "user system", false),
             (
                 &[user("u"), calls.clone(), result("c"), system("A"), result("d")],
-                "A",
-                "user assistant user",
-                true,
+                "",
+                "user assistant user system",
+                false,
             ),
             (
                 &[user("u"), calls, system("A"), result("c"), result("d")],
-                "A",
-                "user assistant user",
-                true,
+                "",
+                "user assistant user system",
+                false,
             ),
+            // The model has spoken, and nobody after it.
+            (&[user("u"), assistant("a"), system("A")], "A", "user assistant", true),
             (&[system("A"), system("B"), user("u")], "A\n\nB", "user", true),
         ] {
             let expected = (system.to_owned(), turns.to_owned(), told);
@@ -796,7 +792,7 @@ mod tests {
         }
         out.flush();
         response.fold(&out.take());
-        response.replay = out.replay(crate::LlmProvider::Anthropic, Protocol::Messages, "");
+        response.replay = out.replay(crate::LlmProvider::Anthropic, Protocol::Messages, &response);
         (response, out)
     }
 
@@ -1178,6 +1174,7 @@ mod tests {
             provider: crate::LlmProvider::Anthropic,
             protocol: Protocol::ChatCompletions,
             parts,
+            fingerprint: crate::message::fingerprint_of(&message.content, &message.tool_calls),
         });
         assert_eq!(turns(&[message]).unwrap()[0]["content"], "Hi");
     }

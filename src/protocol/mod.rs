@@ -98,7 +98,7 @@ mod testing {
             response.fold(&output.take());
             response.learn(&output.facts);
         }
-        response.replay = output.replay(LlmProvider::Local, protocol, &response.reasoning);
+        response.replay = output.replay(LlmProvider::Local, protocol, &response);
         (response, output.failure)
     }
 }
@@ -307,7 +307,7 @@ mod tests {
             let url = if vendor.base_url.is_empty() {
                 String::new()
             } else {
-                format!("`{}`", vendor.base_url)
+                format!("`{}`", vendor.base_url.replace('|', "\\|"))
             };
             let begin: Vec<_> = vendor.model_prefixes.iter().map(|p| format!("{p}…")).collect();
             let models = code(&begin.iter().map(String::as_str).collect::<Vec<_>>());

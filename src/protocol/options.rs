@@ -109,11 +109,14 @@ impl<'a> Options<'a> {
         let set: Vec<_> = set.map(|name| format!("`{name}`")).collect();
         let (whom, advice) = match self.request.config.protocol {
             Some(protocol) => (format!("over the protocol {protocol}"), ""),
-            // The model has led here, and another protocol may take the option.
-            None if self.request.protocol == Protocol::Responses => (
-                "over the protocol responses, which this model is asked in".to_owned(),
-                ", or set `.protocol(Protocol::ChatCompletions)`",
-            ),
+            // The model has led here, and the vendor's other protocol may take the option.
+            None if self.request.protocol == Protocol::Responses => {
+                let refused = self.request.provider.vendor().dialect.refuses;
+                let is_taken = !self.set.iter().any(|(name, _)| refused.contains(name));
+                let advice = ", or set `.protocol(Protocol::ChatCompletions)`";
+                let whom = "over the protocol responses, which this model is asked in";
+                (whom.to_owned(), if is_taken { advice } else { "" })
+            }
             None => ("to this provider".to_owned(), ""),
         };
         let (options, them) = match set.len() {

@@ -72,15 +72,19 @@ fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
     let mut items = Vec::with_capacity(request.messages.len());
     // The calls whose arguments are free text; their results have a type of their own.
     let mut custom = Vec::new();
-    for message in request.messages()? {
+    for (at, message) in request.messages()?.iter().enumerate() {
         match message.role {
             MessageRole::Assistant => {
+                let before = items.len();
                 for part in message.turn(Protocol::Responses) {
                     let Some(item) = assistant(request, part, items.len()) else { continue };
                     if let Some("custom_tool_call") = kind(&item) {
                         custom.extend(item.get("call_id").cloned());
                     }
                     items.push(item);
+                }
+                if items.len() == before {
+                    common::note_changed_turn(request, at, true);
                 }
             }
             MessageRole::Tool => {
@@ -269,7 +273,7 @@ impl Decoder for ResponsesDecoder {
         let kind = kind.as_deref().unwrap_or(event.name);
         out.seen.understood |= kind.starts_with("response.");
         out.model(data.response.model);
-        data.response.id.note_first(&mut out.facts.id);
+        out.told_first(|facts| &mut facts.id, data.response.id);
         let has_failed = kind == "response.failed" || (kind.is_empty() && data.status.is("failed"));
         if data.response.error.is_error() {
             out.fail(data.response.error.json());
@@ -289,7 +293,7 @@ impl Decoder for ResponsesDecoder {
             "" if data.object.is("response") => {
                 let response: ResponseObject<'_> = json::read(event.data)?;
                 out.model(response.model);
-                response.id.note_first(&mut out.facts.id);
+                out.told_first(|facts| &mut facts.id, response.id);
                 let status = response.status.str().unwrap_or_default();
                 self.end(&status, &response, out);
                 // One that is still in the making, or that was cancelled, is not whole.
@@ -393,7 +397,7 @@ impl ResponsesDecoder {
             let part = self.item.part.unwrap_or_default();
             self.add_rest(self.item.text, &item.whole_text(), part, out);
             for part in item.content.elements::<TextPart<'_>>() {
-                part.refusal.note_first(&mut out.facts.refusal);
+                out.told_first(|facts| &mut facts.refusal, part.refusal);
             }
         } else if item.is("reasoning") && self.item.part.is_none() {
             let parts = if item.content.has_elements() { item.content } else { item.summary };
@@ -827,7 +831,7 @@ mod tests {
             decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
             response.fold(&out.take());
         }
-        response.replay = out.replay(LlmProvider::OpenAi, Protocol::Responses, "");
+        response.replay = out.replay(LlmProvider::OpenAi, Protocol::Responses, &response);
         (response, out)
     }
 

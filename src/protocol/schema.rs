@@ -18,6 +18,10 @@ const FORMATS: &str = "date-time time date duration email hostname ipv4 ipv6 uui
 const REFUSED: &str = "$schema $id $comment default examples deprecated readOnly writeOnly format";
 const TAKEN: &str = "title description $defs definitions";
 
+/// What joins an object with others, whose properties are its own, too.
+const JOINING: &str = "$ref anyOf oneOf allOf if then else dependentSchemas patternProperties \
+                       unevaluatedProperties";
+
 /// The schema as OpenAI takes it, and whether it is strict.
 pub(super) fn strict(request: ChatRequest<'_>, what: &str, schema: &Value) -> (Value, bool) {
     let mut strict = schema.clone();
@@ -46,7 +50,7 @@ pub(super) fn closed(request: ChatRequest<'_>, schema: &Value) -> Value {
 
 fn close(schema: &mut Value) {
     let Value::Object(node) = schema else { return };
-    if node.contains_key("properties") && !node.keys().any(|key| is_in("$ref anyOf oneOf", key)) {
+    if node.contains_key("properties") && !node.keys().any(|key| is_in(JOINING, key)) {
         node.entry("additionalProperties").or_insert(false.into());
     }
     // What `allOf` joins is no part: what one of them refuses, no other can allow.

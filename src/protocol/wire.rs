@@ -110,13 +110,6 @@ impl<'a> Raw<'a> {
         Some(Cow::Owned(unescaped(literal)))
     }
 
-    /// Becomes what is known, where nothing is: the first string that is not empty counts.
-    pub(crate) fn note_first(self, known: &mut Option<String>) {
-        if known.is_none() {
-            *known = self.str().map(Cow::into_owned);
-        }
-    }
-
     /// A number that counts something: as it is, as a string, rounded, or held within its bounds.
     pub(crate) fn u64(self) -> Option<u64> {
         let digits = self.literal().unwrap_or(self.0);

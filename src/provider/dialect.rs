@@ -189,7 +189,7 @@ dialects! {
     PERPLEXITY like COMMON { reasoning: &[("", form(NONE, EFFORT, NONE))] };
     /// <https://www.alibabacloud.com/help/en/model-studio/deep-thinking>
     ALIBABA like COMMON {
-        refuses: &["frequency_penalty"],
+        refuses: &["frequency_penalty"], reads_arguments: true,
         reasoning: &[
             ("qwen3.8", form(EFFORT_OFF, EFFORT, NONE).words("minimal=low high=xhigh max=xhigh")),
             ("", form(ENABLE_OFF, ENABLE_BUDGET, ENABLE_BUDGET)),
@@ -233,7 +233,7 @@ dialects! {
     /// Every call has to have reasoning, and every message a content. The usage comes unasked.
     /// <https://platform.xiaomimimo.com/docs>
     XIAOMI like NEW_LIMIT {
-        usage: "{}", empty_content: " ", reasoning_filler: Some(""),
+        usage: "{}", reads_arguments: true, empty_content: " ", reasoning_filler: Some(""),
         reasoning: &[("", form(SWITCH_OFF, SWITCH_ON, NONE))]
     };
 }

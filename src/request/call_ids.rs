@@ -2,46 +2,63 @@
 //! characters that it refuses.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::message::Message;
+use crate::message::{Message, fingerprint};
 use crate::protocol::ChatRequest;
 use crate::provider::{CallIds, Protocol};
 
-/// Gives calls and their results ids that the provider takes: the same for the same id in every
+/// Gives calls and their results ids that the provider takes: the same for the same call in every
 /// request, so that a conversation goes on as it began.
 pub(super) fn fitted<'a>(
     mut messages: Cow<'a, [Message]>,
     request: ChatRequest<'_>,
 ) -> Cow<'a, [Message]> {
-    let ids = messages.iter().flat_map(|message| {
-        message.tool_calls.iter().map(|call| &call.id).chain(&message.tool_call_id)
-    });
-    let wrong: BTreeSet<_> = ids.filter(|id| !fits(id, request)).cloned().collect();
-    if wrong.is_empty() {
+    let rule = rule(request);
+    // Some servers count the calls of each answer from 0, which others refuse.
+    let must_differ = matches!(rule, CallIds::NineAlphanumerics | CallIds::Word);
+    let fit = |id: &str| if fits(id, rule) { id.to_owned() } else { nine_alphanumerics(id) };
+    let (mut used, mut latest, mut fitted) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+    for message in messages.iter() {
+        for call in &message.tool_calls {
+            let mut id = fit(&call.id);
+            if must_differ && used.contains(&id) {
+                id = nine_alphanumerics(&format!("{id} {}", used.len()));
+            }
+            used.insert(id.clone());
+            latest.insert(call.id.clone(), id.clone());
+            fitted.push((call.id.clone(), id));
+        }
+        let result = message.tool_call_id.as_ref();
+        let known = |id: &String| latest.get(id).cloned().unwrap_or_else(|| fit(id));
+        fitted.extend(result.map(|id| (id.clone(), known(id))));
+    }
+    let changed: BTreeSet<_> = fitted.iter().filter(|(asked, sent)| asked != sent).collect();
+    if changed.is_empty() {
         return messages;
     }
-    for message in messages.to_mut() {
-        let calls = message.tool_calls.iter_mut().map(|call| &mut call.id);
-        for id in calls.chain(&mut message.tool_call_id).filter(|id| wrong.contains(*id)) {
-            *id = nine_alphanumerics(id);
-        }
+    let why = format!("{} takes no such id, or none twice", request.provider);
+    for (asked, sent) in changed {
+        request.adapt("the id of a tool call", asked, sent, &why);
     }
-    let why = format!("{} takes no such id", request.provider);
-    for id in &wrong {
-        request.adapt("the id of a tool call", id, nine_alphanumerics(id), &why);
-    }
+    let ids = messages.to_mut().iter_mut().flat_map(|message| {
+        message.tool_calls.iter_mut().map(|call| &mut call.id).chain(&mut message.tool_call_id)
+    });
+    ids.zip(fitted).for_each(|(id, (_, sent))| *id = sent);
     messages
 }
 
-fn fits(id: &str, request: ChatRequest<'_>) -> bool {
-    let rule = match request.protocol {
+fn rule(request: ChatRequest<'_>) -> CallIds {
+    match request.protocol {
         Protocol::ChatCompletions => request.provider.vendor().dialect.call_ids,
         Protocol::Responses => CallIds::AtMost(64),
         // https://platform.claude.com/docs/en/api/messages
         Protocol::Messages => CallIds::Word,
         Protocol::GenerateContent | Protocol::CohereChat => CallIds::Any,
-    };
+    }
+}
+
+fn fits(id: &str, rule: CallIds) -> bool {
     let alphanumeric =
         |and: &[u8]| id.bytes().all(|b| b.is_ascii_alphanumeric() || and.contains(&b));
     match rule {
@@ -52,11 +69,9 @@ fn fits(id: &str, request: ChatRequest<'_>) -> bool {
     }
 }
 
-/// An id that every provider takes, made of another one (FNV-1a). There are 36⁹ of them, so that no
-/// two of a conversation meet.
+/// An id that every provider takes, made of another one. There are 36⁹ of them, so that no two of a
+/// conversation meet.
 fn nine_alphanumerics(id: &str) -> String {
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    let hash = fingerprint([id]);
     (0..9).filter_map(|at| char::from_digit((hash >> (7 * at)) as u32 % 36, 36)).collect()
 }

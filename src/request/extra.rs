@@ -8,12 +8,13 @@ use crate::error::Error;
 use crate::protocol::{self, ChatRequest, OPTIONS, only_options};
 
 /// Fields that the crate adds to what an option says, so that it is of use.
-const ADDED: [&str; 5] = [
+const ADDED: [&str; 6] = [
     "/generationConfig/thinkingConfig/includeThoughts",
     "/reasoning/summary",
     "/response_format/json_schema/strict",
     "/text/format/strict",
     "/thinking/display",
+    "/tool_stream",
 ];
 
 /// Fields of the body that say what the prompt does.

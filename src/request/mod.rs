@@ -148,6 +148,9 @@ fn body(request: ChatRequest<'_>) -> Result<Vec<u8>, Error> {
     refuse_ignored_tool_choice(request)?;
     let mut body = protocol::encode(request)?;
     extra::merge(&mut body, request)?;
+    // What the caller's own field replaces was not changed by us.
+    let is_ours = |told: &Adaptation| !request.config.extra_body.contains_key(&told.what);
+    request.adaptations.borrow_mut().retain(is_ours);
     serde_json::to_vec(&body)
         .map_err(|error| request.refuse("the request cannot be written as JSON").caused_by(error))
 }

@@ -73,25 +73,28 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
     }
     let implied = config.base_url.as_ref().map(|_| LlmProvider::Local);
     let named = config.provider.or(named).or(implied);
-    let problem = match (named, &*model::providers_of(model)) {
-        (Some(_), _) if model.is_empty() => "no model is named; set the option `model`".to_owned(),
-        (None, _) if model.is_empty() => {
+    let problem = match named {
+        Some(_) if model.is_empty() => "no model is named; set the option `model`".to_owned(),
+        None if model.is_empty() => {
             "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\""
                 .to_owned()
         }
-        (Some(provider), _) | (None, &[provider]) => return Ok((provider, model)),
-        (None, []) => {
-            let advice = match model::suggestion(model) {
-                Some(suggestion) => format!("did you mean {suggestion:?}?"),
-                None => format!("say who serves it, as in \"ollama::{model}\", or set `base_url`"),
-            };
-            format!("no provider found for model {model:?}; {advice}")
-        }
-        (None, several) => {
-            let names = several.iter().map(|provider| format!("\"{provider}::{model}\""));
-            let names = names.collect::<Vec<_>>().join(" or ");
-            format!("several addresses serve the model {model:?}; say which: {names}")
-        }
+        Some(provider) => return Ok((provider, model)),
+        None => match (&*model::providers_of(model), &*model::suggestions(model)) {
+            (&[provider], _) => return Ok((provider, model)),
+            ([], []) => format!(
+                "no provider found for model {model:?}; say who serves it, as in \
+                 \"ollama::{model}\", or set `base_url`"
+            ),
+            ([], meant) => {
+                let meant = meant.join(" or ");
+                format!("no provider found for model {model:?}; did you mean {meant}?")
+            }
+            (_, names) => {
+                let names = names.join(" or ");
+                format!("several addresses serve the model {model:?}; say which: {names}")
+            }
+        },
     };
     Err(refuse(named, problem))
 }

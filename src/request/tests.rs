@@ -112,6 +112,8 @@ fn the_protocol_follows_the_model_at_the_hosts_of_openai() {
     let error = refusal(&config("gpt-6-luna").seed(1));
     assert!(error.contains("`seed`") && error.contains("Protocol::ChatCompletions"), "{error}");
     assert!(prepared(&config("gpt-6-luna").seed(1).protocol(ChatCompletions)).is_ok());
+    let error = refusal(&config("gpt-6-luna").top_k(1));
+    assert!(error.ends_with("leave it unset"), "Chat Completions refuses it, too: {error}");
     let error = refusal(&config("gpt-6-luna").seed(1).protocol(Responses));
     assert!(error.ends_with("leave it unset"), "{error}");
 
@@ -136,12 +138,16 @@ fn a_wrong_name_gets_a_suggestion() {
         ("openai/gpt-4o", "openai::gpt-4o"),
         ("openai:gpt-4o", "openai::gpt-4o"),
         ("OpenAI/gpt-4o", "openai::gpt-4o"),
+        ("together/meta-llama/Llama-3.3-70B", "together::meta-llama/Llama-3.3-70B"),
         ("cluade-sonnet-5-5", "anthropic::claude-sonnet-5-5"),
     ] {
         let expected = format!("no provider found for model {model:?}; did you mean {meant:?}?");
         assert_eq!(refusal(&config(model)), expected);
     }
-    for model in ["llama3.2", "gpt-oss-120b", "x", &"gpt".repeat(1000)] {
+    let error = refusal(&config("KIMI-K3"));
+    assert!(error.ends_with("mean \"moonshot::kimi-k3\" or \"moonshot_cn::kimi-k3\"?"), "{error}");
+    let long = "gpt".repeat(400_000);
+    for model in ["llama3.2", "gpt-oss-120b", "openai/gpt-oss-120b", "gq", &long] {
         let error = refusal(&config(model));
         assert!(error.contains(&format!("\"ollama::{model}\"")), "{error}");
     }
@@ -399,6 +405,7 @@ fn what_one_provider_attached_is_not_sent_to_another() {
         provider: LlmProvider::Anthropic,
         protocol: Protocol::Messages,
         parts: vec![ReplayPart::Opaque(thought), ReplayPart::Text { bytes: 6, extra: None }],
+        fingerprint: crate::message::fingerprint_of(&answer.content, &answer.tool_calls),
     });
     let prompt = Prompt::from([Message::user("Hi"), answer, Message::user("And?")]);
     let sent = |config: GenerationConfig| {
