@@ -344,9 +344,7 @@ impl MessagesDecoder {
                 }
                 out.reasoning(thinking);
                 let Value::Object(block) = out.keep(json) else { return };
-                // A thought may have begun with its block.
-                let begun = thinking.literal().map(|text| ("thinking", text.to_owned()));
-                OpenBlock::Kept { block, pieces: begun.into_iter().collect() }
+                OpenBlock::Kept { block, pieces: BTreeMap::new() }
             }
         };
         if self.open.len() >= common::MAX_OPEN {
@@ -395,11 +393,17 @@ impl MessagesDecoder {
 
     /// Adds to a text of a block that is kept.
     fn grow(&mut self, index: Raw<'_>, name: &'static str, text: Raw<'_>, out: &mut ChunkBuilder) {
-        if let Some(OpenBlock::Kept { pieces, .. }) = self.opened(index)
+        if let Some(OpenBlock::Kept { pieces, block }) = self.opened(index)
             && let Some(piece) = text.literal()
         {
             out.hold(piece.len());
-            pieces.entry(name).or_default().push_str(piece);
+            let so_far = pieces.entry(name).or_insert_with(|| {
+                // A thought may have begun with its block.
+                let begun = if name == "thinking" { block.remove(name) } else { None };
+                let begun = begun.map(|text| text.to_string()).unwrap_or_default();
+                Raw(&begun).literal().unwrap_or_default().to_owned()
+            });
+            so_far.push_str(piece);
         }
     }
 
