@@ -195,8 +195,8 @@ fn is(block: &Value, kind: &str) -> bool {
 wire! {
     /// One event.
     struct MessagesEvent {
-        kind = "type", error, message: WholeMessage<'a>, index, content_block,
-        delta: BlockDelta<'a>, usage: MessagesUsage<'a>,
+        kind = "type", error, message, index, content_block,
+        delta: BlockDelta<'a>, usage,
     }
     struct WholeMessage {
         id, model, content, stop_reason, stop_details, usage: MessagesUsage<'a>,
@@ -245,7 +245,7 @@ impl Decoder for MessagesDecoder {
             return Ok(());
         }
         match &*kind {
-            "message_start" => self.whole(&frame.message, out),
+            "message_start" => self.whole(&frame.message.parse(), out),
             // An answer that was not streamed.
             "message" => {
                 self.whole(&json::read(event.data)?, out);
@@ -258,7 +258,7 @@ impl Decoder for MessagesDecoder {
                 if frame.delta.stop_reason.is_some() {
                     self.close_all(out);
                 }
-                self.count(&frame.usage, out);
+                self.count(&frame.usage.parse(), out);
                 stop(frame.delta.stop_reason, frame.delta.stop_details, out);
             }
             "message_stop" => {
