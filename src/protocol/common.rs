@@ -166,75 +166,62 @@ pub(super) fn note_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: b
 /// A role and the parts of what is said in it.
 pub(super) type Turn = (&'static str, Vec<Value>);
 
-/// Puts later instructions into the conversation as one turn, if a user's is before them, and else
-/// beside it. Tells whether that had to be.
-fn settle<'a>(
-    waiting: &mut Vec<(&'a str, Vec<Value>)>,
-    turns: &mut Vec<Turn>,
-    system: &mut Vec<&'a str>,
-) -> bool {
-    if waiting.is_empty() {
-        return false;
-    }
-    let after_user = turns.last().is_some_and(|(last, _)| *last == "user");
-    let (said, parts): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-    if after_user {
-        turns.push(("system", parts.concat()));
-    } else {
-        system.extend(said);
-    }
-    !after_user
-}
-
 /// The instructions, which `beside` names, and the conversation, where the roles have to take turns:
 /// what the model said has a role, and all else is the user's. Parts of the same role are joined, and
 /// a turn without parts is left out: Anthropic and Gemini refuse it, and want the results of parallel
 /// calls in one turn.
 ///
 /// Later instructions can stay `inside` the conversation, so that what came before them is not
-/// changed: behind a turn of the user's.
-pub(super) fn turns<'a>(
-    request: ChatRequest<'a>,
+/// changed: behind a turn of the user's, if need be the next one.
+pub(super) fn turns(
+    request: ChatRequest<'_>,
     model: &'static str,
     beside: &str,
     inside: bool,
     parts: impl Fn(usize, &Message) -> Result<Vec<Value>, Error>,
-) -> Result<(Vec<&'a str>, Vec<Turn>), Error> {
-    let mut turns: Vec<Turn> = Vec::new();
-    let (mut system, mut waiting, mut moved) = (Vec::new(), Vec::new(), false);
+) -> Result<(Vec<String>, Vec<Turn>), Error> {
+    let (mut turns, mut system, mut moved): (Vec<Turn>, Vec<_>, _) =
+        (Vec::new(), Vec::new(), false);
     for (at, message) in request.messages()?.iter().enumerate() {
-        let role = if message.role == MessageRole::Assistant { model } else { "user" };
+        let role = match message.role {
+            MessageRole::System => "system",
+            MessageRole::Assistant => model,
+            MessageRole::User | MessageRole::Tool => "user",
+        };
         let parts = parts(at, message)?;
-        if message.role == MessageRole::System {
-            if !parts.is_empty() && inside && !turns.is_empty() {
-                waiting.push((&*message.content, parts));
-            } else if !parts.is_empty() {
-                moved |= !(turns.is_empty() && system.is_empty());
-                system.push(&*message.content);
-            }
-            continue;
+        if role != "system" {
+            note_changed_turn(request, at, parts.is_empty());
         }
-        note_changed_turn(request, at, parts.is_empty());
         if parts.is_empty() {
             continue;
         }
-        if role == model {
-            moved |= settle(&mut waiting, &mut turns, &mut system);
-        } else if !waiting.is_empty() {
-            let why = "a later system message must follow a user's turn";
-            request.adapt(
-                &format!("messages[{at}]"),
-                "it behind a system message",
-                "it before",
-                why,
-            );
+        if role == "system" && (turns.is_empty() || !inside) {
+            moved |= !(turns.is_empty() && system.is_empty());
+            system.push(message.content.clone());
+            continue;
         }
+        let later = turns.pop_if(|(last, _)| *last == "system" && role == "user");
         match turns.last_mut() {
             Some((last, said)) if *last == role => said.extend(parts),
             _ => turns.push((role, parts)),
         }
+        if later.is_some() {
+            let (what, why) = (format!("messages[{at}]"), "a system message follows a user's turn");
+            request.adapt(&what, "it behind a system message", "it before that", why);
+        }
+        turns.extend(later);
     }
-    moved |= settle(&mut waiting, &mut turns, &mut system);
+    let mut before = "";
+    turns.retain(|(role, parts)| {
+        let stays = *role != "system" || before == "user";
+        if !stays {
+            let texts = parts.iter().filter_map(|part| part.get("text")?.as_str());
+            system.extend(texts.map(str::to_owned));
+        }
+        moved |= !stays;
+        before = role;
+        stays
+    });
     if moved {
         let why = match inside {
             true => "instructions are taken beside the conversation, or behind a user's turn",

@@ -90,7 +90,7 @@ fn tool_config(choice: &ToolChoice) -> Value {
 }
 
 /// The instructions and the conversation.
-fn contents(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
+fn contents(request: ChatRequest<'_>) -> Result<(Vec<String>, Value), Error> {
     let beside = "parts of `systemInstruction`";
     let last_question = request.messages.iter().rposition(|it| it.role == MessageRole::User);
     let (system, turns) =

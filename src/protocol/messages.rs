@@ -76,7 +76,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
 
 /// The instructions, and the conversation: user and assistant in turns, and the results of tools are
 /// the user's.
-fn messages(request: ChatRequest<'_>) -> Result<(Vec<&str>, Value), Error> {
+fn messages(request: ChatRequest<'_>) -> Result<(Vec<String>, Value), Error> {
     let (beside, inside) = ("one `system` text", claude::takes_system_inside(request.model));
     let (system, turns) =
         common::turns(request, "assistant", beside, inside, |_, message| match message.role {

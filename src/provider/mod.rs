@@ -36,20 +36,6 @@ impl FromStr for LlmProvider {
     }
 }
 
-impl From<LlmProvider> for &str {
-    fn from(provider: LlmProvider) -> Self {
-        provider.as_str()
-    }
-}
-
-impl TryFrom<String> for LlmProvider {
-    type Error = anyhow::Error;
-
-    fn try_from(name: String) -> anyhow::Result<Self> {
-        name.parse()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

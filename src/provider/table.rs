@@ -17,7 +17,6 @@ macro_rules! vendors {
             /// Who serves a model.
             ///
             /// The name, in lower case, is what goes before `::` in `"provider::model"`.
-            #[serde(into = "&str", try_from = "String")]
             #[non_exhaustive]
             pub enum LlmProvider { $($(#[$doc])* $provider = $name,)+ }
 
