@@ -269,12 +269,27 @@ impl GenerateContentDecoder {
         if call.is_some() || (text.is_some() && !is_thought) {
             // Gemini wants to see again, in its place, what it attached to a text or a call, such
             // as a signature. A part with such a thing must not be joined with one that has none.
-            let known = [("text", text), ("thought", thought), ("functionCall", call)];
+            let known = [
+                ("text", text),
+                ("thought", thought),
+                ("functionCall", call),
+                ("thoughtSignature", signature),
+            ];
             let mut extra = out.others(json, &known);
+            if signature.is_some() {
+                out.keep_field(&mut extra, "thoughtSignature", signature);
+            }
             if call.is_some() {
-                self.decode_call(&call.parse(), out)?;
-                let known = ["id", "name", "args", "partialArgs", "willContinue"];
-                let of_call = out.others(call, &known.map(|name| (name, Raw::default())));
+                let read = call.parse();
+                self.decode_call(&read, out)?;
+                let known = [
+                    ("id", read.id),
+                    ("name", read.name),
+                    ("args", read.args),
+                    ("partialArgs", read.partial_args),
+                    ("willContinue", read.will_continue),
+                ];
+                let of_call = out.others(call, &known);
                 if !of_call.is_empty() {
                     out.hold(640);
                     extra.insert("functionCall".to_owned(), of_call.into());
