@@ -373,15 +373,18 @@ impl ChunkBuilder {
     /// The fields of an object but for those that are known, as they are kept for the provider.
     pub(crate) fn others(&mut self, json: Raw<'_>, but: &[(&str, Raw<'_>)]) -> Map<String, Value> {
         let mut others = Map::new();
-        json.others(but, |name, value| {
-            // A field takes some 110 bytes, and the first one as much as ten.
-            self.hold(name.len() + if others.is_empty() { 640 } else { 128 });
-            let value = self.keep(value);
-            if !self.is_full() {
-                others.insert(name.to_owned(), value);
-            }
-        });
+        json.others(but, |name, value| self.keep_field(&mut others, name, value));
         others
+    }
+
+    /// Adds a field to an object that is kept for the provider.
+    pub(crate) fn keep_field(&mut self, into: &mut Map<String, Value>, name: &str, value: Raw<'_>) {
+        // A field takes some 110 bytes, and the first one as much as ten.
+        self.hold(name.len() + if into.is_empty() { 640 } else { 128 });
+        let value = self.keep(value);
+        if !self.is_full() {
+            into.insert(name.to_owned(), value);
+        }
     }
 
     /// Counts what a decoder gathers for [`opaque`](Self::opaque) before it is whole.

@@ -30,6 +30,11 @@ pub(super) fn with(mut object: Value, fields: Option<&Value>) -> Value {
     object
 }
 
+/// Whether a name is one of several, with blanks between them.
+pub(super) fn is_in(names: &str, name: &str) -> bool {
+    names.split(' ').any(|one| one == name)
+}
+
 /// A tool; what its schema is called differs.
 pub(super) fn tool(tool: &Tool, schema: &str) -> Value {
     object([

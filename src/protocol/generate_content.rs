@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
-use super::common::{self, object};
+use super::common::{self, is_in, object};
 use super::json;
 use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
@@ -241,7 +241,7 @@ impl Decoder for GenerateContentDecoder {
         }
         if let Some(word) = candidate.finish_reason.str() {
             out.finish(finish_reason(&word), &word);
-            if is_failure(&word) {
+            if is_in(FAILED, &word) {
                 let message = candidate.finish_message.str();
                 let message = message.unwrap_or_else(|| "the model's answer is broken".into());
                 out.fail(&json!({"error": {"status": word, "message": message}}).to_string());
@@ -277,18 +277,17 @@ impl GenerateContentDecoder {
             ];
             let mut extra = out.others(json, &known);
             if signature.is_some() {
-                extra.insert("thoughtSignature".to_owned(), out.keep(signature));
+                out.keep_field(&mut extra, "thoughtSignature", signature);
             }
             if call.is_some() {
-                let read: GeminiCall<'_> = call.parse();
+                let read = call.parse();
                 self.decode_call(&read, out)?;
-                let GeminiCall { id, name, args, partial_args, will_continue } = read;
                 let known = [
-                    ("id", id),
-                    ("name", name),
-                    ("args", args),
-                    ("partialArgs", partial_args),
-                    ("willContinue", will_continue),
+                    ("id", read.id),
+                    ("name", read.name),
+                    ("args", read.args),
+                    ("partialArgs", read.partial_args),
+                    ("willContinue", read.will_continue),
                 ];
                 let of_call = out.others(call, &known);
                 if !of_call.is_empty() {
@@ -454,35 +453,21 @@ fn steps(path: &str) -> serde_json::Result<Vec<String>> {
     Ok(steps)
 }
 
+const FILTERED: &str = "SAFETY RECITATION BLOCKLIST PROHIBITED_CONTENT SPII MODEL_ARMOR IMAGE_SAFETY \
+                        IMAGE_PROHIBITED_CONTENT IMAGE_RECITATION";
+/// The model stopped because it, or Gemini, did something wrong.
+const FAILED: &str = "MALFORMED_FUNCTION_CALL MALFORMED_RESPONSE MISSING_THOUGHT_SIGNATURE \
+                      TOO_MANY_TOOL_CALLS UNEXPECTED_TOOL_CALL";
+
 fn finish_reason(word: &str) -> FinishReason {
     match word {
         "STOP" => FinishReason::Stop,
         "MAX_TOKENS" => FinishReason::Length,
         // Not Gemini's own word, which is `STOP` here, but that of some who imitate it.
         "FUNCTION_CALL" => FinishReason::ToolCalls,
-        "SAFETY"
-        | "RECITATION"
-        | "BLOCKLIST"
-        | "PROHIBITED_CONTENT"
-        | "SPII"
-        | "MODEL_ARMOR"
-        | "IMAGE_SAFETY"
-        | "IMAGE_PROHIBITED_CONTENT"
-        | "IMAGE_RECITATION" => FinishReason::ContentFilter,
+        word if is_in(FILTERED, word) => FinishReason::ContentFilter,
         _ => FinishReason::Other,
     }
-}
-
-/// Whether the model stopped because it, or Gemini, did something wrong.
-fn is_failure(word: &str) -> bool {
-    matches!(
-        word,
-        "MALFORMED_FUNCTION_CALL"
-            | "MALFORMED_RESPONSE"
-            | "MISSING_THOUGHT_SIGNATURE"
-            | "TOO_MANY_TOOL_CALLS"
-            | "UNEXPECTED_TOOL_CALL"
-    )
 }
 
 /// Vertex sends an object without counts in every chunk but the last.

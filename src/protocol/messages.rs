@@ -399,8 +399,8 @@ impl MessagesDecoder {
             out.hold(piece.len());
             let so_far = pieces.entry(name).or_insert_with(|| {
                 // A thought may have begun with its block.
-                let begun = if name == "thinking" { block.remove(name) } else { None };
-                let begun = begun.map(|text| text.to_string()).unwrap_or_default();
+                let begun = block.get(name).filter(|_| name == "thinking");
+                let begun = begun.map(Value::to_string).unwrap_or_default();
                 Raw(&begun).literal().unwrap_or_default().to_owned()
             });
             so_far.push_str(piece);

@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Map, Value, json};
 
 use super::chat_request::ChatRequest;
+use super::common::is_in;
 
 /// What the dialect knows, beside what is looked at more closely.
 const KNOWN: &str = "type enum const title description format minimum maximum exclusiveMinimum \
@@ -180,10 +181,6 @@ fn is_apart(root: &Value, schemas: [&Value; 2], depth: usize) -> bool {
 /// The elements of a list, or the one value in its place.
 fn list(value: Option<&Value>) -> &[Value] {
     value.map_or(&[], |it| it.as_array().map_or(std::slice::from_ref(it), Vec::as_slice))
-}
-
-fn is_in(names: &str, name: &str) -> bool {
-    names.split(' ').any(|one| one == name)
 }
 
 #[cfg(test)]
