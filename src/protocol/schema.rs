@@ -104,8 +104,9 @@ fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> an
     let needs = if is("array") { "items" } else { "type enum const anyOf $ref" };
     let needs = if is("object") || objects == 0 { "properties" } else { needs };
     let has_it = node.keys().any(|key| is_in(needs, key));
-    ensure!(has_it, "strict schemas have `{needs}` in this place");
-    ensure!(depth <= 64 && objects <= 10, "strict schemas have 10 levels");
+    ensure!(has_it, "a part of it lacks one of these, which strict schemas need there: {needs}");
+    ensure!(objects > 0 || !is("null"), "a strict answer is always an object");
+    ensure!(depth <= 64 && objects <= 10, "strict schemas have 10 levels at most");
     if let Some(Value::Object(properties)) = node.get("properties") {
         let null = json!({ "type": "null", "const": null });
         let required = list(node.get("required"));
@@ -477,9 +478,9 @@ mod tests {
             (schema_of::<Lenient>(), "the property \"b\" is optional"),
             (schema_of::<Counts>(), "`additionalProperties`"),
             (schema_of::<BTreeSet<u8>>(), "`uniqueItems`"),
-            (schema_of::<Vec<u8>>(), "`properties`"),
-            (schema_of::<Option<Line>>(), "`properties`"),
-            (schema_of::<Option<u8>>(), "`properties`"),
+            (schema_of::<Vec<u8>>(), ": properties"),
+            (schema_of::<Option<Line>>(), ": properties"),
+            (schema_of::<Option<u8>>(), ": properties"),
         ] {
             let told = strictly(&schema).unwrap_err();
             assert!(told.contains(why), "{told}: {schema}");
@@ -526,14 +527,14 @@ mod tests {
             assert!(told.contains(&format!("`{keyword}`")), "{told}: {schema}");
         }
         for (property, why) in [
-            (json!({}), "`type "),
-            (json!({"description": "Anything."}), "`type "),
+            (json!({}), ": type enum const anyOf $ref"),
+            (json!({"description": "Anything."}), ": type enum const anyOf $ref"),
             (json!(true), "`true`"),
-            (json!({"type": "object"}), "`properties`"),
+            (json!({"type": "object"}), ": properties"),
             (json!({"properties": {}}), "`properties`"),
-            (json!({"type": "array"}), "`items`"),
-            (json!({"type": ["array", "null"]}), "`items`"),
-            (json!({"type": "array", "items": {}}), "`type "),
+            (json!({"type": "array"}), ": items"),
+            (json!({"type": ["array", "null"]}), ": items"),
+            (json!({"type": "array", "items": {}}), ": type enum const anyOf $ref"),
             (json!({"type": "array", "items": [text]}), "`true`"),
             (json!({"oneOf": [{"type": "integer"}, {"type": "number"}]}), "`oneOf`"),
             (json!({"oneOf": [{"enum": ["a", "b"]}, {"enum": ["b"]}]}), "`oneOf`"),
@@ -566,6 +567,9 @@ mod tests {
         assert!(strictly(&object(json!({ "a": lists }))).unwrap_err().contains("levels"));
         let two = json!({"$ref": "#/$defs/o", "type": "object", "$defs": {"o": object(json!({}))}});
         let choice = json!({"anyOf": [object(json!({}))]});
+        let mut or_null = object(json!({}));
+        or_null["type"] = json!(["object", "null"]);
+        assert!(strictly(&or_null).unwrap_err().contains("always an object"));
         for root in [json!(true), json!({"$ref": "#"}), choice, two] {
             strictly(&root).unwrap_err();
         }
@@ -604,6 +608,7 @@ mod tests {
             open(json!({"type": "string"})),
             json!({"type": "object"}),
             json!({"type": "object", "properties": {}, "oneOf": [{"$ref": "#/$defs/d"}]}),
+            json!({"type": "object", "properties": {}, "$ref": "#/$defs/d"}),
             json!({"allOf": [open(Value::Null), {"type": "object"}]}),
         ] {
             let (sent, changes) = told(|request| closed(request, &schema));
