@@ -355,9 +355,7 @@ impl MessagesDecoder {
 
     fn delta(&mut self, index: Raw<'_>, delta: &BlockDelta<'_>, out: &mut ChunkBuilder) {
         match delta.kind.str().as_deref() {
-            Some("text_delta") => {
-                out.text(delta.text);
-            }
+            Some("text_delta") => _ = out.text(delta.text),
             Some("citations_delta") => {
                 let citation = out.keep(delta.citation);
                 if let Some(text) = self.text.as_mut().filter(|_| !citation.is_null())

@@ -53,10 +53,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("store", false);
     body.put("include", (!include.is_empty()).then_some(include));
     body.put("reasoning", common::reasoning(&mut options, request.model, REASONING)?);
-    body.put(
-        "text",
-        options.typed("response_format", &config.response_format).map(|it| text(request, it)),
-    );
+    let format = options.typed("response_format", &config.response_format);
+    body.put("text", format.map(|it| text(request, it)));
     body.put("tools", options.tools(|it| tool(request, it)));
     let choice = options.typed("tool_choice", &config.tool_choice);
     body.put("tool_choice", choice.map(|choice| common::tool_choice(choice, "required", named)));
@@ -89,10 +87,8 @@ fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
             }
             MessageRole::Tool => {
                 let id = json!(request.call_id(message)?);
-                let kind = match custom.contains(&id) {
-                    true => "custom_tool_call_output",
-                    false => "function_call_output",
-                };
+                let call = if custom.contains(&id) { "custom_tool_call" } else { "function_call" };
+                let kind = format!("{call}_output");
                 items.push(json!({"type": kind, "call_id": id, "output": message.content}));
             }
             MessageRole::System | MessageRole::User => {
@@ -393,13 +389,13 @@ impl ResponsesDecoder {
                 None => self.item.call = out.new_call(None, item.call_id, item.name, whole),
             }
             self.item.is_lost = false;
-        } else if item.is("message") {
+        } else if item.kind.is("message") {
             let part = self.item.part.unwrap_or_default();
             self.add_rest(self.item.text, &item.whole_text(), part, out);
             for part in item.content.elements::<TextPart<'_>>() {
                 out.told_first(|facts| &mut facts.refusal, part.refusal);
             }
-        } else if item.is("reasoning") && self.item.part.is_none() {
+        } else if item.kind.is("reasoning") && self.item.part.is_none() {
             let parts = if item.content.has_elements() { item.content } else { item.summary };
             for part in parts.elements::<TextPart<'_>>() {
                 out.reasoning(part.text);
@@ -410,7 +406,7 @@ impl ResponsesDecoder {
             self.keep(whole, was_open, out);
         } else if was_latest && was_open {
             let extra = item.extra(*json, out);
-            if !extra.is_empty() && item.is("message") && self.item.message == 0 {
+            if !extra.is_empty() && item.kind.is("message") && self.item.message == 0 {
                 out.new_text(); // without any, and the latest part is another item's
             }
             out.extra(extra);
@@ -419,7 +415,7 @@ impl ResponsesDecoder {
 
     /// Keeps an item for the next request, in the place that it has had from the beginning.
     fn keep(&mut self, (item, json): &WholeItem<'_>, was_open: bool, out: &mut ChunkBuilder) {
-        let is_thought = item.is("reasoning");
+        let is_thought = item.kind.is("reasoning");
         if was_open && !is_thought {
             out.own_tool();
         }
@@ -542,13 +538,13 @@ impl ResponsesDecoder {
         let (knows_calls, knows_messages, latest) = self.known_in(output);
         for (at, whole) in (0..).zip(output.elements::<WholeItem<'_>>()) {
             let (item, _) = &whole;
-            if !(item.is_call() || item.is("message")) {
+            if !(item.is_call() || item.kind.is("message")) {
                 continue;
             }
             let knows_others = if item.is_call() { knows_calls } else { knows_messages };
             let found = self.find_again(at, item);
             // What was lost before a message that has come cannot follow it.
-            out.seen.gap |= item.is("message")
+            out.seen.gap |= item.kind.is("message")
                 && latest.is_some_and(|latest| at < latest)
                 && !(self.has_text(found) || item.whole_text().is_empty());
             if let Some(age) = found {
@@ -579,8 +575,8 @@ impl ResponsesDecoder {
         for (at, item) in (0..).zip(output.elements::<OutputItem<'_>>()) {
             let found = self.find_again(at, &item);
             knows_calls |= found.is_some() && item.is_call();
-            knows_messages |= found.is_some() && item.is("message");
-            if item.is("message") && self.has_text(found) {
+            knows_messages |= found.is_some() && item.kind.is("message");
+            if item.kind.is("message") && self.has_text(found) {
                 latest = Some(at);
             }
         }
@@ -590,7 +586,7 @@ impl ResponsesDecoder {
     /// Compares the text of all messages, where it is not known which is which, and adds what is
     /// missing at its end.
     fn compare_texts(&self, output: Raw<'_>, out: &mut ChunkBuilder) {
-        let messages = output.elements::<OutputItem<'_>>().filter(|item| item.is("message"));
+        let messages = output.elements::<OutputItem<'_>>().filter(|item| item.kind.is("message"));
         let messages: Vec<_> = messages.map(|message| message.whole_text()).collect();
         let text = messages.concat();
         let Some(rest) = self.text.rest(&text) else {
@@ -692,31 +688,27 @@ impl ResponsesDecoder {
 }
 
 impl OutputItem<'_> {
-    fn is(&self, kind: &str) -> bool {
-        self.kind.is(kind)
-    }
-
     /// A call of one of the caller's tools. Other calls are the provider's own affair.
     fn is_call(&self) -> bool {
-        self.is("function_call") || self.is("custom_tool_call")
+        self.kind.is("function_call") || self.kind.is("custom_tool_call")
     }
 
     /// Something to send back as it is.
     fn is_opaque(&self) -> bool {
-        self.kind.is_some() && !self.is_call() && !self.is("message")
+        self.kind.is_some() && !self.is_call() && !self.kind.is("message")
     }
 
     /// Whether it means something by itself. Reasoning may be no more than a reference into a
     /// store, and there we keep nothing.
     fn is_whole(&self) -> bool {
-        !self.is("reasoning")
+        !self.kind.is("reasoning")
             || self.encrypted_content.str().is_some()
             || self.content.has_elements()
     }
 
     /// What a call is made with.
     fn arguments(&self) -> Raw<'_> {
-        if self.is("custom_tool_call") { self.input } else { self.arguments }
+        if self.kind.is("custom_tool_call") { self.input } else { self.arguments }
     }
 
     /// All the text of a message.
@@ -730,9 +722,9 @@ impl OutputItem<'_> {
         let known =
             ["type", "id", "status", "role", "content", "call_id", "name", "arguments", "input"];
         let mut extra = out.others(json, &known.map(|name| (name, Raw::default())));
-        if self.is("custom_tool_call") {
+        if self.kind.is("custom_tool_call") {
             extra.insert("type".to_owned(), "custom_tool_call".into());
-        } else if self.is("message") && !self.is_plain() {
+        } else if self.kind.is("message") && !self.is_plain() {
             extra.insert("content".to_owned(), self.content_without_text(out));
         }
         extra

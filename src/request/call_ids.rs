@@ -14,7 +14,13 @@ pub(super) fn fitted<'a>(
     mut messages: Cow<'a, [Message]>,
     request: ChatRequest<'_>,
 ) -> Cow<'a, [Message]> {
-    let rule = rule(request);
+    let rule = match request.protocol {
+        Protocol::ChatCompletions => request.provider.vendor().dialect.call_ids,
+        Protocol::Responses => CallIds::AtMost(64),
+        // https://platform.claude.com/docs/en/api/messages
+        Protocol::Messages => CallIds::Word,
+        Protocol::GenerateContent | Protocol::CohereChat => CallIds::Any,
+    };
     // Some servers count the calls of each answer from 0, which others refuse.
     let must_differ = matches!(rule, CallIds::NineAlphanumerics | CallIds::Word);
     let fit = |id: &str| if fits(id, rule) { id.to_owned() } else { nine_alphanumerics(id) };
@@ -46,16 +52,6 @@ pub(super) fn fitted<'a>(
     });
     ids.zip(fitted).for_each(|(id, (_, sent))| *id = sent);
     messages
-}
-
-fn rule(request: ChatRequest<'_>) -> CallIds {
-    match request.protocol {
-        Protocol::ChatCompletions => request.provider.vendor().dialect.call_ids,
-        Protocol::Responses => CallIds::AtMost(64),
-        // https://platform.claude.com/docs/en/api/messages
-        Protocol::Messages => CallIds::Word,
-        Protocol::GenerateContent | Protocol::CohereChat => CallIds::Any,
-    }
 }
 
 fn fits(id: &str, rule: CallIds) -> bool {

@@ -118,8 +118,7 @@ fn given_base_url(
                     http://localhost:8080/v1"
             .to_owned());
     }
-    let url = filled(vendor.base_url, config)?;
-    Ok((url, UrlForm::Whole, None))
+    Ok((filled(vendor.base_url, config)?, UrlForm::Whole, None))
 }
 
 /// A vendor's base URL with the values of variables in the places of `{NAME}`, or `{NAME|OTHER}`.
