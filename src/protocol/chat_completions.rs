@@ -447,7 +447,7 @@ mod tests {
             body(ChatRequest {
                 provider,
                 protocol: Protocol::ChatCompletions,
-                model: "m",
+                model: &config.model,
                 messages,
                 config,
                 goes_to_vendor: true,
@@ -771,9 +771,11 @@ mod tests {
         );
         let answer = delta(json!({"content": "Yes."}));
         assert_eq!(
-            again(&[thought("Hm"), answer, stop]),
+            again(&[thought("Hm"), answer.clone(), stop.clone()]),
             json!({"role": "assistant", "content": "Yes."})
         );
+        let detail = detail(json!({"type": "reasoning.text", "text": "Hm", "signature": "s"}));
+        assert_eq!(again(&[detail, answer, stop]), json!({"role": "assistant", "content": "Yes."}));
     }
 
     /// Text, reasoning, calls and usage of a whole stream, and whether it failed.
@@ -930,6 +932,13 @@ mod tests {
             };
             assert_eq!(body["tools"][0]["function"], expected, "{provider}");
         }
+        let tool = Tool::function("look", "", schema.clone());
+        let tuned = added(GenerationConfig::new("ft:gpt-4o:org::id").tools([tool]), OpenAi);
+        assert_eq!(
+            tuned["tools"][0]["function"],
+            json!({"name": "look", "parameters": schema}),
+            "a fine-tuned model refuses words that others take"
+        );
     }
 
     #[test]

@@ -110,8 +110,8 @@ pub(super) fn reasoning(
     let (asked, is_off) = (level(reasoning), reasoning == Reasoning::Off);
     let (template, missing) = match asked {
         _ if is_off => (form.off, "cannot be off for this model; leave it unset, or lower it"),
-        None => (form.budget, "takes a level here, not a budget"),
-        Some(_) => (form.level, "has no form for this model; leave it unset"),
+        None if !form.level.is_empty() => (form.budget, "takes a level here, not a budget"),
+        _ => (form.level, "has no form for this model; leave it unset"),
     };
     if template.is_empty() {
         return Err(request.refuse(format!("the option `reasoning` {missing}")));

@@ -209,7 +209,7 @@ vendors! {
     /// [llama.cpp](https://github.com/ggml-org/llama.cpp) on this machine.
     LlamaCpp = "llamacpp" at "http://localhost:8080/v1" with ["LLAMA_API_KEY"] in LOCAL {
         key_required: false,
-        ignored_tool_choices: &[("tool", "send that tool alone, with `ToolChoice::Required`")],
+        ignored_tool_choices: &[("a tool", "send that tool alone, with `ToolChoice::Required`")],
     };
     /// [LM Studio](https://lmstudio.ai) on this machine.
     LmStudio = "lmstudio" at "http://localhost:1234/v1" with ["LM_API_TOKEN"] in LOCAL {
@@ -223,7 +223,7 @@ vendors! {
         key_required: false, ends_without_reason: true,
         ignored_tool_choices: &[
             ("none", "leave the tools out"), ("required", "ask for the call in the prompt"),
-            ("tool", "send that tool alone, and ask for the call in the prompt"),
+            ("a tool", "send that tool alone, and ask for the call in the prompt"),
         ],
     };
     /// [vLLM](https://docs.vllm.ai) on this machine, or at `VLLM_BASE_URL`.

@@ -161,12 +161,11 @@ fn refuse_ignored_tool_choice(request: ChatRequest<'_>) -> Result<(), Error> {
         None | Some(ToolChoice::Auto) => return Ok(()),
         Some(ToolChoice::None) => "none",
         Some(ToolChoice::Required) => "required",
-        Some(ToolChoice::Tool(_)) => "tool",
+        Some(ToolChoice::Tool(_)) => "a tool",
     };
-    let provider = request.provider;
-    let mut ignored = provider.vendor().ignored_tool_choices.iter();
+    let mut ignored = request.provider.vendor().ignored_tool_choices.iter();
     let Some((_, advice)) = ignored.find(|(ignored, _)| *ignored == kind) else { return Ok(()) };
-    let problem = format!("{provider} ignores the option `tool_choice: {kind}`; {advice}");
+    let problem = format!("the option `tool_choice: {kind}` is ignored by this server; {advice}");
     Err(request.refuse(problem))
 }
 

@@ -114,22 +114,23 @@ fn given_base_url(
         return Ok((url, form, Some(name)));
     }
     if vendor.base_url.is_empty() {
-        return Err("there is no base URL; set the option `base_url`, as in \
-                    http://localhost:8080/v1"
-            .to_owned());
+        return Err("no base URL is set; set `base_url`, as in http://localhost:8080/v1".to_owned());
     }
-    Ok((filled(vendor.base_url, config)?, UrlForm::Whole, None))
+    Ok((filled(provider, config)?, UrlForm::Whole, None))
 }
 
-/// A vendor's base URL with the values of variables in the places of `{NAME}`, or `{NAME|OTHER}`.
-fn filled(template: &str, config: &GenerationConfig) -> Result<String, String> {
-    let mut url = template.to_owned();
+/// A vendor's base URL with the values of variables in the places of `{NAME}`, or `{NAME|OTHER}`; or
+/// what to set.
+fn filled(provider: LlmProvider, config: &GenerationConfig) -> Result<String, String> {
+    let vendor = provider.vendor();
+    let mut url = vendor.base_url.to_owned();
     while let Some((before, after)) = url.split_once('{') {
         let (names, after) = after.split_once('}').unwrap_or((after, ""));
         let found = names.split('|').find_map(|name| Some((name, config.environment.get(name)?)));
         let Some((name, value)) = found else {
-            let names = names.replace('|', " or ");
-            return Err(format!("{names} is not set; set it, or the option `base_url`"));
+            let whole = vendor.base_url_variable.map(|(name, _)| name);
+            let names = names.split('|').chain(whole).collect::<Vec<_>>().join(" or ");
+            return Err(format!("no base URL is set; set {names}, or the option `base_url`"));
         };
         // Whatever else stood here could lead the key to another host.
         if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {

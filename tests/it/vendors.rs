@@ -78,7 +78,11 @@ fn a_variable_in_an_address_is_named_where_it_is_missing_and_leads_nowhere_else(
         asked("Hi", config)
     };
     let missing = with("OTHER", "x").unwrap_err();
-    assert_eq!(missing, "azure: AZURE_RESOURCE_NAME is not set; set it, or the option `base_url`");
+    assert_eq!(
+        missing,
+        "azure: no base URL is set; set AZURE_RESOURCE_NAME or AZURE_OPENAI_ENDPOINT, or the option \
+         `base_url`"
+    );
     for evil in ["evil.example/", "a.evil.example", "a@b", "a:1", "a?b", "a#b", "é"] {
         let error = with("AZURE_RESOURCE_NAME", evil).unwrap_err();
         assert!(error.contains("AZURE_RESOURCE_NAME has a character"), "{evil}: {error}");
@@ -91,7 +95,8 @@ fn a_variable_in_an_address_is_named_where_it_is_missing_and_leads_nowhere_else(
     let bedrock = GenerationConfig::new("bedrock::m").api_key("k").environment(region);
     assert!(asked("Hi", bedrock).unwrap().url.starts_with("https://bedrock-runtime.us-east-1."));
     let none = GenerationConfig::new("bedrock::m").api_key("k").environment(Environment::empty());
-    assert!(asked("Hi", none).unwrap_err().contains("AWS_REGION or AWS_DEFAULT_REGION is not set"));
+    let missing = "set AWS_REGION or AWS_DEFAULT_REGION or AWS_BEDROCK_BASE_URL, or the option";
+    assert!(asked("Hi", none).unwrap_err().contains(missing));
     let no_key = GenerationConfig::new("vertex::m")
         .environment([("GOOGLE_CLOUD_PROJECT", "p")].into_iter().collect());
     let error = asked("Hi", no_key).unwrap_err();
@@ -273,6 +278,8 @@ fn reasoning_is_switched_as_each_vendor_wants_it() {
     assert_eq!((&*told[0].what, &*told[0].asked, &*told[0].sent), ("reasoning", "minimal", "low"));
     let told = asked("Hi", config("xiaomi::m").reasoning(Low)).unwrap().adaptations;
     assert_eq!((&*told[0].asked, &*told[0].sent), ("low", "that it reasons"));
+    let neither = asked("Hi", config("minimax::MiniMax-M2.7").reasoning(Budget(2000))).unwrap_err();
+    assert!(neither.contains("`reasoning` has no form for this model"), "{neither}");
     let told = asked("Hi", config("xiaomi::m").reasoning(Budget(0))).unwrap().adaptations;
     assert!(told.is_empty(), "{told:?}");
     let told = asked("Hi", config("alibaba::m").reasoning(Low)).unwrap().adaptations;
@@ -331,7 +338,8 @@ fn a_tool_choice_that_a_server_ignores_is_refused_with_advice() {
                 Option::None => assert!(result.is_ok(), "{name} {choice:?}"),
                 Some(advice) => {
                     let error = result.unwrap_err();
-                    assert!(error.contains("tool_choice") && error.contains(advice), "{error}");
+                    assert!(error.contains("`tool_choice: ") && error.contains(advice), "{error}");
+                    assert_eq!(error.matches(name).count(), 1, "{error}");
                 }
             }
         }
