@@ -205,7 +205,8 @@ fn a_malformed_call_does_not_poison_the_conversation() {
             [Message::user("Q"), asked, Message::tool_error("call-a", "that is not JSON")];
         for protocol in PROTOCOLS {
             let config = llama(protocol).tools([tool.clone()]).max_tokens(4);
-            assert!(!ask(&history, &config).whole().content.is_empty(), "{protocol}");
+            // What it says is up to the model, and may be nothing.
+            ask(&history, &config).whole();
         }
     });
 }
