@@ -36,13 +36,12 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     options.move_into("parallel_tool_calls", &mut body);
     options.move_into(dialect.max_tokens, &mut body);
     options.move_into(dialect.seed, &mut body);
-    match config.logprobs.filter(|_| options.take("logprobs").is_some()) {
-        Some(alternatives) if dialect.counts_logprobs => body.put("logprobs", alternatives.max(1)),
-        Some(alternatives) => {
-            body.put("logprobs", true);
-            body.put("top_logprobs", Some(alternatives).filter(|alternatives| *alternatives != 0));
-        }
-        None => {}
+    let alternatives = options.typed("logprobs", &config.logprobs).copied();
+    if dialect.counts_logprobs {
+        body.put("logprobs", alternatives.map(|count| count.max(1)));
+    } else {
+        body.put("logprobs", alternatives.map(|_| true));
+        body.put("top_logprobs", alternatives.filter(|count| *count != 0));
     }
     let format = options.typed("response_format", &config.response_format);
     body.put("response_format", format.map(|format| response_format(request, format)));

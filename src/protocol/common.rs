@@ -117,7 +117,9 @@ pub(super) fn reasoning(
         return Err(request.refuse(format!("the option `reasoning` {missing}")));
     }
     let (level, mut tokens) = (asked.unwrap_or("none"), reasoning.budget());
-    let (word, is_level) = (form.word(level), asked.is_some() && !is_off);
+    let mut words = form.words.split_whitespace().filter_map(|pair| pair.split_once('='));
+    let word = words.find(|(from, _)| *from == level).map_or(level, |(_, to)| to);
+    let is_level = asked.is_some() && !is_off;
     let adapt = |sent: &str, why| request.adapt("reasoning", level, sent, why);
     if let Some((sent, why)) = form.off_means.filter(|_| is_off) {
         adapt(sent, why);

@@ -240,8 +240,9 @@ impl Decoder for GenerateContentDecoder {
             self.decode_part(part, out)?;
         }
         if let Some(word) = candidate.finish_reason.str() {
-            out.finish(finish_reason(&word), &word);
-            if is_in(FAILED, &word) {
+            let reason = finish_reason(&word);
+            out.finish(reason, &word);
+            if reason == FinishReason::Other && is_in(FAILED, &word) {
                 let message = candidate.finish_message.str();
                 let message = message.unwrap_or_else(|| "the model's answer is broken".into());
                 out.fail(&json!({"error": {"status": word, "message": message}}).to_string());

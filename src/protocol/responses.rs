@@ -733,10 +733,9 @@ impl OutputItem<'_> {
     /// Whether a message is no more than one text.
     fn is_plain(&self) -> bool {
         let mut parts = self.content.elements::<WholePart<'_>>();
-        let (first, second) = (parts.next(), parts.next());
-        let (part, json) = first.unwrap_or_default();
-        let mut is_plain =
-            second.is_none() && (part.kind.is("output_text") || !part.kind.is_some());
+        let (part, json) = parts.next().unwrap_or_default();
+        let is_text = part.kind.is("output_text") || !part.kind.is_some();
+        let mut is_plain = is_text && parts.next().is_none();
         let known = ["type", "text", "logprobs"].map(|name| (name, Raw::default()));
         json.others(&known, |name, value| {
             is_plain &= name == "annotations" && !value.has_elements();

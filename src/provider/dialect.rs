@@ -57,12 +57,6 @@ pub(crate) const fn form(
 impl ReasoningForm {
     pub(crate) const NONE: Self = form("", "", "");
 
-    /// What the vendor calls a level.
-    pub(crate) fn word<'a>(&'a self, level: &'a str) -> &'a str {
-        let mut words = self.words.split_whitespace().filter_map(|pair| pair.split_once('='));
-        words.find(|(from, _)| *from == level).map_or(level, |(_, to)| to)
-    }
-
     const fn words(self, words: &'static str) -> Self {
         Self { words, ..self }
     }
