@@ -97,7 +97,8 @@ fn assistant(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<V
             TurnPart::Opaque(part) => fields = common::with(fields, Some(part)),
         }
     }
-    if !calls.is_empty() && message.replay.is_none() && !content.is_empty() {
+    let is_known = message.remembered(Protocol::CohereChat).is_some();
+    if !calls.is_empty() && !is_known && !content.is_empty() {
         // Cohere takes no text beside calls. (https://github.com/vercel/ai/issues/5794)
         request.adapt(
             &format!("messages[{at}]"),
@@ -477,7 +478,8 @@ mod tests {
         };
         assert_eq!(response.usage, Some(usage));
 
-        let body = sent(Message::from(response), &command()).unwrap();
+        let mut answer = Message::from(response);
+        let body = sent(&answer, &command()).unwrap();
         let expected = json!({
             "role": "assistant",
             "content": [{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "Well."}],
@@ -489,6 +491,12 @@ mod tests {
             "citations": [{"start": 0, "text": "Well"}],
         });
         assert_eq!(body["messages"], json!([expected]));
+
+        // A text that the caller wrote into it is nothing that Cohere said.
+        answer.content = "Let me look.".to_owned();
+        let body = sent(answer, &command()).unwrap();
+        let edited = json!({"role": "assistant", "tool_plan": "Let me look.", "tool_calls": expected["tool_calls"]});
+        assert_eq!(body["messages"], json!([edited]));
     }
 
     #[test]
