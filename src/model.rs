@@ -105,9 +105,14 @@ impl fmt::Display for ModelName {
 /// Models whose weights are open: hosts serve them under names like those of their maker's others.
 const SERVED_BY_OTHERS: &str = "gpt-oss";
 
+/// The model that a fine-tuned one was made of, which has its provider and its protocol.
+pub(crate) fn base_model(model: &str) -> &str {
+    model.strip_prefix("ft:").unwrap_or(model)
+}
+
 /// The providers whose models' names begin like this one; the longest beginning decides.
 pub(crate) fn providers_of(model: &str) -> Vec<LlmProvider> {
-    let base_model = model.strip_prefix("ft:").unwrap_or(model);
+    let base_model = base_model(model);
     if base_model.starts_with(SERVED_BY_OTHERS) {
         return Vec::new();
     }

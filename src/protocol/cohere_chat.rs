@@ -100,12 +100,8 @@ fn assistant(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<V
     let is_known = message.remembered(Protocol::CohereChat).is_some();
     if !calls.is_empty() && !is_known && !content.is_empty() {
         // Cohere takes no text beside calls. (https://github.com/vercel/ai/issues/5794)
-        request.adapt(
-            &format!("messages[{at}]"),
-            "text beside calls",
-            "it as their plan",
-            "Cohere's form",
-        );
+        let what = format!("messages[{at}]");
+        request.adapt(&what, "text beside calls", "it as their plan", "Cohere's form");
         content.clear();
         fields = json!({"tool_plan": message.content});
     }

@@ -153,8 +153,7 @@ fn protocol_at(provider: LlmProvider, model: &str, base_url: &Endpoint) -> Proto
     let host = &base_url.origin.host;
     let rules = LlmProvider::ALL.iter().filter_map(|one| one.vendor().protocols_at);
     let mut at_host = rules.filter(|(own, _)| is_within(host, own)).flat_map(|(_, rules)| rules);
-    // A fine-tuned model is spoken to as the one that it was made of.
-    let base_model = model.strip_prefix("ft:").unwrap_or(model);
+    let base_model = model::base_model(model);
     let rule = at_host.find(|(prefix, _)| base_model.starts_with(prefix));
     rule.map_or(usual, |(_, protocol)| *protocol)
 }
