@@ -15,20 +15,22 @@ use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
-use crate::provider::Protocol;
+use crate::provider::{LlmProvider, Protocol};
 use crate::sse::Event;
 use crate::tool::Tool;
 
 pub(super) const CODEC: Codec = Codec::new::<ChatCompletionsDecoder>("chat/completions", body);
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
-    let (config, dialect) = (request.config, &request.provider.vendor().dialect);
+    let (config, dialect) = (request.config, &request.vendor().dialect);
     let (mut options, mut body) = (Options::of(request), Fields::default());
     let messages = request.messages()?.iter().enumerate();
     let messages = messages.filter_map(|(at, said)| message(request, at, said));
     body.put("model", request.model);
     body.put("messages", messages.collect::<Value>());
     body.put("stream", true);
+    // OpenAI stores what new accounts ask, unless it is told not to; others may not know the field.
+    body.put("store", (request.owner == Some(LlmProvider::OpenAi)).then_some(false));
     body.put_json(dialect.always);
     body.put_json(dialect.usage);
     options.ensure_unset(dialect.refuses)?;
@@ -63,7 +65,7 @@ fn named(tool: &str) -> Value {
 
 /// `None` for an answer in which there is nothing: Moonshot refuses it, and then every later request.
 fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Value> {
-    let dialect = &request.provider.vendor().dialect;
+    let dialect = &request.vendor().dialect;
     let (mut calls, mut reasoning, mut refusal) = (Vec::new(), Map::new(), None);
     for part in message.turn(Protocol::ChatCompletions) {
         match part {
@@ -111,7 +113,7 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
 /// fine-tuned model knows fewer words in a strict schema.
 fn function(request: ChatRequest<'_>, tool: &Tool) -> Value {
     let mut function = common::tool(tool, "parameters");
-    if request.provider.vendor().dialect.strict_tools && !request.model.starts_with("ft:") {
+    if request.vendor().dialect.strict_tools && !request.model.starts_with("ft:") {
         let what = format!("tools[{}]", tool.name);
         if let (schema, true) = schema::strict(request, &what, &tool.parameters) {
             function = common::with(function, Some(&json!({"parameters": schema, "strict": true})));
@@ -124,7 +126,7 @@ fn response_format(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
     let ResponseFormat::JsonSchema { name, schema } = format else {
         return json!({"type": "json_object"});
     };
-    let (schema, strict) = match request.provider.vendor().dialect.strict_schemas {
+    let (schema, strict) = match request.vendor().dialect.strict_schemas {
         true => schema::strict(request, "response_format", schema),
         false => (schema.clone(), true),
     };
@@ -437,7 +439,6 @@ mod tests {
     use crate::config::{GenerationConfig, Reasoning};
     use crate::message::ToolCall;
     use crate::protocol::testing;
-    use crate::provider::LlmProvider;
     use crate::response::GenerationResponse;
     use crate::tool::{Tool, ToolChoice};
 
@@ -449,7 +450,7 @@ mod tests {
                 model: &config.model,
                 messages,
                 config,
-                goes_to_vendor: true,
+                owner: None,
                 adaptations: &RefCell::default(),
             })
             .unwrap(),
@@ -473,7 +474,7 @@ mod tests {
             model: "m",
             messages: &messages,
             config: &config,
-            goes_to_vendor: true,
+            owner: None,
             adaptations: &RefCell::default(),
         })
         .unwrap_err()

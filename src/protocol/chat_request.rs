@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 use crate::message::{Message, MessageRole, ToolCall};
-use crate::provider::{LlmProvider, Protocol};
+use crate::provider::{LlmProvider, Protocol, Vendor};
 
 /// What is asked, once it is settled which provider is asked, and in which protocol.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +20,8 @@ pub(crate) struct ChatRequest<'a> {
     pub(crate) model: &'a str,
     pub(crate) messages: &'a [Message],
     pub(crate) config: &'a GenerationConfig,
-    /// It goes to the vendor's own address: neither an option nor a variable names another one.
-    pub(crate) goes_to_vendor: bool,
+    /// The provider at whose own address that is, whoever named it.
+    pub(crate) owner: Option<LlmProvider>,
     /// What the encoder changes to fit the provider.
     pub(crate) adaptations: &'a RefCell<Vec<Adaptation>>,
 }
@@ -50,6 +50,11 @@ impl fmt::Display for Adaptation {
 }
 
 impl<'a> ChatRequest<'a> {
+    /// How the server is spoken to.
+    pub(crate) fn vendor(self) -> &'static Vendor {
+        self.owner.unwrap_or(self.provider).vendor()
+    }
+
     /// The messages, where only those of the user have attachments, and only pictures.
     pub(crate) fn messages(self) -> Result<&'a [Message], Error> {
         for message in self.messages {
@@ -97,7 +102,7 @@ impl<'a> ChatRequest<'a> {
     /// the text is read as JSON, anything else is refused.
     pub(crate) fn arguments_text(self, call: &ToolCall) -> String {
         let is_read =
-            self.protocol == Protocol::CohereChat || self.provider.vendor().dialect.reads_arguments;
+            self.protocol == Protocol::CohereChat || self.vendor().dialect.reads_arguments;
         let is_object = || call.parse::<Value>().is_ok_and(|arguments| arguments.is_object());
         if call.arguments.trim().is_empty() || (is_read && !is_object()) {
             return self.arguments(call).to_string();

@@ -50,8 +50,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("contents", contents);
     // Google stores what new projects ask, unless it is told not to. Vertex and proxies may refuse
     // to be.
-    let is_google = request.provider == LlmProvider::Google && request.goes_to_vendor;
-    body.put("store", is_google.then_some(false));
+    body.put("store", (request.owner == Some(LlmProvider::Google)).then_some(false));
 
     let mut generation = Fields::default();
     options.move_into(
@@ -517,7 +516,7 @@ mod tests {
             model,
             messages,
             config,
-            goes_to_vendor: true,
+            owner: None,
             adaptations: &adaptations,
         })
         .unwrap();
@@ -558,7 +557,6 @@ mod tests {
             Message::tool("call_0", r##"{"of": [{"$ref": "#/a"}]}"##),
         ];
         let expected = json!({
-            "store": false,
             "systemInstruction": {"parts": [{"text": "Be brief."}, {"text": "Be kind."}]},
             "contents": [
                 {"role": "user", "parts": [
@@ -661,7 +659,6 @@ mod tests {
         ];
         for (config, mut expected) in cases {
             expected["contents"] = json!([{"role": "user", "parts": [{"text": "Hi"}]}]);
-            expected["store"] = false.into();
             assert_eq!(sent("Hi", &config).unwrap(), expected, "{config:?}");
         }
     }
@@ -680,6 +677,12 @@ mod tests {
                     .provider(LlmProvider::Google)
                     .base_url("https://aiplatform.googleapis.com/v1"),
                 json!(null),
+            ),
+            (
+                gemini()
+                    .base_url("https://generativelanguage.googleapis.com/v1beta")
+                    .protocol(Protocol::GenerateContent),
+                json!(false),
             ),
             (openrouter.protocol(Protocol::GenerateContent), json!(null)),
         ] {

@@ -80,7 +80,7 @@ mod testing {
             model: &config.model,
             messages: prompt.messages(),
             config,
-            goes_to_vendor: true,
+            owner: None,
             adaptations: &RefCell::default(),
         };
         encode(request).map(Value::from).map_err(|error| error.to_string())
@@ -313,13 +313,13 @@ mod tests {
             let models = code(&begin.iter().map(String::as_str).collect::<Vec<_>>());
             let variable = vendor.base_url_variable.map(|(name, _)| format!("`{name}`"));
             let mut protocol = format!("`{}`", vendor.protocol);
-            if let Some((host, rules)) = vendor.protocols_at {
-                let rules = rules.iter().map(|(prefix, protocol)| match *prefix {
+            if !vendor.protocols.is_empty() {
+                let rules = vendor.protocols.iter().map(|(prefix, protocol)| match *prefix {
                     "" => format!("else `{protocol}`"),
                     prefix => format!("`{prefix}…` `{protocol}`"),
                 });
                 let rules = rules.collect::<Vec<_>>().join(", ");
-                protocol += &format!("; at `{host}` {rules}");
+                protocol += &format!("; at its own address {rules}");
             }
             table += &format!(
                 "| `{provider}` | {protocol} | {models} | {url} | {} | {} |\n",
@@ -495,7 +495,7 @@ mod tests {
                     model: "m",
                     messages: &messages,
                     config,
-                    goes_to_vendor: true,
+                    owner: None,
                     adaptations: &adaptations,
                 };
                 table += if encode(request).is_ok() { " ✓ |" } else { " – |" };

@@ -111,7 +111,7 @@ impl<'a> Options<'a> {
             Some(protocol) => (format!("over the protocol {protocol}"), ""),
             // The model has led here, and the vendor's other protocol may take the option.
             None if self.request.protocol == Protocol::Responses => {
-                let refused = self.request.provider.vendor().dialect.refuses;
+                let refused = self.request.vendor().dialect.refuses;
                 let is_taken = !self.set.iter().any(|(name, _)| refused.contains(name));
                 let advice = ", or set `.protocol(Protocol::ChatCompletions)`";
                 let whom = "over the protocol responses, which this model is asked in";

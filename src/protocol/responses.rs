@@ -795,17 +795,8 @@ mod tests {
     fn sent(messages: &[Message], config: &GenerationConfig) -> Result<Value, Error> {
         let (provider, model) = (LlmProvider::OpenAi, "m");
         let (protocol, adaptations) = (Protocol::Responses, &RefCell::default());
-        let goes_to_vendor = true;
-        body(ChatRequest {
-            provider,
-            protocol,
-            model,
-            messages,
-            config,
-            goes_to_vendor,
-            adaptations,
-        })
-        .map(Value::Object)
+        body(ChatRequest { provider, protocol, model, messages, config, owner: None, adaptations })
+            .map(Value::Object)
     }
 
     fn items(messages: &[Message]) -> Value {

@@ -209,7 +209,7 @@ mod tests {
             model,
             messages,
             config,
-            goes_to_vendor: true,
+            owner: None,
             adaptations: &adaptations,
         });
         (sent, adaptations.into_inner())

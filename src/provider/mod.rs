@@ -18,7 +18,7 @@ pub(crate) use dialect::Dialect;
 pub(crate) use dialect::{CallIds, ReasoningForm, form as reasoning_form};
 pub use protocol::Protocol;
 pub use table::LlmProvider;
-pub(crate) use vendor::UrlForm;
+pub(crate) use vendor::{UrlForm, Vendor};
 
 impl LlmProvider {
     /// The environment variables that may hold its key, in the order in which they are tried.

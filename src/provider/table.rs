@@ -68,10 +68,10 @@ vendors! {
         ],
         // Models that reason call tools over Responses only, and some are served nowhere else.
         // https://developers.openai.com/api/docs/guides/migrate-to-responses
-        protocols_at: Some(("api.openai.com", &[
+        protocols: &[
             ("gpt-4", ChatCompletions), ("gpt-3.5", ChatCompletions), ("chatgpt-", ChatCompletions),
             ("gpt-audio", ChatCompletions), ("gpt-5-search-api", ChatCompletions), ("", Responses),
-        ])),
+        ],
     };
     /// [Anthropic](https://platform.claude.com/docs), at `ANTHROPIC_BASE_URL` if that is set. The
     /// token in `ANTHROPIC_AUTH_TOKEN` is used where there is no `ANTHROPIC_API_KEY`.

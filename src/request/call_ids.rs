@@ -15,7 +15,7 @@ pub(super) fn fitted<'a>(
     request: ChatRequest<'_>,
 ) -> Cow<'a, [Message]> {
     let rule = match request.protocol {
-        Protocol::ChatCompletions => request.provider.vendor().dialect.call_ids,
+        Protocol::ChatCompletions => request.vendor().dialect.call_ids,
         Protocol::Responses => CallIds::AtMost(64),
         // https://platform.claude.com/docs/en/api/messages
         Protocol::Messages => CallIds::Word,

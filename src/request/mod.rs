@@ -33,7 +33,7 @@ pub(crate) fn prepare(
     prompt: &Prompt,
     config: &GenerationConfig,
 ) -> Result<(PreparedRequest, Vec<Adaptation>), Error> {
-    let Route { provider, model, base_url, from, protocol } = route(config)?;
+    let Route { provider, model, base_url, from, owner, protocol } = route(config)?;
     let adaptations = RefCell::default();
     let request = ChatRequest {
         provider,
@@ -41,7 +41,7 @@ pub(crate) fn prepare(
         model,
         messages: prompt.messages(),
         config,
-        goes_to_vendor: config.base_url.is_none() && from.is_empty(),
+        owner,
         adaptations: &adaptations,
     };
     let messages = call_ids::fitted(without_foreign_replay(request), request);
@@ -66,7 +66,7 @@ pub(crate) fn prepare(
     let peer = Peer {
         provider,
         address: format!("{}:{}{from}", endpoint.origin.host, endpoint.origin.port),
-        is_public: request.goes_to_vendor,
+        is_public: config.base_url.is_none() && from.is_empty(),
         added_path: added_path.trim_start_matches('/').to_owned(),
         proxy: connection.proxy_name().map(str::to_owned),
         ca_option: connection.ca_option(),
@@ -163,7 +163,7 @@ fn refuse_ignored_tool_choice(request: ChatRequest<'_>) -> Result<(), Error> {
         Some(ToolChoice::Required) => "required",
         Some(ToolChoice::Tool(_)) => "a tool",
     };
-    let mut ignored = request.provider.vendor().ignored_tool_choices.iter();
+    let mut ignored = request.vendor().ignored_tool_choices.iter();
     let Some((_, advice)) = ignored.find(|(ignored, _)| *ignored == kind) else { return Ok(()) };
     let problem = format!("the option `tool_choice: {kind}` is ignored by this server; {advice}");
     Err(request.refuse(problem))

@@ -15,6 +15,8 @@ pub(crate) struct Route<'a> {
     pub(crate) base_url: Endpoint,
     /// What follows that URL in a message: the variable that names it, if one does.
     pub(super) from: String,
+    /// The provider at whose own address that is.
+    pub(super) owner: Option<LlmProvider>,
     pub(crate) protocol: Protocol,
 }
 
@@ -30,7 +32,8 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     let base_url = Endpoint::parse(&endpoint::from_variable(&given, form)).map_err(|problem| {
         refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
     })?;
-    let by_model = || protocol_at(provider, model, &base_url);
+    let owner = LlmProvider::ALL.iter().copied().find(|one| is_own_address(*one, &base_url));
+    let by_model = || protocol_at(owner, provider, model);
     let protocol = config.protocol.unwrap_or_else(by_model);
     if config.path.is_none()
         && let Some(problem) = path_at_end(&given, protocol)
@@ -38,7 +41,7 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
         return Err(refuse(format!("{whose} {problem}")));
     }
     let from = variable.map(|name| format!(" (from {name})")).unwrap_or_default();
-    Ok(Route { provider, model, base_url, from, protocol })
+    Ok(Route { provider, model, base_url, from, owner, protocol })
 }
 
 /// The provider and the protocol of a response that somebody else has asked for: the protocol is
@@ -143,18 +146,22 @@ fn filled(provider: LlmProvider, config: &GenerationConfig) -> Result<String, St
     Ok(url)
 }
 
-/// The protocol that a request goes in: at the hosts of a vendor that speaks several, the model
+/// Whether a base URL is at the host that a provider's own has, or below it. Ports of this machine
+/// belong to nobody.
+fn is_own_address(provider: LlmProvider, base_url: &Endpoint) -> bool {
+    let own = provider.vendor().base_url.strip_prefix("https://").unwrap_or_default();
+    let host = own.split('/').next().unwrap_or_default();
+    !host.is_empty() && is_within(&base_url.origin.host, host)
+}
+
+/// The protocol that a request goes in: at the address of a vendor that speaks several, the model
 /// decides.
-fn protocol_at(provider: LlmProvider, model: &str, base_url: &Endpoint) -> Protocol {
+fn protocol_at(owner: Option<LlmProvider>, provider: LlmProvider, model: &str) -> Protocol {
     let usual = provider.vendor().protocol;
-    if usual != Protocol::ChatCompletions {
-        return usual;
-    }
-    let host = &base_url.origin.host;
-    let rules = LlmProvider::ALL.iter().filter_map(|one| one.vendor().protocols_at);
-    let mut at_host = rules.filter(|(own, _)| is_within(host, own)).flat_map(|(_, rules)| rules);
+    let by_model = owner.map_or(&[][..], |owner| owner.vendor().protocols);
     let base_model = model::base_model(model);
-    let rule = at_host.find(|(prefix, _)| base_model.starts_with(prefix));
+    let fits = |(prefix, _): &&(&str, _)| base_model.starts_with(prefix);
+    let rule = by_model.iter().find(fits).filter(|_| usual == Protocol::ChatCompletions);
     rule.map_or(usual, |(_, protocol)| *protocol)
 }
 

@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use kerb_stream::{
     Environment, GenerationConfig, GenerationStream, LlmProvider, Message, Protocol, Reasoning,
-    RequestPreview, Tool, ToolCall, ToolChoice, generate_stream,
+    RequestPreview, ResponseFormat, Tool, ToolCall, ToolChoice, generate_stream,
 };
 use serde_json::{Value, json};
 
@@ -315,6 +315,46 @@ fn fields_that_a_vendor_wants_always() {
         let body = asked("Hi", config(&format!("{name}::m")).max_tokens(9)).unwrap().body;
         assert_eq!(body["max_tokens"], 9, "{name}");
     }
+}
+
+/// Whoever names the address: an option, a variable, or the table.
+#[test]
+fn a_vendors_own_address_is_spoken_to_as_the_vendor_wants_it() {
+    let schema = || {
+        let properties = json!({"a": {"type": "string"}});
+        let schema = json!({"type": "object", "properties": properties, "required": ["a"]});
+        ResponseFormat::json_schema("x", schema)
+    };
+    let asked_at = |url: &str, config: GenerationConfig| asked("Hi", config.base_url(url)).unwrap();
+    let plain = || config("gpt-4o").max_tokens(9).response_format(schema());
+    let body = asked("Hi", plain()).unwrap().body;
+    assert_eq!(body["store"], false);
+    assert_eq!(body["max_completion_tokens"], 9);
+    assert_eq!(body["response_format"]["json_schema"]["schema"]["additionalProperties"], false);
+    for url in ["https://api.openai.com/v1", "https://eu.api.openai.com/v1"] {
+        assert_eq!(asked_at(url, plain()).body, body, "{url}");
+        assert_eq!(asked_at(url, plain().provider(LlmProvider::OpenAi)).body, body, "{url}");
+    }
+    let variable = [("OPENAI_BASE_URL", "https://us.api.openai.com/v1")].into_iter().collect();
+    assert_eq!(asked("Hi", plain().environment(variable)).unwrap().body, body);
+
+    for url in ["https://api.openai.com.example/v1", "https://api-openai.com/v1"] {
+        let other = asked_at(url, plain()).body;
+        assert_eq!((&other["max_tokens"], other.get("store")), (&json!(9), None), "{url}");
+    }
+    for name in ["azure::m", "groq::m", "openrouter::openai/gpt-4o"] {
+        assert_eq!(asked("Hi", config(name)).unwrap().body.get("store"), None, "{name}");
+    }
+    for provider in [LlmProvider::Local, LlmProvider::OpenAi] {
+        let config = config("deepseek-v4-pro").provider(provider).reasoning(Reasoning::Off);
+        let body = asked_at("https://api.deepseek.com", config).body;
+        assert_eq!(body["thinking"], json!({"type": "disabled"}), "{provider}");
+    }
+    // No key of the environment goes to an address that is all that is named.
+    let variables = [("OPENAI_API_KEY", "k")].into_iter().collect();
+    let keyless = GenerationConfig::new("gpt-4o").environment(variables);
+    let headers = asked_at("https://api.openai.com/v1", keyless).headers;
+    assert!(!headers.iter().any(|(name, _)| name == "authorization"), "{headers:?}");
 }
 
 #[test]
