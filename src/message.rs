@@ -188,8 +188,8 @@ names! {
 #[serde(default)]
 #[non_exhaustive]
 pub struct ToolCall {
-    /// The provider's name for this call; the result refers to it. Where the provider gives none,
-    /// the crate makes one that is unique within the response.
+    /// The provider's name for this call; the result refers to it. Where the provider gives none, or
+    /// that of another call, the crate makes one that is unique within the response.
     pub id: String,
     /// The tool to call.
     pub name: String,

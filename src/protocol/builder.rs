@@ -217,6 +217,9 @@ impl ChunkBuilder {
     }
 
     fn extend_call(&mut self, at: usize, id: Raw<'_>, name: Raw<'_>, arguments: Raw<'_>) {
+        // A result could not tell two calls with one id apart: the second goes by the id that is made
+        // for calls without one.
+        let is_taken = self.call_with_id(id).is_some();
         let Some(call) = self.calls.get_mut(at) else { return };
         let mut piece = String::new();
         match arguments.literal() {
@@ -224,9 +227,10 @@ impl ChunkBuilder {
             None => piece.push_str(arguments.json()),
         }
         call.arguments.add(&piece);
-        let id = id.str().filter(|_| call.id.is_none()).map(Cow::into_owned);
+        let mut id = id.str().filter(|_| call.id.is_none()).map(Cow::into_owned);
         if id.is_some() {
             call.id.clone_from(&id);
+            id = id.filter(|_| !is_taken);
         }
         let name = name.str().and_then(|name| call.add_name(&name));
         if id.is_some() || name.is_some() || !piece.is_empty() {

@@ -1032,17 +1032,16 @@ mod tests {
         let cited =
             json!({"type": "text", "text": "Ice", "citations": [{"cited_text": "ice", "n": null}]});
         let signed = json!({"type": "thinking", "thinking": "", "signature": "s"});
-        let call =
-            json!({"type": "tool_use", "id": "c", "name": "go", "input": {}, "new": [{"a": 1.0}]});
+        let call = |id: &str| json!({"type": "tool_use", "id": id, "name": "go", "input": {}, "new": [{"a": 1.0}]});
         let server =
             json!({"type": "server_tool_use", "id": "s", "name": "run", "input": {}, "new": null});
         for blocks in [
             vec![text("One. "), text("Two.")],
             vec![cited.clone()],
-            vec![text("So: "), cited.clone(), cited.clone(), text("."), call.clone()],
+            vec![text("So: "), cited.clone(), cited.clone(), text("."), call("c")],
             vec![json!({"type": "text", "text": "New", "new": {"field": [null]}}), text("Old")],
             vec![text("\n\n"), signed.clone(), text("Hi")],
-            vec![signed.clone(), text(" "), call.clone(), text("\n"), call],
+            vec![signed.clone(), text(" "), call("c"), text("\n"), call("d")],
             vec![text("A"), server, text("B")],
         ] {
             let (mut message, back) = goes_back("claude-opus-5", &blocks);

@@ -631,6 +631,42 @@ fn ids_of_calls_are_made_to_fit_alike_in_call_and_result() {
     );
 }
 
+/// Some servers give all calls of an answer the same id; each result has to find its own.
+#[test]
+fn calls_of_one_answer_with_the_same_id_are_told_apart() {
+    let call = |index: u32, name: &str, arguments: &str| {
+        let function = json!({"name": name, "arguments": arguments});
+        json!({"tool_calls": [{"index": index, "id": "same", "function": function}]})
+    };
+    let more =
+        json!({"tool_calls": [{"index": 1, "id": "same", "function": {"arguments": "{\"b\":2}"}}]});
+    let asking =
+        answer(LlmProvider::Local, &[call(0, "look", "{\"a\":1}"), call(1, "read", ""), more]);
+    let calls = &asking.tool_calls;
+    let told: Vec<_> = calls.iter().map(|call| (&*call.name, &*call.arguments)).collect();
+    assert_eq!(told, [("look", "{\"a\":1}"), ("read", "{\"b\":2}")]);
+    assert_eq!(calls[0].id, "same");
+    let results = [Message::tool(&calls[0].id, "of look"), Message::tool(&calls[1].id, "of read")];
+    let history: Vec<_> = [Message::user("Q"), asking.clone()].into_iter().chain(results).collect();
+    for &protocol in Protocol::ALL {
+        for provider in [LlmProvider::Local, LlmProvider::Mistral] {
+            let config = config("m").provider(provider).protocol(protocol);
+            let config = config.base_url("http://127.0.0.1:1/v1");
+            let preview = asked(&history, config).unwrap();
+            if protocol == Protocol::GenerateContent {
+                let parts = &preview.body["contents"][2]["parts"];
+                assert_eq!(parts[0]["functionResponse"]["name"], "look", "{parts}");
+                assert_eq!(parts[1]["functionResponse"]["name"], "read", "{parts}");
+                continue;
+            }
+            let (mut calls, mut results) = (Vec::new(), Vec::new());
+            collect(&preview.body, &mut calls, &mut results);
+            assert!(calls.len() == 2 && calls[0] != calls[1], "{protocol} {provider}: {calls:?}");
+            assert_eq!(calls, results, "{protocol} {provider}");
+        }
+    }
+}
+
 /// The ids of calls and results in a body, whatever they are called.
 fn collect(value: &Value, calls: &mut Vec<String>, results: &mut Vec<String>) {
     let Value::Object(object) = value else {
