@@ -579,6 +579,27 @@ fn malformed_arguments_are_wrapped_where_they_are_read() {
     }
 }
 
+/// Where arguments go back as an object, each number in them is read and written again.
+#[test]
+fn the_numbers_in_arguments_go_back_as_they_came() {
+    // From 1 to 2 in steps that no short decimal meets, and the ends of what a number can be.
+    let steps = (0..999).map(|n| (1.0 + f64::from(n) / 999.0).to_string());
+    let ends = ["18446744073709551615", "-9223372036854775808", "1.7976931348623157e308", "5e-324"];
+    let numbers: Vec<_> = steps.chain(ends.map(str::to_owned)).filter(|n| n != "1").collect();
+    let arguments = format!("{{\"n\":[{}]}}", numbers.join(","));
+    let mut asking = Message::assistant("");
+    asking.tool_calls.push(ToolCall::new("abcdefgh1", "look", &arguments));
+    let history = [Message::user("Q"), asking, Message::tool("abcdefgh1", "42")];
+    for model in ["claude-opus-5", "gemini-3-pro"] {
+        let stream = generate_stream(&history, config(model));
+        let body = stream.request().unwrap().body.to_string();
+        for number in &numbers {
+            let sent = number.replace("e308", "e+308");
+            assert!(body.contains(number) || body.contains(&sent), "{model}: {number}");
+        }
+    }
+}
+
 #[test]
 fn ids_of_calls_are_made_to_fit_alike_in_call_and_result() {
     let long = "x".repeat(53);
