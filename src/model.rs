@@ -131,20 +131,36 @@ pub(crate) fn suggestions(model: &str) -> Vec<String> {
     if let Some((provider, name)) = model.split_once(['/', ':'])
         && let Ok(provider) = provider.parse::<LlmProvider>()
     {
-        let name = name.trim_start_matches(':');
+        let name = name.trim_start_matches([':', ' ']);
         let is_foreign = provider == LlmProvider::OpenAi && name.starts_with(SERVED_BY_OTHERS);
         return if is_foreign { Vec::new() } else { vec![quoted(provider, name)] };
     }
     let lower = model.to_ascii_lowercase();
-    for name in [model, &lower] {
-        let providers = providers_of(name);
-        if !providers.is_empty() {
-            return providers.into_iter().map(|provider| quoted(provider, name)).collect();
+    let begins = lower.split('-').next().unwrap_or_default();
+    let prefixes = LlmProvider::ALL.iter().flat_map(|one| one.vendor().model_prefixes);
+    let family = nearest(begins, prefixes.filter_map(|prefix| prefix.split('-').next()));
+    let family = family.map(|family| lower.replacen(begins, family, 1));
+    let known = nearest(&lower, ModelName::ALL.iter().map(|known| known.name));
+    for name in [Some(model), Some(&lower), family.as_deref(), known].into_iter().flatten() {
+        let providers = providers_of(name).into_iter();
+        let meant: Vec<_> = providers.map(|one| quoted(one, &respelt(name, one))).collect();
+        if !meant.is_empty() {
+            return meant;
         }
     }
-    let meant = nearest(&lower, ModelName::ALL.iter().map(|known| known.name));
-    let known = ModelName::ALL.iter().find(|known| Some(known.name) == meant);
-    known.into_iter().map(|known| quoted(known.provider, known.name)).collect()
+    Vec::new()
+}
+
+/// A name in which words that are nearly one of those that the provider's models are called by are
+/// spelt like that. How it begins is known, and short words are too many.
+pub(crate) fn respelt(model: &str, provider: LlmProvider) -> String {
+    let known = ModelName::ALL.iter().filter(|known| known.provider == provider);
+    let words = known.flat_map(|known| known.name.split('-').skip(1)).filter(|it| it.len() > 4);
+    let spelt = model
+        .split('-')
+        .enumerate()
+        .map(|(at, word)| nearest(word, words.clone().filter(|_| at > 0)).unwrap_or(word));
+    spelt.collect::<Vec<_>>().join("-")
 }
 
 /// The model of a provider that somebody may have meant by a name that it does not know.

@@ -52,25 +52,24 @@ pub(crate) fn nearest<'a>(
     typed: &str,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // A name that is longer than any would take long to compare.
-    let names = names.into_iter().filter(|_| typed.len() < 100);
-    let names = names.map(|name| (distance(typed, name), name));
-    let near = names.filter(|(distance, _)| *distance <= typed.len() / 3);
-    near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+    let most = (typed.len() / 3).min(3);
+    let near = names
+        .into_iter()
+        .filter_map(|name| Some((mistakes(typed.as_bytes(), name.as_bytes(), most)?, name)));
+    near.min_by_key(|(mistakes, _)| *mistakes).map(|(_, name)| name)
 }
 
-/// The number of letters that have to be added, removed or changed to make one name of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.bytes().enumerate() {
-        let mut left = at + 1;
-        let mut next = vec![left];
-        for (wanted, above) in other.bytes().zip(row.windows(2)) {
-            let &[before, above] = above else { continue };
-            left = (before + usize::from(letter != wanted)).min(above + 1).min(left + 1);
-            next.push(left);
+/// The number of letters that have to be added, removed or changed to make one name of the other, if
+/// there are not too many. Two that change places, as the last ones that do, count as one.
+fn mistakes(one: &[u8], other: &[u8], most: usize) -> Option<usize> {
+    let more = |one: &[u8], other: &[u8]| Some(1 + mistakes(one, other, most.checked_sub(1)?)?);
+    match (one, other) {
+        ([], rest) | (rest, []) => Some(rest.len()).filter(|length| *length <= most),
+        ([a, one @ ..], [b, other @ ..]) if a == b => mistakes(one, other, most),
+        ([a, b, one @ ..], [c, d, other @ ..]) if (a, b, one) == (d, c, other) => more(one, other),
+        ([_, after @ ..], [_, other_after @ ..]) => {
+            let ways = [(after, other_after), (after, other), (one, other_after)];
+            ways.into_iter().filter_map(|(one, other)| more(one, other)).min()
         }
-        row = next;
     }
-    row.last().copied().unwrap_or_default()
 }

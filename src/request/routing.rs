@@ -84,18 +84,20 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
         }
         Some(provider) => return Ok((provider, model)),
         None => match (&*model::providers_of(model), &*model::suggestions(model)) {
-            (&[provider], _) => return Ok((provider, model)),
-            ([], []) => format!(
+            (&[provider], _) if model::respelt(model, provider) == model => {
+                return Ok((provider, model));
+            }
+            (_, []) => format!(
                 "no provider found for model {model:?}; say who serves it, as in \
                  \"ollama::{model}\", or set `base_url`"
             ),
-            ([], meant) => {
-                let meant = meant.join(" or ");
-                format!("no provider found for model {model:?}; did you mean {meant}?")
-            }
-            (_, names) => {
+            ([_, _, ..], names) => {
                 let names = names.join(" or ");
                 format!("several addresses serve the model {model:?}; say which: {names}")
+            }
+            (_, meant) => {
+                let meant = meant.join(" or ");
+                format!("no provider found for model {model:?}; did you mean {meant}?")
             }
         },
     };

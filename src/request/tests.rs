@@ -139,15 +139,29 @@ fn a_wrong_name_gets_a_suggestion() {
         ("openai:gpt-4o", "openai::gpt-4o"),
         ("OpenAI/gpt-4o", "openai::gpt-4o"),
         ("together/meta-llama/Llama-3.3-70B", "together::meta-llama/Llama-3.3-70B"),
+        ("openai: gpt-4o", "openai::gpt-4o"),
         ("cluade-sonnet-5-5", "anthropic::claude-sonnet-5-5"),
+        // The beginnings are known of models that no constant names.
+        ("claud-sonnet-5", "anthropic::claude-sonnet-5"),
+        ("gork-4.6", "xai::grok-4.6"),
+        ("sonr-pro", "perplexity::sonar-pro"),
+        ("gtp-7.2-pro", "openai::gpt-7.2-pro"),
+        // Its beginning leads to Anthropic, which has no such models.
+        ("claude-sonet-5", "anthropic::claude-sonnet-5"),
+        ("Claude-Sonet-5", "anthropic::claude-sonnet-5"),
+        ("gemini-3.5-falsh", "google::gemini-3.5-flash"),
     ] {
         let expected = format!("no provider found for model {model:?}; did you mean {meant:?}?");
         assert_eq!(refusal(&config(model)), expected);
     }
-    let error = refusal(&config("KIMI-K3"));
-    assert!(error.ends_with("mean \"moonshot::kimi-k3\" or \"moonshot_cn::kimi-k3\"?"), "{error}");
+    for model in ["KIMI-K3", "kmi-k3"] {
+        let error = refusal(&config(model));
+        let choices = "did you mean \"moonshot::kimi-k3\" or \"moonshot_cn::kimi-k3\"?";
+        assert!(error.ends_with(choices), "{error}");
+    }
     let long = "gpt".repeat(400_000);
-    for model in ["llama3.2", "gpt-oss-120b", "openai/gpt-oss-120b", "gq", &long] {
+    let others = ["llama3.2", "llama-4-maverick", "phi-4-mini", "nova-pro", "yi-34b"];
+    for model in ["gpt-oss-120b", "openai/gpt-oss-120b", "gq", &long].into_iter().chain(others) {
         let error = refusal(&config(model));
         assert!(error.contains(&format!("\"ollama::{model}\"")), "{error}");
     }
@@ -156,8 +170,27 @@ fn a_wrong_name_gets_a_suggestion() {
         error.starts_with("there is no provider \"opnai\"; did you mean \"openai\"?"),
         "{error}"
     );
-    // A name that begins like a known one is sent, and the answer to it tells what may be meant.
-    assert_eq!(prepared(&config("claude-sonet-5")).unwrap().peer.provider, LlmProvider::Anthropic);
+    // Whoever names the provider as well gets what is asked; the answer tells what may be meant.
+    let named = prepared(&config("anthropic::claude-sonet-5")).unwrap();
+    assert_eq!(named.peer.provider, LlmProvider::Anthropic);
+    // What is new is sent.
+    for model in [
+        "claude-fable-5-2",
+        "claude-opos-6",
+        "gpt-6-mine",
+        "gpt-5-search-api",
+        "gemini-live-2.5-flash",
+        "ministral-3b-latest",
+        "magistral-small",
+        "devstral-medium-2507",
+        "open-mistral-nemo",
+        "deepseek-coder",
+        "grok-code-fast-1",
+        "command-light",
+        "sonar-deep-research",
+    ] {
+        assert!(prepared(&config(model)).is_ok(), "{model}");
+    }
 }
 
 #[test]
