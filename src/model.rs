@@ -110,6 +110,14 @@ pub(crate) fn base_model(model: &str) -> &str {
     model.strip_prefix("ft:").unwrap_or(model)
 }
 
+/// Whether a model's name begins like one of some names, with blanks between them. Upper case is as
+/// good as lower case: MiniMax writes its models' names in both.
+pub(crate) fn begins_like(model: &str, names: &str) -> bool {
+    let begins =
+        |name: &str| model.get(..name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name));
+    names.split(' ').any(begins)
+}
+
 /// The providers whose models' names begin like this one; the longest beginning decides.
 pub(crate) fn providers_of(model: &str) -> Vec<LlmProvider> {
     let base_model = base_model(model);
@@ -141,14 +149,12 @@ pub(crate) fn suggestions(model: &str) -> Vec<String> {
     let family = nearest(begins, prefixes.filter_map(|prefix| prefix.split('-').next()));
     let family = family.map(|family| lower.replacen(begins, family, 1));
     let known = nearest(&lower, ModelName::ALL.iter().map(|known| known.name));
-    for name in [Some(model), Some(&lower), family.as_deref(), known].into_iter().flatten() {
+    let names = [Some(model), Some(&lower), family.as_deref(), known].into_iter().flatten();
+    let mut meant = names.map(|name| {
         let providers = providers_of(name).into_iter();
-        let meant: Vec<_> = providers.map(|one| quoted(one, &respelt(name, one))).collect();
-        if !meant.is_empty() {
-            return meant;
-        }
-    }
-    Vec::new()
+        providers.map(|one| quoted(one, &respelt(name, one))).collect::<Vec<_>>()
+    });
+    meant.find(|meant| !meant.is_empty()).unwrap_or_default()
 }
 
 /// A name in which words that are nearly one of those that the provider's models are called by are

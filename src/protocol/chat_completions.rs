@@ -8,13 +8,14 @@ use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
-use super::options::{Fields, Options};
+use super::options::Options;
 use super::wire::{First, Raw, wire};
 use super::{json, schema};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
+use crate::model::begins_like;
 use crate::provider::{LlmProvider, Protocol};
 use crate::sse::Event;
 use crate::tool::Tool;
@@ -23,12 +24,10 @@ pub(super) const CODEC: Codec = Codec::new::<ChatCompletionsDecoder>("chat/compl
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (config, dialect) = (request.config, &request.vendor().dialect);
-    let (mut options, mut body) = (Options::of(request), Fields::default());
+    let (mut options, mut body) = Options::and_body(request);
     let messages = request.messages()?.iter().enumerate();
     let messages = messages.filter_map(|(at, said)| message(request, at, said));
-    body.put("model", request.model);
     body.put("messages", messages.collect::<Value>());
-    body.put("stream", true);
     // OpenAI stores what new accounts ask, unless it is told not to; others may not know the field.
     body.put("store", (request.owner == Some(LlmProvider::OpenAi)).then_some(false));
     body.put_json(dialect.always);
@@ -85,7 +84,7 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
             return None;
         }
         let has_reasoned = reasoning.values().any(|it| it != "");
-        if dialect.think_tags.is_some_and(|models| request.model.starts_with(models))
+        if dialect.think_tags.is_some_and(|models| begins_like(request.model, models))
             && let Some(Value::String(thought)) = reasoning.remove(dialect.reasoning_field)
         {
             content = format!("<think>{thought}</think>{}", message.content).into();

@@ -1,5 +1,6 @@
 //! How Anthropic's models differ in what they are told. What they can do is theirs to say.
 
+use crate::model::begins_like;
 use crate::provider::ReasoningForm;
 
 const BUDGET: &str =
@@ -28,22 +29,15 @@ const IF_ASKED: ReasoningForm = ReasoningForm {
 const WITHOUT_XHIGH: ReasoningForm = ReasoningForm { words: "minimal=low xhigh=high", ..IF_ASKED };
 const BUDGETS: ReasoningForm = ReasoningForm { level: BUDGET, words: "", ..EFFORTS };
 
-/// How a model is told to think, and with what `effort`, by the beginning of its name. The first that
-/// fits decides.
+/// How a model is told to think, and with what `effort`, by the beginnings of names. The first that fits
+/// decides.
 /// (<https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>)
 pub(super) const REASONING: &[(&str, ReasoningForm)] = &[
-    ("claude-opus-5-5", ALWAYS),
+    ("claude-opus-5-5 claude-fable-5 claude-mythos-5", ALWAYS),
     ("claude-sonnet-5-5", BETWEEN_TOOLS),
-    ("claude-fable-5", ALWAYS),
-    ("claude-mythos-5", ALWAYS),
-    ("claude-opus-4-8", IF_ASKED),
-    ("claude-opus-4-7", IF_ASKED),
-    ("claude-opus-4-6", WITHOUT_XHIGH),
-    ("claude-sonnet-4-6", WITHOUT_XHIGH),
-    ("claude-opus-4", BUDGETS),
-    ("claude-sonnet-4", BUDGETS),
-    ("claude-haiku-4", BUDGETS),
-    ("claude-3", BUDGETS),
+    ("claude-opus-4-8 claude-opus-4-7", IF_ASKED),
+    ("claude-opus-4-6 claude-sonnet-4-6", WITHOUT_XHIGH),
+    ("claude-opus-4 claude-sonnet-4 claude-haiku-4 claude-3", BUDGETS),
     // The others of version 5, models to come, and those that are not Anthropic's.
     ("", EFFORTS),
 ];
@@ -64,8 +58,7 @@ pub(super) fn name(model: &str) -> Option<String> {
 }
 
 pub(super) fn takes_system_inside(model: &str) -> bool {
-    let name = name(model).unwrap_or_default();
-    SYSTEM_INSIDE.split_whitespace().any(|beginning| name.starts_with(beginning))
+    name(model).is_some_and(|name| begins_like(&name, SYSTEM_INSIDE))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
 use super::json;
-use super::options::{Fields, Options};
+use super::options::Options;
 use super::wire::{Raw, wire};
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
@@ -26,13 +26,10 @@ const REASONING: &[(&str, ReasoningForm)] =
     &[("", reasoning_form(r#"{"type":"disabled"}"#, BUDGET, BUDGET))];
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
-    let config = request.config;
-    let (mut options, mut body) = (Options::of(request), Fields::default());
+    let (mut options, mut body) = Options::and_body(request);
     let messages = request.messages()?.iter().enumerate();
     let messages = messages.filter_map(|(at, said)| message(request, at, said));
-    body.put("model", request.model);
     body.put("messages", messages.collect::<Value>());
-    body.put("stream", true);
     options.move_into("temperature top_p=p top_k=k max_tokens stop=stop_sequences seed", &mut body);
     options.move_into("frequency_penalty presence_penalty", &mut body);
     if let Some(alternatives) = options.take("logprobs") {
@@ -42,7 +39,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         }
         body.put("logprobs", true);
     }
-    let format = options.typed("response_format", &config.response_format);
+    let format = options.typed("response_format", &request.config.response_format);
     body.put("response_format", format.map(response_format));
     body.put("thinking", common::reasoning(&mut options, request.model, REASONING)?);
     let function =
@@ -50,7 +47,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("tools", options.tools(function));
     body.put(
         "tool_choice",
-        match options.typed("tool_choice", &config.tool_choice) {
+        match options.typed("tool_choice", &request.config.tool_choice) {
             // What it does unless it is told otherwise.
             None | Some(ToolChoice::Auto) => None,
             Some(ToolChoice::None) => Some("NONE"),

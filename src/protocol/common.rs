@@ -8,6 +8,7 @@ use crate::attachment::Attachment;
 use crate::config::Reasoning;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, ToolCall};
+use crate::model::begins_like;
 use crate::provider::{Protocol, ReasoningForm};
 use crate::tool::{Tool, ToolChoice};
 
@@ -101,11 +102,7 @@ pub(super) fn reasoning(
     else {
         return Ok(Map::new());
     };
-    // MiniMax writes its models' names in two ways.
-    let fits = |prefix: &str| {
-        model.get(..prefix.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
-    };
-    let form = forms.iter().find(|(prefix, _)| fits(prefix));
+    let form = forms.iter().find(|(names, _)| begins_like(model, names));
     let form = form.map_or(&ReasoningForm::NONE, |(_, form)| form);
     let (asked, is_off) = (level(reasoning), reasoning == Reasoning::Off);
     let (template, missing) = match asked {
@@ -187,8 +184,7 @@ pub(super) fn turns(
     inside: bool,
     parts: impl Fn(usize, &Message) -> Result<Vec<Value>, Error>,
 ) -> Result<(Vec<String>, Vec<Turn>), Error> {
-    let (mut turns, mut system, mut moved): (Vec<Turn>, Vec<_>, _) =
-        (Vec::new(), Vec::new(), false);
+    let (mut turns, mut system, mut moved) = (Vec::<Turn>::new(), Vec::new(), false);
     for (at, message) in request.messages()?.iter().enumerate() {
         let role = match message.role {
             MessageRole::System => "system",

@@ -16,6 +16,7 @@ use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
+use crate::model::begins_like;
 use crate::provider::{LlmProvider, Protocol, ReasoningForm, reasoning_form};
 use crate::sse::Event;
 use crate::tool::ToolChoice;
@@ -29,8 +30,7 @@ pub(super) const CODEC: Codec = Codec {
 
 /// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget,
 /// but none to think at all without.
-const REASONING: &[(&str, ReasoningForm)] =
-    &[("gemini-1.", BUDGETS), ("gemini-2.", BUDGETS), ("", LEVELS)];
+const REASONING: &[(&str, ReasoningForm)] = &[("gemini-1. gemini-2.", BUDGETS), ("", LEVELS)];
 const BUDGET: &str = r#"{"includeThoughts":true,"thinkingBudget":$budget}"#;
 const BUDGETS: ReasoningForm = reasoning_form(r#"{"thinkingBudget":0}"#, BUDGET, BUDGET);
 const LEVELS: ReasoningForm = ReasoningForm {
@@ -42,7 +42,6 @@ const LEVELS: ReasoningForm = ReasoningForm {
 };
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
-    let config = request.config;
     let (mut options, mut body) = (Options::of(request), Fields::default());
     let (system, contents) = contents(request)?;
     let parts: Vec<_> = system.into_iter().map(|text| json!({"text": text})).collect();
@@ -62,7 +61,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         generation.put("responseLogprobs", true);
         generation.put("logprobs", alternatives);
     }
-    if let Some(format) = options.typed("response_format", &config.response_format) {
+    if let Some(format) = options.typed("response_format", &request.config.response_format) {
         generation.put("responseMimeType", "application/json");
         if let ResponseFormat::JsonSchema { schema, .. } = format {
             generation.put("responseJsonSchema", schema.clone());
@@ -73,7 +72,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
     let tools = options.tools(|tool| common::tool(tool, "parametersJsonSchema"));
     body.put("tools", tools.map(|tools| json!([{"functionDeclarations": tools}])));
-    let choice = options.typed("tool_choice", &config.tool_choice);
+    let choice = options.typed("tool_choice", &request.config.tool_choice);
     body.put("toolConfig", choice.map(tool_config));
     options.finish(body)
 }
@@ -96,8 +95,7 @@ fn contents(request: ChatRequest<'_>) -> Result<(Vec<String>, Value), Error> {
         common::turns(request, "model", beside, false, |at, message| match message.role {
             MessageRole::Assistant => {
                 let mut parts = model(request, message);
-                let unsigned = ["gemini-1.", "gemini-2.", "gemma"];
-                let is_signed = !unsigned.iter().any(|model| name(request).starts_with(model));
+                let is_signed = !begins_like(name(request), "gemini-1. gemini-2. gemma");
                 if is_signed && last_question < Some(at) {
                     sign(request, at, &mut parts);
                 }

@@ -37,9 +37,7 @@ const MAX_ANSWER: u32 = 8192;
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let config = request.config;
-    let (mut options, mut body) = (Options::of(request), Fields::default());
-    body.put("model", request.model);
-    body.put("stream", true);
+    let (mut options, mut body) = Options::and_body(request);
     let (system, messages) = messages(request)?;
     body.put("messages", messages);
     // As one text, because llama.cpp runs several blocks together.
@@ -169,11 +167,11 @@ fn tool_result(id: &str, message: &Message) -> Value {
 }
 
 fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
-    let config = request.config;
-    let choice = match &config.tool_choice {
-        None if config.parallel_tool_calls.is_none() => return None,
+    let allowed = request.config.parallel_tool_calls;
+    let choice = match &request.config.tool_choice {
+        None if allowed.is_none() => return None,
         Some(ToolChoice::None) => {
-            if let Some(allowed) = config.parallel_tool_calls {
+            if let Some(allowed) = allowed {
                 let why = "where no call is allowed, their number cannot be";
                 request.adapt("parallel_tool_calls", allowed.to_string(), "nothing", why);
             }
@@ -183,7 +181,6 @@ fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
         Some(ToolChoice::Required) => json!({ "type": "any" }),
         Some(ToolChoice::Tool(name)) => json!({ "type": "tool", "name": name }),
     };
-    let allowed = config.parallel_tool_calls;
     let parallel = allowed.map(|allowed| json!({ "disable_parallel_tool_use": !allowed }));
     Some(common::with(choice, parallel.as_ref()))
 }

@@ -295,6 +295,10 @@ mod tests {
         }
     }
 
+    fn beginnings(names: &str) -> String {
+        names.split(' ').map(|name| format!("`{name}…`")).collect::<Vec<_>>().join(", ")
+    }
+
     fn vendors_table() -> String {
         let code = |names: &[&str]| {
             let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -314,9 +318,9 @@ mod tests {
             let variable = vendor.base_url_variable.map(|(name, _)| format!("`{name}`"));
             let mut protocol = format!("`{}`", vendor.protocol);
             if !vendor.protocols.is_empty() {
-                let rules = vendor.protocols.iter().map(|(prefix, protocol)| match *prefix {
+                let rules = vendor.protocols.iter().map(|(names, protocol)| match *names {
                     "" => format!("else `{protocol}`"),
-                    prefix => format!("`{prefix}…` `{protocol}`"),
+                    names => format!("{} `{protocol}`", beginnings(names)),
                 });
                 let rules = rules.collect::<Vec<_>>().join(", ");
                 protocol += &format!("; at its own address {rules}");
@@ -426,12 +430,12 @@ mod tests {
             |---|---|---|---|---|---|\n"
             .to_owned();
         for (provider, dialect) in dialects() {
-            for (prefix, form) in dialect.reasoning {
+            for (names, form) in dialect.reasoning {
                 let code = |text: &str| match text {
                     "" => "refused".to_owned(),
                     text => format!("`{text}`"),
                 };
-                let models = if prefix.is_empty() { "" } else { &*format!("`{prefix}…`") };
+                let models = if names.is_empty() { String::new() } else { beginnings(names) };
                 let words = form.words.split_whitespace().map(|pair| pair.replace('=', " → "));
                 let (off, level, budget) = (code(form.off), code(form.level), code(form.budget));
                 let words = words.collect::<Vec<_>>().join(", ");

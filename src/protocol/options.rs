@@ -77,6 +77,14 @@ impl<'a> Options<'a> {
         Self { request, set: set_options(request.config) }
     }
 
+    /// The same, and a body that names the model and asks for a stream.
+    pub(super) fn and_body(request: ChatRequest<'a>) -> (Self, Fields) {
+        let mut body = Fields::default();
+        body.put("model", request.model);
+        body.put("stream", true);
+        (Self::of(request), body)
+    }
+
     /// Takes out one option, if it is set: its value, as it is serialised.
     pub(super) fn take(&mut self, option: &str) -> Option<Value> {
         let at = self.set.iter().position(|(name, _)| *name == option)?;

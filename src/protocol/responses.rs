@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
-use super::options::{Fields, Options};
+use super::options::Options;
 use super::told::ToldText;
 use super::wire::{Raw, wire};
 use super::{common, json, schema};
@@ -35,11 +35,10 @@ const REASONING: &[(&str, ReasoningForm)] =
     &[("", reasoning_form(r#"{"effort":"none"}"#, r#"{"effort":"$level","summary":"auto"}"#, ""))];
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
-    let config = request.config;
-    let (mut options, mut body) = (Options::of(request), Fields::default());
+    let (mut options, mut body) = Options::and_body(request);
     let alternatives = options.take("logprobs");
     let mut include = Vec::new();
-    if config.reasoning.is_some_and(|how| how != Reasoning::Off) {
+    if request.config.reasoning.is_some_and(|how| how != Reasoning::Off) {
         // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked.
         // Models that do not reason refuse to be, so it is asked only along with reasoning.
         include.push("reasoning.encrypted_content");
@@ -47,16 +46,14 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     if alternatives.is_some() {
         include.push("message.output_text.logprobs");
     }
-    body.put("model", request.model);
     body.put("input", input(request)?);
-    body.put("stream", true);
     body.put("store", false);
     body.put("include", (!include.is_empty()).then_some(include));
     body.put("reasoning", common::reasoning(&mut options, request.model, REASONING)?);
-    let format = options.typed("response_format", &config.response_format);
+    let format = options.typed("response_format", &request.config.response_format);
     body.put("text", format.map(|it| text(request, it)));
     body.put("tools", options.tools(|it| tool(request, it)));
-    let choice = options.typed("tool_choice", &config.tool_choice);
+    let choice = options.typed("tool_choice", &request.config.tool_choice);
     body.put("tool_choice", choice.map(|choice| common::tool_choice(choice, "required", named)));
     body.put("top_logprobs", alternatives);
     options

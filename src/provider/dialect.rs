@@ -95,7 +95,7 @@ record! {
         always: &'static str = "{}",
         /// Fields that a request with tools has.
         with_tools: &'static str = "{}",
-        /// How reasoning is switched, by the beginning of the model's name. The first that fits
+        /// How reasoning is switched, by the beginnings of models' names. The first that fits
         /// decides.
         reasoning: &'static [(&'static str, ReasoningForm)] =
             &[("", form(EFFORT_OFF, EFFORT, NONE))],

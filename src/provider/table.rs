@@ -69,8 +69,7 @@ vendors! {
         // Models that reason call tools over Responses only, and some are served nowhere else.
         // https://developers.openai.com/api/docs/guides/migrate-to-responses
         protocols: &[
-            ("gpt-4", ChatCompletions), ("gpt-3.5", ChatCompletions), ("chatgpt-", ChatCompletions),
-            ("gpt-audio", ChatCompletions), ("gpt-5-search-api", ChatCompletions), ("", Responses),
+            ("gpt-4 gpt-3.5 chatgpt- gpt-audio gpt-5-search-api", ChatCompletions), ("", Responses),
         ],
     };
     /// [Anthropic](https://platform.claude.com/docs), at `ANTHROPIC_BASE_URL` if that is set. The

@@ -28,8 +28,8 @@ record! {
         /// How the names of its models begin. Where several rows have one, none of them is chosen.
         model_prefixes: &'static [&'static str] = &[],
         protocol: Protocol = Protocol::ChatCompletions,
-        /// The protocol that a model is asked in at the vendor's own address, by the beginning of its
-        /// name. The first that fits decides.
+        /// The protocol that a model is asked in at the vendor's own address, by the beginnings of
+        /// names. The first that fits decides.
         protocols: &'static [(&'static str, Protocol)] = &[],
         /// The kinds of `tool_choice` that the server is known to ignore, and what to do instead.
         ignored_tool_choices: &'static [(&'static str, &'static str)] = &[],

@@ -32,7 +32,12 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     let base_url = Endpoint::parse(&endpoint::from_variable(&given, form)).map_err(|problem| {
         refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
     })?;
-    let owner = LlmProvider::ALL.iter().copied().find(|one| is_own_address(*one, &base_url));
+    // Ports of this machine belong to nobody.
+    let is_own = |one: &LlmProvider| {
+        let host = one.vendor().base_url.split('/').nth(2);
+        host.is_some_and(|host| is_within(&base_url.origin.host, host))
+    };
+    let owner = LlmProvider::ALL.iter().copied().find(is_own);
     let by_model = || protocol_at(owner, provider, model);
     let protocol = config.protocol.unwrap_or_else(by_model);
     if config.path.is_none()
@@ -61,13 +66,10 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
     let refuse = |provider, message: String| Error::new(ErrorKind::Config, provider, message);
     let model = config.model.trim();
     // OpenAI's fine-tuned models have `::` in their names, behind a colon.
-    let (named, model) = match model.split_once("::").filter(|(left, _)| !left.contains(':')) {
-        Some((name, model)) => {
-            let provider = name.parse::<LlmProvider>();
-            (Some(provider.map_err(|error| refuse(None, error.to_string()))?), model.trim())
-        }
-        None => (None, model),
-    };
+    let parts = model.split_once("::").filter(|(name, _)| !name.contains(':'));
+    let (name, model) = parts.map_or((None, model), |(name, model)| (Some(name), model.trim()));
+    let named = name.map(str::parse::<LlmProvider>).transpose();
+    let named = named.map_err(|error| refuse(None, error.to_string()))?;
     if let (Some(one), Some(other)) = (config.provider, named)
         && one != other
     {
@@ -148,22 +150,13 @@ fn filled(provider: LlmProvider, config: &GenerationConfig) -> Result<String, St
     Ok(url)
 }
 
-/// Whether a base URL is at the host that a provider's own has, or below it. Ports of this machine
-/// belong to nobody.
-fn is_own_address(provider: LlmProvider, base_url: &Endpoint) -> bool {
-    let own = provider.vendor().base_url.strip_prefix("https://").unwrap_or_default();
-    let host = own.split('/').next().unwrap_or_default();
-    !host.is_empty() && is_within(&base_url.origin.host, host)
-}
-
 /// The protocol that a request goes in: at the address of a vendor that speaks several, the model
 /// decides.
 fn protocol_at(owner: Option<LlmProvider>, provider: LlmProvider, model: &str) -> Protocol {
     let usual = provider.vendor().protocol;
-    let by_model = owner.map_or(&[][..], |owner| owner.vendor().protocols);
-    let base_model = model::base_model(model);
-    let fits = |(prefix, _): &&(&str, _)| base_model.starts_with(prefix);
-    let rule = by_model.iter().find(fits).filter(|_| usual == Protocol::ChatCompletions);
+    let owner = owner.filter(|_| usual == Protocol::ChatCompletions);
+    let mut rules = owner.into_iter().flat_map(|owner| owner.vendor().protocols);
+    let rule = rules.find(|(names, _)| model::begins_like(model::base_model(model), names));
     rule.map_or(usual, |(_, protocol)| *protocol)
 }
 
