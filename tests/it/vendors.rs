@@ -9,16 +9,18 @@ use kerb_stream::{
 };
 use serde_json::{Value, json};
 
+/// What the addresses of some have in them.
+const VARIABLES: [(&str, &str); 5] = [
+    ("AWS_REGION", "eu-central-1"),
+    ("AZURE_RESOURCE_NAME", "res"),
+    ("DASHSCOPE_REGION", "eu-central-1"),
+    ("DASHSCOPE_WORKSPACE", "ws-1"),
+    ("GOOGLE_CLOUD_PROJECT", "p-1"),
+];
+
 /// A request to a vendor's own address.
 fn config(model: &str) -> GenerationConfig {
-    let variables = [
-        ("AWS_REGION", "eu-central-1"),
-        ("AZURE_RESOURCE_NAME", "res"),
-        ("DASHSCOPE_REGION", "eu-central-1"),
-        ("DASHSCOPE_WORKSPACE", "ws-1"),
-        ("GOOGLE_CLOUD_PROJECT", "p-1"),
-    ];
-    GenerationConfig::new(model).api_key("k").environment(variables.into_iter().collect())
+    GenerationConfig::new(model).api_key("k").environment(VARIABLES.into_iter().collect())
 }
 
 fn asked(
@@ -32,42 +34,145 @@ fn tool() -> Tool {
     Tool::function("look", "Looks.", json!({"type": "object", "properties": {}}))
 }
 
+/// A provider, where it is reached for a model `m`, and the variables that may hold its key.
+const ADDRESSES: &[(&str, &str, &str)] = &[
+    ("openai", "https://api.openai.com/v1/responses", "OPENAI_API_KEY"),
+    (
+        "anthropic",
+        "https://api.anthropic.com/v1/messages",
+        "ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN",
+    ),
+    (
+        "google",
+        "https://generativelanguage.googleapis.com/v1beta/models/m:streamGenerateContent?alt=sse",
+        "GOOGLE_API_KEY GEMINI_API_KEY",
+    ),
+    ("mistral", "https://api.mistral.ai/v1/chat/completions", "MISTRAL_API_KEY"),
+    ("cohere", "https://api.cohere.com/v2/chat", "CO_API_KEY COHERE_API_KEY"),
+    (
+        "alibaba",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions",
+        "DASHSCOPE_API_KEY ALIBABA_API_KEY",
+    ),
+    (
+        "alibaba_cn",
+        "https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions",
+        "DASHSCOPE_API_KEY ALIBABA_API_KEY",
+    ),
+    (
+        "alibaba_hk",
+        "https://cn-hongkong.dashscope.aliyuncs.com/compatible-mode/v1/chat/completions",
+        "DASHSCOPE_API_KEY ALIBABA_API_KEY",
+    ),
+    (
+        "alibaba_us",
+        "https://dashscope-us.aliyuncs.com/compatible-mode/v1/chat/completions",
+        "DASHSCOPE_API_KEY ALIBABA_API_KEY",
+    ),
+    (
+        "alibaba_workspace",
+        "https://ws-1.eu-central-1.maas.aliyuncs.com/compatible-mode/v1/chat/completions",
+        "DASHSCOPE_API_KEY ALIBABA_API_KEY",
+    ),
+    (
+        "azure",
+        "https://res.openai.azure.com/openai/v1/chat/completions",
+        "AZURE_OPENAI_AD_TOKEN AZURE_OPENAI_API_KEY AZURE_API_KEY",
+    ),
+    (
+        "bedrock",
+        "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1/chat/completions",
+        "AWS_BEARER_TOKEN_BEDROCK",
+    ),
+    (
+        "bedrock_anthropic",
+        "https://bedrock-mantle.eu-central-1.api.aws/anthropic/v1/messages",
+        "AWS_BEARER_TOKEN_BEDROCK",
+    ),
+    ("cerebras", "https://api.cerebras.ai/v1/chat/completions", "CEREBRAS_API_KEY"),
+    ("deepseek", "https://api.deepseek.com/chat/completions", "DEEPSEEK_API_KEY"),
+    ("fireworks", "https://api.fireworks.ai/inference/v1/chat/completions", "FIREWORKS_API_KEY"),
+    ("groq", "https://api.groq.com/openai/v1/chat/completions", "GROQ_API_KEY"),
+    ("minimax", "https://api.minimax.io/v1/chat/completions", "MINIMAX_API_KEY"),
+    (
+        "minimax_cn",
+        "https://api.minimaxi.com/v1/chat/completions",
+        "MINIMAX_CN_API_KEY MINIMAX_API_KEY",
+    ),
+    ("moonshot", "https://api.moonshot.ai/v1/chat/completions", "MOONSHOT_API_KEY"),
+    ("moonshot_cn", "https://api.moonshot.cn/v1/chat/completions", "MOONSHOT_API_KEY"),
+    ("openrouter", "https://openrouter.ai/api/v1/chat/completions", "OPENROUTER_API_KEY"),
+    ("perplexity", "https://api.perplexity.ai/chat/completions", "PERPLEXITY_API_KEY PPLX_API_KEY"),
+    ("qianfan", "https://qianfan.baidubce.com/v2/chat/completions", "QIANFAN_API_KEY"),
+    ("siliconflow", "https://api.siliconflow.com/v1/chat/completions", "SILICONFLOW_API_KEY"),
+    (
+        "siliconflow_cn",
+        "https://api.siliconflow.cn/v1/chat/completions",
+        "SILICONFLOW_CN_API_KEY SILICONFLOW_API_KEY",
+    ),
+    ("stepfun", "https://api.stepfun.ai/v1/chat/completions", "STEPFUN_API_KEY"),
+    ("stepfun_cn", "https://api.stepfun.com/v1/chat/completions", "STEPFUN_API_KEY"),
+    (
+        "tencent",
+        "https://tokenhub-intl.tencentcloudmaas.com/v1/chat/completions",
+        "TENCENT_TOKENHUB_INTL_API_KEY TENCENT_TOKENHUB_API_KEY",
+    ),
+    (
+        "tencent_cn",
+        "https://tokenhub.tencentmaas.com/v1/chat/completions",
+        "TENCENT_TOKENHUB_API_KEY TENCENT_API_KEY",
+    ),
+    ("together", "https://api.together.ai/v1/chat/completions", "TOGETHER_API_KEY"),
+    (
+        "vertex",
+        "https://aiplatform.googleapis.com/v1/projects/p-1/locations/global/endpoints/openapi/chat/completions",
+        "",
+    ),
+    ("volcengine", "https://ark.cn-beijing.volces.com/api/v3/chat/completions", "ARK_API_KEY"),
+    ("xai", "https://api.x.ai/v1/chat/completions", "XAI_API_KEY"),
+    ("xiaomi", "https://api.xiaomimimo.com/v1/chat/completions", "MIMO_API_KEY XIAOMI_API_KEY"),
+    ("zai", "https://api.z.ai/api/paas/v4/chat/completions", "ZAI_API_KEY"),
+    (
+        "zhipu",
+        "https://open.bigmodel.cn/api/paas/v4/chat/completions",
+        "ZHIPU_API_KEY ZHIPUAI_API_KEY ZAI_API_KEY",
+    ),
+    ("llamacpp", "http://localhost:8080/v1/chat/completions", "LLAMA_API_KEY"),
+    ("lmstudio", "http://localhost:1234/v1/chat/completions", "LM_API_TOKEN"),
+    ("ollama", "http://localhost:11434/v1/chat/completions", ""),
+    ("vllm", "http://localhost:8000/v1/chat/completions", "VLLM_API_KEY"),
+];
+
 #[test]
-fn each_address_is_filled_and_led_to_by_its_name() {
-    for (name, url) in [
-        ("alibaba", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions"),
-        ("alibaba_cn", "https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions"),
-        (
-            "alibaba_workspace",
-            "https://ws-1.eu-central-1.maas.aliyuncs.com/compatible-mode/v1/chat/completions",
-        ),
-        ("azure", "https://res.openai.azure.com/openai/v1/chat/completions"),
-        (
-            "bedrock",
-            "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1/chat/completions",
-        ),
-        ("bedrock_anthropic", "https://bedrock-mantle.eu-central-1.api.aws/anthropic/v1/messages"),
-        ("moonshot", "https://api.moonshot.ai/v1/chat/completions"),
-        ("moonshot_cn", "https://api.moonshot.cn/v1/chat/completions"),
-        ("together", "https://api.together.ai/v1/chat/completions"),
-        (
-            "vertex",
-            "https://aiplatform.googleapis.com/v1/projects/p-1/locations/global/endpoints/openapi/chat/completions",
-        ),
-        ("zai", "https://api.z.ai/api/paas/v4/chat/completions"),
-        ("zhipu", "https://open.bigmodel.cn/api/paas/v4/chat/completions"),
-    ] {
+fn each_provider_is_reached_at_its_address_with_its_key() {
+    let reached: Vec<_> = ADDRESSES.iter().map(|(name, ..)| *name).collect();
+    let mut all: Vec<_> = LlmProvider::ALL.iter().map(|provider| provider.as_str()).collect();
+    all.retain(|name| *name != "local");
+    assert_eq!(reached, all);
+    for &(name, url, keys) in ADDRESSES {
         let preview = asked("Hi", config(&format!("{name}::m"))).unwrap();
         assert_eq!(preview.url, url);
-        let bearer = preview.headers.iter().any(|(header, _)| header == "authorization");
-        assert!(bearer, "{name}: {:?}", preview.headers);
+        let header = match name {
+            "anthropic" => "x-api-key",
+            "google" => "x-goog-api-key",
+            _ => "authorization",
+        };
+        assert!(preview.headers.iter().any(|(it, _)| it == header), "{:?}", preview.headers);
+
+        let provider: LlmProvider = name.parse().unwrap();
+        let keys: Vec<_> = keys.split_whitespace().collect();
+        assert_eq!(provider.key_variables(), keys, "{name}");
+        for key in keys {
+            let variables = VARIABLES.into_iter().chain([(key, "k")]).collect();
+            let keyless = GenerationConfig::new("m").provider(provider).environment(variables);
+            let headers = asked("Hi", keyless).unwrap().headers;
+            let header = if key == "ANTHROPIC_AUTH_TOKEN" { "authorization" } else { header };
+            assert!(headers.iter().any(|(it, _)| it == header), "{key}: {headers:?}");
+        }
     }
     let local = config("m").base_url("http://127.0.0.1:1/v1").protocol(Protocol::Messages);
     let headers = asked("Hi", local).unwrap().headers;
     assert!(headers.iter().any(|(header, _)| header == "x-api-key"), "{headers:?}");
-    for &provider in LlmProvider::ALL.iter().filter(|it| **it != LlmProvider::Local) {
-        assert!(asked("Hi", config("m").provider(provider)).is_ok(), "{provider}");
-    }
 }
 
 #[test]
@@ -267,6 +372,54 @@ fn reasoning_is_switched_as_each_vendor_wants_it() {
         (
             "vllm::m",
             vec![(Off, effort("none")), (Minimal, effort("minimal")), (Max, effort("max"))],
+        ),
+        ("groq::m", vec![(Off, effort("none")), (Low, effort("low")), (Budget(2000), None)]),
+        ("cerebras::m", vec![(Off, effort("none")), (High, effort("high"))]),
+        ("xai::grok-4.7", vec![(Off, effort("none")), (Low, effort("low")), (Max, effort("max"))]),
+        ("fireworks::m", vec![(Off, effort("none")), (Medium, effort("medium"))]),
+        ("azure::m", vec![(Off, effort("none")), (Minimal, effort("minimal"))]),
+        ("bedrock::openai.gpt-6", vec![(Off, effort("none")), (High, effort("high"))]),
+        ("vertex::google/gemini-3-pro", vec![(Off, effort("none")), (Low, effort("low"))]),
+        ("llamacpp::m", vec![(Off, effort("none")), (Medium, effort("medium"))]),
+        ("lmstudio::m", vec![(Off, effort("none")), (High, effort("high"))]),
+        // The other protocols of the table.
+        (
+            "gpt-6-luna",
+            vec![
+                (Off, object(json!({"effort": "none"}))),
+                (
+                    XHigh,
+                    Some(json!({"reasoning": {"effort": "xhigh", "summary": "auto"},
+                    "include": ["reasoning.encrypted_content"]})),
+                ),
+                (Budget(2000), None),
+            ],
+        ),
+        (
+            "bedrock_anthropic::anthropic.claude-opus-4-7",
+            vec![(
+                Low,
+                Some(json!({"thinking": {"type": "adaptive", "display": "summarized"},
+                    "output_config": {"effort": "low"}})),
+            )],
+        ),
+        (
+            "gemini-3-pro",
+            vec![(
+                Low,
+                Some(json!({"generationConfig": {"thinkingConfig":
+                    {"includeThoughts": true, "thinkingLevel": "low"}}})),
+            )],
+        ),
+        (
+            "command-a-03-2025",
+            vec![
+                (Off, Some(json!({"thinking": {"type": "disabled"}}))),
+                (
+                    Budget(2000),
+                    Some(json!({"thinking": {"type": "enabled", "token_budget": 2000}})),
+                ),
+            ],
         ),
     ] {
         for (reasoning, expected) in expected {
