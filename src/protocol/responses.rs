@@ -21,7 +21,7 @@ use super::wire::{Raw, wire};
 use super::{common, json, schema};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
-use crate::config::{Reasoning, ResponseFormat};
+use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{MessageRole, TurnPart};
 use crate::provider::{Protocol, ReasoningForm, reasoning_form};
@@ -38,7 +38,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (mut options, mut body) = Options::and_body(request);
     let alternatives = options.take("logprobs");
     let mut include = Vec::new();
-    if request.config.reasoning.is_some_and(|how| how != Reasoning::Off) {
+    if request.config.reasoning.is_some_and(|how| how.budget() > 0) {
         // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked.
         // Models that do not reason refuse to be, so it is asked only along with reasoning.
         include.push("reasoning.encrypted_content");
@@ -782,7 +782,7 @@ mod tests {
 
     use super::super::common::with;
     use super::*;
-    use crate::config::GenerationConfig;
+    use crate::config::{GenerationConfig, Reasoning};
     use crate::error::ErrorKind;
     use crate::protocol::api_error;
     use crate::provider::LlmProvider;
@@ -858,6 +858,7 @@ mod tests {
                 }}}),
             ),
             (config().reasoning(Reasoning::Off), json!({"reasoning": {"effort": "none"}})),
+            (config().reasoning(Reasoning::Budget(0)), json!({"reasoning": {"effort": "none"}})),
             (
                 config().reasoning(Reasoning::Minimal),
                 json!({"reasoning": {"effort": "minimal", "summary": "auto"}, "include": encrypted}),
