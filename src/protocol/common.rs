@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use super::chat_request::ChatRequest;
 use super::options::Options;
 use crate::attachment::Attachment;
-use crate::config::Reasoning;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, ToolCall};
 use crate::model::begins_like;
@@ -96,16 +95,16 @@ pub(super) fn reasoning(
     forms: &[(&str, ReasoningForm)],
 ) -> Result<Map<String, Value>, Error> {
     let request = options.request;
-    let asked = options.typed("reasoning", &request.config.reasoning);
-    // No tokens at all are no reasoning.
-    let Some(reasoning) = asked.map(|&it| if it.budget() == 0 { Reasoning::Off } else { it })
-    else {
+    let (Some(told), Some(asked)) = (options.take("reasoning"), request.config.reasoning) else {
         return Ok(Map::new());
     };
+    let mut tokens = asked.budget();
+    // No tokens at all are no reasoning.
+    let is_off = tokens == 0;
+    let level = if is_off { Some("none") } else { told.as_str() };
     let form = forms.iter().find(|(names, _)| begins_like(model, names));
     let form = form.map_or(&ReasoningForm::NONE, |(_, form)| form);
-    let (asked, is_off) = (level(reasoning), reasoning == Reasoning::Off);
-    let (template, missing) = match asked {
+    let (template, missing) = match level {
         _ if is_off => (form.off, "cannot be off for this model; leave it unset, or lower it"),
         None if !form.level.is_empty() => (form.budget, "takes a level here, not a budget"),
         _ => (form.level, "has no form for this model; leave it unset"),
@@ -113,10 +112,9 @@ pub(super) fn reasoning(
     if template.is_empty() {
         return Err(request.refuse(format!("the option `reasoning` {missing}")));
     }
-    let (level, mut tokens) = (asked.unwrap_or("none"), reasoning.budget());
+    let (is_level, level) = (level.is_some() && !is_off, level.unwrap_or("none"));
     let mut words = form.words.split_whitespace().filter_map(|pair| pair.split_once('='));
     let word = words.find(|(from, _)| *from == level).map_or(level, |(_, to)| to);
-    let is_level = asked.is_some() && !is_off;
     let adapt = |sent: &str, why| request.adapt("reasoning", level, sent, why);
     if let Some((sent, why)) = form.off_means.filter(|_| is_off) {
         adapt(sent, why);
@@ -134,20 +132,6 @@ pub(super) fn reasoning(
     }
     let json = template.replace("$level", word).replace("$budget", &tokens.to_string());
     Ok(serde_json::from_str(&json).unwrap_or_default())
-}
-
-/// The level at which to think, if it is one.
-fn level(reasoning: Reasoning) -> Option<&'static str> {
-    Some(match reasoning {
-        Reasoning::Off => "none",
-        Reasoning::Minimal => "minimal",
-        Reasoning::Low => "low",
-        Reasoning::Medium => "medium",
-        Reasoning::High => "high",
-        Reasoning::XHigh => "xhigh",
-        Reasoning::Max => "max",
-        Reasoning::Budget(_) => return None,
-    })
 }
 
 /// The most parts of an answer that are written at the same time, which is more than any answer has.
