@@ -187,12 +187,11 @@ pub(super) fn turns(
             system.push(message.content.clone());
             continue;
         }
-        let later = turns.pop_if(|(last, _)| *last == "system" && role == "user");
-        match turns.last_mut() {
-            Some((last, said)) if *last == role => said.extend(parts),
-            _ => turns.push((role, parts)),
-        }
-        if later.is_some() {
+        // Instructions that the user's turn follows go behind it.
+        let is_last = |(other, _): &Turn| role != "user" || *other != "system";
+        let later = turns.split_off(turns.iter().rposition(is_last).map_or(0, |at| at + 1));
+        turns.push((role, parts));
+        if !later.is_empty() {
             let (what, why) = (format!("messages[{at}]"), "a system message follows a user's turn");
             request.adapt(&what, "it behind a system message", "it before that", why);
         }
@@ -206,8 +205,11 @@ pub(super) fn turns(
             system.extend(texts.map(str::to_owned));
         }
         moved |= !stays;
-        before = role;
+        before = if *role == "system" { before } else { role };
         stays
+    });
+    turns.dedup_by(|(role, parts), (before, said)| {
+        (role == before).then(|| said.append(parts)).is_some()
     });
     if moved {
         let why = match inside {

@@ -715,6 +715,12 @@ mod tests {
                 false,
             ),
             (&[user("u"), system("A"), user("v"), system("B")], "", "user system", false),
+            (
+                &[user("u"), assistant("a"), system("A"), system("B"), user("v")],
+                "",
+                "user assistant user system",
+                false,
+            ),
             (&[user("u"), system("A"), assistant(" "), user("v")], "", "user system", false),
             (
                 &[user("u"), calls.clone(), result("c"), system("A"), result("d")],
@@ -730,6 +736,12 @@ mod tests {
             ),
             // The model has spoken, and nobody after it.
             (&[user("u"), assistant("a"), system("A")], "A", "user assistant", true),
+            (
+                &[user("u"), assistant("a"), system("A"), assistant("b"), user("v")],
+                "A",
+                "user assistant user",
+                true,
+            ),
             (&[system("A"), system("B"), user("u")], "A\n\nB", "user", true),
         ] {
             let expected = (system.to_owned(), turns.to_owned(), told);
