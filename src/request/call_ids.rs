@@ -21,8 +21,9 @@ pub(super) fn fitted<'a>(
         Protocol::Messages => CallIds::Word,
         Protocol::GenerateContent | Protocol::CohereChat => CallIds::Any,
     };
-    // Some servers count the calls of each answer from 0, which others refuse.
-    let must_differ = matches!(rule, CallIds::NineAlphanumerics | CallIds::Word);
+    // Some servers count the calls of each answer from 0, which others refuse, or mix up. Gemini gets
+    // no such id.
+    let must_differ = request.protocol != Protocol::GenerateContent;
     let fit = |id: &str| if fits(id, rule) { id.to_owned() } else { nine_alphanumerics(id) };
     let (mut used, mut latest, mut fitted) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
     for message in messages.iter() {

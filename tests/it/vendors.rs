@@ -793,8 +793,15 @@ fn ids_of_calls_are_made_to_fit_alike_in_call_and_result() {
 
     // One without an id, and two answers that count their calls from 0.
     assert!(fits(&sent(Anthropic, Messages, &[""])[0], 9, ""));
-    let again = sent(Anthropic, Messages, &["call_0", "x", "call_0"]);
-    assert!(again[0] == "call_0" && fits(&again[2], 9, ""), "{again:?}");
+    for (provider, protocol) in [
+        (Anthropic, Messages),
+        (OpenAi, Responses),
+        (OpenAi, ChatCompletions),
+        (LlmProvider::Groq, ChatCompletions),
+    ] {
+        let again = sent(provider, protocol, &["call_0", "x", "call_0"]);
+        assert!(again[0] == "call_0" && fits(&again[2], 9, ""), "{provider} {protocol} {again:?}");
+    }
 
     assert!(fits(&sent(OpenAi, ChatCompletions, &[&long])[0], 9, ""));
     assert_eq!(sent(OpenAi, Responses, &[&long]), std::slice::from_ref(&long));
