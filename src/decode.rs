@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind};
 use crate::http::{self, Body, Peer, PreparedRequest};
 use crate::message::Replay;
 use crate::protocol::{self, ChunkBuilder, Decoder};
-use crate::provider::{LlmProvider, Protocol};
+use crate::provider::{LlmProvider, Protocol, Vendor};
 use crate::redact::{Secrets, one_line, truncated};
 use crate::response::GenerationResponse;
 use crate::sse::{Event, Frame, Parser, TooLarge};
@@ -82,8 +82,7 @@ pub(crate) struct ResponseDecoder {
 impl ResponseDecoder {
     pub(crate) fn new(
         body: Body,
-        provider: LlmProvider,
-        protocol: Protocol,
+        (provider, vendor, protocol): (LlmProvider, &'static Vendor, Protocol),
         request: Option<&PreparedRequest>,
         config: Arc<GenerationConfig>,
     ) -> Self {
@@ -92,6 +91,7 @@ impl ResponseDecoder {
             parser: Parser::new(config.max_event_bytes),
             events: EventDecoder {
                 provider,
+                vendor,
                 protocol,
                 decoder: (protocol::codec(protocol).decoder)(),
                 builder: ChunkBuilder::new(config.max_tool_calls, config.max_response_bytes),
@@ -138,8 +138,9 @@ impl ResponseDecoder {
 
     /// The answer is whole: keeps the connection, and tells how the answer goes back.
     pub(crate) fn finish(mut self, response: &GenerationResponse) -> Option<Replay> {
-        let EventDecoder { provider, protocol, builder, .. } = &mut self.events;
-        let replay = builder.replay(*provider, *protocol, response);
+        let EventDecoder { provider, vendor, protocol, builder, .. } = &mut self.events;
+        let keeps_reasoning = vendor.dialect.returns_all_reasoning;
+        let replay = builder.replay(*provider, *protocol, keeps_reasoning, response);
         self.body.drain();
         replay
     }
@@ -322,8 +323,7 @@ impl ResponseDecoder {
         } else if self.is_empty() {
             return Err(self.nothing_said());
         } else {
-            let vendor = self.events.provider.vendor();
-            let is_marked = self.has_final_usage || vendor.ends_without_reason;
+            let is_marked = self.has_final_usage || self.events.vendor.ends_without_reason;
             if end == End::Protocol || (self.events.builder.seen.anything && is_marked) {
                 return Ok(());
             }
@@ -557,6 +557,8 @@ impl Clock {
 /// Events → the chunk in `builder`, whatever the protocol.
 struct EventDecoder {
     provider: LlmProvider,
+    /// What the server wants, which may be another one's.
+    vendor: &'static Vendor,
     protocol: Protocol,
     decoder: Box<dyn Decoder>,
     builder: ChunkBuilder,

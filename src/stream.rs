@@ -294,17 +294,14 @@ impl StreamCore {
     fn open(&mut self) -> Result<(), Error> {
         let config = &self.config;
         let state = mem::replace(&mut self.state, StreamState::Sending);
-        let (body, provider, protocol) = match (state, &self.request) {
+        let (body, whom) = match (state, &self.request) {
             (StreamState::Asked(prompt), _) => {
                 let (request, _) = request::prepare(&prompt, config)?;
                 self.response.provider = Some(request.peer.provider);
                 self.request = Some(Box::new(request));
                 return Ok(());
             }
-            (StreamState::Given(body), _) => {
-                let (provider, protocol) = request::route_of_reader(config)?;
-                (body, provider, protocol)
-            }
+            (StreamState::Given(body), _) => (body, request::route_of_reader(config)?),
             (StreamState::Sending, Some(request)) => {
                 let response = http::send(request, &self.cancel).inspect_err(|error| {
                     if let Some(report) = error.report() {
@@ -314,14 +311,14 @@ impl StreamCore {
                 })?;
                 self.response.request_id = response.request_id;
                 self.response.rate_limit = response.rate_limit;
-                (response.body, request.peer.provider, request.protocol)
+                (response.body, (request.peer.provider, request.peer.vendor, request.protocol))
             }
             // What is sent has been prepared, and what has been opened is not opened again.
             _ => return Err(decode::panic_error(self.response.provider)),
         };
-        self.response.provider = Some(provider);
+        self.response.provider = Some(whom.0);
         let request = self.request.as_deref();
-        let decoder = ResponseDecoder::new(body, provider, protocol, request, Arc::clone(config));
+        let decoder = ResponseDecoder::new(body, whom, request, Arc::clone(config));
         self.state = StreamState::Reading(Box::new(decoder));
         Ok(())
     }

@@ -9,12 +9,14 @@ use super::control::{Limits, Phase};
 use super::fault::{Fault, MISMATCH, is_disconnect};
 use super::pool::Connection;
 use crate::error::{Error, ErrorKind, KeySource, Report};
-use crate::provider::LlmProvider;
+use crate::provider::{LlmProvider, Vendor};
 
 /// Whom a request goes to, and by which way: what every message about it needs.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) provider: LlmProvider,
+    /// How the server is spoken to.
+    pub(crate) vendor: &'static Vendor,
     /// The host and port, and the variable that named them.
     pub(crate) address: String,
     /// Whether that is the provider's own address, and not the caller's choice.
@@ -316,6 +318,7 @@ mod tests {
 
     fn peer(proxy: Option<&str>) -> Peer {
         Peer {
+            vendor: LlmProvider::Local.vendor(),
             provider: LlmProvider::Local,
             address: "host:443".to_owned(),
             is_public: false,

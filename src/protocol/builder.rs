@@ -541,11 +541,12 @@ impl ChunkBuilder {
         &mut self,
         provider: LlmProvider,
         protocol: Protocol,
+        keeps_reasoning: bool,
         response: &GenerationResponse,
     ) -> Option<Replay> {
         let mut parts = std::mem::take(&mut self.parts);
         if protocol == Protocol::ChatCompletions {
-            self.add_reasoning(&mut parts, provider, &response.reasoning);
+            self.add_reasoning(&mut parts, keeps_reasoning, &response.reasoning);
             for part in &mut parts {
                 if let ReplayPart::Text { bytes, extra } = part
                     && self.facts.refusal.as_ref().is_some_and(|text| text.len() == *bytes)
@@ -568,10 +569,11 @@ impl ChunkBuilder {
         })
     }
 
-    /// Adds the reasoning under the name that it came under, as far as the vendor wants it back.
-    fn add_reasoning(&self, parts: &mut Vec<ReplayPart>, provider: LlmProvider, reasoning: &str) {
+    /// Adds the reasoning under the name that it came under: that of calls, or all that the vendor
+    /// wants back.
+    fn add_reasoning(&self, parts: &mut Vec<ReplayPart>, keeps_all: bool, reasoning: &str) {
         let is_detailed = |part: &ReplayPart| matches!(part, ReplayPart::Opaque(_));
-        if self.calls.is_empty() && !provider.vendor().dialect.returns_all_reasoning {
+        if self.calls.is_empty() && !keeps_all {
             parts.retain(|part| !is_detailed(part));
         } else if let Some(field) = self.reasoning_field.filter(|_| !reasoning.is_empty())
             // OpenRouter reads the details instead.

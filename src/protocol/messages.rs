@@ -803,7 +803,8 @@ mod tests {
         }
         out.flush();
         response.fold(&out.take());
-        response.replay = out.replay(crate::LlmProvider::Anthropic, Protocol::Messages, &response);
+        response.replay =
+            out.replay(crate::LlmProvider::Anthropic, Protocol::Messages, false, &response);
         (response, out)
     }
 

@@ -98,7 +98,7 @@ mod testing {
             response.fold(&output.take());
             response.learn(&output.facts);
         }
-        response.replay = output.replay(LlmProvider::Local, protocol, &response);
+        response.replay = output.replay(LlmProvider::Local, protocol, false, &response);
         (response, output.failure)
     }
 }

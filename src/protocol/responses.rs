@@ -810,7 +810,7 @@ mod tests {
             decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
             response.fold(&out.take());
         }
-        response.replay = out.replay(LlmProvider::OpenAi, Protocol::Responses, &response);
+        response.replay = out.replay(LlmProvider::OpenAi, Protocol::Responses, false, &response);
         (response, out)
     }
 

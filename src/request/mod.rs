@@ -65,6 +65,7 @@ pub(crate) fn prepare(
 
     let peer = Peer {
         provider,
+        vendor: request.vendor(),
         address: format!("{}:{}{from}", endpoint.origin.host, endpoint.origin.port),
         is_public: config.base_url.is_none() && from.is_empty(),
         added_path: added_path.trim_start_matches('/').to_owned(),

@@ -5,7 +5,7 @@ use crate::endpoint::{self, Endpoint, is_within};
 use crate::error::{Error, ErrorKind};
 use crate::model;
 use crate::protocol;
-use crate::provider::{LlmProvider, Protocol, UrlForm};
+use crate::provider::{LlmProvider, Protocol, UrlForm, Vendor};
 
 /// Whom a request goes to.
 pub(crate) struct Route<'a> {
@@ -49,16 +49,20 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     Ok(Route { provider, model, base_url, from, owner, protocol })
 }
 
-/// The provider and the protocol of a response that somebody else has asked for: the protocol is
-/// all that it takes to read it.
-pub(crate) fn route_of_reader(config: &GenerationConfig) -> Result<(LlmProvider, Protocol), Error> {
+/// The provider, what the server wants, and the protocol of a response that somebody else has asked
+/// for: the protocol is all that it takes to read it.
+pub(crate) fn route_of_reader(
+    config: &GenerationConfig,
+) -> Result<(LlmProvider, &'static Vendor, Protocol), Error> {
     let provider = match (config.provider, provider_of(config)) {
         (Some(provider), _) | (None, Ok((provider, _))) => provider,
         (None, Err(_)) if config.protocol.is_some() => LlmProvider::Local,
         (None, Err(error)) => return Err(error),
     };
-    let by_model = || route(config).map_or(provider.vendor().protocol, |route| route.protocol);
-    Ok((provider, config.protocol.unwrap_or_else(by_model)))
+    let route = route(config).ok();
+    let vendor = route.as_ref().and_then(|route| route.owner).unwrap_or(provider).vendor();
+    let by_model = route.map_or(vendor.protocol, |route| route.protocol);
+    Ok((provider, vendor, config.protocol.unwrap_or(by_model)))
 }
 
 /// The provider, and the model's name without it.

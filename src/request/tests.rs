@@ -206,6 +206,8 @@ fn the_base_url_and_who_may_set_it() {
     let ollama = config("ollama::m").environment(with("OLLAMA_HOST", "0.0.0.0:9"));
     assert_eq!(url(&ollama), "http://127.0.0.1:9/v1/chat/completions");
     assert_eq!(on("HTTP://localhost:1/v1//"), "http://localhost:1/v1/chat/completions");
+    let moonshot = prepared(&config("m").base_url("https://api.moonshot.ai/v1")).unwrap();
+    assert_eq!(moonshot.peer.vendor.key_variables, LlmProvider::Moonshot.key_variables());
     assert_eq!(on("http://[::1]:8080"), "http://[::1]:8080/chat/completions");
     assert_eq!(
         on("https://x.example/openai?api-version=1"),

@@ -541,12 +541,16 @@ fn a_tool_choice_that_a_server_ignores_is_refused_with_advice() {
 
 /// The answer that events make, as a provider's.
 fn answer(provider: LlmProvider, deltas: &[Value]) -> Message {
+    answer_to(GenerationConfig::new("m").provider(provider), deltas)
+}
+
+fn answer_to(config: GenerationConfig, deltas: &[Value]) -> Message {
     let events = deltas.iter().map(|delta| json!({"choices": [{"delta": delta}]}).to_string());
     let has_calls = deltas.iter().any(|delta| delta.get("tool_calls").is_some());
     let reason = if has_calls { "tool_calls" } else { "stop" };
     let end = json!({"choices": [{"delta": {}, "finish_reason": reason}]}).to_string();
     let body: String = events.chain([end]).map(|event| format!("data: {event}\n\n")).collect();
-    let config = GenerationConfig::new("m").provider(provider).protocol(Protocol::ChatCompletions);
+    let config = config.protocol(Protocol::ChatCompletions);
     let response = GenerationStream::from_reader(Cursor::new(body), config).into_response();
     let message = Message::from(response.unwrap());
     let saved = serde_json::to_string(&message).unwrap();
@@ -646,6 +650,12 @@ fn reasoning_goes_back_where_it_must_under_the_name_that_it_came_under() {
     let glm = turns(history(Cerebras, "reasoning"), config("cerebras::zai-glm-5.3"));
     assert_eq!(glm, [json!({"content": "<think>Hm.</think>"}), json!({"content": "So."})]);
     assert_eq!(turns(history(OpenAi, "reasoning"), config("gpt-4o"))[0]["reasoning"], "Hm.");
+
+    // The row holds at its own address, whoever is named.
+    let moonshot = || config("kimi-k3").base_url("https://api.moonshot.ai/v1");
+    let reply = answer_to(moonshot(), &[thought("reasoning_content"), json!({"content": "So."})]);
+    let sent = turns(vec![Message::user("Q"), reply, Message::user("And?")], moonshot());
+    assert_eq!(sent, [json!({"content": "So.", "reasoning_content": "Hm."})]);
 
     // The details say more than the text, and MiniMax tells both.
     let details = json!([{"type": "reasoning.text", "text": "Hm.", "index": 0}]);
