@@ -126,8 +126,10 @@ fn response_format(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
         return json!({"type": "json_object"});
     };
     let (schema, strict) = match request.vendor().dialect.strict_schemas {
-        true => schema::strict(request, "response_format", schema),
-        false => (schema.clone(), true),
+        Some(models) if begins_like(request.model, models) => {
+            schema::strict(request, "response_format", schema)
+        }
+        _ => (schema.clone(), true),
     };
     let schema = json!({"name": name, "schema": schema, "strict": strict});
     json!({"type": "json_schema", "json_schema": schema})
@@ -907,17 +909,19 @@ mod tests {
         let strict = json!({"type": "object", "properties": {"a": maybe}, "required": ["a"],
             "additionalProperties": false});
         let loose = json!({"type": "object", "properties": {"a": text}});
-        for (provider, schema, sent, is_strict) in [
-            (OpenAi, &schema, &strict, true),
-            (Groq, &schema, &strict, true),
-            (Cerebras, &schema, &strict, true),
-            (OpenAi, &loose, &loose, false),
-            (OpenRouter, &schema, &schema, true),
-            (Mistral, &loose, &loose, true),
-            (Local, &loose, &loose, true),
+        for (provider, model, schema, sent, is_strict) in [
+            (OpenAi, "m", &schema, &strict, true),
+            (Groq, "m", &schema, &strict, true),
+            (Cerebras, "m", &schema, &strict, true),
+            (OpenAi, "m", &loose, &loose, false),
+            (OpenRouter, "qwen/m", &schema, &schema, true),
+            (OpenRouter, "openai/gpt-5", &schema, &strict, true),
+            (OpenRouter, "openai/gpt-5", &loose, &loose, false),
+            (Mistral, "m", &loose, &loose, true),
+            (Local, "openai/m", &loose, &loose, true),
         ] {
             let format = ResponseFormat::json_schema("answer", schema.clone());
-            let config = GenerationConfig::new("m").response_format(format);
+            let config = GenerationConfig::new(model).response_format(format);
             let body = added(config, provider);
             let told = json!({"name": "answer", "schema": sent, "strict": is_strict});
             let format = json!({"type": "json_schema", "json_schema": told});

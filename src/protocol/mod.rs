@@ -403,7 +403,6 @@ mod tests {
                 (dialect.seed != "seed", "`random_seed`".to_owned()),
                 (dialect.required != "required", format!("`tool_choice: {}`", dialect.required)),
                 (dialect.counts_logprobs, "`logprobs` is a number".to_owned()),
-                (dialect.strict_schemas, "strict schemas in OpenAI's dialect".to_owned()),
                 (dialect.strict_tools, "strict tools".to_owned()),
                 (dialect.reads_arguments, "arguments of calls are JSON".to_owned()),
                 (!dialect.empty_content.is_empty(), "no empty content".to_owned()),
@@ -413,6 +412,10 @@ mod tests {
                 ),
             ] {
                 besides.extend(is_so.then_some(what));
+            }
+            if let Some(models) = dialect.strict_schemas {
+                let of = if models.is_empty() { String::new() } else { beginnings(models) + " " };
+                besides.push(format!("{of}strict schemas in OpenAI's dialect"));
             }
             let refused = refused.collect::<Vec<_>>().join(", ");
             let besides = besides.join("; ");

@@ -82,8 +82,8 @@ record! {
         refuses: &'static [&'static str] = &[],
         /// Its `logprobs` is the number of alternatives, not a flag.
         counts_logprobs: bool = false,
-        /// It takes a strict schema only in OpenAI's dialect.
-        strict_schemas: bool = false,
+        /// The models, by the beginnings of names, that take a strict schema only in OpenAI's dialect.
+        strict_schemas: Option<&'static str> = None,
         /// Its tools can be strict, whatever the model.
         strict_tools: bool = false,
         /// It takes only the arguments of calls that are JSON.
@@ -135,7 +135,7 @@ dialects! {
     /// As OpenAI, but for a field that its servers may not know.
     AZURE like NEW_LIMIT {
         refuses: &["top_k"], call_ids: CallIds::AtMost(40),
-        strict_schemas: true, strict_tools: true
+        strict_schemas: Some(""), strict_tools: true
     };
     /// Random padding that hides the length of a token from eavesdroppers doubles the bytes of a
     /// stream; we ask for none.
@@ -167,14 +167,16 @@ dialects! {
     /// <https://inference-docs.cerebras.ai/capabilities/reasoning>,
     /// <https://inference-docs.cerebras.ai/capabilities/structured-outputs>
     CEREBRAS like NEW_LIMIT {
-        strict_schemas: true, reasoning_field: "reasoning", think_tags: Some("zai-glm")
+        strict_schemas: Some(""), reasoning_field: "reasoning", think_tags: Some("zai-glm")
     };
     /// <https://console.groq.com/docs/openai>, <https://console.groq.com/docs/structured-outputs>
     GROQ like NEW_LIMIT {
-        refuses: &["logprobs"], strict_schemas: true, reasoning_field: "reasoning"
+        refuses: &["logprobs"], strict_schemas: Some(""), reasoning_field: "reasoning"
     };
     /// <https://openrouter.ai/docs/use-cases/reasoning-tokens>
-    OPENROUTER like REASONING { reasoning: &[("", form(OBJECT_OFF, OBJECT, OBJECT_BUDGET))] };
+    OPENROUTER like REASONING {
+        strict_schemas: Some("openai/"), reasoning: &[("", form(OBJECT_OFF, OBJECT, OBJECT_BUDGET))]
+    };
     /// <https://docs.together.ai/docs/reasoning-overview>
     TOGETHER like REASONING {
         counts_logprobs: true, reasoning: &[("", form(FLAG_OFF, FLAG_EFFORT, NONE))]
