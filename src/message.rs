@@ -188,8 +188,9 @@ names! {
 #[serde(default)]
 #[non_exhaustive]
 pub struct ToolCall {
-    /// The provider's name for this call; the result refers to it. Where the provider gives none, or
-    /// that of another call, the crate makes one that is unique within the response.
+    /// The provider's name for this call; the result refers to it. Where the provider gives none, the
+    /// crate makes one that is unique within the response; where it gives that of an earlier call, the
+    /// crate adds the call's index.
     pub id: String,
     /// The tool to call.
     pub name: String,

@@ -217,8 +217,7 @@ impl ChunkBuilder {
     }
 
     fn extend_call(&mut self, at: usize, id: Raw<'_>, name: Raw<'_>, arguments: Raw<'_>) {
-        // A result could not tell two calls with one id apart: the second goes by the id that is made
-        // for calls without one.
+        // A result could not tell two calls with one id apart.
         let is_taken = self.call_with_id(id).is_some();
         let Some(call) = self.calls.get_mut(at) else { return };
         let mut piece = String::new();
@@ -230,7 +229,7 @@ impl ChunkBuilder {
         let mut id = id.str().filter(|_| call.id.is_none()).map(Cow::into_owned);
         if id.is_some() {
             call.id.clone_from(&id);
-            id = id.filter(|_| !is_taken);
+            id = id.map(|id| if is_taken { format!("{id}_{at}") } else { id });
         }
         let name = name.str().and_then(|name| call.add_name(&name));
         if id.is_some() || name.is_some() || !piece.is_empty() {

@@ -8,14 +8,8 @@ use crate::error::Error;
 use crate::protocol::{self, ChatRequest, OPTIONS, only_options};
 
 /// Fields that the crate adds to what an option says, so that it is of use.
-const ADDED: [&str; 6] = [
-    "/generationConfig/thinkingConfig/includeThoughts",
-    "/reasoning/summary",
-    "/response_format/json_schema/strict",
-    "/text/format/strict",
-    "/thinking/display",
-    "/tool_stream",
-];
+const ADDED: &str = "/generationConfig/thinkingConfig/includeThoughts /reasoning/summary \
+    /response_format/json_schema/strict /text/format/strict /thinking/display /tool_stream";
 
 /// Fields of the body that say what the prompt does.
 const FROM_PROMPT: [&str; 5] = ["contents", "input", "messages", "system", "systemInstruction"];
@@ -45,7 +39,7 @@ pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> 
         )));
     }
     // What the crate sets by itself, or because of another option.
-    let mut added = ADDED.to_vec();
+    let mut added: Vec<_> = ADDED.split(' ').collect();
     let without_options = encode_with_options(request, |_| false);
     let mut defaults = without_options.clone();
     match request.config.max_tokens {

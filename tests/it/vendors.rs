@@ -825,18 +825,24 @@ fn ids_of_calls_are_made_to_fit_alike_in_call_and_result() {
 /// Some servers give all calls of an answer the same id; each result has to find its own.
 #[test]
 fn calls_of_one_answer_with_the_same_id_are_told_apart() {
+    for id in ["same", "call_1"] {
+        calls_with_the_id(id);
+    }
+}
+
+fn calls_with_the_id(id: &str) {
     let call = |index: u32, name: &str, arguments: &str| {
         let function = json!({"name": name, "arguments": arguments});
-        json!({"tool_calls": [{"index": index, "id": "same", "function": function}]})
+        json!({"tool_calls": [{"index": index, "id": id, "function": function}]})
     };
     let more =
-        json!({"tool_calls": [{"index": 1, "id": "same", "function": {"arguments": "{\"b\":2}"}}]});
+        json!({"tool_calls": [{"index": 1, "id": id, "function": {"arguments": "{\"b\":2}"}}]});
     let asking =
         answer(LlmProvider::Local, &[call(0, "look", "{\"a\":1}"), call(1, "read", ""), more]);
     let calls = &asking.tool_calls;
     let told: Vec<_> = calls.iter().map(|call| (&*call.name, &*call.arguments)).collect();
     assert_eq!(told, [("look", "{\"a\":1}"), ("read", "{\"b\":2}")]);
-    assert_eq!(calls[0].id, "same");
+    assert_eq!((&*calls[0].id, &*calls[1].id), (id, &*format!("{id}_1")));
     let results = [Message::tool(&calls[0].id, "of look"), Message::tool(&calls[1].id, "of read")];
     let history: Vec<_> = [Message::user("Q"), asking.clone()].into_iter().chain(results).collect();
     for &protocol in Protocol::ALL {
