@@ -127,9 +127,11 @@ macro_rules! dialects {
 }
 
 dialects! {
+    /// Beside a protocol of their own, in which arguments are no text.
+    BESIDE_OWN like COMMON { reads_arguments: true };
     /// Servers that put the arguments of calls into a template read them as JSON: llama.cpp answers 500
     /// where they are not, and vLLM and Ollama 400. Z.ai may be reached as a server of one's own.
-    LOCAL like COMMON { reads_arguments: true, error_numbers: Some("Z.ai") };
+    LOCAL like BESIDE_OWN { error_numbers: Some("Z.ai") };
     /// `max_tokens` is refused, or ignored.
     NEW_LIMIT like COMMON { max_tokens: "max_tokens=max_completion_tokens" };
     /// As OpenAI, but for a field that its servers may not know.

@@ -76,14 +76,15 @@ vendors! {
     /// token in `ANTHROPIC_AUTH_TOKEN` is used where there is no `ANTHROPIC_API_KEY`.
     Anthropic = "anthropic" at "https://api.anthropic.com/v1"
         or ("ANTHROPIC_BASE_URL", WithoutVersion("v1"))
-        with ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"] for ["claude-"] over Messages {
+        with ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"] for ["claude-"] in BESIDE_OWN
+        over Messages {
         bearer_variables: &["ANTHROPIC_AUTH_TOKEN"],
     };
     /// [Google Gemini](https://ai.google.dev/gemini-api/docs), at `GOOGLE_GEMINI_BASE_URL` if that
     /// is set.
     Google = "google" at "https://generativelanguage.googleapis.com/v1beta"
         or ("GOOGLE_GEMINI_BASE_URL", WithoutVersion("v1beta"))
-        with ["GOOGLE_API_KEY", "GEMINI_API_KEY"] for ["gemini-", "gemma-"]
+        with ["GOOGLE_API_KEY", "GEMINI_API_KEY"] for ["gemini-", "gemma-"] in BESIDE_OWN
         over GenerateContent;
     /// [Mistral](https://docs.mistral.ai/api/), at `MISTRAL_BASE_URL` if that is set.
     Mistral = "mistral" at "https://api.mistral.ai/v1" or ("MISTRAL_BASE_URL", Whole)
@@ -93,7 +94,7 @@ vendors! {
         in MISTRAL;
     /// [Cohere](https://docs.cohere.com), at `CO_API_URL` if that is set.
     Cohere = "cohere" at "https://api.cohere.com/v2" or ("CO_API_URL", WithoutVersion("v2"))
-        with ["CO_API_KEY", "COHERE_API_KEY"] for ["command-", "c4ai-", "north-"]
+        with ["CO_API_KEY", "COHERE_API_KEY"] for ["command-", "c4ai-", "north-"] in BESIDE_OWN
         over CohereChat;
     /// [Alibaba Cloud Model Studio](https://www.alibabacloud.com/help/en/model-studio) in Singapore.
     Alibaba = "alibaba" at "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"
@@ -190,7 +191,7 @@ vendors! {
     Vertex = "vertex"
         at "https://aiplatform.googleapis.com/v1/projects/{GOOGLE_CLOUD_PROJECT}\
             /locations/global/endpoints/openapi"
-        with [];
+        with [] in BESIDE_OWN;
     /// [Volcengine Ark](https://www.volcengine.com/docs/82379), the house of Doubao.
     Volcengine = "volcengine" at "https://ark.cn-beijing.volces.com/api/v3" with ["ARK_API_KEY"]
         for ["doubao-", "ep-"] in VOLCENGINE;

@@ -34,8 +34,14 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     })?;
     // Ports of this machine belong to nobody.
     let is_own = |one: &LlmProvider| {
-        let host = one.vendor().base_url.split('/').nth(2);
-        host.is_some_and(|host| is_within(&base_url.origin.host, host))
+        let host = &base_url.origin.host;
+        let own = one.vendor().base_url.split('/').nth(2).unwrap_or_default();
+        match (own.split_once('{'), own.rsplit_once('}')) {
+            (Some((before, _)), Some((_, after))) => {
+                host.starts_with(before) && host.ends_with(after)
+            }
+            _ => is_within(host, own),
+        }
     };
     let owner = LlmProvider::ALL.iter().copied().find(is_own);
     let by_model = || protocol_at(owner, provider, model);

@@ -510,6 +510,50 @@ fn a_vendors_own_address_is_spoken_to_as_the_vendor_wants_it() {
     assert!(!headers.iter().any(|(name, _)| name == "authorization"), "{headers:?}");
 }
 
+/// Everything that the vendor wants otherwise than others, asked by name and by address.
+#[test]
+fn an_address_is_as_good_as_its_name() {
+    let mut asking = Message::assistant("");
+    asking.tool_calls.push(ToolCall::new("a:b".repeat(20), "look", "{\"a"));
+    let history = [Message::user("Q"), asking, Message::tool("a:b".repeat(20), "42")];
+    let schema = json!({"type": "object", "properties": {"a": {"type": ["string", "null"]}}});
+    let options = |config: GenerationConfig| {
+        let config = config.tools([Tool::function("look", "", schema.clone())]).max_tokens(9);
+        config.response_format(ResponseFormat::json_schema("x", schema.clone())).raw(true)
+    };
+    for &(name, url, _) in ADDRESSES {
+        let protocol = asked("Hi", config(&format!("{name}::m"))).unwrap().protocol;
+        let end = match protocol {
+            Protocol::ChatCompletions => "/chat/completions",
+            Protocol::Responses => "/responses",
+            Protocol::Messages => "/messages",
+            Protocol::CohereChat => "/chat",
+            _ => "/models/m:streamGenerateContent?alt=sse",
+        };
+        let base = url.strip_suffix(end).unwrap();
+        let by_name = asked(&history, options(config(&format!("{name}::m")))).unwrap();
+        let by_url = asked(&history, options(config("m").base_url(base).protocol(protocol)));
+        let by_url = by_url.unwrap();
+        assert_eq!(by_url.url, by_name.url);
+        // Nobody knows which server listens on this machine.
+        if !url.starts_with("http://localhost") {
+            assert_eq!(by_url.body, by_name.body, "{name}");
+        }
+        for (option, set) in [
+            ("top_k", config("m").top_k(9)),
+            ("seed", config("m").seed(9)),
+            ("reasoning", config("m").reasoning(Reasoning::Low)),
+        ] {
+            let named = set.clone().provider(name.parse().unwrap()).protocol(protocol);
+            let [named, at_url] = [named, set.base_url(base).protocol(protocol)]
+                .map(|config| asked(&history, config).map(|preview| preview.body));
+            if url.starts_with("https://") {
+                assert_eq!(named.ok(), at_url.ok(), "{name} {option}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_tool_choice_that_a_server_ignores_is_refused_with_advice() {
     use ToolChoice::{Auto, None, Required, Tool};
@@ -739,6 +783,15 @@ fn malformed_arguments_are_wrapped_where_they_are_read() {
             };
             assert!(body.contains(expected), "{name} over {protocol}: {body}");
         }
+    }
+    for url in [
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        "https://api.anthropic.com/v1",
+        "https://api.cohere.com/compatibility/v1",
+        "https://aiplatform.googleapis.com/v1/projects/p/locations/global/endpoints/openapi",
+    ] {
+        let body = asked(&history, config("m").base_url(url)).unwrap().body.to_string();
+        assert!(body.contains("INVALID_JSON"), "{url}: {body}");
     }
 }
 
