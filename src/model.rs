@@ -9,8 +9,9 @@ use crate::provider::LlmProvider;
 
 /// A well-known model and who serves it.
 ///
-/// The set is open: any `&str` or `String` names a model too, and nothing here is checked against a
-/// list, since models come and go within weeks. The constants are those of kerb that still name a
+/// The set is open: any `&str` or `String` names a model too, and what is not in a list is sent all the
+/// same, since models come and go within weeks. Only a name that leads to no provider, or that has a
+/// word nearly like one of these, is an error with a suggestion. The constants are those of kerb that still name a
 /// model, and one or two of today's for each vendor. A constant is serialised as its name.
 ///
 /// ```
@@ -121,51 +122,53 @@ pub(crate) fn begins_like(model: &str, names: &str) -> bool {
 /// The providers whose models' names begin like this one; the longest beginning decides.
 pub(crate) fn providers_of(model: &str) -> Vec<LlmProvider> {
     let base_model = base_model(model);
-    if base_model.starts_with(SERVED_BY_OTHERS) {
-        return Vec::new();
-    }
     let beginning = |provider: &LlmProvider| {
         let prefixes = provider.vendor().model_prefixes.iter();
         prefixes.filter(|prefix| base_model.starts_with(**prefix)).map(|prefix| prefix.len()).max()
     };
     let longest = LlmProvider::ALL.iter().filter_map(beginning).max();
+    let longest = longest.filter(|_| !base_model.starts_with(SERVED_BY_OTHERS));
     let has_it = |provider: &LlmProvider| longest.is_some() && beginning(provider) == longest;
     LlmProvider::ALL.iter().copied().filter(has_it).collect()
 }
 
 /// What somebody may have meant by a name that leads to no provider, or to several, in quotes.
-pub(crate) fn suggestions(model: &str) -> Vec<String> {
+pub(crate) fn suggestions(model: &str) -> String {
     let quoted = |provider, name: &str| format!("\"{provider}::{name}\"");
     if let Some((provider, name)) = model.split_once(['/', ':'])
         && let Ok(provider) = provider.parse::<LlmProvider>()
     {
         let name = name.trim_start_matches([':', ' ']);
         let is_foreign = provider == LlmProvider::OpenAi && name.starts_with(SERVED_BY_OTHERS);
-        return if is_foreign { Vec::new() } else { vec![quoted(provider, name)] };
+        return if is_foreign { String::new() } else { quoted(provider, name) };
     }
     let lower = model.to_ascii_lowercase();
     let begins = lower.split('-').next().unwrap_or_default();
-    let prefixes = LlmProvider::ALL.iter().flat_map(|one| one.vendor().model_prefixes);
-    let family = nearest(begins, prefixes.filter_map(|prefix| prefix.split('-').next()));
-    let family = family.map(|family| lower.replacen(begins, family, 1));
+    // Another letter makes another name: `solar`, `mixtral` and `gemma2` are models of others.
+    let families = LlmProvider::ALL.iter().flat_map(|one| one.vendor().model_prefixes);
+    let families = families.filter_map(|prefix| prefix.split('-').next());
+    let families = families.filter(|it| begins.chars().all(|letter| it.contains(letter)));
+    let family = nearest(begins, families).map(|family| lower.replacen(begins, family, 1));
     let known = nearest(&lower, ModelName::ALL.iter().map(|known| known.name));
     let names = [Some(model), Some(&lower), family.as_deref(), known].into_iter().flatten();
     let mut meant = names.map(|name| {
         let providers = providers_of(name).into_iter();
-        providers.map(|one| quoted(one, &respelt(name, one))).collect::<Vec<_>>()
+        providers.map(|one| quoted(one, &respelt(name, one))).collect::<Vec<_>>().join(" or ")
     });
     meant.find(|meant| !meant.is_empty()).unwrap_or_default()
 }
 
 /// A name in which words that are nearly one of those that the provider's models are called by are
-/// spelt like that. How it begins is known, and short words are too many.
+/// spelt like that. Short words are too many, and a word that goes on is a new one.
 pub(crate) fn respelt(model: &str, provider: LlmProvider) -> String {
     let known = ModelName::ALL.iter().filter(|known| known.provider == provider);
-    let words = known.flat_map(|known| known.name.split('-').skip(1)).filter(|it| it.len() > 4);
-    let spelt = model
-        .split('-')
-        .enumerate()
-        .map(|(at, word)| nearest(word, words.clone().filter(|_| at > 0)).unwrap_or(word));
+    let words = known.flat_map(|known| known.name.split('-').skip(1));
+    // Behind these, somebody else has chosen the words.
+    let words = words.filter(|known| known.len() > 4 && !model.contains(['/', ':']));
+    let spelt = model.split('-').map(|word| {
+        let lower = word.to_ascii_lowercase();
+        nearest(word, words.clone().filter(|known| !lower.starts_with(known))).unwrap_or(word)
+    });
     spelt.collect::<Vec<_>>().join("-")
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::codec::{Codec, Decoder};
-use super::common::{self, object};
+use super::common::{self, is_in, object};
 use super::options::Options;
 use super::wire::{First, Raw, wire};
 use super::{json, schema};
@@ -377,18 +377,16 @@ impl ChatCompletionsDecoder {
     }
 }
 
+/// That a limit has cut the answer. Relays pass on the words of Anthropic, Google and OpenAI's Responses;
+/// `model_length` is Mistral's full context, `model_context_window_exceeded` Z.ai's.
+const LENGTH: &str = "length max_tokens MAX_TOKENS max_output_tokens model_length \
+                      model_context_window_exceeded";
+
 fn finish_reason(word: &str) -> FinishReason {
     match word {
         // `eos` is Together's and Hugging Face's.
         "stop" | "eos" => FinishReason::Stop,
-        // Relays pass on the words of Anthropic, Google and OpenAI's Responses; `model_length` is
-        // Mistral's full context, `model_context_window_exceeded` Z.ai's.
-        "length"
-        | "max_tokens"
-        | "MAX_TOKENS"
-        | "max_output_tokens"
-        | "model_length"
-        | "model_context_window_exceeded" => FinishReason::Length,
+        word if is_in(LENGTH, word) => FinishReason::Length,
         "tool_calls" | "function_call" => FinishReason::ToolCalls,
         // The latter is Z.ai's.
         "content_filter" | "sensitive" => FinishReason::ContentFilter,

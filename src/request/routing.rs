@@ -88,28 +88,29 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
     }
     let implied = config.base_url.as_ref().map(|_| LlmProvider::Local);
     let named = config.provider.or(named).or(implied);
-    let problem = match named {
-        Some(_) if model.is_empty() => "no model is named; set the option `model`".to_owned(),
-        None if model.is_empty() => {
+    let problem = match (named, &*model::providers_of(model)) {
+        _ if model.is_empty() => {
             "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\""
                 .to_owned()
         }
-        Some(provider) => return Ok((provider, model)),
-        None => match (&*model::providers_of(model), &*model::suggestions(model)) {
-            (&[provider], _) if model::respelt(model, provider) == model => {
-                return Ok((provider, model));
-            }
-            (_, []) => format!(
+        (Some(provider), _) => return Ok((provider, model)),
+        (_, &[provider]) if model::respelt(model, provider) == model => {
+            return Ok((provider, model));
+        }
+        (_, found) => match (found, model::suggestions(model)) {
+            ([], meant) if meant.is_empty() => format!(
                 "no provider found for model {model:?}; say who serves it, as in \
                  \"ollama::{model}\", or set `base_url`"
             ),
-            ([_, _, ..], names) => {
-                let names = names.join(" or ");
-                format!("several addresses serve the model {model:?}; say which: {names}")
-            }
-            (_, meant) => {
-                let meant = meant.join(" or ");
+            ([], meant) => {
                 format!("no provider found for model {model:?}; did you mean {meant}?")
+            }
+            ([provider], meant) => format!(
+                "the model {model:?} looks misspelt; did you mean {meant}? To send it as it is, \
+                 write \"{provider}::{model}\""
+            ),
+            (_, meant) => {
+                format!("several addresses serve the model {model:?}; say which: {meant}")
             }
         },
     };
