@@ -374,8 +374,11 @@ mod tests {
         for (provider, dialect) in dialects() {
             let limit = dialect.max_tokens.split('=').next_back().unwrap();
             let usage = if dialect.usage == "{}" { "comes unasked" } else { "asked for" };
-            let mut back = format!("`{}`", dialect.reasoning_field);
-            back += if dialect.returns_all_reasoning { ", always" } else { ", with calls" };
+            let mut back = match dialect.reasoning_field {
+                "" => "no".to_owned(),
+                field if dialect.returns_all_reasoning => format!("`{field}`, always"),
+                field => format!("`{field}`, with calls"),
+            };
             if let Some(models) = dialect.think_tags {
                 back += &format!("; `{models}…` as `<think>` in the content");
             }
@@ -391,7 +394,10 @@ mod tests {
                 CallIds::Word => "letters, digits, `_`, `-`".to_owned(),
             };
             let choices = provider.vendor().ignored_tool_choices.iter();
-            let choices = choices.map(|(kind, _)| format!("`tool_choice: {kind}`"));
+            let choices = choices.map(|(kind, models, _)| match *models {
+                "" => format!("`tool_choice: {kind}`"),
+                models => format!("`tool_choice: {kind}` for {}", beginnings(models)),
+            });
             let refused = dialect.refuses.iter().map(|name| format!("`{name}`")).chain(choices);
             let mut besides = Vec::new();
             for (fields, when) in [(dialect.always, ""), (dialect.with_tools, " with tools")] {

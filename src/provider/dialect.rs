@@ -99,7 +99,8 @@ record! {
         /// decides.
         reasoning: &'static [(&'static str, ReasoningForm)] =
             &[("", form(EFFORT_OFF, EFFORT, NONE))],
-        /// The field in which reasoning goes back where another vendor, or nobody, told it.
+        /// The field in which reasoning goes back where another vendor, or nobody, told it; empty where
+        /// none does.
         reasoning_field: &'static str = "reasoning_content",
         /// Reasoning goes back with every answer, not only with one that calls tools.
         returns_all_reasoning: bool = false,
@@ -148,7 +149,7 @@ dialects! {
     /// <https://docs.mistral.ai/capabilities/reasoning/>
     MISTRAL like COMMON {
         seed: "seed=random_seed", required: "any", usage: "{}",
-        call_ids: CallIds::NineAlphanumerics,
+        call_ids: CallIds::NineAlphanumerics, reasoning_field: "",
         reasoning: &[("", form(EFFORT_OFF, EFFORT, NONE)
             .words("minimal=high low=high medium=high xhigh=high max=high"))]
     };

@@ -209,7 +209,7 @@ vendors! {
     /// [llama.cpp](https://github.com/ggml-org/llama.cpp) on this machine.
     LlamaCpp = "llamacpp" at "http://localhost:8080/v1" with ["LLAMA_API_KEY"] in LOCAL {
         key_required: false,
-        ignored_tool_choices: &[("a tool", "send that tool alone, with `ToolChoice::Required`")],
+        ignored_tool_choices: &[("a tool", "", "send that tool alone, with `ToolChoice::Required`")],
     };
     /// [LM Studio](https://lmstudio.ai) on this machine.
     LmStudio = "lmstudio" at "http://localhost:1234/v1" with ["LM_API_TOKEN"] in LOCAL {
@@ -222,13 +222,18 @@ vendors! {
         // https://docs.ollama.com/api/openai-compatibility
         key_required: false, ends_without_reason: true,
         ignored_tool_choices: &[
-            ("none", "leave the tools out"), ("required", "ask for the call in the prompt"),
-            ("a tool", "send that tool alone, and ask for the call in the prompt"),
+            ("none", "", "leave the tools out"), ("required", "", "ask for the call in the prompt"),
+            ("a tool", "", "send that tool alone, and ask for the call in the prompt"),
         ],
     };
     /// [vLLM](https://docs.vllm.ai) on this machine, or at `VLLM_BASE_URL`.
     Vllm = "vllm" at "http://localhost:8000/v1" or ("VLLM_BASE_URL", Whole) with ["VLLM_API_KEY"]
-        in VLLM { key_required: false };
+        in VLLM {
+        // https://github.com/vllm-project/vllm/issues/44216
+        key_required: false, ignored_tool_choices: &[
+            ("required", "gpt-oss openai/gpt-oss", "ask for the call in the prompt"),
+        ],
+    };
     /// Any server at a [`base_url`](crate::GenerationConfig::base_url) that you name. It gets no key
     /// from the environment.
     Local = "local" at "" with [] in LOCAL { key_required: false };

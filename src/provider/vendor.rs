@@ -31,8 +31,9 @@ record! {
         /// The protocol that a model is asked in at the vendor's own address, by the beginnings of
         /// names. The first that fits decides.
         protocols: &'static [(&'static str, Protocol)] = &[],
-        /// The kinds of `tool_choice` that the server is known to ignore, and what to do instead.
-        ignored_tool_choices: &'static [(&'static str, &'static str)] = &[],
+        /// The kinds of `tool_choice` that the server is known to ignore, for models whose names begin
+        /// so, and what to do instead.
+        ignored_tool_choices: &'static [(&'static str, &'static str, &'static str)] = &[],
         /// Its whole answers may end with `[DONE]` alone, without a finish reason and usage.
         /// Elsewhere an answer that was interrupted ends so.
         ends_without_reason: bool = false,

@@ -14,6 +14,7 @@ use crate::endpoint::{self, Endpoint};
 use crate::error::Error;
 use crate::http::{ConnectionSettings, Limits, MAX_LINE, Peer, PreparedRequest};
 use crate::message::{Message, MessageRole, Prompt};
+use crate::model::begins_like;
 use crate::protocol::{self, Adaptation, ChatRequest, Codec};
 use crate::redact::Secrets;
 use crate::tool::ToolChoice;
@@ -164,8 +165,9 @@ fn refuse_ignored_tool_choice(request: ChatRequest<'_>) -> Result<(), Error> {
         Some(ToolChoice::Required) => "required",
         Some(ToolChoice::Tool(_)) => "a tool",
     };
-    let mut ignored = request.vendor().ignored_tool_choices.iter();
-    let Some((_, advice)) = ignored.find(|(ignored, _)| *ignored == kind) else { return Ok(()) };
+    let ignored = request.vendor().ignored_tool_choices.iter();
+    let mut ignored = ignored.filter(|(_, models, _)| begins_like(request.model, models));
+    let Some((.., advice)) = ignored.find(|(it, ..)| *it == kind) else { return Ok(()) };
     let problem = format!("the option `tool_choice: {kind}` is ignored by this server; {advice}");
     Err(request.refuse(problem))
 }
@@ -197,11 +199,8 @@ fn path(request: ChatRequest<'_>) -> Result<String, Error> {
     let model = utf8_percent_encode(request.model, IN_PATH).to_string();
     let path = template.replace("{model}", &model);
     if endpoint::leads_elsewhere(&path) {
-        let whose = if endpoint::leads_elsewhere(&template) {
-            "the option `path`"
-        } else {
-            "the model's name in the URL"
-        };
+        let is_option = endpoint::leads_elsewhere(&template);
+        let whose = if is_option { "the option `path`" } else { "the model's name in the URL" };
         return Err(request.refuse(format!(
             "{whose} has a segment `.` or `..`, which leads elsewhere on the server; leave it out"
         )));

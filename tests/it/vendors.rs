@@ -567,9 +567,14 @@ fn a_tool_choice_that_a_server_ignores_is_refused_with_advice() {
         ("llamacpp", Required, Option::None),
         ("llamacpp", None, Option::None),
         ("vllm", look(), Option::None),
+        ("vllm", Required, Option::None),
+        ("vllm::gpt-oss-20b", Required, Some("ask for the call in the prompt")),
+        ("vllm::openai/gpt-oss-120b", Required, Some("ask for the call in the prompt")),
+        ("vllm::openai/gpt-oss-120b", None, Option::None),
     ] {
+        let (name, model) = name.split_once("::").unwrap_or((name, "m"));
         for protocol in [Protocol::ChatCompletions, Protocol::Messages] {
-            let config = config(&format!("{name}::m")).protocol(protocol).tools([tool()]);
+            let config = config(&format!("{name}::{model}")).protocol(protocol).tools([tool()]);
             let result = asked("Hi", config.tool_choice(choice.clone()));
             match advice {
                 Option::None => assert!(result.is_ok(), "{name} {choice:?}"),
