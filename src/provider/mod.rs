@@ -50,6 +50,15 @@ mod tests {
             assert_eq!(protocol.as_str().parse::<Protocol>().unwrap(), protocol);
             assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.as_str());
         }
+        // An empty beginning of a name is that of every name.
+        for vendor in LlmProvider::ALL.iter().map(|provider| provider.vendor()) {
+            let dialect = &vendor.dialect;
+            let names = vendor.protocols.iter().map(|(names, _)| *names);
+            let names = names.chain(dialect.reasoning.iter().map(|(names, _)| *names));
+            let names = names.chain(vendor.ignored_tool_choices.iter().map(|(_, names, _)| *names));
+            let mut names = names.chain(dialect.think_tags).chain(dialect.strict_schemas);
+            assert!(names.all(|it| it.is_empty() || it.split(' ').all(|name| !name.is_empty())));
+        }
         let error = "opnai".parse::<LlmProvider>().unwrap_err().to_string();
         assert!(error.contains("\"opnai\"") && error.contains("openai, anthropic"), "{error}");
     }

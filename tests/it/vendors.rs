@@ -333,6 +333,7 @@ fn reasoning_is_switched_as_each_vendor_wants_it() {
         ),
         ("minimax::MiniMax-M3", vec![(Off, switch("disabled")), (High, switch("adaptive"))]),
         ("minimax_cn::MiniMax-M2.7", vec![(Off, None), (High, None), (Budget(2000), None)]),
+        ("minimax::minimax-m2", vec![(Off, None)]),
         ("volcengine::doubao-seed", vec![(Off, switch("disabled")), (Minimal, both("minimal"))]),
         (
             "tencent::hy4",
