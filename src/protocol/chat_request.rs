@@ -20,7 +20,7 @@ pub(crate) struct ChatRequest<'a> {
     pub(crate) model: &'a str,
     pub(crate) messages: &'a [Message],
     pub(crate) config: &'a GenerationConfig,
-    /// The provider at whose own address that is, whoever named it.
+    /// The provider whose own address the request goes to, whoever has named that address.
     pub(crate) owner: Option<LlmProvider>,
     /// What the encoder changes to fit the provider.
     pub(crate) adaptations: &'a RefCell<Vec<Adaptation>>,
@@ -50,7 +50,7 @@ impl fmt::Display for Adaptation {
 }
 
 impl<'a> ChatRequest<'a> {
-    /// How the server is spoken to.
+    /// The row that says how the server is spoken to.
     pub(crate) fn vendor(self) -> &'static Vendor {
         self.owner.unwrap_or(self.provider).vendor()
     }

@@ -15,7 +15,7 @@ pub(crate) struct Route<'a> {
     pub(crate) base_url: Endpoint,
     /// What follows that URL in a message: the variable that names it, if one does.
     pub(super) from: String,
-    /// The provider at whose own address that is.
+    /// The provider whose own address the base URL is at.
     pub(super) owner: Option<LlmProvider>,
     pub(crate) protocol: Protocol,
 }
@@ -32,7 +32,8 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     let base_url = Endpoint::parse(&endpoint::from_variable(&given, form)).map_err(|problem| {
         refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
     })?;
-    // Ports of this machine belong to nobody.
+    // A value stands where a row has a name in braces. A row for this machine has a port in its host,
+    // so that it fits none.
     let is_own = |one: &LlmProvider| {
         let host = &base_url.origin.host;
         let own = one.vendor().base_url.split('/').nth(2).unwrap_or_default();
