@@ -66,7 +66,8 @@ pub(crate) fn route_of_reader(
         (None, Err(_)) if config.protocol.is_some() => LlmProvider::Local,
         (None, Err(error)) => return Err(error),
     };
-    let route = route(config).ok();
+    let tells_more = config.protocol.is_none() || config.base_url.is_some();
+    let route = tells_more.then(|| route(config).ok()).flatten();
     let vendor = route.as_ref().and_then(|route| route.owner).unwrap_or(provider).vendor();
     let by_model = route.map_or(vendor.protocol, |route| route.protocol);
     Ok((provider, vendor, config.protocol.unwrap_or(by_model)))
