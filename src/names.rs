@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 
-/// Declares an enum whose variants are shown and serialised by name: `as_str` gives it, too.
+/// Declares an enum whose variants are shown and serialised by name: `as_str` gives it, too, and
+/// `read as` makes it one that is read by name.
 macro_rules! names {
     (
         $(#[$doc:meta])*
@@ -10,12 +11,16 @@ macro_rules! names {
 
         $(#[$as_str_doc:meta])*
         pub fn as_str;
+        $(read as $what:literal;)?
     ) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         $(#[$doc])*
         pub enum $type { $($(#[$variant_doc])* #[serde(rename = $name)] $variant,)+ }
 
         impl $type {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
             $(#[$as_str_doc])*
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
@@ -27,6 +32,17 @@ macro_rules! names {
                 f.write_str(self.as_str())
             }
         }
+
+        $(
+            /// An error lists the names that there are.
+            impl std::str::FromStr for $type {
+                type Err = anyhow::Error;
+
+                fn from_str(name: &str) -> anyhow::Result<Self> {
+                    crate::names::by_name($what, name, Self::ALL, Self::as_str)
+                }
+            }
+        )?
     };
 }
 pub(crate) use names;

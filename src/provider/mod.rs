@@ -3,10 +3,6 @@
 //! It is plain data. A compatible vendor is one row in `table.rs`; what the rows mean is up to those
 //! who read them.
 
-use std::str::FromStr;
-
-use crate::names::by_name;
-
 mod dialect;
 mod protocol;
 mod record;
@@ -24,15 +20,6 @@ impl LlmProvider {
     /// The environment variables that may hold its key, in the order in which they are tried.
     pub fn key_variables(self) -> &'static [&'static str] {
         self.vendor().key_variables
-    }
-}
-
-/// An error lists the providers there are.
-impl FromStr for LlmProvider {
-    type Err = anyhow::Error;
-
-    fn from_str(name: &str) -> anyhow::Result<Self> {
-        by_name("provider", name, Self::ALL, Self::as_str)
     }
 }
 

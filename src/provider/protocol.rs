@@ -1,8 +1,6 @@
 //! The wire protocols by name: [`Protocol`].
 
-use std::str::FromStr;
-
-use crate::names::{by_name, names};
+use crate::names::names;
 
 names! {
     /// The wire protocols: how a request is written and a response is read.
@@ -31,24 +29,5 @@ names! {
 
     /// The protocol's name in lower case, as it is also serialised.
     pub fn as_str;
-}
-
-impl Protocol {
-    /// Every protocol.
-    pub const ALL: &[Self] = &[
-        Self::ChatCompletions,
-        Self::Responses,
-        Self::Messages,
-        Self::GenerateContent,
-        Self::CohereChat,
-    ];
-}
-
-/// An error lists the protocols there are.
-impl FromStr for Protocol {
-    type Err = anyhow::Error;
-
-    fn from_str(name: &str) -> anyhow::Result<Self> {
-        by_name("protocol", name, Self::ALL, Self::as_str)
-    }
+    read as "protocol";
 }

@@ -23,12 +23,10 @@ macro_rules! vendors {
             /// The provider's name in lower case: what [`FromStr`](std::str::FromStr) reads and
             /// `"provider::model"` begins with.
             pub fn as_str;
+            read as "provider";
         }
 
         impl LlmProvider {
-            /// Every provider.
-            pub const ALL: &[Self] = &[$(Self::$provider),+];
-
             pub(crate) fn vendor(self) -> &'static Vendor {
                 match self {$(
                     Self::$provider => {
