@@ -62,7 +62,8 @@ fn named(tool: &str) -> Value {
     json!({"type": "function", "function": {"name": tool}})
 }
 
-/// `None` for an answer in which there is nothing: Moonshot refuses it, and then every later request.
+/// `None` for an answer in which there is nothing (Moonshot refuses it, and then every later request),
+/// and for what goes into another message.
 fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Value> {
     let dialect = &request.vendor().dialect;
     let (mut calls, mut reasoning, mut refusal) = (Vec::new(), Map::new(), None);
@@ -94,6 +95,16 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
         {
             reasoning.insert(dialect.reasoning_field.to_owned(), filler.into());
         }
+    }
+    if message.role == MessageRole::System && dialect.one_system {
+        let is_system = |other: &&Message| other.role == MessageRole::System;
+        if request.messages.iter().take(at).any(|other| is_system(&other)) {
+            let (what, why) = (format!("messages[{at}]"), "this provider refuses a second one");
+            request.adapt(&what, "a system message", "it in the first one", why);
+            return None;
+        }
+        let texts = request.messages.iter().filter(is_system).map(|other| &*other.content);
+        content = texts.collect::<Vec<_>>().join("\n\n").into();
     }
     if content == "" {
         content = dialect.empty_content.into();

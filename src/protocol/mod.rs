@@ -410,6 +410,7 @@ mod tests {
                 (dialect.required != "required", format!("`tool_choice: {}`", dialect.required)),
                 (dialect.counts_logprobs, "`logprobs` is a number".to_owned()),
                 (dialect.strict_tools, "strict tools".to_owned()),
+                (dialect.one_system, "one system message".to_owned()),
                 (dialect.reads_arguments, "arguments of calls are JSON".to_owned()),
                 (!dialect.empty_content.is_empty(), "no empty content".to_owned()),
                 (

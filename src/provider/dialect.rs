@@ -88,6 +88,8 @@ record! {
         strict_tools: bool = false,
         /// It takes only the arguments of calls that are JSON.
         reads_arguments: bool = false,
+        /// It refuses a second system message.
+        one_system: bool = false,
         call_ids: CallIds = CallIds::Any,
         /// What stands for a content in which there is nothing.
         empty_content: &'static str = "",
@@ -216,7 +218,7 @@ dialects! {
     /// Without `reasoning_split` the reasoning stands inside the text. M2 ignores that it is switched
     /// off. <https://platform.minimax.io/docs/api-reference/text-openai-api>
     MINIMAX like NEW_LIMIT {
-        reads_arguments: true, always: r#"{"reasoning_split":true}"#,
+        reads_arguments: true, one_system: true, always: r#"{"reasoning_split":true}"#,
         reasoning: &[("MiniMax-M2", form(NONE, NONE, NONE)),
             ("", form(SWITCH_OFF, SWITCH_ADAPTIVE, NONE))],
         returns_all_reasoning: true

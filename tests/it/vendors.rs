@@ -764,6 +764,32 @@ fn an_empty_answer_is_left_out_and_an_empty_content_is_text() {
     }
 }
 
+/// MiniMax answers 400 to a second system message, and so to every later request.
+#[test]
+fn several_system_messages_are_one_where_only_one_is_taken() {
+    let history = [
+        Message::system("Be brief."),
+        Message::user("Q"),
+        Message::assistant("A"),
+        Message::system("Be kind."),
+        Message::user("And?"),
+    ];
+    let preview = asked(&history, config("minimax::MiniMax-M3")).unwrap();
+    let roles = |preview: &RequestPreview| {
+        let messages = preview.body["messages"].as_array().unwrap().clone();
+        messages.iter().map(|it| it["role"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(roles(&preview), ["system", "user", "assistant", "user"]);
+    assert_eq!(preview.body["messages"][0]["content"], "Be brief.\n\nBe kind.");
+    let told = &preview.adaptations[0];
+    assert_eq!((&*told.what, &*told.sent), ("messages[3]", "it in the first one"));
+    let one = [Message::system("Be brief."), Message::user("Q")];
+    let preview = asked(&one, config("minimax::MiniMax-M3")).unwrap();
+    assert_eq!((roles(&preview).len(), preview.adaptations.len()), (2, 0));
+    let others = asked(&history, config("xai::grok-4.7")).unwrap();
+    assert_eq!(roles(&others), ["system", "user", "assistant", "system", "user"]);
+}
+
 /// llama.cpp answers 500 to arguments that are not JSON, and vLLM and Ollama 400.
 #[test]
 fn malformed_arguments_are_wrapped_where_they_are_read() {
