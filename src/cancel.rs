@@ -1,16 +1,16 @@
-//! Ending a stream from another thread: [`CancelHandle`].
+//! Cancels a stream from another thread: [`CancelHandle`].
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-/// Ends a stream from another thread, even while its `next` waits there.
+/// Cancels a stream from another thread, even while its `next` waits.
 ///
-/// The stream's last item is then [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled); what had
-/// arrived stays in [`GenerationStream::response`](crate::GenerationStream::response). No other
-/// stream is touched, and cancelling one that has ended does nothing. A handle that was used before
-/// the first `next` keeps the request from being sent.
+/// The stream's last item is then [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). Everything
+/// that arrived before stays in [`GenerationStream::response`](crate::GenerationStream::response).
+/// Other streams are not affected. Cancelling a stream that has ended does nothing. If a stream is
+/// cancelled before its first `next`, the request is not sent.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -29,36 +29,36 @@ use std::time::Duration;
 /// }
 /// ```
 ///
-/// Waiting for an answer or a retry ends within milliseconds, and so do a TLS handshake and a
-/// proxy's. A name look-up or a TCP connection that has begun cannot be interrupted; the stream
-/// then ends when they do, which
-/// [`connect_timeout`](crate::GenerationConfig#structfield.connect_timeout) bounds.
+/// A wait for a response or a retry ends within milliseconds, and so does a TLS or proxy handshake.
+/// A DNS lookup or a TCP connection attempt that has begun cannot be interrupted. The stream then
+/// ends when they end, which
+/// [`connect_timeout`](crate::GenerationConfig#structfield.connect_timeout) limits.
 #[derive(Clone)]
 pub struct CancelHandle(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    /// Outside the lock, since it is asked for with each chunk; set under it.
+    /// Is outside the lock, because it is read with each chunk. It is set under the lock.
     is_cancelled: AtomicBool,
-    /// Weak, so that a stream which is dropped takes its sockets along.
+    /// Is weak, so that dropping a stream closes its sockets.
     running: Mutex<Option<Weak<dyn Interrupt>>>,
     cancelled: Condvar,
 }
 
-/// What a stream waits on, for [`CancelHandle::cancel`] to wake it.
+/// A wait of a stream that [`CancelHandle::cancel`] can end.
 pub(crate) trait Interrupt: Send + Sync {
-    /// Makes everything that waits return at once, now and from now on. Called at most once, and
-    /// under the handle's lock: it must neither wait nor use the handle.
+    /// Makes all current and future waits return at once. It is called at most once, and under the
+    /// handle's lock: it must neither wait nor use the handle.
     fn interrupt(&self);
 }
 
 impl CancelHandle {
-    /// Ends the stream. It returns at once, whatever the stream is doing, and can be called any
+    /// Cancels the stream. It returns at once, whatever the stream is doing, and can be called any
     /// number of times.
     pub fn cancel(&self) {
         let mut running = self.running();
         self.0.is_cancelled.store(true, Ordering::Release);
-        // Under the lock, so that nothing is interrupted once `detach` has returned.
+        // The lock is still held, so that nothing is interrupted once `detach` has returned.
         if let Some(running) = running.take().and_then(|weak| weak.upgrade()) {
             running.interrupt();
         }
@@ -66,7 +66,7 @@ impl CancelHandle {
         self.0.cancelled.notify_all();
     }
 
-    /// Whether [`cancel`](Self::cancel) was called.
+    /// Returns whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled.load(Ordering::Acquire)
     }
@@ -75,14 +75,15 @@ impl CancelHandle {
         Self(Arc::default())
     }
 
-    /// Sleeps for `time`, or until the stream is cancelled; whether it was.
+    /// Sleeps for `time`, or until the stream is cancelled. Returns whether it was cancelled.
     pub(crate) fn wait(&self, time: Duration) -> bool {
         let running = self.running();
         drop(self.0.cancelled.wait_timeout_while(running, time, |_| !self.is_cancelled()));
         self.is_cancelled()
     }
 
-    /// Names what to interrupt from now on, in place of what was named before.
+    /// Replaces what [`cancel`](Self::cancel) interrupts. After a cancellation, interrupts it at
+    /// once.
     pub(crate) fn attach(&self, running: Weak<dyn Interrupt>) {
         let mut attached = self.running();
         if !self.is_cancelled() {
@@ -92,12 +93,13 @@ impl CancelHandle {
         }
     }
 
-    /// Once it returns, [`cancel`](Self::cancel) interrupts nothing any more.
+    /// Makes sure that [`cancel`](Self::cancel) interrupts nothing once this call has returned.
     pub(crate) fn detach(&self) {
         *self.running() = None;
     }
 
-    /// No code of others runs under the lock, so a poisoned one is whole.
+    /// Locks the attached wait and ignores poisoning: no foreign code runs under the lock, so the
+    /// value is always consistent.
     fn running(&self) -> MutexGuard<'_, Option<Weak<dyn Interrupt>>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

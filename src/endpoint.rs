@@ -1,4 +1,4 @@
-//! Where a request goes: [`Endpoint`] is a URL that was taken apart. No other file takes URLs apart.
+//! Parses URLs: an [`Endpoint`] is the URL that a request goes to. No other file takes URLs apart.
 
 use std::fmt;
 use std::iter;
@@ -8,24 +8,25 @@ use ::http::Uri;
 
 use crate::provider::UrlForm;
 
-/// A URL that a request can be sent to. `Display` shows it without its query, which may hold a key.
+/// A URL that a request can be sent to. `Display` shows it without its query, which may contain a
+/// key.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     pub(crate) uri: Uri,
     pub(crate) origin: Origin,
 }
 
-/// The server that a URL leads to.
+/// The server that a URL points to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) is_secure: bool,
-    /// In lower case and as the URL has it: an IPv6 address stands in brackets.
+    /// The host in lower case. An IPv6 address keeps its brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
 impl Endpoint {
-    /// Takes a URL apart; an error is the end of a sentence that begins with whose URL it is.
+    /// Parses a URL. The error is the end of a sentence that the caller begins with the URL's name.
     pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
         if url.is_empty() {
             return Err("is empty");
@@ -61,7 +62,7 @@ impl Endpoint {
         Ok(Self { uri, origin: Origin { is_secure, host: host.to_ascii_lowercase(), port } })
     }
 
-    /// This URL with `path` appended to its own path; the queries of both are kept.
+    /// Returns this URL with `path` appended to its own path. The queries of both are kept.
     pub(crate) fn join(&self, path: &str) -> Result<Self, &'static str> {
         let invalid = "has characters that no URL has";
         if !path.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
@@ -75,12 +76,13 @@ impl Endpoint {
         Ok(Self { uri, origin: self.origin.clone() })
     }
 
-    /// The fields of the query. One without a value has an empty one.
+    /// Returns the names and values of the query. A field without a value gets an empty one.
     pub(crate) fn query_fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.query_pairs().map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
-    /// The URL with the values of its query hidden, apart from the fields of `own`, another query.
+    /// Returns the URL with the values of its query replaced by `(hidden)`. A field that is also in
+    /// `own`, another query, stays visible.
     pub(crate) fn with_hidden_query(&self, own: &str) -> String {
         let shown = self.query_pairs().map(|pair| match pair.split_once('=') {
             Some((name, _)) if !own.split('&').any(|own| own == pair) => format!("{name}=(hidden)"),
@@ -89,7 +91,8 @@ impl Endpoint {
         with_query(self.to_string(), shown)
     }
 
-    /// Where a redirect to `location` leads, without the query; `None` where that cannot be told.
+    /// Returns the target of a redirect to `location`, without its query, or `None` if the target
+    /// is not a valid URL.
     pub(crate) fn redirected(&self, location: &str) -> Option<Self> {
         let base = self.to_string();
         let (scheme, _) = base.split_once("://")?;
@@ -122,7 +125,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A URL without a query, and the pieces of one behind it.
+/// Appends the pieces of a query to a URL that has none.
 fn with_query<T: AsRef<str>>(mut url: String, pieces: impl Iterator<Item = T>) -> String {
     for (mark, piece) in iter::once("?").chain(iter::repeat("&")).zip(pieces) {
         url += mark;
@@ -131,14 +134,14 @@ fn with_query<T: AsRef<str>>(mut url: String, pieces: impl Iterator<Item = T>) -
     url
 }
 
-/// What stands between a URL's scheme and its path.
+/// Returns the part of a URL between its scheme and its path.
 pub(crate) fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
-/// The host and port of an authority. Rust reads `+80` as a port, too, which others do not, and ureq
-/// takes one that is too large for none.
+/// Splits an authority into its host and port. The port is checked here, because Rust would also
+/// parse `+80`, and ureq ignores a port that is too large.
 pub(crate) fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),
@@ -151,15 +154,15 @@ pub(crate) fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'st
     }
 }
 
-/// A URL's host without the brackets of an IPv6 address. Around anything else they are a part of the
+/// Returns a URL's host without the brackets of an IPv6 address. Other brackets are a part of the
 /// name that is looked up, so `[localhost]` is not `localhost`.
 pub(crate) fn bare_host(host: &str) -> &str {
     let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     inside.filter(|inside| inside.parse::<Ipv6Addr>().is_ok()).unwrap_or(host)
 }
 
-/// Whether a host is this machine. Names below `localhost` are not, nor is what ends in a dot: a name
-/// server may say whose they are.
+/// Returns whether the host is this machine. Names below `localhost`, and names that end in a dot,
+/// are not: a DNS server may resolve them to another machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
     match bare_host(host).parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
@@ -167,12 +170,13 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// Whether a host is this domain, or one below it.
+/// Returns whether the host is this domain or a subdomain of it.
 pub(crate) fn is_within(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-/// A URL without this path at its end, if that is how it ends; `{model}` in the path stands for any.
+/// Returns the URL without `path` at its end, or `None` if it does not end so. `{model}` in `path`
+/// matches any text.
 pub(crate) fn without_path(url: &str, path: &str) -> Option<String> {
     let url = url.trim_end_matches('/');
     let base = match path.split_once("{model}") {
@@ -185,14 +189,15 @@ pub(crate) fn without_path(url: &str, path: &str) -> Option<String> {
     Some(base.strip_suffix('/')?.trim_end_matches('/').to_owned())
 }
 
-/// A URL as it may be shown: without user, password, query and fragment. It need not be valid.
+/// Returns a URL in a form that may be shown: without user, password, query and fragment. The URL
+/// may be invalid.
 pub(crate) fn redacted(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) if !scheme.contains(['/', '?', '#', '=']) => (scheme, rest),
         _ => ("", url),
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // A password that was not encoded may hold what seems to end the authority.
+    // An unencoded password may contain characters that seem to end the authority.
     let (_, port) = authority.rsplit_once(':').unwrap_or_default();
     let is_port = port.ends_with(']') || port.bytes().all(|b| b.is_ascii_digit());
     let rest = match rest.rsplit_once('@') {
@@ -204,9 +209,9 @@ pub(crate) fn redacted(url: &str) -> String {
     format!("{scheme}{colon}{rest}")
 }
 
-/// Whether a path has segments that a server, or a proxy before it, takes for other folders. Some
-/// decode the path before they take it apart, some take a backslash for a slash, and some cut off
-/// what a semicolon begins.
+/// Returns whether a path has segments that a server, or a proxy before it, may take for other
+/// folders. Some decode the path before they split it, some treat a backslash as a slash, and some
+/// remove what begins with a semicolon.
 pub(crate) fn leads_elsewhere(path: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default().to_ascii_lowercase();
     let path = path.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
@@ -216,7 +221,7 @@ pub(crate) fn leads_elsewhere(path: &str) -> bool {
     })
 }
 
-/// The base URL that a variable names.
+/// Returns the base URL for the value of a variable.
 pub(crate) fn from_variable(value: &str, form: UrlForm) -> String {
     match form {
         UrlForm::Whole => value.to_owned(),
@@ -225,7 +230,8 @@ pub(crate) fn from_variable(value: &str, form: UrlForm) -> String {
     }
 }
 
-/// For vendors whose own tools add the version to the address.
+/// Appends the version to a URL that does not end in it. The tools of some vendors add the version
+/// themselves, so their variables do not contain it.
 fn with_version(url: &str, version: &str) -> String {
     let url = url.trim_end_matches('/');
     match url.strip_suffix(version) {
@@ -234,8 +240,8 @@ fn with_version(url: &str, version: &str) -> String {
     }
 }
 
-/// `OLLAMA_HOST` may be a bare host, a bare port with its colon, a pair of both, or a URL; a server
-/// that listens on every address is reached on this machine.
+/// Returns the base URL for the value of `OLLAMA_HOST`: a host, a port after a colon, both, or a
+/// URL. A server that listens on every address is reached through the loopback address.
 /// (<https://github.com/ollama/ollama/blob/main/envconfig/config.go>)
 fn ollama_host(host: &str) -> String {
     let (scheme, rest) = host.split_once("://").unwrap_or(("http", host));

@@ -1,13 +1,14 @@
-//! The only place that reads environment variables.
+//! Reads environment variables. No other file does.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Where variables such as `OPENAI_API_KEY` are read: the process's environment, or a fixed set.
+/// The source of variables such as `OPENAI_API_KEY`: the environment of this process, or a fixed
+/// set. Defaults to the environment of this process.
 ///
-/// A program that must not depend on its surroundings, or a test that must not spend money, gives
-/// its own:
+/// A program that must not depend on its surroundings, or a test that must not cost money, uses a
+/// fixed set:
 ///
 /// ```
 /// use kerb_stream::{Environment, GenerationConfig};
@@ -21,17 +22,18 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of this process, read when a stream starts.
+    /// Returns the environment of this process. Its variables are read when a stream starts.
     pub fn process() -> Self {
         Self::default()
     }
 
-    /// No variables at all.
+    /// Returns an environment without variables.
     pub fn empty() -> Self {
         Self { fixed: Some(Arc::default()) }
     }
 
-    /// The value of a variable without the white space around it; `None` if nothing is left.
+    /// Returns the value of a variable without the white space around it, or `None` if nothing is
+    /// left.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         let value = match &self.fixed {
             Some(fixed) => fixed.get(name)?.clone(),
@@ -49,7 +51,7 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
     }
 }
 
-/// Shows names only: the values may be keys.
+/// Shows only the names of variables, because their values may be keys.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.fixed {

@@ -1,5 +1,5 @@
-//! Text from elsewhere as it may be shown: without keys, without control characters, and not too
-//! long.
+//! Makes text from elsewhere safe to show: it redacts keys, makes control characters visible and
+//! limits the length.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,16 +8,17 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use crate::terminal::terminal_safe;
 
-/// How much of a key gives it away. Servers show its beginning or its end.
+/// The length in bytes of the shortest part of a key that is redacted. Servers show the beginning
+/// or the end of a key.
 const PART: usize = 8;
-/// How often a text is unescaped to find a key: once for JSON or a URL, and once more for the JSON
-/// that stands in a string of JSON, as gateways quote other servers.
+/// The number of times that a text is unescaped to find a key: once for JSON or a URL, and once
+/// more for JSON in a JSON string, which is how gateways quote other servers.
 const DEPTH: usize = 2;
-/// The most of a message that an error shows.
+/// The maximum length in bytes of a message that an error shows.
 const MAX_MESSAGE: usize = 1000;
 
-/// The caller's keys. How they are recognised is worked out once for a request, since it takes
-/// longer than all the rest of a short response.
+/// The caller's keys. Their forms are computed once for a request, because that takes longer than
+/// all other work on a short response.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets(Arc<Keys>);
 
@@ -27,13 +28,13 @@ struct Keys {
     forms: OnceLock<Forms>,
 }
 
-/// What a key looks like in what a server sends back, in lower case.
+/// The forms in which a server may send a key back, in lower case.
 struct Forms {
     long: Vec<Vec<u8>>,
-    /// Those that are shorter than a [`PART`].
+    /// The forms that are shorter than a [`PART`].
     short: Vec<Vec<u8>>,
-    /// A bit for each part of the long ones, at a place that follows from the part: nearly all texts
-    /// have none of them, and are told apart by this alone.
+    /// A Bloom filter of all parts of the `long` forms: each part sets one bit. Nearly all texts
+    /// match no bit, and need no further search.
     filter: [u64; 128],
 }
 
@@ -43,11 +44,11 @@ impl Secrets {
         Self(Arc::new(Keys { texts, forms: OnceLock::new() }))
     }
 
-    /// Replaces the secrets, and parts of them of 8 characters or more, by `[redacted]`, in capitals
-    /// or not.
+    /// Replaces the secrets, and parts of them of 8 bytes or more, by `[redacted]`. The case of
+    /// ASCII letters is ignored.
     ///
-    /// A secret that is shorter is a stand-in such as `none`; it is replaced where it stands as a
-    /// word of its own.
+    /// A shorter secret is a placeholder such as `none`. It is replaced only where it is a whole
+    /// word.
     pub(crate) fn redact(&self, text: &str) -> String {
         let Keys { texts, forms } = &*self.0;
         let shortest = texts.iter().map(|secret| secret.len().min(PART)).min();
@@ -84,7 +85,7 @@ impl Secrets {
         let mut clean = String::with_capacity(text.len());
         let mut hiding = false;
         for (at, c) in text.char_indices() {
-            // A secret that is not ASCII may match from within a character on.
+            // The match of a non-ASCII secret can begin inside a character.
             let is_hidden = hidden.iter().skip(at).take(c.len_utf8()).any(|&hidden| hidden);
             if is_hidden && !hiding {
                 clean.push_str("[redacted]");
@@ -112,7 +113,7 @@ impl Forms {
         forms
     }
 
-    /// Whether this is a part of a secret.
+    /// Returns whether this is a part of a secret.
     fn has(&self, part: &[u8]) -> bool {
         let (word, bit) = place(part);
         self.filter.get(word).is_some_and(|word| word & bit != 0)
@@ -120,18 +121,20 @@ impl Forms {
     }
 }
 
-/// Where the filter has the bit of a part, and that bit.
+/// Returns the index of a word in the filter, and the part's bit in that word.
 fn place(part: &[u8]) -> (usize, u64) {
     let number = u64::from_le_bytes(part.try_into().unwrap_or_default());
-    // The multiplier of Fibonacci hashing: the highest bits of the product depend on all bytes.
+    // This is the multiplier of Fibonacci hashing: the highest bits of the product depend on all
+    // bytes.
     let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51;
     ((hash >> 6) as usize, 1 << (hash & 63))
 }
 
-/// A text in lower case, as it is or without its escapes.
+/// A text in lower case, with or without its escapes.
 struct Written {
     bytes: Vec<u8>,
-    /// Where each of the bytes begins in the text, and where the last one ends.
+    /// The position in the original text where each byte begins, and the position where the last
+    /// one ends.
     starts: Vec<usize>,
 }
 
@@ -140,7 +143,7 @@ impl Written {
         Self { bytes: text.to_ascii_lowercase().into_bytes(), starts: (0..=text.len()).collect() }
     }
 
-    /// The same without the escapes of JSON and of URLs, if it has any.
+    /// Returns the text without the escapes of JSON and URLs, or `None` if it has none.
     fn unescaped(&self) -> Option<Self> {
         memchr::memchr2(b'\\', b'%', &self.bytes)?;
         let mut next = Self { bytes: Vec::new(), starts: Vec::new() };
@@ -157,7 +160,7 @@ impl Written {
         (next.bytes.len() < self.bytes.len()).then_some(next)
     }
 
-    /// Marks what stands in the text for so many bytes.
+    /// Marks the positions in the original text that `length` bytes from `at` came from.
     fn redact(&self, at: usize, length: usize, hidden: &mut [bool]) {
         if let (Some(&start), Some(&end)) = (self.starts.get(at), self.starts.get(at + length)) {
             hidden.iter_mut().take(end).skip(start).for_each(|hidden| *hidden = true);
@@ -165,7 +168,7 @@ impl Written {
     }
 }
 
-/// The character of an escape, if it is one of ASCII, and how long that is.
+/// Returns the ASCII character of an escape, and the length of the escape.
 fn escape(text: &[u8]) -> Option<(u8, usize)> {
     let hex = |digits: &[u8]| {
         let digit = |number: u32, &digit: &u8| Some(number * 16 + char::from(digit).to_digit(16)?);
@@ -179,8 +182,9 @@ fn escape(text: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// A secret as it may be sent back, in lower case: as it is, without the escapes of the URL that it
-/// came from, in base64. How it is escaped does not matter: that is undone.
+/// Returns the forms in which a secret may be sent back, in lower case: unchanged, without the
+/// escapes of the URL that contained it, and in base64. Escaped forms are not needed, because texts
+/// are unescaped before they are searched.
 fn forms_of(secret: &str) -> Vec<Vec<u8>> {
     let plain = Written::of(secret);
     let mut forms: Vec<_> = plain.unescaped().map(|written| written.bytes).into_iter().collect();
@@ -189,8 +193,8 @@ fn forms_of(secret: &str) -> Vec<Vec<u8>> {
         return forms;
     }
     for base64 in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
-        // What stands before it decides where its bits fall; only the digits that are all its own
-        // count.
+        // The bytes before the secret decide how its bits are split into digits. Only digits that
+        // depend on nothing but the secret are kept.
         for (before, foreign) in [(0, 0), (1, 2), (2, 3)] {
             let mut bytes = vec![0; before];
             bytes.extend(secret.as_bytes());
@@ -202,13 +206,14 @@ fn forms_of(secret: &str) -> Vec<Vec<u8>> {
     forms
 }
 
-/// Text from elsewhere as it may stand in a message: on one line, without control characters.
+/// Returns text from elsewhere in a form for messages: truncated, on one line, with control
+/// characters made visible.
 pub(crate) fn one_line(text: &str) -> String {
     let words = truncated(text, MAX_MESSAGE).split_whitespace().collect::<Vec<_>>().join(" ");
     terminal_safe(&words).to_string()
 }
 
-/// At most so many bytes of a text, cut between characters.
+/// Returns at most `bytes` bytes of a text, cut between characters.
 pub(crate) fn truncated(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     text.get(..end.unwrap_or_default()).unwrap_or(text)
@@ -239,7 +244,7 @@ mod tests {
             assert_eq!(redacted(text, &secrets), clean);
         }
         assert_eq!(redacted("as it is", &[]), "as it is");
-        // A secret from a URL, where the server decodes it.
+        // The server decodes a secret from a URL.
         assert_eq!(redacted("key 0123\"4567", &["0123%224567".to_owned()]), "key [redacted]");
         assert_eq!(redacted(r"pass \u0061bc", &["abc".to_owned()]), "pass [redacted]");
     }
@@ -257,8 +262,8 @@ mod tests {
             ("%4B%2FY%2B%30%31%32%33%34%35%36%37%3F%3E%3E89ab", "[redacted]"),
             ("K/Y+01234567?>>89AB", "[redacted]"),
             (r"\u00", r"\u00"),
-            // Base64 of the key, `:key`, `u:key` and, for URLs, of the key; the last digits are not
-            // the key's alone.
+            // These are the base64 forms of the key, `:key`, `u:key` and, for URLs, of the key. The
+            // last digits do not depend on the key alone.
             ("Sy9ZKzAxMjM0NTY3Pz4+ODlhYg==", "[redacted]Yg=="),
             ("OksvWSswMTIzNDU2Nz8+Pjg5YWI=", "Ok[redacted]YWI="),
             ("dTpLL1krMDEyMzQ1Njc/Pj44OWFi", "dTp[redacted]"),

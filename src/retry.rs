@@ -1,4 +1,4 @@
-//! Whether to try again, and when. Pure policy; nobody waits here.
+//! Decides whether and when a request is retried. The waiting itself is done elsewhere.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 
-/// The first wait; each further one is twice as long, up to the last.
+/// The first wait. Each further wait is twice as long, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// How long to wait before the next try; `None` if there is to be none. `retries` is how many there
-/// were.
+/// Returns how long to wait before the next attempt, or `None` if there must not be one. `retries`
+/// is the number of retries so far.
 ///
-/// It is for a request of which no chunk has been handed out. What cannot get better is not tried
-/// again, and neither is what ran out of time: the provider may still be at work on it, and be paid
+/// It is for a request that has not produced a chunk yet. A permanent error is not retried. A
+/// timeout is not retried either: the provider may still be working on the request, and may charge
 /// for it.
 pub(crate) fn wait_before_retry(
     error: &Error,
@@ -26,11 +26,11 @@ pub(crate) fn wait_before_retry(
     if retries >= config.max_retries || !is_worth_it {
         return None;
     }
-    // Between 0 and 1. Clients that failed together must not come back together.
+    // A random number between 0 and 1 spreads the retries of clients that failed together.
     let chance = RandomState::new().hash_one(retries) as f64 / u64::MAX as f64;
     match error.retry_after() {
         Some(asked) if asked > config.max_retry_wait => None,
-        // Not before it was asked for.
+        // Never retries earlier than the server asked for.
         Some(asked) => Some(asked + asked.min(LONGEST).mul_f64(0.1 * chance)),
         None => {
             let wait = FIRST.saturating_mul(1 << retries.min(16)).min(LONGEST);
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// A caller who asks whether to try again hears what the crate would do itself.
+    /// `is_retryable` reports to callers what the crate itself does.
     #[test]
     fn what_is_retryable_is_what_is_tried_again() {
         let config = GenerationConfig::new("m");

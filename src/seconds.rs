@@ -1,4 +1,4 @@
-//! Durations as numbers of seconds: in configuration files and in logs.
+//! Reads and writes durations as numbers of seconds, in configuration files and logs.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
 }
 
-/// The same where there may be none.
+/// Reads and writes optional durations.
 pub(crate) mod optional {
     use super::*;
 

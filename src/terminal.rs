@@ -1,12 +1,14 @@
-//! Text that a terminal may show without obeying it: [`terminal_safe`].
+//! Makes text safe to print on a terminal: [`terminal_safe`].
 
 use std::fmt::{self, Write as _};
 
-/// Shows `text` so that it cannot drive a terminal: control characters become visible ones.
+/// Returns `text` in a form that cannot control a terminal: control characters become visible
+/// symbols.
 ///
-/// What a model writes is not to be trusted: escape sequences move the cursor, rename windows, fill
-/// clipboards, and directional controls make text read as something else. Line feeds and tabs stay
-/// as they are. It works piece by piece, so the chunks of a stream can go through it one at a time.
+/// The text of a model is untrusted. Escape sequences can move the cursor, rename windows or fill
+/// the clipboard, and bidirectional control characters can make text read as something else. Line
+/// feeds and tabs are kept. Each character is handled alone, so the chunks of a stream can be
+/// passed one at a time.
 ///
 /// ```
 /// use kerb_stream::terminal_safe;
@@ -19,7 +21,7 @@ pub fn terminal_safe(text: &str) -> TerminalSafe<'_> {
     TerminalSafe(text)
 }
 
-/// What [`terminal_safe`] returns: text to print.
+/// Text that is safe to print on a terminal, returned by [`terminal_safe`].
 #[derive(Debug, Clone, Copy)]
 pub struct TerminalSafe<'a>(&'a str);
 
@@ -42,8 +44,8 @@ fn is_unsafe(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The [control picture](https://www.unicode.org/charts/PDF/U2400.pdf) of a character, where it has
-/// one.
+/// Returns the [control picture](https://www.unicode.org/charts/PDF/U2400.pdf) of a character, or
+/// the replacement character if there is none.
 fn visible(c: char) -> char {
     match c {
         '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(c),

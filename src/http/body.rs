@@ -1,4 +1,4 @@
-//! The body of a response: bytes as they come, under a deadline.
+//! Reads a response body: the bytes as they arrive, until a deadline.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -11,19 +11,19 @@ use super::pool::{self, Connection};
 use crate::cancel::CancelHandle;
 use crate::error::{Error, ErrorKind};
 
-/// What is read of the body of an error. It is more than an error keeps: servers send a long prompt
-/// back, and JSON that is cut cannot be read.
+/// The maximum number of bytes that are read from the body of an error response. An error keeps
+/// less, but servers may send a long prompt back, and truncated JSON cannot be parsed.
 const ERROR_BODY: u64 = 1 << 20;
-/// What is read after the end marker, and how long at most, to keep the connection for the next
-/// request.
+/// The maximum number of bytes, and the maximum time, for reading on after the end marker, so that
+/// the connection can serve the next request.
 const REST: usize = 16 << 10;
 const REST_TIME: Duration = Duration::from_millis(100);
 
 /// The body of a response, or another source of the same bytes.
 pub(crate) struct Body {
     source: Source,
-    /// How reading ended: with 0, or an error. ureq reads on after an error as if the body had ended
-    /// well.
+    /// The result that ended the reading: `Ok(0)` or an error. Every later read returns it again.
+    /// ureq would return `Ok(0)` after an error, as if the body were complete.
     end: Option<Result<usize, Error>>,
 }
 
@@ -33,7 +33,7 @@ enum Source {
 }
 
 impl Body {
-    /// A recording, a pipe, another client's body.
+    /// Creates a body from a recording, a pipe or another client's response.
     pub(crate) fn from_reader(reader: impl Read + Send + 'static) -> Self {
         Self { source: Source::Reader(Box::new(reader)), end: None }
     }
@@ -42,8 +42,8 @@ impl Body {
         Self { source: Source::Connection(Box::new(body)), end: None }
     }
 
-    /// Reads what there is, and waits if there is nothing, until `deadline` at the latest; 0 is the
-    /// end. The first error is final.
+    /// Reads the bytes that are available. If there are none, waits for them until `deadline` at
+    /// the latest. Returns 0 at the end of the body. The first error is final.
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
@@ -57,7 +57,7 @@ impl Body {
         }
         let read = match &mut self.source {
             Source::Connection(body) => body.read(buffer, deadline),
-            // It cannot be interrupted.
+            // Neither a deadline nor a cancellation can interrupt a caller's reader.
             Source::Reader(reader) => uninterrupted(reader, buffer).map_err(error::of_reader),
         };
         if !matches!(read, Ok(1..)) {
@@ -66,8 +66,8 @@ impl Body {
         read
     }
 
-    /// After the end marker, reads on as far as it costs next to nothing, so that the connection
-    /// can be used again. A server that lingers is not waited for.
+    /// Reads on after the end marker, so that the connection can be reused. It stops after [`REST`]
+    /// bytes or [`REST_TIME`], so a server that does not end the response costs little.
     pub(crate) fn drain(mut self) {
         let (mut buffer, mut rest) = ([0; 2048], 0);
         let deadline = deadline_in(REST_TIME);
@@ -79,7 +79,7 @@ impl Body {
         }
     }
 
-    /// The body of an error, as much as comes until `deadline`.
+    /// Reads the body of an error response until `deadline`.
     pub(super) fn error_text(&mut self, deadline: Option<Instant>) -> Result<String, Error> {
         let mut text = Vec::new();
         let mut buffer = [0; 4096];
@@ -88,7 +88,7 @@ impl Body {
                 Ok(0) => break,
                 Ok(read) => text.extend(buffer.iter().take(read)),
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-                // The status says more than a body that does not end.
+                // The status is worth more than an error about its incomplete body.
                 Err(_) => break,
             }
         }
@@ -97,10 +97,10 @@ impl Body {
     }
 }
 
-/// A body that comes over a connection.
+/// A body that arrives over a connection.
 pub(super) struct HttpBody {
     pub(super) reader: ureq::BodyReader<'static>,
-    /// Until it is returned to the pool.
+    /// The connection, until it is returned to the pool.
     pub(super) connection: Option<Connection>,
     pub(super) cancel: CancelHandle,
     pub(super) peer: Arc<Peer>,
@@ -112,7 +112,7 @@ impl HttpBody {
             connection.control.begin_read(deadline);
         }
         let read = uninterrupted(&mut self.reader, buffer);
-        // A socket that was shut down reads like a body that has ended.
+        // Cancelling shuts the socket down. That can look like the end of the body.
         if !matches!(read, Ok(1..)) && self.cancel.is_cancelled() {
             return Err(Error::cancelled(self.peer.provider));
         }

@@ -1,9 +1,9 @@
-//! Opens connections: ureq's own connectors, and around them what a stream needs besides.
+//! Opens connections with ureq's own connectors, wrapped in what a stream needs besides.
 //!
 //! ```text
-//!   ControlledTransport ── counts, names of faults, no response to another request
+//!   ControlledTransport ── counts bytes, names faults, detects leftovers of an earlier response
 //!     └ TLS
-//!        └ SocketTransport ── limits per phase; an early response survives a failed write; torn records
+//!        └ SocketTransport ── applies limits, keeps early responses, follows TLS records
 //!           └ proxy or TCP
 //! ```
 
@@ -23,7 +23,7 @@ use super::resolver::{NoopResolver, TimedResolver};
 use super::tls::Tls;
 use super::transport::{ControlledTransport, SocketTransport};
 
-/// An agent whose connections `control` governs.
+/// Returns an agent and the control that governs its connections.
 pub(crate) fn agent(config: Config, tls: Tls) -> (Agent, Arc<ConnectionControl>) {
     let control = Arc::new(ConnectionControl::default());
     let chain =
@@ -39,7 +39,7 @@ pub(crate) fn agent(config: Config, tls: Tls) -> (Agent, Arc<ConnectionControl>)
 struct ControlledConnector<C> {
     control: Arc<ConnectionControl>,
     chain: C,
-    /// It comes last.
+    /// Runs after `chain`.
     tls: Tls,
 }
 
@@ -85,7 +85,7 @@ impl<C: Connector> ControlledConnector<C> {
         let control = Arc::clone(&self.control);
         let details = ConnectionDetails {
             addrs: self.addresses(details)?,
-            // Connectors look up nothing but proxies.
+            // The connectors look up only names of proxies.
             resolver: &TimedResolver { of_proxy: true },
             now: Moment::now(),
             timeout: self.control.limit(details.timeout),
@@ -121,7 +121,7 @@ impl<C: Connector> ControlledConnector<C> {
         }))
     }
 
-    /// The addresses to connect to, unless a proxy looks the name up.
+    /// Returns the addresses to connect to. They are empty if a proxy looks up the target's name.
     fn addresses(&self, details: &ConnectionDetails<'_>) -> Result<ResolvedSocketAddrs, Error> {
         self.control.state().check()?;
         let is_ours = details.config.proxy().is_none_or(Proxy::resolve_target);

@@ -1,4 +1,4 @@
-//! What governs a connection from outside: its time limits by phase, and cancelling.
+//! Controls a connection from outside: limits its time by phase, and cancels it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use ureq::{Error, Timeout};
 use super::fault::Fault;
 use crate::cancel::Interrupt;
 
-/// The time limits of a request; a deadline that lies beyond the clock's end is none.
+/// The time limits of a request. A deadline that the clock cannot represent is no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
     pub(crate) connect: Duration,
@@ -19,43 +19,43 @@ pub(crate) struct Limits {
     pub(crate) stall: Duration,
 }
 
-/// What a connection is doing, and with it which limits hold beside the deadline.
+/// The phase of a connection. It decides which limits apply besides the deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Phase {
-    /// Name look-up, connection, the proxy's and the TLS handshake.
+    /// DNS lookup, TCP connection, proxy handshake and TLS handshake.
     Connect,
-    /// The request is written and the response headers read. There is no limit on one read,
-    /// which every byte of dripping headers would restart.
+    /// The request is written and the response headers are read. A single read has no limit of its
+    /// own, because every byte of slowly dripping headers would restart it.
     Headers,
-    /// The body is read. The limit on one read is always the same, so that it is set only once: see
-    /// [`ConnectionControl::read_limit`].
+    /// The body is read. The limit on a single read never changes, so the socket option is set only
+    /// once: see [`ConnectionControl::read_limit`].
     #[default]
     Body,
 }
 
-/// What the transport knows and decides about the connections of one agent, which serves one stream
-/// at a time.
+/// The shared state of all connections of one agent. An agent serves one stream at a time.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionControl(Mutex<ControlState>);
 
 #[derive(Debug, Default)]
 pub(super) struct ControlState {
     pub(super) phase: Phase,
-    /// When the phase has to end.
+    /// The time at which the phase has to end.
     deadline: Option<Instant>,
     pub(super) limits: Limits,
-    /// How many connectors are at work: a proxy's runs inside the target's.
+    /// The number of connectors that are running: a proxy's connector runs inside the target's.
     pub(super) depth: u8,
-    /// Whether this request opened a connection.
+    /// `true` if this request opened a connection.
     pub(super) fresh: bool,
-    /// How much of the headers this request has received, or the latest read of a body.
+    /// The number of bytes received for this request's response headers, or by the latest read of
+    /// the body.
     pub(super) received: usize,
     interrupted: bool,
     sockets: Vec<Weak<dyn ShutdownHandle>>,
 }
 
 impl ConnectionControl {
-    /// A request begins; it is not known yet whether a connection is at hand.
+    /// Starts a request. It may get a pooled connection or a new one.
     pub(crate) fn begin_request(&self, limits: Limits) {
         let mut state = self.state();
         state.enter(Phase::Headers, deadline_in(limits.first_byte));
@@ -64,50 +64,51 @@ impl ConnectionControl {
         state.received = 0;
     }
 
-    /// The next read of the body begins, which ends at `deadline` at the latest, whatever drips in.
+    /// Starts the next read of the body. The read ends at `deadline` at the latest, even if bytes
+    /// keep dripping in.
     pub(crate) fn begin_read(&self, deadline: Option<Instant>) {
         let mut state = self.state();
         state.enter(Phase::Body, deadline);
         state.received = 0;
     }
 
-    /// Whether the request went to a connection of an earlier one and nothing came back: then the
-    /// server had most likely closed it meanwhile.
+    /// Returns whether the request went to a pooled connection and no byte came back. The server
+    /// had then most likely closed that connection already.
     pub(crate) fn is_stale(&self) -> bool {
         let state = self.state();
         !state.fresh && state.received == 0
     }
 
-    /// Whether there is a connection, and nobody has interrupted it.
+    /// Returns whether a connection is open and was not interrupted.
     pub(crate) fn is_open(&self) -> bool {
         let mut state = self.state();
         state.sockets.retain(|socket| socket.strong_count() > 0);
         !state.interrupted && !state.sockets.is_empty()
     }
 
-    /// Makes a socket known before any handshake on it.
+    /// Registers a socket before any handshake on it.
     pub(super) fn register(&self, socket: Weak<dyn ShutdownHandle>) -> Result<(), Error> {
         let mut state = self.state();
-        // Under the same lock as the interruption, so that no socket escapes it.
+        // Interrupting takes the same lock, so no socket escapes it.
         state.check()?;
         state.sockets.retain(|socket| socket.strong_count() > 0);
         state.sockets.push(socket);
         Ok(())
     }
 
-    /// The limits of the phase for one read or write of a socket.
+    /// Returns the limits of the phase for one read or write of a socket.
     pub(super) fn limit(&self, timeout: NextTimeout) -> NextTimeout {
         let state = self.state();
         let idle = Some(Span::Exact(state.limits.idle));
         let (reason, per_read, per_write) = match state.phase {
             Phase::Connect => (Timeout::Connect, None, None),
-            // A server that reads nothing is as dead as one that writes nothing.
+            // The idle limit also covers a server that does not read the request.
             Phase::Headers => (Timeout::RecvResponse, None, idle),
             Phase::Body => (Timeout::RecvBody, idle, idle),
         };
         let deadline = state.deadline;
         drop(state);
-        // Who asks for less than the phase allows gets less: see `has_leftovers`.
+        // `has_leftovers` asks for a shorter limit than the phase's.
         let per_read = timeout.per_read.or(per_read);
         let mut timeout = NextTimeout { per_read, per_write, ..timeout };
         if let Some(deadline) = deadline {
@@ -120,10 +121,12 @@ impl ConnectionControl {
         timeout
     }
 
-    /// The same for one read, and whether it ends early, so that the read has to go on behind it.
+    /// Returns the limits for one read, and whether that read ends before its deadline and has to
+    /// be repeated.
     ///
-    /// Each piece of the response moves the deadline, and the socket would have to be told before each
-    /// read. As long as the deadline is far away, it is told less, and always the same.
+    /// Each piece of the response moves the deadline, so the socket option would have to be set
+    /// before each read. While the deadline is far away, a shorter limit is used instead. It is
+    /// always the same, so it is set only once.
     pub(super) fn read_limit(&self, timeout: NextTimeout) -> (NextTimeout, bool) {
         let mut limit = self.limit(timeout);
         let stall = self.state().limits.stall;
@@ -136,7 +139,8 @@ impl ConnectionControl {
         (limit, is_early)
     }
 
-    /// No code of others runs under the lock, so a poisoned one is whole.
+    /// Locks the state and ignores poisoning: no foreign code runs under the lock, so the state is
+    /// always consistent.
     pub(super) fn state(&self) -> MutexGuard<'_, ControlState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,7 +169,7 @@ impl Interrupt for ConnectionControl {
     }
 }
 
-/// The instant that lies so far ahead; `None` if the clock does not reach it.
+/// Returns the time that is `time` from now, or `None` if the clock cannot represent it.
 pub(crate) fn deadline_in(time: Duration) -> Option<Instant> {
     Instant::now().checked_add(time)
 }
@@ -194,11 +198,11 @@ mod tests {
         }
         let (near, reason, is_early) = told(second);
         assert!(near <= second && reason == Timeout::RecvBody && !is_early);
-        // Who waits for nothing waits for no deadline.
+        // A read that does not wait needs no repetition.
         control.begin_read(deadline_in(8 * second));
         let at_once = NextTimeout { per_read: Some(AT_ONCE), ..NextTimeout::default() };
         assert!(!control.read_limit(at_once).1);
-        // A shorter limit on one read is the same anyway, and comes first.
+        // A shorter idle limit ends the read first, and is constant anyway.
         limits(8 * second, 7 * second + second / 2);
         assert_eq!(told(8 * second), (7 * second + second / 2, Timeout::PerRead, false));
         limits(8 * second, 8 * second);

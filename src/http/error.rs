@@ -1,4 +1,5 @@
-//! Errors of the connection, in one line each: what went wrong, with whom, and what to do.
+//! Turns errors of the connection into messages of one line: what failed, with which server or
+//! proxy, and what to do.
 
 use std::io;
 use std::time::Duration;
@@ -11,21 +12,22 @@ use super::pool::Connection;
 use crate::error::{Error, ErrorKind, KeySource, Report};
 use crate::provider::{LlmProvider, Vendor};
 
-/// Whom a request goes to, and by which way: what every message about it needs.
+/// The server that a request goes to, and the way to it. Every message about the request needs
+/// them.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) provider: LlmProvider,
-    /// How the server is spoken to.
+    /// The vendor whose dialect the server speaks. It can differ from `provider`.
     pub(crate) vendor: &'static Vendor,
-    /// The host and port, and the variable that named them.
+    /// The host and port, with the variable that named them.
     pub(crate) address: String,
-    /// Whether that is the provider's own address, and not the caller's choice.
+    /// `true` if `address` is the provider's own, and not chosen by the caller.
     pub(crate) is_public: bool,
-    /// The path that was added to the base URL.
+    /// The path that was appended to the base URL.
     pub(crate) added_path: String,
-    /// The proxy's host and port, and the variable that named them.
+    /// The proxy's host and port, with the variable that named them.
     pub(crate) proxy: Option<String>,
-    /// Who names a file of trusted CAs, if there is one.
+    /// The option or variable that named the CA file.
     pub(crate) ca_option: Option<&'static str>,
     pub(crate) model: String,
     pub(crate) key_source: KeySource,
@@ -33,14 +35,14 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Tells a report what it does not know by itself.
+    /// Adds the address, the model and the source of the key to a report.
     pub(crate) fn introduce(&self, report: &mut Report) {
         report.address = (!self.is_public).then(|| self.address.clone());
         report.model = Some(self.model.clone());
         report.key_source = self.key_source.clone();
     }
 
-    /// Why there is no response.
+    /// Returns the error for a request that got no response.
     pub(super) fn no_response(&self, error: UreqError, connection: &Connection) -> Error {
         let address = &self.address;
         match error {
@@ -64,16 +66,17 @@ impl Peer {
             UreqError::Io(error) if is_disconnect(&error) => {
                 self.failed(format!("{address} closed the connection before it answered"), error)
             }
-            // TLS 1.3 asks for the client's certificate, and misses it, after the handshake.
+            // With TLS 1.3, the server rejects a missing client certificate only after the
+            // handshake.
             UreqError::Io(error) if is_alert(&error) && connection.control.state().fresh => {
                 self.no_session(false, error.into())
             }
-            // There was a session, so the server does speak TLS.
+            // The handshake succeeded, so the server does speak TLS.
             UreqError::Io(error) if error.kind() == io::ErrorKind::InvalidData => self.failed(
                 format!("lost the connection to {address} before the response came"),
                 error,
             ),
-            // The type of what is inside has no name here.
+            // The type of the inner error belongs to another crate, so its text is compared.
             UreqError::Protocol(_) if error.to_string().contains("output too small") => {
                 self.config("the URL or a header is too long")
             }
@@ -86,7 +89,8 @@ impl Peer {
             UreqError::LargeResponseHeader(..) => {
                 self.undecodable("response headers", "are too large")
             }
-            // Looked for before; their texts would show the URL.
+            // The URL and the headers were checked before. The text of these errors would show the
+            // URL.
             UreqError::BadUri(_) | UreqError::RequireHttpsOnly(_) | UreqError::Http(_) => {
                 self.config("the URL or a header has a character that it may not have")
             }
@@ -94,7 +98,7 @@ impl Peer {
         }
     }
 
-    /// Why a body ends where it does.
+    /// Returns the error for a body that could not be read to its end.
     pub(super) fn cut(&self, error: UreqError) -> Error {
         let address = &self.address;
         match error {
@@ -137,7 +141,7 @@ impl Peer {
         Error::new(ErrorKind::Timeout, self.provider, message)
     }
 
-    /// Who it was that a connection or a session failed with.
+    /// Returns the name of the proxy (if `is_proxy` is `true` and there is one) or of the server.
     fn other_side(&self, is_proxy: bool) -> String {
         match &self.proxy {
             Some(proxy) if is_proxy => format!("the proxy {proxy}"),
@@ -174,18 +178,19 @@ impl Peer {
             return self.network(format!("{whom} did not connect to {address}"));
         };
         let message = match status {
-            // It has no time, or the target had none.
+            // The failure may pass: the proxy or the target is overloaded or out of reach.
             408 | 429 | 500 | 502.. => {
                 return self.network(format!("{whom} could not connect to {address} ({status})"));
             }
-            // tinyproxy says 401 where it is given no password at all.
+            // tinyproxy sends 401 if it gets no password at all.
             401 | 407 => format!("{whom} asks for a valid user and password ({status})"),
             _ => format!("{whom} refuses to connect to {address} ({status})"),
         };
         self.network(message).permanent()
     }
 
-    /// What a SOCKS proxy replies, which ureq says in words of its own only.
+    /// Returns the error for a connection that a SOCKS proxy rejected. ureq reports the reply's
+    /// code only as text.
     fn refused_by_socks(&self, whom: &str, error: io::Error) -> Error {
         let address = &self.address;
         let message = match (error.kind(), error.to_string().as_str()) {
@@ -216,7 +221,7 @@ impl Peer {
                 let message = format!("{whom} closed the connection during the TLS handshake");
                 return self.failed(message, source);
             }
-            // An alert is the server's own word, and a certificate in it is the client's.
+            // The server sent the alert, so a certificate that it names is the client's.
             UreqError::Io(error) if is_alert(error) && says(&["Certificate", "UnknownCA"]) => {
                 format!("{whom} wants a client's certificate that it trusts (client_certificate)")
             }
@@ -246,7 +251,7 @@ impl Peer {
         self.failed(message, source).permanent()
     }
 
-    /// What to do about a certificate whose issuer is not trusted.
+    /// Returns the advice for a certificate that is not signed by a trusted CA.
     fn advice_on_trust(&self) -> String {
         let advice = "if it should be trusted, name the CA's file in `ca_file` or SSL_CERT_FILE";
         match self.ca_option {
@@ -265,7 +270,7 @@ impl Peer {
         self.network(format!("lost the connection to {}", self.address))
     }
 
-    /// A failure of the network that has a cause: the system's own error where there is one.
+    /// Returns a network error with its cause: the system's own error if there is one.
     fn failed(&self, message: String, source: impl Into<UreqError>) -> Error {
         match source.into() {
             UreqError::Io(source) => self.network(message).caused_by(source),
@@ -282,18 +287,18 @@ impl Peer {
     }
 }
 
-/// Whether the other side has ended the TLS session with a reason.
+/// Returns whether the other side ended the TLS session with an alert.
 fn is_alert(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("received fatal alert")
 }
 
-/// The error when no piece of the answer was completed within `limit`.
+/// Returns the error for a stream that brought no text, reasoning or tool call within `limit`.
 pub(crate) fn stalled(provider: LlmProvider, limit: Duration) -> Error {
     let message = format!("no piece of the answer was completed for {limit:?} (stall_timeout)");
     Error::new(ErrorKind::Timeout, provider, message)
 }
 
-/// What another client's reader, a pipe or a file says.
+/// Returns the error for a failed read from a recording, a pipe or another client's response.
 pub(super) fn of_reader(error: io::Error) -> Error {
     let (kind, message) = match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {

@@ -1,29 +1,29 @@
-//! What goes wrong below a request, on the way through ureq to the message.
+//! Carries the transport's own errors through ureq, so that messages can be built from them.
 
 use std::fmt;
 use std::io;
 
 use ureq::Error;
 
-/// What the transport adds to ureq's errors, inside [`Error::Other`].
+/// An error that the transport adds to those of ureq. It travels inside [`Error::Other`].
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The connection ended in the middle of a body. ureq would take some of these for the body's
-    /// end.
+    /// The connection ended in the middle of a body. In some cases, ureq would take this for the
+    /// end of the body.
     Broken(io::Error),
-    /// No connection; `via_proxy` says that a proxy was on the way.
+    /// No connection was established. `via_proxy` is `true` if a proxy was on the way.
     Connect { via_proxy: bool, source: Error },
     /// The stream was cancelled.
     Interrupted,
-    /// The headers of the response do not end, or its trailers do not.
+    /// The response headers, or the trailers, do not end.
     Endless,
-    /// There is no address for the target's name or, as `of_proxy` says, the proxy's.
+    /// The DNS lookup failed for the target's name, or for the proxy's if `of_proxy` is `true`.
     Name { of_proxy: bool, source: Error },
-    /// No TLS session, with the target or, as `with_proxy` says, with the proxy.
+    /// No TLS session was established with the target, or with the proxy if `with_proxy` is `true`.
     Tls { with_proxy: bool, source: Error },
 }
 
-/// Nobody reads it: messages are made of the fault itself.
+/// This text is never shown: messages are built from the variants.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
@@ -38,11 +38,12 @@ impl From<Fault> for Error {
     }
 }
 
-/// What stands for ureq's panic over a client certificate that does not match its key.
+/// The message that replaces ureq's panic over a client certificate that does not match its key.
 pub(super) const MISMATCH: &str =
     "the client's certificate cannot be used with the private key beside it (client_certificate)";
 
-/// Names an error, unless it was named on its way or is a time limit, which the phase names.
+/// Wraps an error in a fault. A fault stays as it is, and so does a timeout, which is described by
+/// its phase.
 pub(super) fn named(error: Error, name: impl FnOnce(Error) -> Fault) -> Error {
     match error {
         Error::Timeout(reason) => Error::Timeout(reason),
@@ -51,7 +52,7 @@ pub(super) fn named(error: Error, name: impl FnOnce(Error) -> Fault) -> Error {
     }
 }
 
-/// Whether the other side is gone.
+/// Returns whether the other side closed the connection.
 pub(crate) fn is_disconnect(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,9 +1,11 @@
-//! One request and its response. No other module names ureq: this folder uses its `unversioned`
-//! interface, which may change in a minor release.
+//! Sends one request over HTTP and returns its response.
 //!
-//! [`send`] makes one attempt. Statuses are data, redirects are not followed, and every failure
-//! becomes one clear line. What comes back is a [`Body`] to read, whose connection serves the next
-//! request if it is read to its end.
+//! Only this folder uses ureq. It needs ureq's `unversioned` interface, which may change in a minor
+//! release.
+//!
+//! [`send`] makes one attempt. It does not follow redirects, and it returns every failure as an
+//! error with a message of one line. A response has a [`Body`] to read. If the body is read to its
+//! end, the connection can serve the next request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,43 +43,42 @@ use pool::Connection;
 pub(crate) use pool::{ConnectionSettings, MAX_LINE};
 use retry_after::retry_after;
 
-/// How long the body of an error is read at most.
+/// The maximum time for reading the body of an error response.
 const ERROR_TIME: Duration = Duration::from_secs(5);
-/// The most that is kept of a header that says something about the response.
+/// The maximum length in bytes of a header value that is kept for the caller.
 const MAX_HEADER: usize = 256;
 
-/// Where providers say what their support asks for.
+/// The headers in which providers send the request id that their support asks for. The first one
+/// that is present is used.
 const REQUEST_IDS: &str = "x-request-id request-id mistral-correlation-id apim-request-id \
     x-amzn-requestid x-goog-request-id x-ms-request-id x-debug-trace-id x-generation-id x-trace-id \
     cf-ray";
 
-/// A request in which everything was checked. It can be sent any number of times, and nothing in it
-/// is parsed again.
+/// A validated request. It can be sent any number of times, and nothing in it is parsed again.
 pub(crate) struct PreparedRequest {
     pub(crate) protocol: Protocol,
     pub(crate) endpoint: Endpoint,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
-    /// What must not be shown, even if the server sends it back: the keys.
+    /// The API keys and other secrets. They are redacted in every text from the server.
     pub(crate) secrets: Secrets,
     pub(crate) connection: ConnectionSettings,
     pub(crate) peer: Arc<Peer>,
 }
 
-/// A response whose status is 200.
+/// A response with status 200.
 #[derive(Debug)]
 pub(crate) struct HttpResponse {
     pub(crate) request_id: Option<String>,
-    /// The headers about rate limits, by their names in lower case.
+    /// The rate-limit headers by name, in lower case.
     pub(crate) rate_limit: BTreeMap<String, String>,
     pub(crate) body: Body,
 }
 
-/// Sends a request and waits for the headers of the response.
+/// Sends a request and waits for the response headers.
 ///
-/// It is one attempt. Only a connection of an earlier request that turns out to have been closed by
-/// the server is replaced by a new one, which is not a retry: nothing was received, so nothing was
-/// handed out.
+/// This is one attempt. If a pooled connection turns out to be stale, the request is sent once more
+/// over a new connection. That is not a retry: nothing of a response was received.
 pub(crate) fn send(
     request: &PreparedRequest,
     cancel: &CancelHandle,
@@ -107,7 +108,7 @@ pub(crate) fn send(
     }
 }
 
-/// The request as ureq takes it.
+/// Converts the request to the type that ureq sends.
 fn wire_form(request: &PreparedRequest) -> Request<&[u8]> {
     let mut form = Request::new(request.body.as_slice());
     *form.method_mut() = ::http::Method::POST;
@@ -116,7 +117,8 @@ fn wire_form(request: &PreparedRequest) -> Request<&[u8]> {
     form
 }
 
-/// Tells a stream from an error, by status and headers.
+/// Returns the response if its status and headers allow it to be read as a stream, and otherwise
+/// the error that it reports.
 fn receive(
     response: Response<ureq::Body>,
     connection: Connection,
@@ -139,7 +141,7 @@ fn receive(
     let request_id = REQUEST_IDS.split_whitespace().find_map(|name| headers.get(name)).map(clean);
     let mut rate_limit = BTreeMap::new();
     for (name, value) in headers {
-        // A server may put the key into a name, too.
+        // A server may repeat the API key in a header name, too.
         if name.as_str().contains("ratelimit") && secrets.redact(name.as_str()) == name.as_str() {
             rate_limit.insert(name.as_str().to_owned(), clean(value));
         }
@@ -163,12 +165,12 @@ fn receive(
         report.rate_limit = rate_limit;
         peer.introduce(report);
     }
-    // It can forbid another try, but not make one of use.
+    // `x-should-retry: false` forbids a retry. `true` does not make an error retryable.
     let is_hopeless = text("x-should-retry").is_some_and(|text| text.trim() == "false");
     Err(if is_hopeless { error.permanent() } else { error })
 }
 
-/// The error that a response with another status is.
+/// Returns the error for a response whose status is not 200.
 fn refusal(
     parts: &response::Parts,
     body: &mut Body,
@@ -178,13 +180,13 @@ fn refusal(
     let PreparedRequest { secrets, peer, .. } = request;
     let status = parts.status.as_u16();
     let text = match (status, &encoding) {
-        // There is no body, or it is of no use.
+        // These responses have no body, or a useless one: that of a redirect, or an encoded one.
         (101 | 204 | 205 | 300..400, _) | (_, Some(_)) => String::new(),
         _ => body.error_text(deadline_in(ERROR_TIME.min(peer.limits.stall)))?,
     };
     let mut error = api_error(peer.provider, Some(status), &text);
-    // It comes last: JSON has more than one way to write a character, and what is read of it has
-    // but one.
+    // Redacts after parsing: JSON can write the characters of a key in several ways, but the parsed
+    // text has only one.
     error.map_texts(|text| secrets.redact(text));
     let message = match status {
         300..400 => {
@@ -200,7 +202,7 @@ fn refusal(
     Ok(error.with_message(message))
 }
 
-/// What a redirect says, and what to do about it.
+/// Returns the message about a redirect: its target and what to do.
 fn redirect(location: Option<&str>, request: &PreparedRequest) -> String {
     let Some(target) = location.and_then(|location| request.endpoint.redirected(location)) else {
         return "a redirect that does not say where to".to_owned();
@@ -214,7 +216,7 @@ fn redirect(location: Option<&str>, request: &PreparedRequest) -> String {
     format!("a redirect to {}, which was not followed; {advice}", clean(&target))
 }
 
-/// The encodings of the body, where there are any.
+/// Returns the first content encoding that is not `identity`.
 fn encoding(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get_all("content-encoding").iter().find(|value| {
         let text = value.as_bytes().trim_ascii();

@@ -1,4 +1,4 @@
-//! Stands where TLS would be, in a build without it.
+//! Replaces the TLS module in a build without TLS.
 
 use ureq::Error;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};

@@ -1,7 +1,7 @@
-//! Connections that wait for the next request.
+//! Keeps idle connections for later requests.
 //!
-//! A running stream has an agent of its own, so that cancelling it touches no other. One that was
-//! read to its end leaves its agent, and with it the connection, in a list for the whole process.
+//! Each running stream has its own agent, so cancelling it affects no other stream. When a response
+//! was read to its end, its agent is kept with the connection in a list for the whole process.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,19 +17,20 @@ use super::{connector, fault};
 use crate::config::GenerationConfig;
 use crate::endpoint::{Endpoint, Origin, is_loopback};
 
-/// How many connections wait at most.
+/// The maximum number of idle connections.
 const MAX_IDLE: usize = 8;
-/// How long one may have waited. Servers close theirs after a minute or more, as a rule.
+/// The maximum idle time. Servers usually close idle connections after a minute or more.
 const MAX_AGE: Duration = Duration::from_secs(55);
-/// What the input buffer of a socket, and with TLS that of the session, holds. The headers of a
-/// response have to fit into it.
+/// The size in bytes of the input buffers of a socket and of a TLS session. The response headers
+/// have to fit into it.
 const INPUT: usize = 24 << 10;
-/// The same for output: the first line of a request, and each of its headers, has to fit into it.
+/// The size in bytes of the output buffers. The request line has to fit into it, and so does each
+/// request header.
 pub(crate) const MAX_LINE: usize = 8 << 10;
 
 static IDLE: Mutex<Vec<(Instant, Connection)>> = Mutex::new(Vec::new());
 
-/// All that two requests must have in common to use the same connection.
+/// The settings that two requests must share to use the same connection.
 #[derive(Clone, PartialEq)]
 pub(crate) struct ConnectionSettings {
     origin: Origin,
@@ -38,7 +39,8 @@ pub(crate) struct ConnectionSettings {
 }
 
 impl ConnectionSettings {
-    /// Chooses the proxy and loads the certificates, so that an error comes before anything is sent.
+    /// Chooses the proxy and loads the certificates, so that their errors are found before anything
+    /// is sent.
     pub(crate) fn new(endpoint: &Endpoint, config: &GenerationConfig) -> Result<Self, String> {
         let origin = endpoint.origin.clone();
         if origin.is_secure && cfg!(not(feature = "rustls")) {
@@ -46,29 +48,29 @@ impl ConnectionSettings {
         }
         let proxy = proxy::choose(&origin, config)?;
         let protocol = proxy.as_ref().map(|proxy| proxy.proxy.protocol());
-        // A file that is not needed need not be there.
+        // A certificate file may be missing if the request does not use TLS.
         let tls = tls::load(config, origin.is_secure || protocol == Some(ProxyProtocol::Https))?;
         Ok(Self { origin, proxy, tls })
     }
 
-    /// Who names the file of trusted CAs, if there is one.
+    /// Returns the option or variable that named the CA file.
     pub(crate) fn ca_option(&self) -> Option<&'static str> {
         self.tls.ca_option()
     }
 
-    /// The proxy as messages show it.
+    /// Returns the proxy's name for messages.
     pub(crate) fn proxy_name(&self) -> Option<&str> {
         Some(&self.proxy.as_ref()?.name)
     }
 
-    /// The same if it is not on this machine.
+    /// Returns the proxy's name for messages if the proxy is not on this machine.
     pub(crate) fn remote_proxy(&self) -> Option<&str> {
         let proxy = self.proxy.as_ref();
         Some(&proxy.filter(|proxy| !is_loopback(proxy.proxy.host()))?.name)
     }
 }
 
-/// An agent that serves one stream at a time, and so has one connection at most.
+/// An agent that serves one stream at a time, and therefore has at most one connection.
 pub(super) struct Connection {
     pub(super) agent: Agent,
     pub(super) control: Arc<ConnectionControl>,
@@ -85,7 +87,8 @@ impl Connection {
             .accept_encoding("identity")
             .input_buffer_size(INPUT)
             .output_buffer_size(MAX_LINE)
-            // A full buffer reads nothing, which would look like a connection that was closed.
+            // The headers must not fill the buffer: a full buffer reads nothing, which would look
+            // like a closed connection.
             .max_response_header_size(INPUT - 1)
             .max_idle_connections(1)
             .max_idle_connections_per_host(1)
@@ -97,8 +100,8 @@ impl Connection {
         Self { agent, control, settings }
     }
 
-    /// Whether a request failed only because the connection was of no more use: the server had
-    /// closed it, or something comes over it that is no TLS.
+    /// Returns whether a request failed only because its connection was stale: the server had
+    /// closed it, or had sent bytes over it that are not TLS.
     pub(super) fn is_stale(&self, error: &ureq::Error) -> bool {
         let ureq::Error::Io(error) = error else { return false };
         let is_broken = fault::is_disconnect(error) || error.kind() == io::ErrorKind::InvalidData;
@@ -106,20 +109,20 @@ impl Connection {
     }
 }
 
-/// A connection that waits for such a request.
+/// Removes an idle connection with these settings from the pool and returns it.
 pub(super) fn checkout(settings: &ConnectionSettings) -> Option<Connection> {
     let mut idle = idle();
     let stale = expired(&mut idle);
     let at = idle.iter().rposition(|(_, connection)| connection.settings == *settings);
     let found = at.map(|at| idle.remove(at).1);
     drop(idle);
-    // Closing a socket may take its time.
+    // Closing a socket can take time, so it is done after the lock is released.
     drop(stale);
     found
 }
 
-/// Keeps a connection whose response was read to its end, unless the server or somebody has closed
-/// it.
+/// Returns a connection to the pool after its response was read to the end, unless the connection
+/// was closed or interrupted.
 pub(super) fn checkin(connection: Connection) {
     if !connection.control.is_open() {
         return;
@@ -132,13 +135,14 @@ pub(super) fn checkin(connection: Connection) {
     drop((stale, longest));
 }
 
-/// Those that have waited for too long; they stand first.
+/// Removes and returns the connections that were idle for too long. They are at the front.
 fn expired(idle: &mut Vec<(Instant, Connection)>) -> Vec<(Instant, Connection)> {
     let fresh = idle.iter().position(|(since, _)| since.elapsed() < MAX_AGE);
     idle.drain(..fresh.unwrap_or(idle.len())).collect()
 }
 
-/// No code of others runs under the lock, so a poisoned one is whole.
+/// Locks the list and ignores poisoning: no foreign code runs under the lock, so the list is always
+/// consistent.
 fn idle() -> MutexGuard<'static, Vec<(Instant, Connection)>> {
     IDLE.lock().unwrap_or_else(PoisonError::into_inner)
 }

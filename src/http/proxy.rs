@@ -1,4 +1,4 @@
-//! Which proxy to use: as the configuration says, or as curl reads the environment.
+//! Chooses the proxy: from the configuration, or from the environment as curl does.
 
 use std::net::IpAddr;
 
@@ -8,17 +8,17 @@ use crate::config::{GenerationConfig, Proxy};
 use crate::endpoint::{self, Origin, bare_host, is_loopback, is_within};
 use crate::environment::Environment;
 
-/// A proxy, and how messages show it: without its password, and with the variable that names it.
+/// A proxy, and its name for messages: without the password, with the variable that named it.
 #[derive(Clone, PartialEq)]
 pub(super) struct ChosenProxy {
     pub(super) proxy: UreqProxy,
     pub(super) name: String,
 }
 
-/// The proxy for a request to `origin`; `None` to go directly.
+/// Returns the proxy for a request to `origin`, or `None` for a direct connection.
 ///
-/// A proxy that the configuration names is used for everything. One from the environment is never
-/// used for this machine itself: a local model would be out of its reach.
+/// A proxy from the configuration is used for every request. A proxy from the environment is not
+/// used for this machine itself, because a proxy elsewhere cannot reach a local model.
 pub(super) fn choose(
     origin: &Origin,
     config: &GenerationConfig,
@@ -48,10 +48,9 @@ pub(super) fn choose(
     Err(format!("the proxy {shown:?} ({}) {problem}", variable.unwrap_or("the option `proxy`")))
 }
 
-/// The proxy that the environment names for `origin`, and the variable that names it.
+/// Returns the proxy from the environment for `origin`, and the variable that named it.
 fn from_environment(origin: &Origin, environment: &Environment) -> Option<(String, &'static str)> {
-    // `HTTP_PROXY` is not read: in a CGI program, it holds what the client sent as its header
-    // `Proxy`.
+    // `HTTP_PROXY` is not read: in a CGI program, it contains the client's `Proxy` header.
     let names: &[&'static str] = if origin.is_secure {
         &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
     } else {
@@ -63,8 +62,8 @@ fn from_environment(origin: &Origin, environment: &Environment) -> Option<(Strin
     (!direct).then_some(found)
 }
 
-/// Whether `NO_PROXY` names the origin: by `*`, its address, a network that holds it, its name or a
-/// name that it ends in, each with or without a port.
+/// Returns whether `NO_PROXY` excludes the origin. An entry is `*`, an IP address, a network, a
+/// host name or a parent domain, each with or without a port.
 fn is_exception(origin: &Origin, exceptions: &str) -> bool {
     let host = bare_host(&origin.host).trim_end_matches('.');
     let address: Option<IpAddr> = host.parse().ok();
@@ -86,7 +85,7 @@ fn is_exception(origin: &Origin, exceptions: &str) -> bool {
         })
 }
 
-/// An entry's host and port. An IPv6 address has a port only behind brackets.
+/// Splits an entry into its host and port. An IPv6 address has a port only after brackets.
 fn split_port(entry: &str) -> (&str, Option<u16>) {
     if let Some((host, rest)) = entry.strip_prefix('[').and_then(|entry| entry.split_once(']')) {
         return (host, rest.strip_prefix(':').and_then(|port| port.parse().ok()));
@@ -97,7 +96,8 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Whether `network`, an address with or without the length of a prefix, holds `address`.
+/// Returns whether `network` contains `address`. A network is an address with or without a prefix
+/// length.
 fn holds(network: &str, address: IpAddr) -> bool {
     let (start, length) = network.split_once('/').unwrap_or((network, "128"));
     let (Ok(start), Ok(length)) = (start.parse(), length.parse::<u32>()) else {

@@ -1,4 +1,4 @@
-//! Looks up names, within a limit of time.
+//! Looks up host names within a time limit.
 
 use std::net::IpAddr;
 
@@ -12,8 +12,8 @@ use ureq::unversioned::transport::time::Duration as Span;
 use super::fault::{Fault, named};
 use crate::endpoint::bare_host;
 
-/// Looks nothing up. ureq asks before it knows whether it needs a connection; [`ControlledConnector`]
-/// asks [`TimedResolver`] when it does.
+/// Looks up nothing. ureq calls its resolver before it knows whether it needs a new connection.
+/// `ControlledConnector` calls [`TimedResolver`] if it does.
 #[derive(Debug)]
 pub(super) struct NoopResolver;
 
@@ -23,10 +23,11 @@ impl Resolver for NoopResolver {
     }
 }
 
-/// Looks names up within a limit. That takes a thread, so what needs no look-up goes without.
+/// Looks up names within a time limit. The limit costs a thread, so addresses and `localhost`,
+/// which need no DNS lookup, have none.
 #[derive(Debug)]
 pub(super) struct TimedResolver {
-    /// Whether the names are those of proxies.
+    /// `true` if the names are those of proxies.
     pub(super) of_proxy: bool,
 }
 

@@ -1,12 +1,12 @@
-//! How long a response asks to wait before the next try.
+//! Reads how long a response asks the client to wait before the next attempt.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The wait that an answer's headers ask for.
+/// Returns the wait that the response headers ask for.
 ///
-/// `retry-after-ms` is OpenAI's and more exact than
-/// [`Retry-After`](https://httpwg.org/specs/rfc9110.html#field.retry-after), which is a number of
-/// seconds or a date. The date is read against the answer's own, since clocks differ.
+/// OpenAI sends `retry-after-ms`, which is more exact than
+/// [`Retry-After`](https://httpwg.org/specs/rfc9110.html#field.retry-after), a number of seconds or
+/// a date. The date is compared with the response's own `Date` header, since clocks differ.
 pub(super) fn retry_after<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<Duration> {
     if let Some(wait) = header("retry-after-ms").and_then(|text| number(text, 1e-3)) {
         return Some(wait);
@@ -19,18 +19,18 @@ pub(super) fn retry_after<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Optio
     })
 }
 
-/// A number of digits, with or without a fraction. Anything else, such as `inf`, is nonsense.
+/// Parses a number of digits, with or without a fraction. Anything else, such as `inf`, is invalid.
 fn number(text: &str, unit: f64) -> Option<Duration> {
     let text = text.trim();
     let is_number = text.starts_with(|c: char| c.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_digit() || c == '.');
     let seconds = unit * text.parse::<f64>().ok().filter(|_| is_number)?;
-    // Longer than anybody waits, and short enough to reckon with.
+    // The cap prevents an overflow, and is longer than any useful wait.
     Some(Duration::from_secs_f64(seconds.min(1e9)))
 }
 
-/// A date in one of the [three forms of HTTP](https://httpwg.org/specs/rfc9110.html#http.date), as
-/// seconds since 1970.
+/// Parses a date in one of the [three forms of
+/// HTTP](https://httpwg.org/specs/rfc9110.html#http.date) and returns seconds since 1970.
 fn date(text: &str) -> Option<u64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     // `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT`, `Sun Nov  6 08:49:37 1994`
@@ -57,11 +57,11 @@ fn date(text: &str) -> Option<u64> {
         let field: u64 = fields.next()?.parse().ok().filter(|field| *field <= 60)?;
         seconds = seconds * 60 + field;
     }
-    // Years begin in March, so that a leap day comes last.
+    // Years are counted from March, so that a leap day comes last.
     let (years, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days =
         years * 365 + years / 4 - years / 100 + years / 400 + (months * 153 + 2) / 5 + day - 1;
-    // 719,468 days lie between March of the year 0 and 1970.
+    // 719,468 days lie between 1 March of the year 0 and 1 January 1970.
     Some(days.checked_sub(719_468)? * 86_400 + seconds)
 }
 

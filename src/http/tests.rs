@@ -1,4 +1,4 @@
-//! Against scripted servers on this machine.
+//! Tests the transport against scripted servers on this machine.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,13 +14,13 @@ use crate::{request, retry};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SHORT: Duration = Duration::from_millis(80);
-/// Longer than anything here should take, even on a busy machine.
+/// Is longer than any step of a test should take, even on a busy machine.
 const LONG: Duration = Duration::from_secs(20);
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
 const END: &str = "0\r\n\r\n";
 
-/// A server that hands each connection to `script`, with its number.
+/// A server that passes each connection to `script`, with the connection's number.
 struct Server {
     address: String,
     accepted: Arc<AtomicUsize>,
@@ -45,7 +45,7 @@ impl Server {
         Self { address, accepted }
     }
 
-    /// Answers every request of every connection with the same bytes, and then waits for the next.
+    /// Sends the same bytes in response to every request of every connection.
     fn answering(answer: &'static str) -> Self {
         Self::new(move |_, socket| {
             while request_of(socket).is_some() {
@@ -79,7 +79,7 @@ fn request_to(url: &str, config: &GenerationConfig) -> PreparedRequest {
     prepared(url, config).unwrap()
 }
 
-/// One attempt of a request to `url`.
+/// Makes one attempt of a request to `url`.
 fn attempt(
     url: &str,
     config: &GenerationConfig,
@@ -97,7 +97,8 @@ fn config() -> GenerationConfig {
     GenerationConfig::new("m").environment(Environment::empty()).api_key("sk-0123456789")
 }
 
-/// The head and the body of the next request; `None` when the client has gone.
+/// Returns the headers and the body of the next request, or `None` if the client has closed the
+/// connection.
 fn request_of(socket: &mut TcpStream) -> Option<String> {
     let mut request = Vec::new();
     let mut byte = [0];
@@ -134,7 +135,7 @@ fn read_all(body: &mut Body) -> Result<String, Error> {
     }
 }
 
-/// What counts connections is alone: all tests leave theirs in the same list.
+/// Tests that count connections run alone, because all tests share one pool.
 static ALONE: RwLock<()> = RwLock::new(());
 
 fn alone<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
@@ -147,7 +148,7 @@ fn in_time<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     watched(test)
 }
 
-/// Fails instead of hanging.
+/// Fails the test instead of letting it hang.
 fn watched<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = mpsc::channel();
     thread::spawn(move || done.send(test()));
@@ -205,7 +206,7 @@ fn a_finished_answer_leaves_its_connection_and_an_abandoned_one_closes_it() {
         }
         assert_eq!(server.accepted(), 1);
 
-        // Another limit is not another connection; a handle that comes late touches nothing.
+        // Requests with other limits share a connection. A late cancellation does not affect it.
         let handle = CancelHandle::new();
         let other = config().idle_timeout(LONG);
         let answer = attempt(&server.url(), &other, &handle).unwrap();
@@ -219,7 +220,7 @@ fn a_finished_answer_leaves_its_connection_and_an_abandoned_one_closes_it() {
         server.send().unwrap().body.drain();
         assert_eq!(server.accepted(), 2);
 
-        // Two at once need two.
+        // Two streams at once need two connections.
         let (one, two) = (server.send().unwrap(), server.send().unwrap());
         assert_eq!(server.accepted(), 3);
         one.body.drain();
@@ -327,7 +328,7 @@ fn dropping_a_body_closes_the_socket_at_once() {
 #[test]
 fn a_connection_that_the_server_had_closed_is_replaced_unseen() {
     alone(|| {
-        // The first connection answers once, reads the second request and closes.
+        // The first connection serves one response, reads the second request and closes.
         let server = Server::new(|number, socket| {
             request_of(socket).unwrap();
             socket.write_all(STREAM.as_bytes()).unwrap();
@@ -341,7 +342,7 @@ fn a_connection_that_the_server_had_closed_is_replaced_unseen() {
         server.send().unwrap().body.drain();
         assert_eq!(server.accepted(), 2);
 
-        // A new connection that is closed is an error.
+        // If a new connection is closed, that is an error.
         let server = Server::new(|_, socket| drop(request_of(socket)));
         let error = server.send().unwrap_err();
         assert_eq!(server.accepted(), 1);
@@ -355,7 +356,8 @@ fn a_connection_that_the_server_had_closed_is_replaced_unseen() {
 #[test]
 fn the_rest_of_an_answer_is_read_if_it_costs_next_to_nothing() {
     alone(|| {
-        // The end comes a little later, or never, or is a flood.
+        // The end of the body comes a little later, never, or after a flood of chunks that has no
+        // end.
         let (go, wait) = mpsc::channel::<()>();
         let wait = std::sync::Mutex::new(wait);
         let server = Server::new(move |number, socket| {
@@ -424,7 +426,7 @@ fn each_limit_on_time_names_itself() {
         // The first error is final.
         timeout(answer.body.read(&mut [0; 8], None).unwrap_err(), "(idle_timeout)");
 
-        // A server that reads nothing.
+        // This server reads nothing.
         let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", deaf.local_addr().unwrap());
         let mut request = request_to(&url, &config().idle_timeout(SHORT));
@@ -432,7 +434,7 @@ fn each_limit_on_time_names_itself() {
         let error = send(&request, &CancelHandle::new()).unwrap_err();
         timeout(error, "(idle_timeout)");
 
-        // A deadline of one read, and none for the one before it.
+        // The second read has a deadline, the first one has none.
         let config = config().stall_timeout(SHORT);
         let mut answer = stalling.send_with(&config).unwrap();
         assert_eq!(answer.body.read(&mut [0; 8], None).unwrap(), 5);
@@ -466,7 +468,7 @@ fn cancelling_wakes_whoever_waits_and_nobody_else() {
         let server = Server::new(move |_, socket| {
             let request = request_of(socket).unwrap();
             if request.contains("body") {
-                // It ends with the connection, so that being cut looks like its end.
+                // This body ends with the connection, so a shutdown looks like its end.
                 socket.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello").unwrap();
             }
             waiting.send(()).unwrap();
@@ -517,7 +519,7 @@ fn an_answer_that_comes_before_the_request_is_written_is_read() {
             let answer =
                 "HTTP/1.1 413 Too Large\r\nContent-Length: 25\r\n\r\n{\"error\":\"too large ...\"}";
             socket.write_all(answer.as_bytes()).unwrap();
-            // Closed with much unread: the client's writing is answered with a reset.
+            // The server closes with much unread data, so the client's write gets a reset.
             let _ = socket.shutdown(Shutdown::Both);
         });
         let mut request = server.request();
@@ -676,7 +678,7 @@ fn a_reset_is_not_the_end_of_a_body_without_a_length() {
         let (go, wait) = mpsc::channel::<()>();
         let wait = std::sync::Mutex::new(wait);
         let server = Server::new(move |_, socket| {
-            // Closing with something unread resets the connection.
+            // Closing with unread data resets the connection.
             socket.read_exact(&mut [0; 16]).unwrap();
             socket.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").unwrap();
             wait.lock().unwrap().recv().unwrap();
@@ -705,7 +707,7 @@ fn a_head_has_an_end_and_is_http() {
             let server = Server::new(move |_, socket| {
                 request_of(socket).unwrap();
                 let mut sent = socket.write_all(beginning.as_bytes());
-                // A flood would fill the buffer at once.
+                // Sending without pauses would fill the buffer at once.
                 for _ in 0..20 {
                     sent = sent.and_then(|()| socket.write_all(more.as_bytes()));
                     thread::sleep(Duration::from_millis(20));
@@ -752,12 +754,12 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
     in_time(|| {
         for (answer, shown) in [
             ("HTTP/1.1 407 No\r\n\r\n", "asks for a valid user and password (407)"),
-            // tinyproxy, where it is given none.
+            // tinyproxy sends this if it gets no password.
             ("HTTP/1.1 401 No\r\n\r\n", "asks for a valid user and password (401)"),
             ("HTTP/1.1 403 No\r\n\r\n", "refuses to connect to far.example:80 (403)"),
             ("HTTP/1.1 429 No\r\n\r\n", "could not connect to far.example:80 (429)"),
             ("HTTP/1.1 502 No\r\n\r\n", "could not connect to far.example:80 (502)"),
-            // It is no proxy for this.
+            // The proxy does not support CONNECT.
             ("HTTP/1.1 501 No\r\n\r\n", "refuses to connect to far.example:80 (501)"),
             ("", "did not connect to far.example:80"),
         ] {
@@ -775,8 +777,8 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
             assert_eq!(error.is_retryable(), may_pass, "{error}");
         }
 
-        // SOCKS5: it wants a password and is offered none; it knows no such user; its replies to
-        // what it is asked to connect to.
+        // A SOCKS5 proxy requires a password and gets none, does not know the user, or sends one of
+        // its replies to the connect command.
         let login = "asks for a valid user and password";
         let refuses = "refuses to connect to far.example:80";
         let failed = "did not connect to far.example:80";
@@ -808,7 +810,7 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
             assert_eq!(error.is_retryable(), may_pass, "{error:?}");
         }
 
-        // One that drips its answer, or gives none, is under the limit on connecting.
+        // A proxy that drips its response, or sends none, is subject to the connect timeout.
         let dripping = Server::new(|_, socket| {
             request_of(socket);
             let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nX: ");
@@ -829,7 +831,7 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
 #[test]
 fn a_name_without_an_address_is_the_target_s_or_the_proxy_s() {
     in_time(|| {
-        // Names are looked up first, so no proxy has to listen.
+        // DNS lookups come first, so no proxy has to listen.
         for (proxy, whom) in [
             (None, "no-such-host.invalid:80"),
             (Some("socks5://127.0.0.1:1"), "no-such-host.invalid:80"),

@@ -1,6 +1,7 @@
-//! Whom to trust, and who we are: TLS settings, shared between agents.
+//! TLS settings: trusted CAs and the client certificate, shared between agents.
 //!
-//! Building one takes about a millisecond and lets sessions be resumed, so each is kept.
+//! Building settings takes about a millisecond, and TLS sessions can be resumed only with the same
+//! settings, so settings are cached.
 
 use std::any::Any;
 use std::fs::File;
@@ -16,14 +17,15 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector
 use super::fault::MISMATCH;
 use crate::config::GenerationConfig;
 
-/// How many settings are kept. A program has one or two.
+/// The maximum number of cached settings. A program has one or two.
 const MAX_CACHED: usize = 8;
 
-/// The largest file that is read. All authorities that browsers trust take a quarter of a megabyte.
+/// The maximum size in bytes of a certificate file. All CAs that browsers trust take a quarter of a
+/// megabyte.
 const MAX_FILE: u64 = 16 << 20;
 
-/// TLS settings, and a connector that is used with no others: it makes its rustls configuration of
-/// the first that it sees, and keeps it.
+/// TLS settings and their own connector. A connector must not be shared between settings: it builds
+/// its rustls configuration from the first settings that it sees, and keeps it.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
     files: [Option<PemFile>; 2],
@@ -39,7 +41,7 @@ impl PartialEq for Tls {
 
 static CACHED: Mutex<Vec<Tls>> = Mutex::new(Vec::new());
 
-/// The settings for a request; one that does without TLS needs no files.
+/// Returns the settings for a request. A request that does not use TLS needs no files.
 pub(super) fn load(config: &GenerationConfig, uses_tls: bool) -> Result<Tls, String> {
     let ca_file = match &config.ca_file {
         Some(path) => Some((path.clone(), "ca_file")),
@@ -73,27 +75,27 @@ pub(super) fn load(config: &GenerationConfig, uses_tls: bool) -> Result<Tls, Str
 }
 
 impl Tls {
-    /// Who names the file of trusted CAs, if there is one.
+    /// Returns the option or variable that named the CA file.
     pub(super) fn ca_option(&self) -> Option<&'static str> {
         let [ca_file, _] = &self.files;
         Some(ca_file.as_ref()?.option)
     }
 }
 
-/// A file as it was: certificates are renewed while programs run.
+/// A file and its state when it was found: certificates are renewed while programs run.
 #[derive(Clone, Debug, PartialEq)]
 struct PemFile {
     path: PathBuf,
-    /// Who names it.
+    /// The option or variable that named the file.
     option: &'static str,
     size: u64,
     modified: Option<SystemTime>,
 }
 
 impl PemFile {
-    /// Refuses what is not a regular file before it is opened: opening a pipe waits for a writer,
-    /// reading one for its end, and neither can be cancelled. It could not be read again for the next
-    /// connection either.
+    /// Rejects anything but a regular file before it is opened. Opening a pipe waits for a writer,
+    /// and reading it waits for its end. Neither wait can be cancelled. Also, a pipe could not be
+    /// read again for the next connection.
     fn find(path: PathBuf, option: &'static str) -> Result<Self, String> {
         let mut file = Self { path, option, size: 0, modified: None };
         let about = file.path.metadata().map_err(|error| file.unreadable(&error))?;
@@ -123,8 +125,8 @@ impl PemFile {
         }
     }
 
-    /// The certificates in the file, and its first private key. Files that are larger than any of
-    /// certificates are refused: some that the system makes up have no end.
+    /// Returns the certificates in the file, and its first private key. Rejects a file that is too
+    /// large for certificates: some files that the system generates have no end.
     fn items(&self) -> Result<(Vec<Certificate<'static>>, Option<PrivateKey<'static>>), String> {
         let mut contents = Vec::new();
         File::open(&self.path)
@@ -167,14 +169,15 @@ impl Connector<Box<dyn Transport>> for Tls {
         match connected {
             Ok(connected) => Ok(connected?.map(|transport| Box::new(transport) as _)),
             Err(panic) if is_mismatch(&*panic) => Err(ureq::Error::Tls(MISMATCH)),
-            // Another one, such as that of a logger, is the caller's to see.
+            // Any other panic, such as one in a logger, is passed on to the caller.
             Err(panic) => resume_unwind(panic),
         }
     }
 }
 
-/// Whether this is ureq's panic over a client certificate that does not belong to its key. ureq finds
-/// that out when it first connects, and only rustls, which has no name here, could before.
+/// Returns whether this is ureq's panic over a client certificate that does not match its key. ureq
+/// detects the mismatch only when it first connects. An earlier check would need rustls, which is
+/// not a direct dependency.
 fn is_mismatch(panic: &(dyn Any + Send)) -> bool {
     let text = panic.downcast_ref::<String>();
     text.is_some_and(|text| text.starts_with("valid client auth certificate: "))
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_file_is_refused_before_it_is_opened() {
-        // A shell's `<(…)` is such a path, too. It has a writer, which writes nothing.
+        // A shell's `<(…)` is also such a path. This pipe has a writer that writes nothing.
         let (reader, _writer) = io::pipe().unwrap();
         let pipe = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
         for path in [pipe, PathBuf::from("/dev/zero"), std::env::temp_dir()] {

@@ -1,4 +1,4 @@
-//! Reads and writes of one connection, under the limits of its [`ConnectionControl`].
+//! Reads and writes one connection under the limits of its [`ConnectionControl`].
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,33 +11,35 @@ use ureq::{Error, Timeout};
 use super::control::{ConnectionControl, Phase};
 use super::fault::{Fault, is_disconnect};
 
-/// The most that may come before the headers of a response are complete: twice what they may have, for
-/// the interim responses that may precede it. It bounds the trailers behind a body, too.
+/// The maximum number of bytes that may arrive before the response headers are complete. It is more
+/// than twice the limit of the headers themselves, since interim responses may precede them. It
+/// also limits the trailers after a body.
 pub(crate) const MAX_PREAMBLE: usize = 64 << 10;
 
-/// Keeps the requests of a [`ConnectionControl`] and their responses together.
+/// Makes sure that a response belongs to its request: bytes that arrived before the request was
+/// written make the connection unusable.
 #[derive(Debug)]
 pub(super) struct ControlledTransport {
     pub(super) control: Arc<ConnectionControl>,
     pub(super) inner: Box<dyn Transport>,
-    /// Whether what comes is the response, and not what a proxy passes on.
+    /// `true` if the response arrives here, `false` for the connection to a proxy below it.
     pub(super) outermost: bool,
-    /// The beginning of the request. ureq writes headers and body one after the other; in one piece
-    /// the server wakes up once.
+    /// The beginning of the request, which is held back. ureq writes the headers and the body
+    /// separately. Written in one piece, they wake the server only once.
     pub(super) held: Vec<u8>,
-    /// Whether a request begins, of which little has been written yet.
+    /// `true` while the beginning of a request is held back.
     pub(super) holds: bool,
 }
 
-/// How much is held back: of a large request, the rest is not copied.
+/// When this many bytes are held back, they are written. The rest of a large request is not copied.
 const HELD: usize = 8 << 10;
 
-/// The limit on a read that is to give what is there and not wait: see
+/// The limit of a read that returns what is available and does not wait: see
 /// [`ControlledTransport::has_leftovers`].
 pub(super) const AT_ONCE: Span = Span::Exact(Duration::ZERO);
 
 impl ControlledTransport {
-    /// Writes what was held back.
+    /// Writes the bytes that were held back.
     fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
         self.holds = false;
         let held = std::mem::take(&mut self.held);
@@ -46,12 +48,12 @@ impl ControlledTransport {
         }
         let is_reused = self.outermost && !self.control.state().fresh;
         if is_reused && self.has_leftovers(timeout) {
-            // Such a connection is of no more use than one that the server has closed.
+            // The connection is unusable, as if the server had closed it.
             return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
         }
         let mut rest = held.as_slice();
         while !rest.is_empty() {
-            // As much as there is room for.
+            // The output buffer may be too small for everything at once.
             let amount = self.inner.buffers().output().write(rest)?;
             rest = rest.get(amount..).unwrap_or_default();
             self.inner.transmit_output(amount, timeout)?;
@@ -59,13 +61,14 @@ impl ControlledTransport {
         Ok(())
     }
 
-    /// Whether something is there before the request is written, which therefore cannot be its
-    /// response. ureq looks into the input buffer and the system's, but not between them: records
-    /// that are not decrypted yet, text that is still in the TLS session, and a part of a record,
-    /// which the session keeps until the rest comes.
+    /// Returns whether bytes arrived before the request is written, which therefore cannot belong
+    /// to its response. ureq checks its input buffer and the system's, but not the TLS session
+    /// between them. The session can contain encrypted records, decrypted text, or a part of a
+    /// record whose rest has not arrived.
     ///
-    /// The session gives what it has before it asks for more. If it does ask, [`SocketTransport`] says
-    /// whether a record is torn, and else gives up at once, which leaves the session as it is.
+    /// The session returns what it has before it reads from the socket. If it does read,
+    /// [`SocketTransport`] reports a torn record as an error. Otherwise it times out at once, which
+    /// does not change the session.
     fn has_leftovers(&mut self, timeout: NextTimeout) -> bool {
         let at_once = NextTimeout { per_read: Some(AT_ONCE), ..timeout };
         !self.inner.buffers().input().is_empty()
@@ -116,18 +119,18 @@ impl Transport for ControlledTransport {
     }
 }
 
-/// Reads and writes under the limits of a [`ConnectionControl`]. It stands below TLS, since a record
-/// that drips in makes the session read again and again before it gives anything.
+/// Reads and writes under the limits of a [`ConnectionControl`]. It is below TLS: while a record
+/// drips in, the TLS session reads many times before it returns anything.
 ///
-/// It also lets a response be read that came before the request was written: a server that refuses
-/// a large body responds, closes, and so makes the rest of the writing fail. TLS would try the
-/// failed write again before it reads.
+/// It also keeps a response that arrives before the request is written completely. A server that
+/// rejects a large body responds and closes the connection, so the rest of the write fails. That
+/// failure is ignored here, because TLS would repeat the write before it reads the response.
 #[derive(Debug)]
 pub(super) struct SocketTransport {
     control: Arc<ConnectionControl>,
     inner: Box<dyn Transport>,
     broken: bool,
-    /// Where the records stand that TLS reads from here, if it does.
+    /// The position in the TLS records that arrive here; `None` without TLS.
     records: Option<TlsRecords>,
 }
 
@@ -139,7 +142,7 @@ impl SocketTransport {
     ) -> Self {
         let mut records = carries_tls.then(TlsRecords::default);
         if let Some(records) = &mut records {
-            // A proxy may have sent more than its own response.
+            // A proxy may have sent more bytes than its own response.
             records.follow(inner.buffers().input());
         }
         Self { control: Arc::clone(control), inner, broken: false, records }
@@ -192,20 +195,21 @@ impl Transport for SocketTransport {
     }
 }
 
-/// Follows TLS records as they come in, by their lengths: the session does not tell whether it
-/// holds a part of one. It looks at the headers only, and keeps nothing of the rest.
+/// Follows TLS records by their lengths as they arrive, because the TLS session does not report
+/// whether it has only a part of one. It reads the record headers and keeps nothing of the rest.
 #[derive(Debug, Default)]
 struct TlsRecords {
-    /// How much of a header has come.
+    /// The number of bytes of the record header that have arrived.
     header: usize,
-    /// The latest two bytes of it; at its end, the record's length.
+    /// The latest two bytes of the header. When the header is complete, they are the record's
+    /// length.
     length: u16,
-    /// How much of the record behind the header is still to come.
+    /// The number of bytes of the record that have not arrived yet, without the header.
     left: usize,
 }
 
 impl TlsRecords {
-    /// How long a record's header is.
+    /// The length of a record header.
     const HEADER: usize = 5;
 
     fn follow(&mut self, mut bytes: &[u8]) {
@@ -226,7 +230,7 @@ impl TlsRecords {
         }
     }
 
-    /// Whether a part of a record has come, and not all of it.
+    /// Returns whether a record has arrived only in part.
     fn is_torn(&self) -> bool {
         self.header > 0 || self.left > 0
     }
