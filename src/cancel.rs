@@ -38,14 +38,14 @@ pub struct CancelHandle(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    /// Is outside the lock, because it is read with each chunk. It is set under the lock.
+    /// This flag is outside the lock, because it is read with each chunk. It is set under the lock.
     is_cancelled: AtomicBool,
-    /// Is weak, so that dropping a stream closes its sockets.
+    /// This reference is weak, so that dropping a stream closes its sockets.
     running: Mutex<Option<Weak<dyn Interrupt>>>,
     cancelled: Condvar,
 }
 
-/// A wait of a stream that [`CancelHandle::cancel`] can end.
+/// Something that a stream waits on, and that [`CancelHandle::cancel`] can interrupt.
 pub(crate) trait Interrupt: Send + Sync {
     /// Makes all current and future waits return at once. It is called at most once, and under the
     /// handle's lock: it must neither wait nor use the handle.
@@ -98,8 +98,8 @@ impl CancelHandle {
         *self.running() = None;
     }
 
-    /// Locks the attached wait and ignores poisoning: no foreign code runs under the lock, so the
-    /// value is always consistent.
+    /// Locks `running` and ignores poisoning: no foreign code runs under the lock, so the value is
+    /// always consistent.
     fn running(&self) -> MutexGuard<'_, Option<Weak<dyn Interrupt>>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

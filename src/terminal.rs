@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 /// The text of a model is untrusted. Escape sequences can move the cursor, rename windows or fill
 /// the clipboard, and bidirectional control characters can make text read as something else. Line
 /// feeds and tabs are kept. Each character is handled alone, so the chunks of a stream can be
-/// passed one at a time.
+/// passed to this function one at a time.
 ///
 /// ```
 /// use kerb_stream::terminal_safe;

@@ -39,7 +39,7 @@ pub(crate) fn agent(config: Config, tls: Tls) -> (Agent, Arc<ConnectionControl>)
 struct ControlledConnector<C> {
     control: Arc<ConnectionControl>,
     chain: C,
-    /// Runs after `chain`.
+    /// This connector runs after `chain`.
     tls: Tls,
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct ConnectionControl(Mutex<ControlState>);
 #[derive(Debug, Default)]
 pub(super) struct ControlState {
     pub(super) phase: Phase,
-    /// The time at which the phase has to end.
+    /// The instant at which the phase has to end.
     deadline: Option<Instant>,
     pub(super) limits: Limits,
     /// The number of connectors that are running: a proxy's connector runs inside the target's.
@@ -169,7 +169,7 @@ impl Interrupt for ConnectionControl {
     }
 }
 
-/// Returns the time that is `time` from now, or `None` if the clock cannot represent it.
+/// Returns the instant that is `time` from now, or `None` if the clock cannot represent it.
 pub(crate) fn deadline_in(time: Duration) -> Option<Instant> {
     Instant::now().checked_add(time)
 }

@@ -117,8 +117,8 @@ fn wire_form(request: &PreparedRequest) -> Request<&[u8]> {
     form
 }
 
-/// Returns the response if its status and headers allow it to be read as a stream, and otherwise
-/// the error that it reports.
+/// Returns the response if it can be read as a stream, and otherwise its error. The status and the
+/// headers decide.
 fn receive(
     response: Response<ureq::Body>,
     connection: Connection,

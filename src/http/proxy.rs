@@ -62,7 +62,7 @@ fn from_environment(origin: &Origin, environment: &Environment) -> Option<(Strin
     (!direct).then_some(found)
 }
 
-/// Returns whether `NO_PROXY` excludes the origin. An entry is `*`, an IP address, a network, a
+/// Returns whether `NO_PROXY` contains the origin. An entry is `*`, an IP address, a network, a
 /// host name or a parent domain, each with or without a port.
 fn is_exception(origin: &Origin, exceptions: &str) -> bool {
     let host = bare_host(&origin.host).trim_end_matches('.');

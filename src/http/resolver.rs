@@ -12,8 +12,8 @@ use ureq::unversioned::transport::time::Duration as Span;
 use super::fault::{Fault, named};
 use crate::endpoint::bare_host;
 
-/// Looks up nothing. ureq calls its resolver before it knows whether it needs a new connection.
-/// `ControlledConnector` calls [`TimedResolver`] if it does.
+/// A resolver that looks up nothing. ureq calls its resolver before it knows whether it needs a new
+/// connection. `ControlledConnector` calls [`TimedResolver`] if it does.
 #[derive(Debug)]
 pub(super) struct NoopResolver;
 
@@ -23,8 +23,8 @@ impl Resolver for NoopResolver {
     }
 }
 
-/// Looks up names within a time limit. The limit costs a thread, so addresses and `localhost`,
-/// which need no DNS lookup, have none.
+/// A resolver with a time limit. The limit costs a thread, so it is not set for IP addresses and
+/// `localhost`, which need no DNS lookup.
 #[derive(Debug)]
 pub(super) struct TimedResolver {
     /// `true` if the names are those of proxies.

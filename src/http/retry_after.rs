@@ -29,8 +29,8 @@ fn number(text: &str, unit: f64) -> Option<Duration> {
     Some(Duration::from_secs_f64(seconds.min(1e9)))
 }
 
-/// Parses a date in one of the [three forms of
-/// HTTP](https://httpwg.org/specs/rfc9110.html#http.date) and returns seconds since 1970.
+/// Parses a date in one of HTTP's [three forms](https://httpwg.org/specs/rfc9110.html#http.date)
+/// and returns seconds since 1970.
 fn date(text: &str) -> Option<u64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     // `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT`, `Sun Nov  6 08:49:37 1994`

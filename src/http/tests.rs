@@ -14,7 +14,7 @@ use crate::{request, retry};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SHORT: Duration = Duration::from_millis(80);
-/// Is longer than any step of a test should take, even on a busy machine.
+/// A time limit that is longer than any step of a test should take, even on a busy machine.
 const LONG: Duration = Duration::from_secs(20);
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
@@ -356,8 +356,8 @@ fn a_connection_that_the_server_had_closed_is_replaced_unseen() {
 #[test]
 fn the_rest_of_an_answer_is_read_if_it_costs_next_to_nothing() {
     alone(|| {
-        // The end of the body comes a little later, never, or after a flood of chunks that has no
-        // end.
+        // On the first connection, the server ends the body a little later. On the second one it
+        // never does, and on the others it sends chunks without end.
         let (go, wait) = mpsc::channel::<()>();
         let wait = std::sync::Mutex::new(wait);
         let server = Server::new(move |number, socket| {

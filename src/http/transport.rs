@@ -16,13 +16,13 @@ use super::fault::{Fault, is_disconnect};
 /// also limits the trailers after a body.
 pub(crate) const MAX_PREAMBLE: usize = 64 << 10;
 
-/// Makes sure that a response belongs to its request: bytes that arrived before the request was
-/// written make the connection unusable.
+/// The outer transport of a connection. It makes sure that a response belongs to its request: bytes
+/// that arrived before the request was written make the connection unusable.
 #[derive(Debug)]
 pub(super) struct ControlledTransport {
     pub(super) control: Arc<ConnectionControl>,
     pub(super) inner: Box<dyn Transport>,
-    /// `true` if the response arrives here, `false` for the connection to a proxy below it.
+    /// `true` for the transport that receives the response, `false` for that of a proxy below it.
     pub(super) outermost: bool,
     /// The beginning of the request, which is held back. ureq writes the headers and the body
     /// separately. Written in one piece, they wake the server only once.
@@ -61,10 +61,10 @@ impl ControlledTransport {
         Ok(())
     }
 
-    /// Returns whether bytes arrived before the request is written, which therefore cannot belong
-    /// to its response. ureq checks its input buffer and the system's, but not the TLS session
-    /// between them. The session can contain encrypted records, decrypted text, or a part of a
-    /// record whose rest has not arrived.
+    /// Returns whether bytes arrived before the request is written. They cannot belong to its
+    /// response. ureq checks its input buffer and the system's, but not the TLS session between
+    /// them. The session can contain encrypted records, decrypted text, or a part of a record whose
+    /// rest has not arrived.
     ///
     /// The session returns what it has before it reads from the socket. If it does read,
     /// [`SocketTransport`] reports a torn record as an error. Otherwise it times out at once, which
@@ -119,8 +119,9 @@ impl Transport for ControlledTransport {
     }
 }
 
-/// Reads and writes under the limits of a [`ConnectionControl`]. It is below TLS: while a record
-/// drips in, the TLS session reads many times before it returns anything.
+/// The transport below TLS. It applies the limits of a [`ConnectionControl`] to each read and
+/// write. Above TLS, it could not: while a record drips in, the TLS session reads many times before
+/// it returns anything.
 ///
 /// It also keeps a response that arrives before the request is written completely. A server that
 /// rejects a large body responds and closes the connection, so the rest of the write fails. That
@@ -195,8 +196,8 @@ impl Transport for SocketTransport {
     }
 }
 
-/// Follows TLS records by their lengths as they arrive, because the TLS session does not report
-/// whether it has only a part of one. It reads the record headers and keeps nothing of the rest.
+/// The position in the incoming TLS records. The TLS session does not report whether it has only a
+/// part of one. Only the record headers are read, and nothing of the rest is kept.
 #[derive(Debug, Default)]
 struct TlsRecords {
     /// The number of bytes of the record header that have arrived.
