@@ -8,58 +8,58 @@ use super::{Fault, HELLO, OPENAI, fault};
 
 pub(super) fn faults() -> Vec<Fault> {
     vec![
-        refused("F150", "A key with a line break")
+        refused("F150", "The key contains a line break")
             .set(|config| config.api_key("sk-se\r\nx: cret"))
             .fails(Auth, "has characters that no key has"),
-        fault("F150", "A key with a line end behind it, as from a file", |s| s.good())
+        fault("F150", "The key ends with a line end, as in a file", |s| s.good())
             .on(OPENAI)
             .set(|config| config.api_key("sk-secret\n"))
             .gives(HELLO),
-        refused("F151", "A key with letters beyond ASCII")
+        refused("F151", "The key has non-ASCII characters")
             .set(|config| config.api_key("sk-äöü"))
             .fails(Auth, "has characters that no key has"),
-        refused("F152", "No key")
+        refused("F152", "There is no key")
             .set(|config| config.provider(LlmProvider::OpenAi).api_key(""))
             .fails(Auth, "there is no API key; set OPENAI_API_KEY"),
-        fault("F153", "A base URL with slashes behind it", |s| s.good())
+        fault("F153", "The base URL ends with slashes", |s| s.good())
             .on(OPENAI)
             .set(|config| longer_url(config, "//"))
             .gives(HELLO),
-        fault("F155", "A base URL with a query", |s| s.good())
+        fault("F155", "The base URL has a query", |s| s.good())
             .on(OPENAI)
             .set(|config| longer_url(config, "?api-version=1"))
             .gives(HELLO),
-        refused("F155", "A base URL with a fragment")
+        refused("F155", "The base URL has a fragment")
             .set(|config| longer_url(config, "#x"))
             .fails(Config, "has a fragment"),
-        refused("F156", "A base URL with a password")
+        refused("F156", "The base URL has a password")
             .set(|config| config.base_url("http://u:hunter2@127.0.0.1/v1"))
             .fails(Config, "has a user name or a password in it"),
-        refused("F158", "A base URL that is empty")
+        refused("F158", "The base URL is empty")
             .set(|config| config.base_url(""))
             .fails(Config, "is empty"),
-        refused("F158", "A base URL without a scheme")
+        refused("F158", "The base URL has no scheme")
             .set(|config| config.base_url("localhost:8080/v1"))
             .fails(Config, "does not begin with http"),
-        refused("F158", "A base URL for a file")
+        refused("F158", "The base URL is a file URL")
             .set(|config| config.base_url("file:///etc/passwd"))
             .fails(Config, "does not begin with http"),
-        refused("F158", "A base URL with a port beyond 65535")
+        refused("F158", "The base URL has a port above 65535")
             .set(|config| config.base_url("http://localhost:99999/v1"))
             .fails(Config, "a port that is not between 1 and 65535"),
-        refused("F158", "A base URL with blanks")
+        refused("F158", "The base URL contains a space")
             .set(|config| config.base_url("http://local host/v1"))
             .fails(Config, "has a blank"),
-        refused("F158", "A proxy that is none")
+        refused("F158", "The proxy URL is invalid")
             .set(|config| config.proxy(Proxy::Url("gopher://x".into())))
             .fails(Config, "is an invalid URL"),
-        refused("F158", "A key over plain HTTP to another machine")
+        refused("F158", "A key would be sent over plain HTTP to another machine")
             .set(|config| config.base_url("http://192.0.2.1/v1"))
             .fails(Config, "the key would travel in the clear"),
-        refused("F158", "The same to this machine, through a proxy on another")
+        refused("F158", "The same to this machine, through a proxy on another machine")
             .set(|config| config.proxy(Proxy::Url("http://192.0.2.1:3128".into())))
             .fails(Config, "is not on this machine"),
-        refused("F158", "A model that leads out of the URL's path")
+        refused("F158", "The model name has `..` segments that leave the URL path")
             .on(&[GenerateContent])
             .set(|mut config| {
                 config.model = "../../../evil".into();

@@ -14,11 +14,11 @@ use crate::support::{Connection, Server};
 pub(super) fn faults() -> Vec<Fault> {
     vec![
         // Bound and not listening, so that nobody else gets the port.
-        staged("F01", "Nobody listens", |_| Stage::socket(|_| ()))
+        staged("F01", "No server listens on the port", |_| Stage::socket(|_| ()))
             .on(OPENAI)
             .fails(Network, "refused the connection; is the server running?")
             .requests(0),
-        staged("F02", "The name has no address", |_| {
+        staged("F02", "The host name has no address", |_| {
             Stage::at("http://no-such-host.invalid/v1")
                 .changing(|config| config.allow_plain_http(true))
         })
@@ -33,40 +33,42 @@ pub(super) fn faults() -> Vec<Fault> {
             .fails(Timeout, "connect_timeout")
             .requests(0)
             .takes(250, 2_000),
-        fault("F04", "The server reads the request and closes", |s| s.close())
+        fault("F04", "The server reads the request, then closes the connection", |s| s.close())
             .fails(Network, "closed the connection before it answered")
             .requests(3),
-        fault("F05", "The server reads the request and resets the connection", |s| s.reset())
+        fault("F05", "The server reads the request, then resets the connection", |s| s.reset())
             .fails(Network, "closed the connection before it answered")
             .requests(3),
-        staged("F06", "The server accepts and reads nothing, not even a large prompt", |_| {
-            Stage::unaccepted("http")
-        })
+        staged(
+            "F06",
+            "The server accepts the connection but reads nothing; the prompt is large",
+            |_| Stage::unaccepted("http"),
+        )
         .on(OPENAI)
         .prompt(30 << 20)
         .set(short_idle)
         .fails(Timeout, "read nothing of the request")
         .requests(0),
-        fault("F07", "The server reads the request and says nothing", |s| s.hang())
+        fault("F07", "The server reads the request and sends no response", |s| s.hang())
             .set(short_head)
             .fails(Timeout, "first_byte_timeout"),
-        staged("F08", "A certificate that nobody trusted has issued", |_| {
+        staged("F08", "The certificate is not signed by a trusted CA", |_| {
             Stage::tls(Shows::SelfSigned, |_| Ok(()))
         })
         .needs_tls()
         .on(OPENAI)
         .fails(Network, "is not signed by a trusted CA"),
-        staged("F09", "A certificate that has expired", |_| Stage::tls(Shows::Expired, |_| Ok(())))
+        staged("F09", "The certificate has expired", |_| Stage::tls(Shows::Expired, |_| Ok(())))
             .needs_tls()
             .on(OPENAI)
             .fails(Network, "has expired"),
-        staged("F10", "The certificate of another host", |_| {
+        staged("F10", "The certificate is for another host", |_| {
             Stage::tls(Shows::OtherHost, |_| Ok(()))
         })
         .needs_tls()
         .on(OPENAI)
         .fails(Network, "is for another host"),
-        staged("F11", "Plain HTTP on the port for TLS", |_| {
+        staged("F11", "The server speaks plain HTTP on the TLS port", |_| {
             let server = Server::start(|connection| {
                 connection
                     .write("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\nplain HTTP")?;
@@ -80,14 +82,16 @@ pub(super) fn faults() -> Vec<Fault> {
         .needs_tls()
         .on(OPENAI)
         .fails(Network, "does not speak TLS"),
-        staged("F12", "The TLS handshake is never answered", |_| Stage::unaccepted("https"))
-            .needs_tls()
-            .on(OPENAI)
-            .set(short_connect)
-            .fails(Timeout, "connect_timeout")
-            .requests(0)
-            .takes(250, 2_000),
-        staged("F13", "TLS: the connection is cut without a goodbye", |shape| {
+        staged("F12", "The server does not answer the TLS handshake", |_| {
+            Stage::unaccepted("https")
+        })
+        .needs_tls()
+        .on(OPENAI)
+        .set(short_connect)
+        .fails(Timeout, "connect_timeout")
+        .requests(0)
+        .takes(250, 2_000),
+        staged("F13", "The TLS connection ends without `close_notify`", |shape| {
             Stage::tls(Shows::Good, move |stream| {
                 tls::read_request(stream)?;
                 tls::answer(stream, &two(shape))
@@ -97,21 +101,21 @@ pub(super) fn faults() -> Vec<Fault> {
         .on(OPENAI)
         .gives(TWO)
         .fails(Incomplete, "the stream was cut"),
-        staged("F15", "The proxy wants another password", |_| {
+        staged("F15", "The proxy rejects the password (407)", |_| {
             Stage::proxy("http", |connection| refuse(connection, 407))
         })
         .variant("status=407")
         .needs_tls()
         .on(OPENAI)
         .fails(Network, "asks for a valid user and password"),
-        staged("F15", "The proxy refuses the target", |_| {
+        staged("F15", "The proxy refuses the target (403)", |_| {
             Stage::proxy("http", |connection| refuse(connection, 403))
         })
         .variant("status=403")
         .needs_tls()
         .on(OPENAI)
         .fails(Network, "refuses to connect to"),
-        staged("F15", "The rules of a SOCKS proxy do not allow the target", |_| {
+        staged("F15", "The rules of a SOCKS proxy forbid the target", |_| {
             Stage::proxy("socks5", |connection| {
                 for reply in [[5, 0], [5, 2]] {
                     let _ = connection.tcp().read(&mut [0; 512])?;
@@ -124,7 +128,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .needs_tls()
         .on(OPENAI)
         .fails(Network, "refuses to connect to"),
-        staged("F16", "The proxy says nothing", |_| {
+        staged("F16", "The proxy sends no response", |_| {
             Stage::proxy("http", |connection| {
                 connection.request()?;
                 connection.wait_until_closed();
@@ -137,7 +141,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .set(short_connect)
         .fails(Timeout, "connect_timeout")
         .takes(250, 2_000),
-        staged("F16", "The proxy closes", |_| {
+        staged("F16", "The proxy closes the connection", |_| {
             Stage::proxy("http", |connection| connection.request().map(drop))
         })
         .variant("v=close")

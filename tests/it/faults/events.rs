@@ -10,13 +10,13 @@ use super::{Fault, MARKED, OPENAI, TWO, fault, short_stall, small_events};
 
 pub(super) fn faults() -> Vec<Fault> {
     vec![
-        fault("F113", "A data line without end", |s| s.endless_body("data: ", "x"))
+        fault("F113", "A data line never ends", |s| s.endless_body("data: ", "x"))
             .set(small_events)
             .fails(Limit, "max_event_bytes"),
-        fault("F114", "A comment without end", |s| s.endless_body(":", "x"))
+        fault("F114", "A comment never ends", |s| s.endless_body(":", "x"))
             .set(short_stall)
             .fails(Timeout, "stall_timeout"),
-        fault("F116", "A hundred thousand tiny events", |s| {
+        fault("F116", "The stream has 100,000 tiny events", |s| {
             let events = "data: {\"choices\":[]}\n\n".repeat(500);
             s.head("")?;
             for _ in 0..200 {
@@ -28,15 +28,15 @@ pub(super) fn faults() -> Vec<Fault> {
         .variant("n=100000")
         .on(OPENAI)
         .takes(0, 15_000),
-        fault("F117", "Data lines without end", |s| s.endless_body("", "data: x\n"))
+        fault("F117", "The data lines of one event never end", |s| s.endless_body("", "data: x\n"))
             .set(small_events)
             .fails(Limit, "max_event_bytes"),
-        fault("F118", "A character whose halves come in two events", |s| {
+        fault("F118", "The two halves of a surrogate pair come in two events", |s| {
             let halves = s.shape.literal(r#""\ud83d""#) + &s.shape.literal(r#""\ude00""#);
             s.among(s.shape.text("ok ") + &halves + &s.shape.text(" after"))
         })
         .gives("ok 😀 after"),
-        fault("F119", "JSON nested 100,000 deep, in a field that nobody needs", |s| {
+        fault("F119", "JSON is nested 100,000 levels deep, in an unused field", |s| {
             let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
             let choices = r#"[{"index":0,"delta":{"content":"b"}}]"#;
             let deep = format!("{{\"x\":{open}{close},\"choices\":{choices}}}");
@@ -45,7 +45,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .variant("n=100000")
         .on(OPENAI)
         .gives("abc"),
-        fault("F120", "A key that comes twice", |s| {
+        fault("F120", "A JSON key occurs twice", |s| {
             s.among(
                 s.shape.event(
                     "",
@@ -66,19 +66,19 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .on(&[ChatCompletions, Messages])
         .gives("second"),
-        fault("F121", "An event that is torn", |s| {
+        fault("F121", "The JSON of an event is truncated", |s| {
             let torn = s.shape.event("", r#"{"choices":[{"index":0,"delta":{"content":"torn"#);
             s.among(s.shape.text("before ") + &torn + &s.shape.text("after"))
         })
         .gives("before ")
         .fails(Decode, "cannot be read: \"{\\\"choices\\\""),
-        fault("F122", "null, a list, a number, a string, true and {} as events", |s| {
+        fault("F122", "Events are null, a list, a number, a string, true and {}", |s| {
             let values = ["null", "[]", "42", "\"text\"", "true", "{}"];
             let events: String = values.iter().map(|value| s.shape.event("", value)).collect();
             s.among(s.shape.text("a") + &events + &s.shape.text("b"))
         })
         .gives("ab"),
-        fault("F123", "Fields are missing, others are new", |s| {
+        fault("F123", "Some fields are missing, others are unknown", |s| {
             let events = match s.shape.0 {
                 Messages => future_messages(),
                 _ => future_chat_completions(),
@@ -89,30 +89,36 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .on(&[ChatCompletions, Messages])
         .gives("ab"),
-        fault("F124", "Values of wrong types", |s| {
+        fault("F124", "A value has the wrong type: `content` is a number", |s| {
             before_the_end(s, r#"{"choices":[{"index":0,"delta":{"content":42}}]}"#)
         })
         .variant("i=0")
         .on(OPENAI)
         .gives(" end"),
-        fault("F124", "Values of wrong types", |s| before_the_end(s, r#"{"choices":null}"#))
-            .variant("i=1")
-            .on(OPENAI)
-            .gives(" end"),
-        fault("F124", "Values of wrong types", |s| before_the_end(s, r#"{"choices":{"index":0}}"#))
-            .variant("i=5")
-            .on(OPENAI)
-            .gives(" end"),
-        fault("F124", "Values of wrong types", |s| before_the_end(s, r#"{"choices":[null]}"#))
-            .variant("i=6")
-            .on(OPENAI)
-            .gives(" end"),
+        fault("F124", "A value has the wrong type: `choices` is null", |s| {
+            before_the_end(s, r#"{"choices":null}"#)
+        })
+        .variant("i=1")
+        .on(OPENAI)
+        .gives(" end"),
+        fault("F124", "A value has the wrong type: `choices` is an object", |s| {
+            before_the_end(s, r#"{"choices":{"index":0}}"#)
+        })
+        .variant("i=5")
+        .on(OPENAI)
+        .gives(" end"),
+        fault("F124", "A value has the wrong type: `choices` contains null", |s| {
+            before_the_end(s, r#"{"choices":[null]}"#)
+        })
+        .variant("i=6")
+        .on(OPENAI)
+        .gives(" end"),
         fault("F125", "The end marker comes twice", |s| {
             s.stream(two(s.shape) + &s.shape.ending() + &s.shape.done())
         })
         .on(MARKED)
         .gives(TWO),
-        fault("F126", "Data behind the end marker", |s| {
+        fault("F126", "Data comes after the end marker", |s| {
             s.head("")?;
             s.chunk(two(s.shape) + &s.shape.ending() + &s.shape.text("ghost"))?;
             s.chunk(b"data: \xff\xfe torn\n\n")?;
@@ -120,18 +126,20 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .on(MARKED)
         .gives(TWO),
-        fault("F127", "[DONE] with blanks around it", |s| done(s, "data:   [DONE]  \n\n"))
+        fault("F127", "[DONE] with spaces around it", |s| done(s, "data:   [DONE]  \n\n"))
             .on(OPENAI)
             .gives(TWO),
-        fault("F127", "[DONE] without a blank", |s| done(s, "data:[DONE]\n\n"))
+        fault("F127", "[DONE] without a space before it", |s| done(s, "data:[DONE]\n\n"))
             .variant("v=tight")
             .on(OPENAI)
             .gives(TWO),
-        fault("F127", "[DONE] and an empty data line", |s| done(s, "data: [DONE]\ndata: \n\n"))
-            .variant("v=nl")
-            .on(OPENAI)
-            .gives(TWO),
-        fault("F127", "\"[DONE]\" in quotes, after the finish reason", |s| {
+        fault("F127", "[DONE] with an empty data line after it", |s| {
+            done(s, "data: [DONE]\ndata: \n\n")
+        })
+        .variant("v=nl")
+        .on(OPENAI)
+        .gives(TWO),
+        fault("F127", "[DONE] in quotes, after the finish reason", |s| {
             done(s, "data: \"[DONE]\"\n\n")
         })
         .variant("v=quote")
@@ -141,59 +149,62 @@ pub(super) fn faults() -> Vec<Fault> {
             .variant("v=case")
             .on(OPENAI)
             .gives(TWO),
-        fault("F127", "[DONE] and more, after the finish reason", |s| {
+        fault("F127", "[DONE] with more text, after the finish reason", |s| {
             done(s, "data: [DONE] bye\n\n")
         })
         .variant("v=tail")
         .on(OPENAI)
         .gives(TWO),
-        fault("F128", "A finish reason and no end marker", |s| {
+        fault("F128", "The stream has a finish reason, but no end marker", |s| {
             s.stream(two(s.shape) + &s.shape.stop())
         })
         .gives(TWO)
-        .also("its finish reason is `Stop`", |seen| {
+        .also("the finish reason is `Stop`", |seen| {
             seen.response.finish_reason == Some(FinishReason::Stop)
         }),
-        fault("F128", "A plain stop before anything is said, and no end marker", |s| {
+        fault("F128", "The stream has a plain stop before any content, and no end marker", |s| {
             s.stream(s.shape.start() + &s.shape.stop())
         })
         .variant("v=nothing")
         .on(&[ChatCompletions, Messages, GenerateContent])
         .fails(Incomplete, "a finish reason before the answer and no end marker")
         .requests(3),
-        fault("F129", "An end marker, no finish reason and no usage: interrupted", |s| {
+        fault("F129", "The stream has an end marker, but no finish reason and no usage", |s| {
             s.stream(two(s.shape) + &s.shape.done())
         })
         .on(OPENAI)
         .gives(TWO)
         .fails(Incomplete, "without a finish reason and usage"),
-        fault("F129", "An end event without a finish reason", |s| {
+        fault("F129", "The end event has no finish reason", |s| {
             s.stream(two(s.shape) + &s.shape.done())
         })
         .on(&[Messages])
         .gives(TWO)
-        .also("its finish reason is `None`", |seen| seen.response.finish_reason.is_none()),
-        fault("F130", "NUL, escaped", |s| {
+        .also("the finish reason is `None`", |seen| seen.response.finish_reason.is_none()),
+        fault("F130", "The text has an escaped NUL", |s| {
             s.among(s.shape.literal(r#""a\u0000b""#) + &s.shape.text(" end"))
         })
         .gives("a\0b end"),
-        fault("F130", "NUL, raw, which JSON forbids", |s| {
+        fault("F130", "The text has an unescaped NUL, which JSON forbids", |s| {
             s.among(s.shape.literal("\"a\0b\"") + &s.shape.text(" end"))
         })
         .variant("v=raw")
         .fails(Decode, "cannot be read"),
-        fault("F131", "Control characters in the text", |s| {
+        fault("F131", "The text has control characters", |s| {
             let wild = r#""\u001b[31mred\u001b]0;pwned\u0007\u202e\u0008\u0008""#;
             s.among(s.shape.literal(wild) + &s.shape.text(" end"))
         })
         .gives("\u{1b}[31mred\u{1b}]0;pwned\u{7}\u{202e}\u{8}\u{8} end")
-        .also("as they came, and `terminal_safe` makes them visible", |seen| {
-            let safe = terminal_safe(&seen.text()).to_string();
-            !safe.contains(|c: char| c.is_control() || c == '\u{202e}')
-                && safe.contains('␛')
-                && safe.ends_with(" end")
-        }),
-        fault("F132", "Every byte in a packet of its own", |s| {
+        .also(
+            "the characters are unchanged, and `terminal_safe` makes them visible",
+            |seen| {
+                let safe = terminal_safe(&seen.text()).to_string();
+                !safe.contains(|c: char| c.is_control() || c == '\u{202e}')
+                    && safe.contains('␛')
+                    && safe.ends_with(" end")
+            },
+        ),
+        fault("F132", "Each byte comes in its own packet", |s| {
             s.head("")?;
             for byte in s.shape.whole(&[EMOJI]).bytes() {
                 s.chunk([byte])?;
@@ -201,7 +212,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.end()
         })
         .gives(EMOJI),
-        fault("F133", "Bytes that are no UTF-8", |s| {
+        fault("F133", "The text has bytes that are not UTF-8", |s| {
             let whole = s.shape.whole(&["a", "caf@1 @2", " end"]);
             let (before, rest) = whole.split_once("@1").unwrap();
             let (middle, after) = rest.split_once("@2").unwrap();
@@ -209,11 +220,11 @@ pub(super) fn faults() -> Vec<Fault> {
             s.stream([before, b"\xe9", middle, b"\xff\xf0\x9f", after].concat())
         })
         .gives("acaf\u{fffd} \u{fffd}\u{fffd} end"),
-        fault("F134", "A byte order mark first", |s| {
+        fault("F134", "The stream starts with a byte order mark", |s| {
             s.stream("\u{feff}".to_owned() + &hello(s.shape))
         })
         .gives("Hello"),
-        fault("F135", "CRLF, cut in two", |s| {
+        fault("F135", "CR and LF come in two chunks", |s| {
             let body = s.shape.whole(&["Hel", "lo"]).replace('\n', "\r\n");
             s.head("")?;
             for piece in body.split_inclusive('\r') {
@@ -222,13 +233,14 @@ pub(super) fn faults() -> Vec<Fault> {
             s.end()
         })
         .gives("Hello"),
-        fault("F136", "CR alone", |s| s.stream(hello(s.shape).replace('\n', "\r"))).gives("Hello"),
-        fault("F137", "A tool call with the index 4,000,000,000", |s| {
+        fault("F136", "Lines end in CR", |s| s.stream(hello(s.shape).replace('\n', "\r")))
+            .gives("Hello"),
+        fault("F137", "A tool call has the index 4,000,000,000", |s| {
             s.among(s.shape.call(4_000_000_000, &["{}"]))
         })
         .on(&[ChatCompletions, Messages, Responses, CohereChat])
-        .also("it is the first call", |seen| seen.response.tool_calls.len() == 1),
-        fault("F138", "Usage beyond all numbers", |s| {
+        .also("the response has one call", |seen| seen.response.tool_calls.len() == 1),
+        fault("F138", "Usage has numbers that are negative or too large", |s| {
             let total = "123456789012345678901234567890";
             let usage = r#""prompt_tokens":-1,"completion_tokens":1e999,"total_tokens":"#;
             let usage = format!("{{\"choices\":[],\"usage\":{{{usage}{total}}}}}");
@@ -237,16 +249,19 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .on(OPENAI)
         .gives("a"),
-        fault("F139", "A finish reason that nobody knows", |s| {
+        fault("F139", "The finish reason is unknown", |s| {
             s.stream(two(s.shape) + &s.shape.stop_for("quantum_collapse") + &s.shape.done())
         })
         .on(&[ChatCompletions, Messages, GenerateContent, CohereChat])
         .gives(TWO)
-        .also("it is `Other`, with the word kept", |seen| {
-            seen.response.finish_reason == Some(FinishReason::Other)
-                && seen.response.raw_finish_reason.as_deref() == Some("quantum_collapse")
-        }),
-        fault("F140", "Several choices", |s| {
+        .also(
+            "the finish reason is `Other`, and `raw_finish_reason` has the provider's value",
+            |seen| {
+                seen.response.finish_reason == Some(FinishReason::Other)
+                    && seen.response.raw_finish_reason.as_deref() == Some("quantum_collapse")
+            },
+        ),
+        fault("F140", "The stream has several choices", |s| {
             let choice = |index, text| {
                 let choice = json!({"index": index, "delta": {"content": text}});
                 s.shape.event("", &json!({"choices": [choice]}).to_string())
@@ -258,51 +273,55 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .on(OPENAI)
         .gives("A1A2"),
-        fault("F141", "Ids and blank lines between events", |s| {
+        fault("F141", "There are ids and blank lines between events", |s| {
             each_event(s, |event| format!("id: 1\n{event}\n\n: ping\n\n"))
         })
         .gives("Hello"),
-        fault("F142", "Events without data", |s| {
+        fault("F142", "Some events have no data", |s| {
             each_event(s, |event| format!("event: ping\n\n{event}"))
         })
         .gives("Hello"),
-        fault("F143", "A retry field first", |s| {
+        fault("F143", "The stream starts with a retry field", |s| {
             s.stream("retry: 3000\n\n".to_owned() + &hello(s.shape))
         })
         .gives("Hello"),
-        fault("F144", "Arguments of a tool call that are torn", |s| {
+        fault("F144", "The arguments of a tool call are truncated", |s| {
             let word = if s.shape.0 == Messages { "tool_use" } else { "tool_calls" };
             let call = s.shape.call(1, &["{\"ci", "ty\":\"Par", "is"]);
             s.stream(s.shape.start() + &call + &s.shape.stop_for(word) + &s.shape.done())
         })
         .on(&[ChatCompletions, Messages])
-        .also("they are given as they came", |seen| {
+        .also("the arguments are returned unchanged", |seen| {
             seen.response.tool_calls[0].arguments == "{\"city\":\"Paris"
         }),
-        fault("F145", "Two JSON values in one event", |s| {
+        fault("F145", "One event has two JSON values", |s| {
             let double = s.shape.text("a").trim_end().to_owned() + " {\"x\":1}\n\n";
             s.among(double + &s.shape.text("b"))
         })
         .fails(Decode, "event"),
-        fault("F146", "JSON lines in place of events", |s| {
+        fault("F146", "The stream has JSON lines instead of events", |s| {
             let events = s.shape.text("Hel") + &s.shape.text("lo");
             s.stream(events.replace("data: ", "").replace("\n\n", "\n"))
         })
         .on(OPENAI)
         .fails(Decode, "is not an event stream"),
-        fault("F147", "Data over several lines, without blanks", |s| {
-            s.stream(pretty(&hello(s.shape)))
-        })
+        fault(
+            "F147",
+            "The data of an event has several lines, without a space after the colon",
+            |s| s.stream(pretty(&hello(s.shape))),
+        )
         .gives("Hello"),
-        fault("F148", "[DONE] is all there is", |s| s.stream(s.shape.done()))
+        fault("F148", "The stream has only [DONE]", |s| s.stream(s.shape.done()))
             .on(OPENAI)
             .fails(Incomplete, "its end marker is all there is")
             .requests(3),
-        fault("F148", "A role, then [DONE]", |s| s.stream(s.shape.start() + &s.shape.done()))
-            .variant("v=role")
-            .on(OPENAI)
-            .fails(Incomplete, "the stream is empty")
-            .requests(3),
+        fault("F148", "The stream has only a role and [DONE]", |s| {
+            s.stream(s.shape.start() + &s.shape.done())
+        })
+        .variant("v=role")
+        .on(OPENAI)
+        .fails(Incomplete, "the stream is empty")
+        .requests(3),
     ]
 }
 

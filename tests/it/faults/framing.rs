@@ -15,36 +15,36 @@ use crate::support::tls::{self, Shows};
 
 pub(super) fn faults() -> Vec<Fault> {
     vec![
-        fault("F45", "The body is shorter than its length", |s| {
+        fault("F45", "The body is shorter than Content-Length", |s| {
             let body = s.shape.start() + &s.shape.text("Hello ") + &s.shape.text("world");
             s.with_length(body.len() + 1000, &body)
         })
         .gives("Hello world")
         .fails(Incomplete, "the stream was cut"),
-        fault("F46", "The body is longer than its length, which cuts an event", |s| {
+        fault("F46", "The body is longer than Content-Length, so an event is cut", |s| {
             let begun = s.shape.start() + &s.shape.text("Hello ");
             s.with_length(begun.len() + 10, &(begun + &s.shape.ending()))
         })
         .gives("Hello ")
         .fails(Incomplete, "ended before the answer did"),
-        fault("F47", "A chunk size that is no number", |s| chunk_of_size(s, "zz"))
+        fault("F47", "The chunk size is not a number", |s| chunk_of_size(s, "zz"))
             .gives(TWO)
             .fails(Incomplete, "not well-formed HTTP"),
-        fault("F48", "A chunk size beyond 64 bits", |s| chunk_of_size(s, "FFFFFFFFFFFFFFFFF"))
+        fault("F48", "The chunk size exceeds 64 bits", |s| chunk_of_size(s, "FFFFFFFFFFFFFFFFF"))
             .gives(TWO)
             .fails(Incomplete, "not well-formed HTTP"),
-        fault("F48", "A negative chunk size", |s| chunk_of_size(s, "-5"))
+        fault("F48", "The chunk size is negative", |s| chunk_of_size(s, "-5"))
             .variant("v=neg")
             .gives(TWO)
             .fails(Incomplete, "not well-formed HTTP"),
-        fault("F49", "Trailers", |s| {
+        fault("F49", "The body has trailers", |s| {
             s.head("trailer: x-checksum\r\n")?;
             s.chunk(hello(s.shape))?;
             s.write("0\r\nX-Checksum: abc\r\nX-Other: def\r\n\r\n")?;
             s.keep()
         })
         .gives("Hello"),
-        fault("F49", "Trailers that come now and then, for ever", |s| {
+        fault("F49", "Trailers come slowly and never end", |s| {
             s.begin()?;
             s.write("0\r\n")?;
             s.drip("X-Other: def\r\n")
@@ -53,14 +53,14 @@ pub(super) fn faults() -> Vec<Fault> {
         .set(short_stall)
         .gives(TWO)
         .fails(Timeout, "stall_timeout"),
-        fault("F49", "Trailers without end", |s| {
+        fault("F49", "Trailers come fast and never end", |s| {
             s.begin()?;
             s.endless("0\r\n", "X-Other: def\r\n")
         })
         .variant("v=endless")
         .gives(TWO)
         .fails(Incomplete, "the trailers of the response"),
-        fault("F50", "Chunk extensions and padded sizes", |s| {
+        fault("F50", "Chunks have extensions and zero-padded sizes", |s| {
             let body = hello(s.shape);
             s.head("")?;
             s.write(format!("{:08X};n=\"v\"\r\n{body}\r\n0000;last\r\n\r\n", body.len()))?;
@@ -70,26 +70,25 @@ pub(super) fn faults() -> Vec<Fault> {
         .gives("Hello"),
         fault(
             "F50",
-            "A chunk extension that makes the line of the size longer than 20 bytes, \
-             which ureq takes for a fault",
+            "A chunk extension makes the chunk-size line longer than 20 bytes, \
+             which ureq rejects",
             |s| {
                 let body = hello(s.shape);
                 s.head("")?;
-                s.write(format!("{:08X};n=\"v\";name=value;q=\"a\\\"b\"\r\n{body}\r\n", body.len()))?;
+                s.write(format!(
+                    "{:08X};n=\"v\";name=value;q=\"a\\\"b\"\r\n{body}\r\n",
+                    body.len()
+                ))?;
                 s.write_and_close("0000;last\r\n\r\n")
             },
         )
         .set(once)
         .fails(Incomplete, "not well-formed HTTP"),
-        fault(
-            "F50",
-            "A chunk extension that comes at one byte now and then, for ever",
-            |s| {
-                s.begin()?;
-                s.write("5;")?;
-                s.drip("x")
-            },
-        )
+        fault("F50", "A chunk extension comes one byte at a time and never ends", |s| {
+            s.begin()?;
+            s.write("5;")?;
+            s.drip("x")
+        })
         .variant("v=drip,every=0.02")
         .set(short_stall)
         .gives(TWO)
@@ -108,7 +107,7 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .gives(TWO)
         .fails(Incomplete, "the stream was cut"),
-        fault("F53", "No line end behind a chunk", |s| {
+        fault("F53", "A chunk is not followed by a line end", |s| {
             let piece = s.shape.start() + &s.shape.text("Hello");
             let length = piece.len();
             s.head("")?;
@@ -118,7 +117,7 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .gives("Hello")
         .fails(Incomplete, "not well-formed HTTP"),
-        fault("F54", "One byte a chunk", |s| {
+        fault("F54", "Each chunk is one byte", |s| {
             let mut chunks = Vec::new();
             for byte in s.shape.whole(&["Hello 😀 wörld"]).bytes() {
                 chunks.extend([b'1', b'\r', b'\n', byte, b'\r', b'\n']);
@@ -128,29 +127,29 @@ pub(super) fn faults() -> Vec<Fault> {
             s.end()
         })
         .gives("Hello 😀 wörld"),
-        fault("F55", "Chunks and a length", |s| {
+        fault("F55", "The response has both chunked encoding and Content-Length", |s| {
             s.good_with(&format!("{EVENTS}content-length: 5\r\n"))
         })
         .gives(HELLO),
-        fault("F56", "A body in gzip, which was not asked for", |s| {
+        fault("F56", "The body is compressed with gzip, which was not requested", |s| {
             s.good_with(&format!("{EVENTS}content-encoding: gzip\r\n"))
         })
         .fails(Decode, "is encoded (gzip)"),
-        fault("F57", "A plain body that is called gzip", |s| {
+        fault("F57", "The body is plain, but the header says gzip", |s| {
             s.good_with(&format!("{EVENTS}content-encoding: gzip\r\n"))
         })
         .fails(Decode, "is encoded (gzip)"),
-        fault("F58", "A gzip bomb", |s| {
+        fault("F58", "The body is a gzip bomb", |s| {
             s.good_with(&format!("{EVENTS}content-encoding: gzip\r\n"))
         })
         .fails(Decode, "is encoded (gzip)"),
-        fault("F59", "An unknown encoding", |s| {
+        fault("F59", "The content encoding is unknown", |s| {
             s.good_with(&format!("{EVENTS}content-encoding: br\r\n"))
         })
         .fails(Decode, "is encoded (br)"),
         fault(
             "F60",
-            "A kept connection is reset when the second request comes, which then goes over a new one",
+            "A pooled connection is reset at the second request; a new connection is used",
             |s| match (s.connection.number, s.number) {
                 (0, 2..) => s.reset(),
                 _ => s.good(),
@@ -159,24 +158,28 @@ pub(super) fn faults() -> Vec<Fault> {
         .turns(2)
         .gives(HELLO)
         .requests(3),
-        fault("F61", "A second answer that nobody asked for, on a kept connection", |s| {
-            if s.connection.number == 0 && s.number > 1 {
-                // The client took what came before it asked for an answer.
-                return s.close();
-            }
-            s.head("")?;
-            s.chunk(good(s.shape))?;
-            // In one piece with the end: one that comes after the next request is written cannot be
-            // told from its answer.
-            s.write(format!("0\r\n\r\nHTTP/1.1 200 OK\r\n{EVIL}"))?;
-            s.keep()
-        })
+        fault(
+            "F61",
+            "The server sends a second response without a request, on a pooled connection",
+            |s| {
+                if s.connection.number == 0 && s.number > 1 {
+                    // The client took what came before it asked for an answer.
+                    return s.close();
+                }
+                s.head("")?;
+                s.chunk(good(s.shape))?;
+                // In one piece with the end: one that comes after the next request is written cannot be
+                // told from its answer.
+                s.write(format!("0\r\n\r\nHTTP/1.1 200 OK\r\n{EVIL}"))?;
+                s.keep()
+            },
+        )
         .turns(2)
         .gives(HELLO)
         .requests(2),
         staged(
             "F61",
-            "The same over TLS, in a record that the session has not read to its end",
+            "The same over TLS, in a TLS record that is only partly read",
             unasked_in_a_record,
         )
         .variant("v=tls")
@@ -185,10 +188,14 @@ pub(super) fn faults() -> Vec<Fault> {
         .turns(2)
         .gives(HELLO)
         .requests(2),
-        staged("F62", "413 while 30 MB are still being sent, then a reset", refused_while_sending)
-            .on(OPENAI)
-            .prompt(30 << 20)
-            .fails(InvalidRequest, "413: too large"),
+        staged(
+            "F62",
+            "413 while a 30 MB request is still being sent, then a reset",
+            refused_while_sending,
+        )
+        .on(OPENAI)
+        .prompt(30 << 20)
+        .fails(InvalidRequest, "413: too large"),
     ]
 }
 

@@ -12,21 +12,21 @@ use crate::support::shapes::Shape;
 
 pub(super) fn faults() -> Vec<Fault> {
     vec![
-        fault("F63", "One byte now and then", |s| {
+        fault("F63", "The body comes one byte at a time", |s| {
             s.write(format!("HTTP/1.1 200 OK\r\n{EVENTS}connection: close\r\n\r\n"))?;
             s.drip_bytes(&hello(s.shape), Duration::from_micros(500))?;
             s.close()
         })
         .variant("drip=0.0005")
         .gives("Hello"),
-        fault("F64", "Silence in the middle", |s| {
+        fault("F64", "The stream pauses in the middle and does not continue", |s| {
             s.begin()?;
             s.hang()
         })
         .set(short_idle)
         .gives(TWO)
         .fails(Timeout, "idle_timeout"),
-        fault("F65", "A reset in the middle of an event", |s| {
+        fault("F65", "The connection is reset in the middle of an event", |s| {
             s.head("")?;
             s.chunk(two(s.shape) + &torn(s.shape))?;
             s.wait_for_chunks(2)?;
@@ -34,41 +34,41 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .gives(TWO)
         .fails(Incomplete, "the stream was cut"),
-        fault("F66", "A reset between events", |s| {
+        fault("F66", "The connection is reset between events", |s| {
             s.begin()?;
             s.wait_for_chunks(2)?;
             s.reset()
         })
         .gives(TWO)
         .fails(Incomplete, "the stream was cut"),
-        fault("F67", "The end inside a line, with the connection's end as the body's", |s| {
+        fault("F67", "The connection closes inside a line; the body has no length", |s| {
             let head = format!("HTTP/1.1 200 OK\r\n{EVENTS}connection: close\r\n\r\n");
             s.write_and_close(head + &two(s.shape) + &torn(s.shape))
         })
         .gives(TWO)
         .fails(Incomplete, "the stream ended before the answer did"),
-        fault("F68", "The end between events, with the connection's end as the body's", |s| {
+        fault("F68", "The connection closes between events; the body has no length", |s| {
             let head = format!("HTTP/1.1 200 OK\r\n{EVENTS}connection: close\r\n\r\n");
             s.write_and_close(head + &two(s.shape))
         })
         .gives(TWO)
         .fails(Incomplete, "the stream ended before the answer did"),
-        fault("F69", "A clean end of the body, without a finish reason or an end marker", |s| {
+        fault("F69", "The body ends cleanly, without a finish reason or an end marker", |s| {
             s.begin()?;
             s.end()
         })
         .gives(TWO)
         .fails(Incomplete, "the stream ended before the answer did"),
-        fault("F70", "The last event lacks its blank line", |s| {
+        fault("F70", "The last event has no line end after it", |s| {
             s.stream((two(s.shape) + &s.shape.ending()).trim_end())
         })
         .gives(TWO),
-        fault("F70", "The last event lacks its second line end", |s| {
+        fault("F70", "The last event has only one line end after it", |s| {
             s.stream((two(s.shape) + &s.shape.ending()).trim_end().to_owned() + "\n")
         })
         .variant("lf=1")
         .gives(TWO),
-        fault("F71", "Only comments, for ever", |s| {
+        fault("F71", "After some chunks, only comments come", |s| {
             s.begin()?;
             s.drip_chunks(": keep-alive\n\n")
         })
@@ -76,7 +76,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .set(short_stall)
         .gives(TWO)
         .fails(Timeout, "stall_timeout"),
-        fault("F71", "Only counts of tokens, for ever", |s| {
+        fault("F71", "After some chunks, only token counts come", |s| {
             s.begin()?;
             s.drip_chunks("data: {\"choices\":[],\"usage\":{\"total_tokens\":1}}\n\n")
         })
@@ -85,7 +85,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .set(short_stall)
         .gives(TWO)
         .fails(Timeout, "stall_timeout"),
-        fault("F71", "Only the name of a tool call, for ever", |s| {
+        fault("F71", "After some chunks, only the name of a tool call comes, again and again", |s| {
             let call = r#"{"function":{"name":"f"},"index":0}"#;
             s.begin()?;
             s.drip_chunks(&format!(
@@ -97,7 +97,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .set(short_stall)
         .gives(TWO)
         .fails(Timeout, "stall_timeout"),
-        fault("F72", "Only pings, for ever", |s| {
+        fault("F72", "Only pings come, from the start", |s| {
             s.head("")?;
             s.drip_chunks(match s.shape.0 {
                 Protocol::Messages => "event: ping\ndata: {\"type\": \"ping\"}\n\n",
@@ -107,18 +107,18 @@ pub(super) fn faults() -> Vec<Fault> {
         .variant("every=0.02")
         .set(short_stall)
         .fails(Timeout, "stall_timeout"),
-        fault("F73", "An error event in the stream", |s| {
+        fault("F73", "The stream contains an error event", |s| {
             s.stream(two(s.shape) + &failure(s.shape))
         })
         .on(TYPED)
         .gives(TWO)
         .fails(InvalidRequest, "inside the stream: it went wrong")
-        .also("it has no status", |seen| seen.failure().status().is_none()),
-        fault("F73", "The same in Cohere's words", |s| s.stream(two(s.shape) + &failure(s.shape)))
+        .also("the error has no status", |seen| seen.failure().status().is_none()),
+        fault("F73", "The same in Cohere's format", |s| s.stream(two(s.shape) + &failure(s.shape)))
             .on(&[CohereChat])
             .gives(TWO)
             .fails(Server, "inside the stream: it went wrong"),
-        fault("F74", "The end marker, and the connection stays open", |s| {
+        fault("F74", "The end marker comes, and the connection stays open", |s| {
             s.head("")?;
             s.chunk(two(s.shape) + &s.shape.ending())?;
             // Gemini has no end marker, so only the body's end tells that the answer is over.
@@ -129,16 +129,16 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .gives(TWO)
         .takes(0, 1_500),
-        fault("F75", "A while of silence first", |s| {
+        fault("F75", "The response starts late", |s| {
             thread::sleep(ms(200));
             s.good()
         })
         .variant("pause=0.2")
         .gives(HELLO)
         .takes(200, 4_000),
-        fault("F76", "Everything in one write", |s| s.answer(200, EVENTS, hello(s.shape)))
+        fault("F76", "The whole response comes in one write", |s| s.answer(200, EVENTS, hello(s.shape)))
             .gives("Hello"),
-        fault("F77", "A pause between CR and LF", |s| {
+        fault("F77", "There is a pause between CR and LF", |s| {
             let body = s.shape.whole(&["Hel", "lo"]).replace('\n', "\r\n");
             s.head("")?;
             for piece in body.split_inclusive('\r') {
@@ -148,7 +148,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.end()
         })
         .gives("Hello"),
-        fault("F78", "A pause behind each event that ends in CR: it is handed out before", |s| {
+        fault("F78", "Lines end in CR, with a pause after each event; each chunk is returned before the pause ends", |s| {
             let cr = |text: String| text.replace('\n', "\r");
             s.head("")?;
             s.chunk(cr(s.shape.start() + &s.shape.text("Hel")))?;

@@ -52,12 +52,12 @@ const MARKED: &[Protocol] = &[ChatCompletions, Messages];
 fn parts() -> [(&'static str, Vec<Fault>); 7] {
     [
         ("Connecting, TLS, proxies", connecting::faults()),
-        ("The head of the answer", head::faults()),
-        ("HTTP's framing", framing::faults()),
-        ("Interruptions", interruptions::faults()),
-        ("Statuses and the bodies of errors", statuses::faults()),
-        ("What is in the stream", events::faults()),
-        ("The caller's own side", caller::faults()),
+        ("Status line and headers", head::faults()),
+        ("HTTP framing of the body", framing::faults()),
+        ("Interrupted and slow streams", interruptions::faults()),
+        ("Status codes and error bodies", statuses::faults()),
+        ("Contents of the stream", events::faults()),
+        ("Invalid configuration", caller::faults()),
     ]
 }
 
@@ -265,9 +265,9 @@ impl Fault {
 fn table() -> String {
     let mut table = String::from(
         "# What can go wrong, and what a caller sees\n\n\
-         Every row is a test: a server in the test process does it to this crate, in every protocol in which\n\
-         it makes a difference. Errors are given by their kind and a part of their message (`{:#}`). Unless\n\
-         it says otherwise, the server sees one request.\n",
+         Every row is a test. A server in the test process causes the fault, in every protocol in which it\n\
+         makes a difference. An error is shown as its kind and a part of its message (`{:#}`). The server\n\
+         gets one request, unless the row gives another number.\n",
     );
     for (part, faults) in parts() {
         write!(table, "\n## {part}\n\n| | What happens | What a caller sees |\n|---|---|---|\n")

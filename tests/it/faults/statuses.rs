@@ -14,7 +14,7 @@ pub(super) fn faults() -> Vec<Fault> {
     vec![
         fault("F80", "400", |s| s.status(400, "invalid_request_error", ""))
             .fails(InvalidRequest, "answered 400: synthetic 400")
-            .also("with the request's id", |seen| seen.message().contains("req_fault")),
+            .also("the message has the request id", |seen| seen.message().contains("req_fault")),
         fault("F81", "401", |s| s.status(401, "authentication_error", ""))
             .fails(Auth, "answered 401: synthetic 401"),
         fault("F82", "403", |s| s.status(403, "permission_error", ""))
@@ -33,7 +33,7 @@ pub(super) fn faults() -> Vec<Fault> {
             .requests(2),
         fault("F86", "413", |s| s.status(413, "request_too_large", ""))
             .fails(InvalidRequest, "answered 413"),
-        fault("F87", "422 in the words of FastAPI", |s| {
+        fault("F87", "422 in FastAPI's format", |s| {
             let detail = json!([{"loc": ["body", "messages"], "msg": "field required",
                 "type": "value_error.missing"}]);
             s.json(422, "", &json!({"detail": detail}))
@@ -49,12 +49,16 @@ pub(super) fn faults() -> Vec<Fault> {
             .fails(RateLimited, "try again in 1 s")
             .requests(2)
             .takes(1_000, 4_000),
-        fault("F90", "429, Retry-After as a date, read against the answer's own", |s| {
-            // On this server's clock, which is many years behind.
-            let now = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
-            let then = "retry-after: Sun, 06 Nov 1994 08:49:39 GMT\r\n";
-            s.status(429, "rate_limit_error", &format!("{now}{then}"))
-        })
+        fault(
+            "F90",
+            "429, Retry-After as a date, compared with the Date header of the response",
+            |s| {
+                // On this server's clock, which is many years behind.
+                let now = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+                let then = "retry-after: Sun, 06 Nov 1994 08:49:39 GMT\r\n";
+                s.status(429, "rate_limit_error", &format!("{now}{then}"))
+            },
+        )
         .variant("in=2")
         .set(twice)
         .fails(RateLimited, "try again in")
@@ -67,15 +71,15 @@ pub(super) fn faults() -> Vec<Fault> {
         .fails(RateLimited, "try again in 2 s")
         .requests(2)
         .takes(1_500, 4_000),
-        fault("F92", "429, Retry-After of a day", |s| retry_after(s, "86400"))
+        fault("F92", "429, Retry-After: 86400 (a day)", |s| retry_after(s, "86400"))
             .variant("ra=86400")
             .fails(RateLimited, "try again in 86400 s"),
-        fault("F92", "429, Retry-After of three million million years", |s| {
+        fault("F92", "429, Retry-After: 99999999999999999999", |s| {
             retry_after(s, "99999999999999999999")
         })
         .variant("ra=99999999999999999999")
         .fails(RateLimited, "try again in"),
-        fault("F92", "429, a negative Retry-After", |s| retry_after(s, "-5"))
+        fault("F92", "429, Retry-After: -5", |s| retry_after(s, "-5"))
             .variant("ra=-5")
             .fails(RateLimited, "answered 429")
             .requests(3),
@@ -95,7 +99,7 @@ pub(super) fn faults() -> Vec<Fault> {
             .variant("ra=soon")
             .fails(RateLimited, "answered 429")
             .requests(3),
-        fault("F93", "429, the money is used up", |s| {
+        fault("F93", "429, the credit is used up", |s| {
             let error = json!({"message": "no money", "type": "insufficient_quota",
                 "code": "insufficient_quota"});
             s.json(429, "", &json!({"error": error}))
@@ -137,7 +141,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.status(400, "invalid_request_error", "x-should-retry: true\r\n")
         })
         .fails(InvalidRequest, "answered 400"),
-        fault("F101", "503 twice, then the answer", |s| match s.number {
+        fault("F101", "503 twice, then a good response", |s| match s.number {
             1 | 2 => s.status(503, "api_error", "retry-after: 0\r\n"),
             _ => s.good(),
         })
@@ -145,14 +149,14 @@ pub(super) fn faults() -> Vec<Fault> {
         .gives(HELLO)
         .requests(3)
         .also("the response counts the retries", |seen| seen.response.retries == 2),
-        fault("F101", "Two resets, then the answer", |s| match s.number {
+        fault("F101", "Two resets, then a good response", |s| match s.number {
             1 | 2 => s.reset(),
             _ => s.good(),
         })
         .variant("n=2,status=rst")
         .gives(HELLO)
         .requests(3),
-        fault("F101", "429 with Retry-After: 1, then the answer", |s| match s.number {
+        fault("F101", "429 with Retry-After: 1, then a good response", |s| match s.number {
             1 => s.status(429, "api_error", "retry-after: 1\r\n"),
             _ => s.good(),
         })
@@ -169,7 +173,7 @@ pub(super) fn faults() -> Vec<Fault> {
         fault("F102", "999", |s| s.status(999, "invalid_request_error", ""))
             .variant("status=999")
             .fails(InvalidRequest, "answered 999"),
-        fault("F103", "No reason phrase", |s| {
+        fault("F103", "The status line has no reason phrase", |s| {
             let head = format!("HTTP/1.1 200\r\n{EVENTS}connection: close\r\n\r\n");
             s.write_and_close(head + &hello(s.shape))
         })
@@ -180,7 +184,7 @@ pub(super) fn faults() -> Vec<Fault> {
         fault("F104", "418", |s| s.status(418, "invalid_request_error", ""))
             .variant("status=418")
             .fails(InvalidRequest, "answered 418"),
-        fault("F105", "The error's body has a gigabyte", |s| {
+        fault("F105", "The error body never ends", |s| {
             s.write(format!("HTTP/1.1 400 X\r\n{CHUNKED}\r\n"))?;
             s.chunk("{\"error\":{\"message\":\"")?;
             loop {
@@ -188,112 +192,114 @@ pub(super) fn faults() -> Vec<Fault> {
             }
         })
         .fails(InvalidRequest, "answered 400"),
-        fault("F106", "The error's body is no UTF-8", |s| {
+        fault("F106", "The error body is not UTF-8", |s| {
             let body =
                 b"{\"error\":{\"message\":\"Erreur \xe0 la cl\xe9 \xff\xfe\",\"type\":\"x\"}}";
             s.answer(400, "", body)
         })
         .fails(InvalidRequest, "answered 400: Erreur \u{fffd} la cl\u{fffd}"),
-        fault("F107", "The error's body is empty", |s| s.answer(500, "retry-after-ms: 1\r\n", ""))
+        fault("F107", "The error body is empty", |s| s.answer(500, "retry-after-ms: 1\r\n", ""))
             .set(twice)
             .fails(Server, "answered 500")
             .requests(2),
-        fault("F108", "The error's body is a web page", |s| s.html(400, SIGN_IN))
+        fault("F108", "The error body is a web page", |s| s.html(400, SIGN_IN))
             .fails(InvalidRequest, "answered 400: Sign in to WiFi"),
-        fault("F109", "The error is a string", |s| {
-            s.answer(400, "", r#"{"error":"just a string"}"#)
-        })
-        .variant("i=0")
-        .fails(InvalidRequest, "just a string"),
-        fault("F109", "The error is null", |s| s.answer(400, "", r#"{"error":null}"#))
+        fault("F109", "`error` is a string", |s| s.answer(400, "", r#"{"error":"just a string"}"#))
+            .variant("i=0")
+            .fails(InvalidRequest, "just a string"),
+        fault("F109", "`error` is null", |s| s.answer(400, "", r#"{"error":null}"#))
             .variant("i=1")
             .fails(InvalidRequest, "answered 400"),
-        fault("F109", "The message is null", |s| {
+        fault("F109", "`error.message` is null", |s| {
             s.answer(400, "", r#"{"error":{"message":null}}"#)
         })
         .variant("i=2")
         .fails(InvalidRequest, "answered 400"),
-        fault("F109", "The message is an object", |s| {
+        fault("F109", "`error.message` is an object", |s| {
             s.answer(400, "", r#"{"error":{"message":{"nested":["x"]}}}"#)
         })
         .variant("i=3")
         .fails(InvalidRequest, "answered 400"),
-        fault("F109", "The message stands alone", |s| {
+        fault("F109", "`message` is at the top level", |s| {
             s.answer(400, "", r#"{"message":"top level","code":7}"#)
         })
         .variant("i=4")
         .fails(InvalidRequest, "top level"),
-        fault("F109", "The message is called detail", |s| {
+        fault("F109", "The message is in `detail`", |s| {
             s.answer(400, "", r#"{"detail":"not found"}"#)
         })
         .variant("i=5")
         .fails(InvalidRequest, "not found"),
-        fault("F109", "Errors in a list", |s| {
+        fault("F109", "The errors are in a list", |s| {
             s.answer(400, "", r#"{"errors":[{"message":"a"},{"message":"b"}]}"#)
         })
         .variant("i=6")
         .fails(InvalidRequest, "answered 400: a"),
-        fault("F109", "A list of answers (Gemini)", |s| {
+        fault("F109", "The error is in a list of responses (Gemini)", |s| {
             let error = json!({"code": 400, "message": "array (Gemini)",
                 "status": "INVALID_ARGUMENT"});
             s.answer(400, "", json!([{"error": error}]).to_string())
         })
         .variant("i=7")
         .fails(InvalidRequest, "array (Gemini)"),
-        fault("F109", "The body is a string", |s| s.answer(400, "", r#""a bare string""#))
-            .variant("i=8")
-            .fails(InvalidRequest, "a bare string"),
-        fault("F109", "The body is null", |s| s.answer(400, "", "null"))
+        fault("F109", "The error body is a JSON string", |s| {
+            s.answer(400, "", r#""a bare string""#)
+        })
+        .variant("i=8")
+        .fails(InvalidRequest, "a bare string"),
+        fault("F109", "The error body is null", |s| s.answer(400, "", "null"))
             .variant("i=9")
             .fails(InvalidRequest, "answered 400"),
-        fault("F109", "The body is a number", |s| s.answer(400, "", "42"))
+        fault("F109", "The error body is a number", |s| s.answer(400, "", "42"))
             .variant("i=10")
             .fails(InvalidRequest, "answered 400"),
-        fault("F109", "The body is torn", |s| s.answer(400, "", "{"))
+        fault("F109", "The error body is truncated JSON", |s| s.answer(400, "", "{"))
             .variant("i=11")
             .fails(InvalidRequest, "answered 400"),
-        fault("F109", "The message comes twice", |s| {
+        fault("F109", "`message` occurs twice", |s| {
             s.answer(400, "", r#"{"error":{"message":"a","message":"b"}}"#)
         })
         .variant("i=12")
         .fails(InvalidRequest, "answered 400: b"),
-        fault("F109", "Anthropic's form", |s| {
+        fault("F109", "The error has Anthropic's format", |s| {
             s.answer(400, "", r#"{"type":"error","error":{"type":"x","message":"y"}}"#)
         })
         .variant("i=13")
         .fails(InvalidRequest, "answered 400: y"),
-        fault("F109", "Half a character in the message, and a code that is no number", |s| {
-            s.answer(400, "", r#"{"error":{"message":"\ud83d","code":1e999}}"#)
-        })
+        fault(
+            "F109",
+            "The message has half a surrogate pair, and the code is not a finite number",
+            |s| s.answer(400, "", r#"{"error":{"message":"\ud83d","code":1e999}}"#),
+        )
         .variant("i=14")
         .fails(InvalidRequest, "answered 400"),
-        fault("F109", "vLLM's form", |s| {
+        fault("F109", "The error has vLLM's format", |s| {
             let error = json!({"object": "error", "message": "vLLM", "type": "BadRequestError",
                 "param": null, "code": 400});
             s.answer(400, "", error.to_string())
         })
         .variant("i=15")
         .fails(InvalidRequest, "vLLM"),
-        fault("F109", "Baidu's form", |s| {
+        fault("F109", "The error has Baidu's format", |s| {
             s.answer(400, "", r#"{"error_code":1,"error_msg":"old style"}"#)
         })
         .variant("i=16")
         .fails(InvalidRequest, "old style"),
-        fault("F109", "Cloudflare's form", |s| {
+        fault("F109", "The error has Cloudflare's format", |s| {
             let error = json!({"code": 10000, "message": "Cloudflare"});
             let body = json!({"success": false, "errors": [error], "result": null});
             s.answer(400, "", body.to_string())
         })
         .variant("i=17")
         .fails(InvalidRequest, "Cloudflare"),
-        fault("F110", "The error's body never ends", |s| {
+        fault("F110", "The error body stops in the middle", |s| {
             s.write("HTTP/1.1 400 X\r\ncontent-length: 5000\r\n\r\n")?;
             s.write("{\"error\":{\"message\":\"wait")?;
             s.hang()
         })
         .fails(InvalidRequest, "answered 400: {\"error\":{\"message\":\"wait")
         .takes(4_000, 8_000),
-        fault("F111", "The error shows the key", |s| {
+        fault("F111", "The error message contains the API key", |s| {
             let names = ["authorization", "x-api-key", "x-goog-api-key"];
             let key = names.iter().find_map(|name| s.request.header(name)).unwrap().to_owned();
             let all = format!("Incorrect API key provided: {key}. All: {:?}", s.request.headers);
@@ -301,7 +307,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.json(401, &format!("x-request-id: {key}\r\n"), &error)
         })
         .fails(Auth, "[redacted]"),
-        fault("F112", "The error's body is in gzip", |s| {
+        fault("F112", "The error body is compressed with gzip", |s| {
             s.answer(400, "content-encoding: gzip\r\n", "\u{1f}\u{8b}\u{8}")
         })
         .fails(InvalidRequest, "the error is encoded (gzip)"),
