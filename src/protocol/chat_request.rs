@@ -1,4 +1,4 @@
-//! What the encoders are given: [`ChatRequest`]; and what they tell about it: [`Adaptation`].
+//! The input of the encoders, [`ChatRequest`], and the changes that they report, [`Adaptation`].
 
 use std::cell::RefCell;
 use std::fmt;
@@ -11,34 +11,36 @@ use crate::error::{Error, ErrorKind};
 use crate::message::{Message, MessageRole, ToolCall};
 use crate::provider::{LlmProvider, Protocol, Vendor};
 
-/// What is asked, once it is settled which provider is asked, and in which protocol.
+/// A request to encode, after its provider and protocol have been chosen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChatRequest<'a> {
     pub(crate) provider: LlmProvider,
     pub(crate) protocol: Protocol,
-    /// The model without its `provider::`.
+    /// The model name without the prefix `provider::`.
     pub(crate) model: &'a str,
     pub(crate) messages: &'a [Message],
     pub(crate) config: &'a GenerationConfig,
-    /// The provider whose own address the request goes to, whoever has named that address.
+    /// The provider that owns the host of the base URL, even if the caller configured the URL for
+    /// another provider.
     pub(crate) owner: Option<LlmProvider>,
-    /// What the encoder changes to fit the provider.
+    /// The changes that the encoder made to fit the provider.
     pub(crate) adaptations: &'a RefCell<Vec<Adaptation>>,
 }
 
-/// Something that was changed to fit the provider. `Display` is one line.
+/// A change to a request that makes it fit the provider.
 ///
-/// Only the form is changed; where the meaning would change, the request is an error.
+/// Only the form changes. If the meaning would change, the request is rejected with an error.
+/// `Display` writes one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Adaptation {
-    /// The option or message.
+    /// The option or message that was changed, such as `reasoning` or `messages[2]`.
     pub what: String,
-    /// What the caller asked.
+    /// The requested value, or a description of it.
     pub asked: String,
-    /// What is sent.
+    /// The value that is sent instead, or a description of it.
     pub sent: String,
-    /// The reason, such as a rule of the provider's.
+    /// The reason, such as a rule of the provider.
     pub why: String,
 }
 
@@ -50,12 +52,13 @@ impl fmt::Display for Adaptation {
 }
 
 impl<'a> ChatRequest<'a> {
-    /// The row that says how the server is spoken to.
+    /// Returns the vendor whose rules apply: the owner of the host, or else the provider.
     pub(crate) fn vendor(self) -> &'static Vendor {
         self.owner.unwrap_or(self.provider).vendor()
     }
 
-    /// The messages, where only those of the user have attachments, and only pictures.
+    /// Returns the messages. It is an error if an attachment is not an image, or belongs to a
+    /// message that is not a user message.
     pub(crate) fn messages(self) -> Result<&'a [Message], Error> {
         for message in self.messages {
             if message.role != MessageRole::User && !message.attachments.is_empty() {
@@ -77,15 +80,16 @@ impl<'a> ChatRequest<'a> {
         Ok(self.messages)
     }
 
-    /// The id of the call that a result answers, for protocols that insist on one.
+    /// Returns the id of the tool call that a tool result belongs to, for protocols that require
+    /// it.
     pub(crate) fn call_id(self, result: &Message) -> Result<&str, Error> {
         let why = "a tool message needs the id of the call that it answers";
         result.tool_call_id.as_deref().ok_or_else(|| self.refuse(why))
     }
 
-    /// The arguments of a call, for protocols that want them as an object. A call that went wrong is
-    /// a part of the conversation, too: its text goes back inside an object, so that the model sees
-    /// what it wrote.
+    /// Returns the arguments of a tool call as a JSON object, for protocols that require an object.
+    /// A call with invalid arguments is part of the history too: its text is wrapped in an object,
+    /// so that the model sees what it wrote.
     pub(crate) fn arguments(self, call: &ToolCall) -> Value {
         let arguments = call.parse::<Value>().ok().filter(Value::is_object);
         arguments.unwrap_or_else(|| {
@@ -98,8 +102,9 @@ impl<'a> ChatRequest<'a> {
         })
     }
 
-    /// The arguments of a call as the model wrote them, for protocols that want them as text. Where
-    /// the text is read as JSON, anything else is refused.
+    /// Returns the arguments of a tool call as the model wrote them, for protocols that require
+    /// text. Servers that parse this text accept only an object, so for these servers, invalid
+    /// arguments are wrapped as in [`arguments`](Self::arguments).
     pub(crate) fn arguments_text(self, call: &ToolCall) -> String {
         let is_read =
             self.protocol == Protocol::CohereChat || self.vendor().dialect.reads_arguments;
@@ -110,7 +115,7 @@ impl<'a> ChatRequest<'a> {
         call.arguments.clone()
     }
 
-    /// Tells that `what` is sent in another form than it was asked in.
+    /// Records that `what` is sent in another form than requested.
     pub(crate) fn adapt(
         self,
         what: &str,
@@ -123,7 +128,7 @@ impl<'a> ChatRequest<'a> {
         self.adaptations.borrow_mut().push(adaptation);
     }
 
-    /// An error about something in the prompt or the configuration.
+    /// Returns an error about the prompt or the configuration.
     pub(crate) fn refuse(self, message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Config, self.provider, message)
     }

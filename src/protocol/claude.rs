@@ -1,4 +1,5 @@
-//! How Anthropic's models differ in what they are told. What they can do is theirs to say.
+//! Describes how the requests for Anthropic's models differ. It does not list what a model
+//! supports: the API itself rejects what a model does not support.
 
 use crate::model::begins_like;
 use crate::provider::ReasoningForm;
@@ -6,8 +7,8 @@ use crate::provider::ReasoningForm;
 const BUDGET: &str =
     r#"{"thinking":{"type":"enabled","budget_tokens":$budget,"display":"summarized"}}"#;
 
-/// The model decides for itself how long to think. Since Claude Opus 4.7 thoughts are left out unless
-/// one asks for them.
+/// With this form the model decides how long it thinks. Since Claude Opus 4.7 the response contains
+/// no thoughts unless the request asks for them.
 const EFFORTS: ReasoningForm = ReasoningForm {
     off: r#"{"thinking":{"type":"disabled"}}"#,
     level: r#"{"thinking":{"type":"adaptive","display":"summarized"},"effort":"$level"}"#,
@@ -29,8 +30,8 @@ const IF_ASKED: ReasoningForm = ReasoningForm {
 const WITHOUT_XHIGH: ReasoningForm = ReasoningForm { words: "minimal=low xhigh=high", ..IF_ASKED };
 const BUDGETS: ReasoningForm = ReasoningForm { level: BUDGET, words: "", ..EFFORTS };
 
-/// How a model is told to think, and with what `effort`, by the beginnings of names. The first that fits
-/// decides.
+/// The form in which reasoning and `effort` are requested, by prefixes of the model name. The first
+/// matching prefix decides.
 /// (<https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>)
 pub(super) const REASONING: &[(&str, ReasoningForm)] = &[
     ("claude-opus-5-5 claude-fable-5 claude-mythos-5", ALWAYS),
@@ -38,19 +39,20 @@ pub(super) const REASONING: &[(&str, ReasoningForm)] = &[
     ("claude-opus-4-8 claude-opus-4-7", IF_ASKED),
     ("claude-opus-4-6 claude-sonnet-4-6", WITHOUT_XHIGH),
     ("claude-opus-4 claude-sonnet-4 claude-haiku-4 claude-3", BUDGETS),
-    // The others of version 5, models to come, and those that are not Anthropic's.
+    // This row is for the other models of version 5, future models and models of other vendors.
     ("", EFFORTS),
 ];
 
-/// How the names of models begin that take a system message inside the conversation: others refuse
-/// it, but for Claude Sonnet 5, which ignores it.
+/// Prefixes of the models that accept a system message inside the conversation. Other models refuse
+/// it, except Claude Sonnet 5, which ignores it.
 /// (<https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages>)
 const SYSTEM_INSIDE: &str = "claude-opus-5 claude-sonnet-5-5 claude-haiku-5-5 claude-fable-5 \
                              claude-mythos-5 claude-opus-4-8";
 
-/// The name of one of Anthropic's models, as Anthropic writes it: hosts write something before it
-/// (`us.anthropic.`, `anthropic/`), and OpenRouter its version with a dot. Models that were distilled
-/// from one have it in the middle of their names.
+/// Returns the name of an Anthropic model as Anthropic writes it. Hosts add a prefix
+/// (`us.anthropic.`, `anthropic/`), and OpenRouter writes the version with a dot. Returns `None`
+/// for other models. These include distilled models, which have `claude-` in the middle of their
+/// names.
 pub(super) fn name(model: &str) -> Option<String> {
     let (host, version) = model.split_once("claude-")?;
     let is_host = host.is_empty() || host.ends_with(['.', '/', ':']) || host == "databricks-";
@@ -62,13 +64,14 @@ pub(super) fn takes_system_inside(model: &str) -> bool {
 }
 
 #[cfg(test)]
-#[cfg(feature = "rustls")] // These requests go to a hosted provider.
+#[cfg(feature = "rustls")] // Requests to a hosted provider need TLS.
 mod tests {
     use serde_json::{Value, json};
 
     use crate::config::{GenerationConfig, Reasoning};
 
-    /// What is sent for a level, and how what was changed is told; or the error.
+    /// Returns the `thinking` and `effort` that are sent and the value of the reported adaptation,
+    /// or the error.
     fn told_to_think(config: &GenerationConfig) -> Result<([Value; 2], String), String> {
         let config = config.clone().api_key("k");
         let request = crate::generate_stream("Hi", config).request();
@@ -77,7 +80,7 @@ mod tests {
         let told = told.map(|told| told.sent.clone()).unwrap_or_default();
         let effort = request.body["output_config"]["effort"].take();
         let mut thinking = request.body["thinking"].take();
-        // Where thoughts are asked for, they are to be seen.
+        // A request for thinking also asks to see the thoughts.
         if thinking["type"] == "adaptive" || thinking["type"] == "enabled" {
             let display = thinking.as_object_mut().unwrap().remove("display");
             assert_eq!(display.unwrap(), "summarized");
@@ -106,7 +109,7 @@ mod tests {
             ("claude-haiku-4-5", Max, budget(32_768), "a budget of 32768 tokens"),
             ("claude-3-7-sonnet-latest", Minimal, budget(1024), "a budget of 1024 tokens"),
             ("claude-haiku-4-5", Budget(7), budget(7), ""),
-            // Refused by the model, which says so.
+            // The model itself refuses these.
             ("claude-opus-5", Budget(2000), budget(2000), ""),
             ("claude-opus-5", Off, plain(kind("disabled")), ""),
             ("claude-sonnet-5", Budget(0), plain(kind("disabled")), ""),
@@ -115,7 +118,7 @@ mod tests {
             ("claude-sonnet-5-5", Off, plain(kind("between_tools")), "between tools"),
             ("claude-opus-4-8", Off, plain(Value::Null), "nothing"),
             ("claude-sonnet-4-6", Budget(0), plain(Value::Null), "nothing"),
-            // As hosts write them.
+            // Hosts write the names in this way.
             ("claude-opus-4@20250514", Low, budget(1024), "a budget of 1024 tokens"),
             ("anthropic::us.anthropic.claude-sonnet-4-6-v1:0", XHigh, adaptive("high"), "high"),
             ("anthropic::anthropic/claude-opus-4.6", XHigh, adaptive("high"), "high"),

@@ -1,4 +1,4 @@
-//! The seam between the protocols and the rest: [`Codec`] and [`Decoder`].
+//! The interface between the protocols and the rest of the crate: [`Codec`] and [`Decoder`].
 
 use serde_json::{Map, Value};
 
@@ -7,25 +7,26 @@ use super::chat_request::ChatRequest;
 use crate::error::Error;
 use crate::sse::Event;
 
-/// A wire protocol: how to ask, and how to read the answer.
+/// A wire protocol: how to encode a request and how to decode its response.
 #[derive(Debug)]
 pub(crate) struct Codec {
-    /// Below the base URL; `{model}` stands for the model.
+    /// The path, relative to the base URL. `{model}` is replaced by the model name.
     pub(crate) path: &'static str,
-    /// The query of every request; empty if there is none.
+    /// The query string of every request; empty means none.
     pub(crate) query: &'static str,
-    /// The header that carries the key, and what stands before the key in it.
+    /// The header that carries the API key, and the prefix of its value.
     pub(crate) auth: (&'static str, &'static str),
-    /// Headers that every request has.
+    /// Headers that are sent with every request.
     pub(crate) headers: &'static [(&'static str, &'static str)],
-    /// The request's body.
+    /// Encodes the request body.
     pub(crate) body: fn(ChatRequest<'_>) -> Result<Map<String, Value>, Error>,
-    /// A decoder for one answer.
+    /// Creates the decoder for one response.
     pub(crate) decoder: fn() -> Box<dyn Decoder>,
 }
 
 impl Codec {
-    /// One in which the key is a bearer token, as in most, and nothing else is peculiar.
+    /// Creates a codec with the common settings: the API key is a bearer token, and there is no
+    /// query and no extra header.
     pub(super) const fn new<D: Decoder + Default + 'static>(
         path: &'static str,
         body: fn(ChatRequest<'_>) -> Result<Map<String, Value>, Error>,
@@ -35,9 +36,9 @@ impl Codec {
     }
 }
 
-/// Reads the events of one answer.
+/// Decodes the events of one response.
 pub(crate) trait Decoder: Send {
-    /// Reads one event into `out`. What it does not know it passes over; an error is JSON that
-    /// cannot be read at all.
+    /// Decodes one event into `out`. Unknown events and fields are skipped. The only error is
+    /// invalid JSON.
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()>;
 }

@@ -1,4 +1,4 @@
-//! What several protocols write alike.
+//! Encodes the parts of a request body that are alike in several protocols.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::model::begins_like;
 use crate::provider::{Protocol, ReasoningForm};
 use crate::tool::{Tool, ToolChoice};
 
-/// An object of those fields that there are.
+/// Returns an object with the fields that have a value.
 pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let mut object = Map::new();
     for (name, value) in fields {
@@ -22,7 +22,7 @@ pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Valu
     object.into()
 }
 
-/// An object with these fields as well.
+/// Adds fields to an object.
 pub(super) fn with(mut object: Value, fields: Option<&Value>) -> Value {
     if let (Value::Object(object), Some(Value::Object(fields))) = (&mut object, fields) {
         object.extend(fields.clone());
@@ -30,12 +30,12 @@ pub(super) fn with(mut object: Value, fields: Option<&Value>) -> Value {
     object
 }
 
-/// Whether a name is one of several, with blanks between them.
+/// Returns whether a name is in a list that is separated by spaces.
 pub(super) fn is_in(names: &str, name: &str) -> bool {
     names.split(' ').any(|one| one == name)
 }
 
-/// A tool; what its schema is called differs.
+/// Encodes a tool. `schema` is the protocol's name for the field of the parameters.
 pub(super) fn tool(tool: &Tool, schema: &str) -> Value {
     object([
         ("name", Some(json!(tool.name))),
@@ -44,7 +44,8 @@ pub(super) fn tool(tool: &Tool, schema: &str) -> Value {
     ])
 }
 
-/// Which tools may or must be called, in OpenAI's words; how one is named differs.
+/// Encodes the tool choice in OpenAI's words. `required` is the protocol's word for a required
+/// call, and `named` encodes the choice of one tool.
 pub(super) fn tool_choice(
     choice: &ToolChoice,
     required: &str,
@@ -58,13 +59,13 @@ pub(super) fn tool_choice(
     }
 }
 
-/// A call, as OpenAI and those who follow it want it.
+/// Encodes a tool call in the form of OpenAI and compatible servers.
 pub(super) fn function_call(call: &ToolCall, arguments: &str) -> Value {
     let function = json!({"name": call.name, "arguments": arguments});
     json!({"id": call.id, "type": "function", "function": function})
 }
 
-/// What a message says: its text, or a list of parts if there are pictures.
+/// Encodes the content of a message: its text, or a list of parts if it has images.
 pub(super) fn content(
     message: &Message,
     text: fn(&str) -> Value,
@@ -77,18 +78,19 @@ pub(super) fn content(
     text.into_iter().chain(message.attachments.iter().map(image)).collect()
 }
 
-/// A part that is a picture.
+/// Encodes an image as a content part.
 pub(super) fn image(image: &Attachment) -> Value {
     json!({"type": "image_url", "image_url": {"url": image.to_url()}})
 }
 
-/// A part that is text.
+/// Encodes text as a content part.
 pub(super) fn text(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// The fields that switch reasoning as it is asked for, in the first of some forms that fits the
-/// model's name; none where nothing is asked.
+/// Returns the fields for the requested reasoning, in the first form whose prefixes match the model
+/// name. There are no fields if `reasoning` is unset. It is an error if the form cannot express the
+/// requested value.
 pub(super) fn reasoning(
     options: &mut Options<'_>,
     model: &str,
@@ -99,7 +101,7 @@ pub(super) fn reasoning(
         return Ok(Map::new());
     };
     let mut tokens = asked.budget();
-    // No tokens at all are no reasoning.
+    // A budget of zero tokens means that reasoning is off.
     let is_off = tokens == 0;
     let level = if is_off { Some("none") } else { told.as_str() };
     let form = forms.iter().find(|(names, _)| begins_like(model, names));
@@ -120,7 +122,7 @@ pub(super) fn reasoning(
         adapt(sent, why);
     } else if is_level && template.contains("$budget") {
         if request.protocol == Protocol::Messages {
-            // It has to be smaller than the limit, half of which is left for the answer.
+            // The budget must be smaller than `max_tokens`, half of which is left for the answer.
             let most = request.config.max_tokens.map_or(u32::MAX, |limit| limit / 2);
             tokens = tokens.min(most).max(1024);
         }
@@ -134,10 +136,12 @@ pub(super) fn reasoning(
     Ok(serde_json::from_str(&json).unwrap_or_default())
 }
 
-/// The most parts of an answer that are written at the same time, which is more than any answer has.
+/// The maximum number of parts of a response that are open at the same time. Real responses have
+/// fewer.
 pub(super) const MAX_OPEN: usize = 1024;
 
-/// Tells that the message at an index is joined with the one before it, or left out, where it is.
+/// Records an adaptation if the message at an index is empty and left out, or is joined with the
+/// message before it.
 pub(super) fn note_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: bool) {
     let Some(message) = request.messages.get(at) else { return };
     let (what, role) = (format!("messages[{at}]"), message.role);
@@ -151,16 +155,18 @@ pub(super) fn note_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: b
     }
 }
 
-/// A role and the parts of what is said in it.
+/// A role and its content parts.
 pub(super) type Turn = (&'static str, Vec<Value>);
 
-/// The instructions, which `beside` names, and the conversation, where the roles have to take turns:
-/// what the model said has a role, and all else is the user's. Parts of the same role are joined, and
-/// a turn without parts is left out: Anthropic and Gemini refuse it, and want the results of parallel
-/// calls in one turn.
+/// Splits the messages into system messages and the turns of the conversation, for protocols in
+/// which the roles must alternate. `model` is the role of assistant messages; user messages and
+/// tool results have the role `user`. `beside` describes where the system messages are sent. Turns
+/// of the same role are joined, and empty turns are left out: Anthropic and Gemini refuse empty
+/// turns, and require the results of parallel calls in one turn.
 ///
-/// Later instructions can stay `inside` the conversation, so that what came before them is not
-/// changed: behind a turn of the user's, if need be the next one.
+/// If `inside` is true, later system messages stay in the conversation, so that the turns before
+/// them do not change. Each must follow a user turn: it is moved behind the next one, or out of the
+/// conversation if none follows.
 pub(super) fn turns(
     request: ChatRequest<'_>,
     model: &'static str,
@@ -187,7 +193,7 @@ pub(super) fn turns(
             system.push(message.content.clone());
             continue;
         }
-        // Instructions that the user's turn follows go behind it.
+        // System messages directly before a user turn are moved behind it.
         let is_last = |(other, _): &Turn| role != "user" || *other != "system";
         let later = turns.split_off(turns.iter().rposition(is_last).map_or(0, |at| at + 1));
         turns.push((role, parts));

@@ -1,8 +1,9 @@
-//! The wire protocols.
+//! The wire protocols: how requests are encoded and how events are decoded.
 //!
-//! A protocol is one file. It says where to send (its `CODEC`), turns a [`ChatRequest`] into a
-//! request's body, and reads events into a [`ChunkBuilder`]. It does no I/O, and does not decide
-//! whether to try again or whether an answer is whole. `api_error` reads the errors of all of them.
+//! Each protocol is one file. Its `CODEC` names the path and the headers. It encodes a
+//! [`ChatRequest`] as a request body, and decodes events into a [`ChunkBuilder`]. It does no I/O,
+//! and it decides neither about retries nor whether a response is complete. `api_error` parses the
+//! errors of all protocols.
 
 use serde_json::{Map, Value};
 
@@ -36,12 +37,12 @@ pub(crate) use chat_request::ChatRequest;
 pub(crate) use codec::{Codec, Decoder};
 pub(crate) use options::{OPTIONS, only_options};
 
-/// The body of a request, before the caller's own fields are merged into it.
+/// Encodes the request body. The caller's `extra_body` is merged into it later.
 pub(crate) fn encode(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     (codec(request.protocol).body)(request)
 }
 
-/// How a protocol is spoken.
+/// Returns the codec of a protocol.
 pub(crate) fn codec(protocol: Protocol) -> &'static Codec {
     match protocol {
         Protocol::ChatCompletions => &chat_completions::CODEC,
@@ -52,7 +53,7 @@ pub(crate) fn codec(protocol: Protocol) -> &'static Codec {
     }
 }
 
-/// What the protocols' tests share.
+/// Helpers for the tests of all protocols.
 #[cfg(test)]
 mod testing {
     use std::cell::RefCell;
@@ -66,7 +67,7 @@ mod testing {
     use crate::response::GenerationResponse;
     use crate::sse::Event;
 
-    /// The body that is sent for a prompt, or the error's message.
+    /// Encodes a prompt. Returns the request body, or the error message.
     pub(super) fn sent(
         protocol: Protocol,
         prompt: impl Into<Prompt>,
@@ -86,7 +87,8 @@ mod testing {
         encode(request).map(Value::from).map_err(|error| error.to_string())
     }
 
-    /// The answer that events without names make, and the failure that they tell.
+    /// Decodes events without SSE event names. Returns the response, and the failure if one was
+    /// reported.
     pub(super) fn decoded(
         protocol: Protocol,
         events: &[&str],
@@ -150,7 +152,7 @@ mod tests {
         let id = [Some("r1"), None, None, None];
         for (protocol, events, facts) in [
             (ChatCompletions, &["{}", r#"{"id":null,"service_tier":null}"#][..], none),
-            // The first id that is not empty, and the latest tier.
+            // The first non-empty id and the latest service tier are kept.
             (
                 ChatCompletions,
                 &[
@@ -171,7 +173,8 @@ mod tests {
                 &[r#"{"id":"r1","choices":[{"message":{"refusal":"No."}}]}"#],
                 [Some("r1"), None, Some("No."), None],
             ),
-            // What was asked for is no tier that served.
+            // `response.created` repeats the requested tier, which is not always the tier that
+            // serves.
             (
                 Responses,
                 &[r#"{"type":"response.created","response":{"id":"r1","service_tier":"auto"}}"#],
@@ -210,7 +213,7 @@ mod tests {
                 ],
                 [Some("r1"), None, Some("No."), None],
             ),
-            // Details of another stop are no refusal.
+            // `stop_details` describe a refusal only if the stop reason is `refusal`.
             (
                 Messages,
                 &[
@@ -270,8 +273,8 @@ mod tests {
         }
     }
 
-    /// The tables of `docs/providers.md` that say what the code does; `KERB_STREAM_WRITE=1` writes
-    /// them.
+    /// Checks that the tables in `docs/providers.md` match the code. If `KERB_STREAM_WRITE` is set,
+    /// it writes the tables instead.
     #[test]
     fn the_tables_in_the_docs_are_true() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers.md");
@@ -334,7 +337,7 @@ mod tests {
         table
     }
 
-    /// Rows of which those that say the same are one.
+    /// The rows of a table. Providers whose cells are equal share one row.
     #[derive(Default)]
     struct Rows(Vec<(String, Vec<LlmProvider>)>);
 
@@ -357,7 +360,7 @@ mod tests {
         }
     }
 
-    /// The vendors that speak Chat Completions, and their dialects.
+    /// Returns the providers whose default protocol is Chat Completions, with their dialects.
     fn dialects() -> impl Iterator<Item = (LlmProvider, &'static crate::provider::Dialect)> {
         let all = LlmProvider::ALL.iter().map(|provider| (*provider, provider.vendor()));
         all.filter(|(_, vendor)| vendor.protocol == Protocol::ChatCompletions)
@@ -455,7 +458,8 @@ mod tests {
         table + &rows.to_string()
     }
 
-    /// Which option each protocol takes, found out by asking it.
+    /// Builds the table of the options that each protocol accepts. It encodes one request per
+    /// option and protocol.
     fn options_table() -> String {
         use crate::config::ResponseFormat;
         use crate::tool::{Tool, ToolChoice};

@@ -1,4 +1,5 @@
-//! The body of a request, in which no option is lost: what a protocol does not say is an error.
+//! Builds the request body. No option is lost: an option that the protocol cannot express is an
+//! error.
 
 use serde_json::{Map, Value, json};
 
@@ -10,19 +11,20 @@ use crate::tool::Tool;
 
 macro_rules! options {
     (sent: $($option:ident)*; not_sent: $($other:ident)*;) => {
-        /// The names of all options that a body may carry.
+        /// The names of all options that a request body can contain.
         pub(crate) const OPTIONS: &[&str] = &[$(stringify!($option)),*];
 
-        /// Those that are set.
+        /// Returns the options that are set, with their values.
         fn set_options(config: &GenerationConfig) -> Vec<(&'static str, Value)> {
-            // All fields by name: one that is added does not compile before it has a place here.
+            // This pattern names all fields, so a new field does not compile until `options!` lists
+            // it.
             let GenerationConfig { $($option,)* $($other: _,)* } = config;
             let mut set = vec![$((stringify!($option), json!($option))),*];
             set.retain(|(_, value)| !(value.is_null() || *value == json!([])));
             set
         }
 
-        /// The configuration with only some of its options.
+        /// Returns the configuration with only the options for which `keep` returns true.
         pub(crate) fn only_options(
             config: &GenerationConfig,
             keep: impl Fn(&str) -> bool,
@@ -40,25 +42,26 @@ macro_rules! options {
 options! {
     sent: temperature top_p top_k max_tokens stop frequency_penalty presence_penalty seed logprobs
         parallel_tool_calls response_format reasoning tools tool_choice;
-    // Which provider is asked, and where; what the caller adds; what is kept; how long to wait.
+    // These choose the provider and its address, add the caller's own fields, or set limits and
+    // timeouts.
     not_sent: model provider protocol api_key base_url path headers environment extra_body raw
         max_event_bytes max_response_bytes max_tool_calls max_retries max_retry_wait
         connect_timeout first_byte_timeout idle_timeout stall_timeout proxy ca_file
         client_certificate allow_plain_http;
 }
 
-/// The options that are set, and that the body of a request does not say yet.
+/// The options that are set but not yet written into the request body.
 pub(super) struct Options<'a> {
     pub(super) request: ChatRequest<'a>,
     set: Vec<(&'static str, Value)>,
 }
 
-/// The fields of an object in the body of a request.
+/// The fields of a JSON object in the request body.
 #[derive(Default)]
 pub(super) struct Fields(pub(super) Map<String, Value>);
 
 impl Fields {
-    /// Adds a field, unless there is nothing to say in it: no value, or an object without fields.
+    /// Adds a field, unless its value is `null` or an empty object.
     pub(super) fn put(&mut self, name: &str, value: impl Into<Value>) {
         let value = value.into();
         if !value.is_null() && value != json!({}) {
@@ -66,7 +69,7 @@ impl Fields {
         }
     }
 
-    /// Adds the fields of an object, given as JSON.
+    /// Adds the fields of an object that is given as JSON text.
     pub(super) fn put_json(&mut self, object: &str) {
         self.0.extend(serde_json::from_str::<Map<_, _>>(object).unwrap_or_default());
     }
@@ -77,7 +80,7 @@ impl<'a> Options<'a> {
         Self { request, set: set_options(request.config) }
     }
 
-    /// The same, and a body that names the model and asks for a stream.
+    /// Returns the options, and a body that already contains `model` and `stream`.
     pub(super) fn and_body(request: ChatRequest<'a>) -> (Self, Fields) {
         let mut body = Fields::default();
         body.put("model", request.model);
@@ -85,25 +88,25 @@ impl<'a> Options<'a> {
         (Self::of(request), body)
     }
 
-    /// Takes out one option, if it is set: its value, as it is serialised.
+    /// Removes an option and returns its value as JSON, if it is set.
     pub(super) fn take(&mut self, option: &str) -> Option<Value> {
         let at = self.set.iter().position(|(name, _)| *name == option)?;
         Some(self.set.remove(at).1)
     }
 
-    /// Takes out an option that has a type of its own.
+    /// Removes an option and returns its typed value, if it is set.
     pub(super) fn typed<T>(&mut self, option: &str, value: &'a Option<T>) -> Option<&'a T> {
         self.take(option)?;
         value.as_ref()
     }
 
-    /// Takes out the tools, each in the protocol's form.
+    /// Removes the tools and returns them, each in the protocol's form.
     pub(super) fn tools(&mut self, form: impl FnMut(&Tool) -> Value) -> Option<Value> {
         self.take("tools")?;
         Some(self.request.config.tools.iter().map(form).collect())
     }
 
-    /// Moves options into an object: `top_k=k` is one that the protocol calls otherwise.
+    /// Moves options into an object. `top_k=k` moves the option `top_k` into the field `k`.
     pub(super) fn move_into(&mut self, names: &str, object: &mut Fields) {
         for name in names.split_whitespace() {
             let (option, name) = name.split_once('=').unwrap_or((name, name));
@@ -111,13 +114,13 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// An error if any of these is set.
+    /// Returns an error that names those of the given options that are set, if any.
     pub(super) fn ensure_unset(&self, options: &[&str]) -> Result<(), Error> {
         let set = self.set.iter().map(|(name, _)| *name).filter(|name| options.contains(name));
         let set: Vec<_> = set.map(|name| format!("`{name}`")).collect();
         let (whom, advice) = match self.request.config.protocol {
             Some(protocol) => (format!("over the protocol {protocol}"), ""),
-            // The model has led here, and the vendor's other protocol may take the option.
+            // The model name selected this protocol, and Chat Completions may accept the option.
             None if self.request.protocol == Protocol::Responses => {
                 let refused = self.request.vendor().dialect.refuses;
                 let is_taken = !self.set.iter().any(|(name, _)| refused.contains(name));
@@ -138,7 +141,7 @@ impl<'a> Options<'a> {
         )))
     }
 
-    /// The body, or an error where an option is left: the protocol has no word for it.
+    /// Returns the body, or an error if an option is left that the protocol cannot express.
     pub(super) fn finish(self, body: Fields) -> Result<Map<String, Value>, Error> {
         self.ensure_unset(OPTIONS)?;
         Ok(body.0)
