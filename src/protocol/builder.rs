@@ -1,5 +1,4 @@
-//! What decoders write into: one chunk at a time, and what has to be remembered from event to
-//! event.
+//! Collects what the decoders read: the current chunk, and the state that is kept between events.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,86 +14,89 @@ use crate::message::{Replay, ReplayPart, fingerprint_of};
 use crate::provider::{LlmProvider, Protocol};
 use crate::response::GenerationResponse;
 
-/// The piece of an answer that an event brings.
+/// Builds the chunks of one response.
 ///
-/// It joins what providers tear apart (halves of a character) and tells apart what they mix up
-/// (tool calls), in one place for every protocol.
+/// It joins surrogate halves that a provider splits over events, and assigns the pieces of tool
+/// calls to their calls. It does so in one place for all protocols.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkBuilder {
     pub(crate) chunk: StreamChunk,
-    /// The protocol's own end marker has come.
+    /// Set when the protocol's own final event has arrived.
     pub(crate) ended: bool,
-    /// The provider's own word for a failure: JSON or text.
+    /// The error that the provider reported: JSON or text.
     pub(crate) failure: Option<String>,
-    /// There are more tool calls than the limit.
+    /// Set when there are more tool calls than the limit.
     pub(crate) too_many_calls: bool,
-    /// Something came that a caller reads, or a tool of the provider's own was at work. The stream
-    /// takes this back whenever it has seen it.
+    /// Set when a piece arrives that a caller can use, or when a tool that the provider runs makes
+    /// progress. The response decoder resets it.
     pub(crate) progress: bool,
-    /// What has come since the beginning of the answer.
+    /// The kinds of content that have arrived since the start of the response.
     pub(crate) seen: Seen,
-    /// What is told of the response beside its pieces; the rest of it is empty.
+    /// Facts about the whole response: id, service tier, refusal and refusal category. Other fields
+    /// are empty.
     pub(crate) facts: GenerationResponse,
-    /// Some of that is new. The stream takes this back whenever it has seen it.
+    /// Set when `facts` has changed. The response decoder resets it.
     pub(crate) has_news: bool,
     max_tool_calls: usize,
-    /// The most that [`opaque_bytes`](Self::opaque_bytes) may become.
+    /// The limit of [`opaque_bytes`](Self::opaque_bytes).
     max_opaque_bytes: usize,
     model: Option<Arc<str>>,
     usage: Option<Usage>,
     calls: Vec<BuiltCall>,
-    /// The order of the whole answer, with what the provider will want to see again.
+    /// The parts of the whole response in order, with the provider-specific data that is sent back
+    /// unchanged (replay data).
     parts: Vec<ReplayPart>,
-    /// About how much memory that takes beyond text and calls.
+    /// The approximate memory that the replay data takes, beyond text and calls.
     opaque_bytes: usize,
-    /// The first half of a character of the text whose second half is still to come, and the same of
-    /// the reasoning.
+    /// A high surrogate at the end of the text, or of the reasoning, whose low surrogate has not
+    /// arrived yet.
     text_half: Option<u16>,
     reasoning_half: Option<u16>,
-    /// The field of Chat Completions that the reasoning comes in.
+    /// The field of Chat Completions in which the reasoning arrives.
     reasoning_field: Option<&'static str>,
 }
 
-/// What has come since the beginning of an answer.
+/// The kinds of content that have arrived since the start of a response.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Seen {
     pub(crate) text: bool,
     pub(crate) reasoning: bool,
-    /// Text, a call of the caller's tools, or a picture.
+    /// Text, a tool call for the caller, or an image.
     pub(crate) anything: bool,
-    /// A tool of the provider's own was at work.
+    /// A tool that the provider runs itself was used.
     pub(crate) own_tools: bool,
-    /// One still is, as far as the stream tells: nothing has come since.
+    /// Such a tool seems to be still running: no text, call or image has arrived since.
     pub(crate) at_work: bool,
-    /// An event had the form of the protocol, whatever it brought.
+    /// An event had the form of the protocol, whatever its content.
     pub(crate) understood: bool,
-    /// An event had the form of a whole answer, as of one that is not streamed.
+    /// An event had the form of a whole response that is not streamed.
     pub(crate) document: bool,
-    /// A piece is known to be missing: it had no call to belong to, or what was told again differs
-    /// from what came.
+    /// A piece is known to be missing: a piece belongs to no call, or the full value at the end
+    /// differs from its pieces.
     pub(crate) gap: bool,
 }
 
-/// What is known of a tool call.
+/// A tool call, as far as it has arrived.
 #[derive(Debug, Default)]
 struct BuiltCall {
     id: Option<String>,
     index: Option<u64>,
-    /// Empty as long as it has not been told.
+    /// Empty until the name arrives.
     name: String,
     arguments: ToldJson,
-    /// The half of a character at the end of the arguments so far.
+    /// A high surrogate at the end of the arguments, whose low surrogate has not arrived yet.
     half: Option<u16>,
 }
 
 impl ChunkBuilder {
-    /// A builder that takes up to `max_tool_calls` calls, and `max_opaque_bytes` bytes that only
-    /// the provider reads again.
+    /// Creates a builder that accepts `max_tool_calls` tool calls and `max_opaque_bytes` bytes of
+    /// replay data.
     pub(crate) fn new(max_tool_calls: usize, max_opaque_bytes: usize) -> Self {
         Self { max_tool_calls, max_opaque_bytes, ..Self::default() }
     }
 
-    /// Adds a JSON string to the text, and returns what that added; anything else is no text.
+    /// Appends a JSON string to the text, and returns the added text. Other JSON values are
+    /// ignored.
     pub(crate) fn text(&mut self, text: Raw<'_>) -> &str {
         let before = self.chunk.content.len();
         append(text, &mut self.text_half, &mut self.chunk.content);
@@ -104,7 +106,7 @@ impl ChunkBuilder {
         self.chunk.content.get(before..).unwrap_or_default()
     }
 
-    /// The same for text that says why the model refuses.
+    /// Appends a JSON string to the text, and also to the refusal.
     pub(crate) fn refusal(&mut self, text: Raw<'_>) {
         let piece = self.text(text).to_owned();
         self.hold(piece.len());
@@ -112,7 +114,7 @@ impl ChunkBuilder {
         self.has_news = true;
     }
 
-    /// Adds text that is no JSON string.
+    /// Appends plain text that is not a JSON string literal.
     pub(crate) fn plain_text(&mut self, text: &str) {
         self.text_half = None;
         let before = self.chunk.content.len();
@@ -120,14 +122,14 @@ impl ChunkBuilder {
         self.said(before);
     }
 
-    /// The text that follows is a part for itself.
+    /// Starts a new text part for the text that follows.
     pub(crate) fn new_text(&mut self) {
         self.hold(size_of::<ReplayPart>());
         self.parts.push(ReplayPart::Text { bytes: 0, extra: None });
     }
 
-    /// The text that follows is another message: a blank line sets it apart for those who read, and
-    /// does not go back to the provider.
+    /// Starts a new message for the text that follows. The blank line before it is for readers. It
+    /// is not sent back to the provider.
     pub(crate) fn new_message(&mut self) {
         self.flush_text();
         self.hold(size_of::<ReplayPart>());
@@ -135,7 +137,7 @@ impl ChunkBuilder {
         self.parts.push(ReplayPart::Gap { bytes: 2 });
     }
 
-    /// Adds a JSON string to the reasoning; returns what that added.
+    /// Appends a JSON string to the reasoning, and returns the added text.
     pub(crate) fn reasoning(&mut self, text: Raw<'_>) -> &str {
         let before = self.chunk.reasoning.len();
         append(text, &mut self.reasoning_half, &mut self.chunk.reasoning);
@@ -146,14 +148,14 @@ impl ChunkBuilder {
         self.chunk.reasoning.get(before..).unwrap_or_default()
     }
 
-    /// Like [`reasoning`](Self::reasoning), and remembers the field that it goes back in.
+    /// Like [`reasoning`](Self::reasoning), and remembers the field in which it is sent back.
     pub(crate) fn reasoning_in(&mut self, field: &'static str, text: Raw<'_>) {
         self.reasoning(text);
         self.reasoning_field.get_or_insert(field);
     }
 
-    /// Like [`reasoning`](Self::reasoning), and adds the piece to `kept`, which goes back to the
-    /// provider.
+    /// Like [`reasoning`](Self::reasoning), and appends the piece to `kept`, which is sent back to
+    /// the provider.
     pub(crate) fn kept_reasoning(&mut self, text: Raw<'_>, kept: &mut String) {
         let piece = self.reasoning(text);
         let bytes = piece.len();
@@ -161,9 +163,9 @@ impl ChunkBuilder {
         self.hold(bytes);
     }
 
-    /// Adds a piece of a tool call, or a whole one, where the protocol does not say which call a
-    /// piece belongs to; `arguments` is a string with JSON in it, or the JSON itself. Returns which of
-    /// the answer's calls that is.
+    /// Adds a tool call or a piece of one, for protocols that do not say which call a piece belongs
+    /// to. `arguments` is a string that contains JSON, or the JSON itself. Returns the position of
+    /// the call in the response.
     pub(crate) fn tool_call(
         &mut self,
         index: Raw<'_>,
@@ -182,7 +184,7 @@ impl ChunkBuilder {
         }
     }
 
-    /// Begins a call; returns which of the answer's it is, if there is room for it.
+    /// Adds a new call and returns its position, or `None` if there are too many calls.
     pub(crate) fn new_call(
         &mut self,
         index: Option<u64>,
@@ -202,7 +204,7 @@ impl ChunkBuilder {
         Some(at)
     }
 
-    /// Adds a piece of the arguments of a call that is no JSON string.
+    /// Appends plain text, which is not a JSON string literal, to the arguments of a call.
     pub(crate) fn plain_arguments(&mut self, at: usize, piece: String) {
         if let Some(call) = self.calls.get_mut(at).filter(|_| !piece.is_empty()) {
             call.half = None;
@@ -211,13 +213,14 @@ impl ChunkBuilder {
         }
     }
 
-    /// Adds a piece of the arguments of a call.
+    /// Appends a JSON string or other JSON to the arguments of a call.
     pub(crate) fn call_arguments(&mut self, at: usize, piece: Raw<'_>) {
         self.extend_call(at, Raw::default(), Raw::default(), piece);
     }
 
     fn extend_call(&mut self, at: usize, id: Raw<'_>, name: Raw<'_>, arguments: Raw<'_>) {
-        // A result could not tell two calls with one id apart.
+        // Tool results could not distinguish two calls with the same id, so the later call gets
+        // another id.
         let is_taken = self.call_with_id(id).is_some();
         let Some(call) = self.calls.get_mut(at) else { return };
         let mut piece = String::new();
@@ -237,8 +240,9 @@ impl ChunkBuilder {
         }
     }
 
-    /// Compares a call that is told again as a whole with what has come of it, and adds what is
-    /// missing at its end. Its id and name count where none have come.
+    /// Compares a complete call, which repeats a call that arrived in pieces, with these pieces,
+    /// and appends what is missing at the end of the arguments. An id or a name is added if none
+    /// has arrived.
     pub(crate) fn whole_call(&mut self, at: usize, id: Raw<'_>, name: Raw<'_>, whole: Raw<'_>) {
         let Some(call) = self.calls.get(at) else { return };
         if name.is_text() && !call.name.is_empty() && !name.is(&call.name) {
@@ -249,7 +253,8 @@ impl ChunkBuilder {
         self.whole_arguments(at, &text_of(whole));
     }
 
-    /// The same for the arguments alone.
+    /// Compares complete arguments with the pieces that arrived, and appends what is missing at the
+    /// end.
     pub(crate) fn whole_arguments(&mut self, at: usize, whole: &str) {
         let Some(call) = self.calls.get(at) else { return };
         match call.arguments.rest(whole) {
@@ -258,33 +263,33 @@ impl ChunkBuilder {
         }
     }
 
-    /// The call with an id.
+    /// Returns the position of the call with this id.
     pub(crate) fn call_with_id(&self, id: Raw<'_>) -> Option<usize> {
         let id = id.str()?;
         self.call_where(|call| call.id.as_deref() == Some(&*id)).map(|(at, _)| at)
     }
 
-    /// How many calls there are.
+    /// Returns the number of tool calls.
     pub(crate) fn calls(&self) -> usize {
         self.calls.len()
     }
 
-    /// Whether nothing of a call's arguments has come.
+    /// Returns whether no arguments of this call have arrived.
     pub(crate) fn has_no_arguments(&self, at: usize) -> bool {
         self.calls.get(at).is_some_and(|call| call.arguments.is_empty())
     }
 
-    /// Whether the name of a call never came: it is no call.
+    /// Returns whether a call has no name. Without a name it is unusable.
     pub(crate) fn has_nameless_call(&self) -> bool {
         self.calls.iter().any(|call| call.name.is_empty())
     }
 
-    /// The call that a piece belongs to.
+    /// Finds the call that a piece belongs to.
     ///
-    /// Providers leave out ids or indices, repeat index 0, tell the id late, give each piece an id
-    /// of its own, or all calls the same. So a call begins with its name, and a piece without one
-    /// goes on with a call that is known: by its id, else its index, else the latest. A piece with a
-    /// name goes on with a call only as far as its arguments can.
+    /// Some providers omit ids or indices, repeat index 0, send the id late, give each piece
+    /// another id, or give all calls the same id. So a name starts a call. A piece without a name
+    /// continues a known call: the call with its id, else the call at its index, else the latest
+    /// call. A piece with a name continues a call only if the arguments can continue too.
     fn find_call(
         &self,
         index: Option<u64>,
@@ -301,10 +306,10 @@ impl ChunkBuilder {
         let known = at_index.filter(|(_, call)| has_id(call)).or_else(|| self.call_where(has_id));
         let found = match (id.is_text(), name.is_text()) {
             _ if known.is_some() => known,
-            // A new id begins a call, unless that of the call at its index is told late.
+            // A new id starts a call, unless the call at its index still lacks its id or its name.
             (true, true) => at_index.filter(|(_, call)| call.id.is_none() || call.name.is_empty()),
-            // An id alone announces a call at an index of its own; with arguments it is a new name
-            // for the call that is being written.
+            // A new id without arguments announces a call at its own index. A new id with arguments
+            // is another id for the call at its index, or else for the latest call.
             (true, false) if index.is_some() && piece.is_empty() => at_index,
             (false, true) => at_index,
             (_, false) => at_index.or(self.calls.iter().enumerate().next_back()),
@@ -317,25 +322,26 @@ impl ChunkBuilder {
         let moved = is_named && index.is_some() && index != call.index;
         let begins_another = match (is_other_name, call.arguments.is_empty()) {
             (false, _) if again => return Belongs::Nowhere,
-            // A piece of the name; or the name of another call, if it is at another index.
+            // This is a piece of the name or, at another index, the name of another call.
             (true, true) => moved,
-            // The name is whole before the arguments begin.
+            // The name is complete before the arguments start.
             (true, false) => true,
-            // Told again at another index, as a whole where nothing else was told.
+            // At another index this is another call, unless complete arguments arrive for a call
+            // that has none.
             (false, true) => moved && !is_whole,
-            // Arguments that are whole cannot go on with another whole.
+            // Complete arguments cannot be continued by another complete object.
             (false, false) => moved || (is_named && is_whole && call.arguments.is_whole()),
         };
         if begins_another { Belongs::ToNewCall } else { Belongs::ToCall(at) }
     }
 
-    /// The latest call of which something is true, and which of the answer's it is.
+    /// Returns the latest call that fulfils a condition, and its position.
     fn call_where(&self, is: impl Fn(&BuiltCall) -> bool) -> Option<(usize, &BuiltCall)> {
         self.calls.iter().enumerate().rfind(|(_, call)| is(call))
     }
 
-    /// Adds a piece of a call to the chunk. Pieces of one call in a row are one: a server could
-    /// else make many of them out of a small event.
+    /// Adds a piece of a call to the chunk. Consecutive pieces of one call are joined: otherwise a
+    /// server could produce many of them with a small event.
     fn call_delta(&mut self, delta: ToolCallDelta) {
         self.something();
         self.seen.understood = true;
@@ -349,8 +355,8 @@ impl ChunkBuilder {
         }
     }
 
-    /// A part of the answer that is neither text nor a call, and that the provider demands back.
-    /// Returns its place, for [`replace`](Self::replace).
+    /// Adds a part that is neither text nor a call, and that must be sent back to the provider.
+    /// Returns its position, for [`replace`](Self::replace).
     pub(crate) fn opaque(&mut self, part: Value) -> usize {
         self.hold(size_of::<ReplayPart>());
         if !self.is_full() {
@@ -359,30 +365,31 @@ impl ChunkBuilder {
         self.parts.len().saturating_sub(1)
     }
 
-    /// The same part as it is now known: it keeps its place, whatever came after it.
+    /// Replaces the value of an opaque part. The part keeps its position, even if others followed
+    /// it.
     pub(crate) fn replace(&mut self, place: usize, part: Value) {
         if let Some(ReplayPart::Opaque(known)) = self.parts.get_mut(place) {
             *known = part;
         }
     }
 
-    /// JSON that is kept for the provider, as a value. What it costs is counted first: beyond the
-    /// limit it is `null`, and the stream ends.
+    /// Parses JSON for the replay data. Its memory cost is counted first. Beyond the limit the
+    /// result is `null`, and the stream ends with an error.
     pub(crate) fn keep(&mut self, json: Raw<'_>) -> Value {
         self.hold(json.cost());
         if self.is_full() { Value::Null } else { json.value() }
     }
 
-    /// The fields of an object but for those that are known, as they are kept for the provider.
+    /// Returns the fields of an object for the replay data, without the fields in `but`.
     pub(crate) fn others(&mut self, json: Raw<'_>, but: &[(&str, Raw<'_>)]) -> Map<String, Value> {
         let mut others = Map::new();
         json.others(but, |name, value| self.keep_field(&mut others, name, value));
         others
     }
 
-    /// Adds a field to an object that is kept for the provider.
+    /// Adds a field to an object of the replay data.
     pub(crate) fn keep_field(&mut self, into: &mut Map<String, Value>, name: &str, value: Raw<'_>) {
-        // A field takes some 110 bytes, and the first one as much as ten.
+        // A field takes about 110 bytes, and the first field of an object about 640.
         self.hold(name.len() + if into.is_empty() { 640 } else { 128 });
         let value = self.keep(value);
         if !self.is_full() {
@@ -390,33 +397,33 @@ impl ChunkBuilder {
         }
     }
 
-    /// Counts what a decoder gathers for [`opaque`](Self::opaque) before it is whole.
+    /// Counts bytes of the replay data, also those that a decoder collects before a part is
+    /// complete.
     pub(crate) fn hold(&mut self, bytes: usize) {
         self.opaque_bytes = self.opaque_bytes.saturating_add(bytes);
     }
 
-    /// Whether more is kept for the provider than the limit allows.
+    /// Returns whether the replay data exceeds its limit.
     pub(crate) fn is_full(&self) -> bool {
         self.opaque_bytes > self.max_opaque_bytes
     }
 
-    /// A tool of the provider's own is at work: the answer goes on after it.
+    /// Notes that a tool runs at the provider. The response continues after it.
     pub(crate) fn own_tool(&mut self) {
         self.seen.own_tools = true;
         self.seen.at_work = true;
         self.progress = true;
     }
 
-    /// Something has come that a person can use: text, a call, or a part that is neither, such as a
-    /// picture.
+    /// Notes that usable content has arrived: text, a call, or another part such as an image.
     pub(crate) fn something(&mut self) {
         self.seen.anything = true;
         self.seen.at_work = false;
         self.progress = true;
     }
 
-    /// The fields, if any, that the provider attaches to the latest text or call, and demands back
-    /// with it.
+    /// Attaches provider-specific fields, if there are any, to the latest text or call. They are
+    /// sent back with it.
     pub(crate) fn extra(&mut self, fields: Map<String, Value>) {
         let fields = Some(fields).filter(|fields| !fields.is_empty()).map(Value::from);
         match self.parts.last_mut() {
@@ -426,7 +433,8 @@ impl ChunkBuilder {
         }
     }
 
-    /// The same for a call of the answer's, whatever has come after it.
+    /// Attaches a provider-specific value to the call at this position, even if other parts
+    /// followed it.
     pub(crate) fn call_extra(&mut self, at: usize, value: Value) {
         let mut calls = self.parts.iter_mut().filter_map(|part| match part {
             ReplayPart::Call { extra } => Some(extra),
@@ -437,7 +445,8 @@ impl ChunkBuilder {
         }
     }
 
-    /// The model stopped. A plain stop after tool calls means that it waits for their results.
+    /// Sets the finish reason. A plain stop after tool calls means that the model waits for their
+    /// results.
     pub(crate) fn finish(&mut self, reason: FinishReason, word: &str) {
         let waits = reason == FinishReason::Stop && !self.calls.is_empty();
         self.chunk.finish_reason = Some(if waits { FinishReason::ToolCalls } else { reason });
@@ -445,14 +454,14 @@ impl ChunkBuilder {
         self.seen.understood = true;
     }
 
-    /// The model that answers; the first name that is not empty counts.
+    /// Sets the name of the model that responds. The first non-empty name is kept.
     pub(crate) fn model(&mut self, name: Raw<'_>) {
         if self.model.is_none() {
             self.model = name.str().map(|name| Arc::from(&*name));
         }
     }
 
-    /// Something beside the pieces of the answer that counts as it is told first.
+    /// Sets one of the [`facts`](Self::facts). The first non-empty value is kept.
     pub(crate) fn told_first(
         &mut self,
         fact: fn(&mut GenerationResponse) -> &mut Option<String>,
@@ -465,7 +474,8 @@ impl ChunkBuilder {
         }
     }
 
-    /// The tier that serves the request; the latest word counts, since some begin with what was asked.
+    /// Sets the service tier. The latest value is kept, because some servers first repeat the
+    /// requested tier.
     pub(crate) fn service_tier(&mut self, word: Raw<'_>) {
         if word.literal() != self.facts.service_tier.as_deref()
             && let Some(word) = word.str()
@@ -475,9 +485,9 @@ impl ChunkBuilder {
         }
     }
 
-    /// Tokens used so far. A later 0 does not replace the tokens read or written that are known, and
-    /// neither does what it says of their parts: some servers tell each number once, and 0 for it
-    /// elsewhere. The total is the provider's own where it counts more than the two.
+    /// Sets the usage so far. Some servers send each number only once, and 0 in all other events.
+    /// So a later 0 does not replace a known number of prompt or completion tokens, nor the counts
+    /// of its parts. The total is the provider's if that is larger than the sum of both.
     pub(crate) fn usage(&mut self, told: Option<Usage>) {
         let Some(mut usage) = told else { return };
         let known = self.usage.unwrap_or_default();
@@ -499,19 +509,19 @@ impl ChunkBuilder {
         self.chunk.usage = Some(usage);
     }
 
-    /// The provider says that it failed: the error as it told it. It is kept whole, since JSON that
-    /// is cut cannot be read; it is as large as an event at most.
+    /// Sets the error that the provider reported. It is not truncated, because truncated JSON
+    /// cannot be parsed. It is at most as large as an event.
     pub(crate) fn fail(&mut self, error: &str) {
         self.failure = Some(error.to_owned());
         self.seen.understood = true;
     }
 
-    /// Takes the chunk out, so that the next event finds an empty one.
+    /// Takes the chunk and leaves an empty one for the next event.
     pub(crate) fn take(&mut self) -> StreamChunk {
         StreamChunk { model: self.model.clone(), ..std::mem::take(&mut self.chunk) }
     }
 
-    /// At the end of the answer: halves that were never joined become U+FFFD.
+    /// Ends the response: a surrogate half without its other half becomes U+FFFD.
     pub(crate) fn flush(&mut self) {
         if self.reasoning_half.take().is_some() {
             self.chunk.reasoning.push(char::REPLACEMENT_CHARACTER);
@@ -530,12 +540,13 @@ impl ChunkBuilder {
         }
     }
 
-    /// About how much memory is kept for the provider.
+    /// Returns the approximate memory that the replay data takes.
     pub(crate) fn opaque_bytes(&self) -> usize {
         self.opaque_bytes
     }
 
-    /// How to say the whole answer again, if one text and the calls after it do not tell it.
+    /// Returns how the response is sent back, or `None` if it is just one text and the calls after
+    /// it.
     pub(crate) fn replay(
         &mut self,
         provider: LlmProvider,
@@ -556,7 +567,8 @@ impl ChunkBuilder {
         }
         parts.retain(|part| !matches!(part, ReplayPart::Text { bytes: 0, extra: None }));
         let is_plain = parts.iter().enumerate().all(|(at, part)| match part {
-            // A Chat Completions message has one text, wherever the calls came.
+            // A Chat Completions message has one text, and its position among the calls does not
+            // matter.
             ReplayPart::Text { extra: None, .. } => {
                 at == 0 || protocol == Protocol::ChatCompletions
             }
@@ -568,22 +580,22 @@ impl ChunkBuilder {
         })
     }
 
-    /// Adds the reasoning under the name that it came under: that of calls, or all that the vendor
-    /// wants back.
+    /// Adds the reasoning in the field in which it arrived, if the response has calls or the vendor
+    /// requires all reasoning back. Otherwise it removes `reasoning_details`.
     fn add_reasoning(&self, parts: &mut Vec<ReplayPart>, keeps_all: bool, reasoning: &str) {
         let is_detailed = |part: &ReplayPart| matches!(part, ReplayPart::Opaque(_));
         if self.calls.is_empty() && !keeps_all {
             parts.retain(|part| !is_detailed(part));
         } else if let Some(field) = self.reasoning_field.filter(|_| !reasoning.is_empty())
-            // OpenRouter reads the details instead.
+            // OpenRouter reads `reasoning_details` instead.
             && !(field == "reasoning" && parts.iter().any(is_detailed))
         {
             parts.push(ReplayPart::Opaque(json!({ field: reasoning })));
         }
     }
 
-    /// Notes that text came behind so many bytes of the chunk's; text with something attached is a
-    /// part for itself.
+    /// Notes the text that was appended to the chunk after its first `before` bytes. It extends the
+    /// last part if that is text without attached fields.
     fn said(&mut self, before: usize) {
         self.something();
         self.seen.text = true;
@@ -596,15 +608,15 @@ impl ChunkBuilder {
     }
 }
 
-/// Where a piece of a call belongs.
+/// The call that a piece belongs to.
 enum Belongs {
     ToCall(usize),
     ToNewCall,
-    /// It tells nothing, or nothing new.
+    /// The piece is empty, or repeats what is known.
     Nowhere,
 }
 
-/// JSON that is told as a string, or as itself.
+/// Returns the JSON of arguments that are a string which contains JSON, or the JSON itself.
 fn text_of(arguments: Raw<'_>) -> Cow<'_, str> {
     match arguments.literal() {
         Some(_) => arguments.str().unwrap_or_default(),
@@ -613,8 +625,8 @@ fn text_of(arguments: Raw<'_>) -> Cow<'_, str> {
 }
 
 impl BuiltCall {
-    /// Adds a piece of the name; returns the name as it is then known, if that is news. Some
-    /// servers repeat the name in every piece, others tear it apart.
+    /// Adds a piece of the name. Returns the name so far if it has changed. Some servers repeat the
+    /// name in every piece, others split it.
     fn add_name(&mut self, piece: &str) -> Option<String> {
         if piece == self.name {
             return None;
@@ -628,12 +640,13 @@ impl BuiltCall {
     }
 }
 
-/// Appends a JSON string to `text`; a half of a character at its end waits in `half` for the other.
+/// Appends a JSON string to `text`. A high surrogate at its end is kept in `half` until the low
+/// surrogate arrives.
 fn append(string: Raw<'_>, half: &mut Option<u16>, text: &mut String) {
     let Some(literal) = string.literal().filter(|literal| !literal.is_empty()) else {
         return;
     };
-    // A chunk has one text, as a rule: it gets as much room as that takes, and no more.
+    // A chunk usually has one text, so exactly its size is reserved.
     if half.is_some() || memchr::memchr(b'\\', literal.as_bytes()).is_some() {
         if text.is_empty() {
             text.reserve_exact(literal.len());
@@ -679,7 +692,7 @@ mod tests {
         assert_eq!(texts(&["null", "42", "[]"]), ["", "", "", ""]);
     }
 
-    /// What comes out of pieces of calls: index, name and arguments, piece by piece.
+    /// Feeds pieces of calls to a builder. Returns the index, name and arguments of each delta.
     fn calls(pieces: &[[&str; 4]]) -> Vec<String> {
         let mut output = ChunkBuilder::new(9, 9999);
         let mut told = Vec::new();
@@ -715,17 +728,17 @@ mod tests {
                 &["0look(1)", "1look(2)", "0(3)"],
             ),
             (&[["0", A, LOOK, r#"{"x": 1}"#]], &[r#"0look({"x": 1})"#]),
-            // A new id without a name continues a call: at its index, or the latest.
+            // A new id without a name continues the call at its index, or else the latest call.
             (&[["0", A, LOOK, NONE], ["0", B, "\"\"", "\"x\""]], &["0look()", "0(x)"]),
             (&[[NONE, A, LOOK, NONE], [NONE, B, NONE, "\"x\""]], &["0look()", "0(x)"]),
             (&[["0", A, LOOK, NONE], ["7", B, NONE, "\"x\""]], &["0look()", "0(x)"]),
             (&[["0", A, LOOK, NONE], ["7", NONE, NONE, "\"x\""]], &["0look()", "0(x)"]),
-            // Unless it announces one, whose name comes later.
+            // A new id without arguments announces a call whose name arrives later.
             (
                 &[["0", A, LOOK, NONE], ["1", B, NONE, NONE], ["1", NONE, "\"go\"", "\"x\""]],
                 &["0look()", "1()", "1go(x)"],
             ),
-            // A call that is told again as a whole.
+            // A complete call is repeated.
             (&[["0", A, LOOK, OBJECT], ["0", A, LOOK, OBJECT]], &[r#"0look({"x":1})"#]),
             (&[["0", A, LOOK, OBJECT], ["1", A, LOOK, r#"{"x": 1}"#]], &[r#"0look({"x":1})"#]),
             (
@@ -734,15 +747,16 @@ mod tests {
             ),
             (&[["0", A, LOOK, NONE], ["1", A, LOOK, "{}"]], &["0look()", "0({})"]),
             (&[["0", A, LOOK, "\"1\""], ["0", A, LOOK, "\"1\""]], &["0look(1)", "0(1)"]),
-            // What tells nothing begins nothing.
+            // An empty piece starts no call.
             (&[["0", NONE, NONE, NONE]], &[]),
             (&[["0", "\"\"", "\"\"", "\"\""]], &[]),
-            // Arguments that are whole cannot go on: Gemini gives parallel calls no ids and one index.
+            // Complete arguments end a call: Gemini sends parallel calls without ids and with the
+            // same index.
             (
                 &[["0", "\"\"", LOOK, OBJECT], ["0", "\"\"", LOOK, "{}"]],
                 &[r#"0look({"x":1})"#, "1look({})"],
             ),
-            // One id for all.
+            // All calls have the same id.
             (
                 &[["0", A, LOOK, OBJECT], ["1", A, LOOK, r#"{"x":2}"#]],
                 &[r#"0look({"x":1})"#, r#"1look({"x":2})"#],
@@ -765,7 +779,7 @@ mod tests {
                 ],
                 &["0look()", "0(1)", "1look({)", "1(2)"],
             ),
-            // Another name after the arguments is that of another call.
+            // Another name after the arguments starts another call.
             (&[["0", NONE, LOOK, "{}"], ["0", NONE, "\"go\"", "{}"]], &["0look({})", "1go({})"]),
         ] {
             assert_eq!(calls(pieces), told, "{pieces:?}");
@@ -822,7 +836,7 @@ mod tests {
                 prompt_tokens: prompt,
                 completion_tokens: completion,
                 cached_tokens: cached,
-                // The same holds for what is written into a cache.
+                // Cache writes follow the same rule as cached tokens.
                 cache_write_tokens: cached,
                 ..Usage::default()
             }));

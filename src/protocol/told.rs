@@ -1,8 +1,8 @@
-//! How much of a text has been told, so that a later telling of the whole can be compared with it.
-//! The text itself is not kept twice: a length and a hash stand for it.
+//! Compares text that arrived in pieces with a complete copy that arrives later. The text itself is
+//! not kept twice: its length and a hash represent it.
 
-/// The length and the hash of bytes that came in pieces: FNV-1a, which reads them alike however
-/// they are cut. (<https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>)
+/// The length and the FNV-1a hash of bytes that arrived in pieces. The hash does not depend on how
+/// the bytes are split. (<https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Print {
     bytes: usize,
@@ -26,13 +26,13 @@ impl Print {
     }
 }
 
-/// A text for people. White space around it does not count, since servers trim what they tell
-/// again.
+/// The text that has arrived so far. White space around it is ignored, because servers trim the
+/// complete copy.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ToldText {
-    /// From the first character on that is no white space.
+    /// The text from its first character that is not white space.
     all: Print,
-    /// The same up to the last one.
+    /// This text up to its last character that is not white space.
     trimmed: Print,
 }
 
@@ -48,8 +48,8 @@ impl ToldText {
         }
     }
 
-    /// What `whole` tells beyond this; `None` if they differ before that, so that a piece is
-    /// missing. An empty whole tells nothing.
+    /// Returns the part of `whole` that has not arrived yet. Returns `None` if what has arrived
+    /// differs from `whole`, so that a piece is missing. An empty `whole` counts as no copy.
     pub(super) fn rest(self, whole: &str) -> Option<&str> {
         if self.all.bytes == 0 {
             return Some(whole);
@@ -63,8 +63,8 @@ impl ToldText {
     }
 }
 
-/// The arguments of a call. White space between the tokens does not count, since servers write JSON
-/// again in a form of their own.
+/// The arguments of a tool call that have arrived so far. White space between tokens is ignored,
+/// because servers format the JSON of the complete copy in their own way.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ToldJson {
     told: Print,
@@ -103,7 +103,7 @@ impl ToldJson {
         self.told.bytes == 0
     }
 
-    /// Whether it is a whole object or list, with which nothing can go on.
+    /// Returns whether this is a complete object or array, which nothing can continue.
     pub(super) fn is_whole(self) -> bool {
         self.told.bytes > 1 && self.depth == 0 && !self.in_string
     }
@@ -112,8 +112,8 @@ impl ToldJson {
         self.told == other.told
     }
 
-    /// What `whole` tells beyond this; `None` if they differ before that, so that a piece is
-    /// missing. An empty whole tells nothing.
+    /// Returns the part of `whole` that has not arrived yet. Returns `None` if what has arrived
+    /// differs from `whole`, so that a piece is missing. An empty `whole` counts as no copy.
     pub(super) fn rest(self, whole: &str) -> Option<&str> {
         let mut told = Self::default();
         for (at, byte) in whole.bytes().enumerate() {
@@ -141,7 +141,7 @@ mod tests {
             (&["Hé", "llo"], "Héxxllo", None),
             (&["Hé", "llo"], "Hello", None),
             (&["Hé", "llo"], "日本語", None),
-            // Servers trim, and some tell what others trim.
+            // Some servers trim the complete copy, others trim the pieces.
             (&["\n", "\n Hi", " ", "\n"], "Hi", Some("")),
             (&["Hi"], "\n\nHi\n", Some("\n")),
             (&["Hi", " "], "Hi there", Some("there")),
