@@ -1,38 +1,38 @@
-//! A scanner of JSON: it goes over an event once, fills the fields that are wanted, and passes over
-//! the rest.
+//! A JSON scanner: it reads an event once, fills the requested fields and skips the others.
 //!
-//! What is JSON it decides as strictly as `serde_json` does, with which its tests compare it: an
-//! event that is torn must not be taken for another one. What the fields hold is their own affair,
-//! and they refuse almost nothing. It goes from place to place in the text, since a number is
-//! cheaper to hand on than a reader, and makes no list of what it finds, since a server can make
-//! that long.
+//! It accepts exactly the JSON that `serde_json` accepts, and its tests compare the two: a damaged
+//! event must not be read as another one. What a field accepts is decided by its type, and most
+//! types accept every value. The functions pass byte offsets into the text, because a number is
+//! cheaper to pass than a reader. The scanner collects nothing in a list, because a server could
+//! make such a list long.
 
 use serde::de::{Deserialize, Error as _, IgnoredAny};
 use serde_json::{Deserializer, Value};
 
-/// What a value of an event is read into.
+/// A type that a value of an event is read into.
 pub(crate) trait Field<'a>: Default {
-    /// Takes over the value that begins at `at`, in place of what was there; returns where it ends.
+    /// Reads the value that starts at the byte offset `at`, and replaces the previous value.
+    /// Returns the offset of its end.
     fn fill(&mut self, json: &'a str, at: usize) -> ValueEnd;
 
-    /// Which of several alternatives it is, if it says so.
+    /// Returns the index among several alternatives, if the value contains one.
     fn index(&self) -> Option<u64> {
         None
     }
 }
 
-/// Where a value ends.
+/// The byte offset of the end of a value.
 pub(crate) type ValueEnd = Result<usize, Malformed>;
 
-/// Something at this place is no JSON.
+/// The JSON is invalid at this byte offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed(usize);
 
-/// Levels of objects and lists that nobody wants, which are passed over by recursion; what is
-/// deeper is left to `serde_json`, which keeps a list of them.
+/// The number of nested levels that are skipped by recursion. Deeper levels are skipped by
+/// `serde_json`, which keeps a list of open levels instead of recursing.
 const LEVELS: usize = 64;
 
-/// Reads a JSON text.
+/// Parses a JSON text.
 pub(crate) fn read<'a, T: Field<'a>>(json: &'a str) -> serde_json::Result<T> {
     let mut value = T::default();
     match value.fill(json, blank(json, 0)).map(|end| blank(json, end)) {
@@ -41,7 +41,8 @@ pub(crate) fn read<'a, T: Field<'a>>(json: &'a str) -> serde_json::Result<T> {
     }
 }
 
-/// What `serde_json` says is wrong. Of what it would have passed over, what is wrong at this place.
+/// Returns the error of `serde_json` for this text. `serde_json` accepts some values when it skips
+/// them. In this case, it is the error for the value at this offset.
 #[cold]
 fn error(json: &str, at: usize) -> serde_json::Error {
     let whole = serde_json::from_str::<IgnoredAny>(json).err();
@@ -50,8 +51,8 @@ fn error(json: &str, at: usize) -> serde_json::Error {
     error.unwrap_or_else(|| serde_json::Error::custom("this is not JSON"))
 }
 
-/// Goes over the fields of an object: `field` is told the name of each and where its value begins,
-/// and says where that ends. Another value has no fields.
+/// Scans the fields of an object. `field` gets the name of a field and the offset of its value, and
+/// returns the end of the value. A value that is not an object has no fields.
 #[inline]
 pub(crate) fn fields(
     json: &str,
@@ -76,8 +77,8 @@ pub(crate) fn fields(
     })
 }
 
-/// Goes over the elements of a list: `element` is told where each begins, and says where it ends.
-/// Another value has no elements.
+/// Scans the elements of an array. `element` gets the offset of an element, and returns its end. A
+/// value that is not an array has no elements.
 #[inline]
 pub(crate) fn elements(json: &str, at: usize, element: impl FnMut(usize) -> ValueEnd) -> ValueEnd {
     match byte(json, at) {
@@ -86,7 +87,7 @@ pub(crate) fn elements(json: &str, at: usize, element: impl FnMut(usize) -> Valu
     }
 }
 
-/// Passes over a value, whatever it is.
+/// Skips a value of any type.
 #[inline]
 pub(crate) fn skip(json: &str, at: usize) -> ValueEnd {
     match byte(json, at) {
@@ -115,8 +116,8 @@ fn skip_levels(json: &str, at: usize, levels: usize) -> ValueEnd {
     }
 }
 
-/// Passes over a value where an object is expected. A text or a number has to be one there, as
-/// `serde_json` would have it: no half of a character, nothing infinite.
+/// Skips a value where an object is expected. As in `serde_json`, a string there must not contain a
+/// lone surrogate, and a number must be finite.
 #[cold]
 fn skip_other(json: &str, at: usize) -> ValueEnd {
     let end = skip(json, at)?;
@@ -125,7 +126,7 @@ fn skip_other(json: &str, at: usize) -> ValueEnd {
     if is_read { Ok(end) } else { Err(Malformed(at)) }
 }
 
-/// Goes over what stands between two brackets with commas between.
+/// Scans the comma-separated items between two brackets.
 #[inline]
 fn items(json: &str, at: usize, close: u8, mut item: impl FnMut(usize) -> ValueEnd) -> ValueEnd {
     let mut at = blank(json, at + 1);
@@ -152,14 +153,14 @@ fn behind_colon(json: &str, at: usize) -> ValueEnd {
     if byte(json, at) == b':' { Ok(blank(json, at + 1)) } else { Err(Malformed(at)) }
 }
 
-/// Passes over a string. Halves of characters are none of its affair.
+/// Skips a string. Lone surrogates are accepted.
 #[inline]
 pub(crate) fn string(json: &str, at: usize) -> ValueEnd {
     let end = plain(json, at + 1);
     if byte(json, end) == b'"' { Ok(end + 1) } else { escaped(json, end) }
 }
 
-/// Passes over the rest of a string from where it is not plain.
+/// Skips the rest of a string, from its first escape or invalid character.
 fn escaped(json: &str, mut at: usize) -> ValueEnd {
     loop {
         match (byte(json, at), byte(json, at + 1)) {
@@ -174,15 +175,16 @@ fn escaped(json: &str, mut at: usize) -> ValueEnd {
     }
 }
 
-/// Where the plain text of a string ends: at a quote, a backslash or a control character, or with
-/// the JSON. It goes eight bytes a step.
+/// Returns the offset at which the plain text of a string ends: at a quote, a backslash, a control
+/// character or the end of the JSON. It checks eight bytes per step.
 #[inline]
 fn plain(json: &str, at: usize) -> usize {
     const ONES: u64 = u64::MAX / 255;
     let mut rest = json.as_bytes().get(at..).unwrap_or_default();
     while let Some((eight, behind)) = rest.split_first_chunk() {
-        // What is larger than a byte that it is taken off sets its highest bit, and may set those of
-        // bytes behind it: the first counts. (Mycroft's way to find a zero.)
+        // A byte that is smaller than the number subtracted from it borrows, which sets its highest
+        // bit. The borrow may also set the highest bit of the following bytes, so only the first
+        // one counts. (This is Mycroft's way to find a zero byte.)
         let eight = u64::from_le_bytes(*eight);
         let quote = (eight ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
         let backslash = (eight ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
@@ -208,7 +210,7 @@ fn number(json: &str, mut at: usize) -> ValueEnd {
         _ => Err(Malformed(at)),
     };
     at += usize::from(byte(json, at) == b'-');
-    // A digit behind a leading 0 is refused as something that cannot follow a value.
+    // A digit after a leading 0 is rejected later, because it cannot follow a value.
     at = if byte(json, at) == b'0' { at + 1 } else { digits(at)? };
     if byte(json, at) == b'.' {
         at = digits(at + 1)?;
@@ -220,7 +222,7 @@ fn number(json: &str, mut at: usize) -> ValueEnd {
     Ok(at)
 }
 
-/// Passes over white space.
+/// Skips white space.
 #[inline]
 pub(crate) fn blank(json: &str, mut at: usize) -> usize {
     while let b' ' | b'\n' | b'\r' | b'\t' = byte(json, at) {
@@ -229,7 +231,7 @@ pub(crate) fn blank(json: &str, mut at: usize) -> usize {
     at
 }
 
-/// The byte at a place; behind the end a NUL, which JSON allows nowhere.
+/// Returns the byte at an offset. After the end it is NUL, which JSON allows nowhere.
 #[inline]
 pub(crate) fn byte(json: &str, at: usize) -> u8 {
     json.as_bytes().get(at).copied().unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Reading JSON from people who change it: no field is required, and none has to have its type.
+//! Reads JSON that providers change over time: no field is required, and no field must have a
+//! certain type.
 
 use std::borrow::Cow;
 
@@ -6,8 +7,8 @@ use serde_json::Value;
 
 use super::json::{self, Field, ValueEnd, blank, byte, elements, skip, string};
 
-/// A field whose type nobody can rely on: the JSON text of its value, read when it is asked for.
-/// Absent and `null` are the same.
+/// A field of any type: the JSON text of its value, which is parsed on demand. Missing and `null`
+/// are the same.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Raw<'a>(pub(super) &'a str);
 
@@ -15,14 +16,14 @@ impl<'a> Raw<'a> {
     /// The number 0, for an index that a server leaves out.
     pub(crate) const ZERO: Self = Self("0");
 
-    /// The value between two places of a text; `null` is none.
+    /// Returns the value between two byte offsets of a text; it is empty for `null`.
     #[inline]
     fn between(json: &'a str, at: usize, end: usize) -> Self {
         let value = json.get(at..end).unwrap_or_default();
         Self(if value.starts_with('n') { "" } else { value })
     }
 
-    /// The value's JSON text; empty where there is none.
+    /// Returns the JSON text of the value; it is empty if there is no value.
     pub(crate) fn json(self) -> &'a str {
         self.0
     }
@@ -31,44 +32,46 @@ impl<'a> Raw<'a> {
         !self.0.is_empty()
     }
 
-    /// This value, or another one where there is none.
+    /// Returns this value, or `other` if there is no value.
     pub(crate) fn or(self, other: Self) -> Self {
         if self.is_some() { self } else { other }
     }
 
-    /// The elements of a list, without a list of them in memory; nothing has none. One that is
-    /// refused has nothing in it.
+    /// Iterates over the elements of an array without collecting them. Any other value has no
+    /// elements. An element that `T` rejects becomes `T::default()`.
     pub(crate) fn elements<T: Field<'a>>(self) -> impl Iterator<Item = T> {
         let mut at = 1;
         std::iter::from_fn(move || {
             if !self.0.starts_with('[') {
-                return None; // the most frequent case by far
+                return None; // This is the most frequent case by far.
             }
             let start = blank(self.0, at);
             let mut value = T::default();
             let end = value.fill(self.0, start).or_else(|_| {
                 value = T::default();
-                skip(self.0, start) // the end of the list is no value
+                skip(self.0, start) // It fails at the end of the array.
             });
             at = blank(self.0, end.ok()?) + 1;
             Some(value)
         })
     }
 
-    /// Whether it is a list that is not empty.
+    /// Returns whether this is a non-empty array.
     pub(crate) fn has_elements(self) -> bool {
         self.elements::<Self>().next().is_some()
     }
 
-    /// Tells the fields of an object that have a value, but for these, which are known with theirs.
+    /// Calls `tell` for the fields of an object that have a value, except for the fields in `but`,
+    /// whose values are known.
     pub(crate) fn others(self, but: &[(&str, Self)], mut tell: impl FnMut(&str, Self)) {
-        // As a rule there is no room for another one, not even for `,"":0`.
+        // Usually the known fields leave no room for another field, not even for `,"":0`. Then the
+        // object is not scanned.
         let known = but.iter().filter(|(_, value)| value.is_some());
         let lengths = known.map(|(name, value)| name.len() + value.0.len() + r#""":,"#.len());
         if self.0.len() <= lengths.sum::<usize>() + r#"{"":0"#.len() {
             return;
         }
-        // Something that is no object has no fields.
+        // A value that is not an object has no fields.
         _ = json::fields(self.0, 0, |name, at| {
             let end = skip(self.0, at)?;
             let value = Self::between(self.0, at, end);
@@ -79,29 +82,30 @@ impl<'a> Raw<'a> {
         });
     }
 
-    /// What stands between the quotes of a string, escapes and all.
+    /// Returns the text between the quotes of a string, with its escapes.
     pub(crate) fn literal(self) -> Option<&'a str> {
         self.0.strip_prefix('"')?.strip_suffix('"')
     }
 
-    /// Whether it is a string with something in it. It need not be valid Unicode: half of a
-    /// character is text, too.
+    /// Returns whether this is a non-empty string. It need not be valid Unicode: a lone surrogate
+    /// counts as text, too.
     pub(crate) fn is_text(self) -> bool {
         self.0.len() > 2 && self.0.starts_with('"')
     }
 
-    /// Whether it is this string.
+    /// Returns whether this is a string with this text.
     pub(crate) fn is(self, text: &str) -> bool {
         self.str().is_some_and(|told| told == text)
     }
 
-    /// Whether a field that is called `error` holds one: servers also say so that there is none.
+    /// Returns whether a field named `error` contains an error. Servers also send such a field if
+    /// there is no error.
     pub(crate) fn is_error(self) -> bool {
         !matches!(self.0, "" | "{}" | "[]" | "\"\"" | "false" | "0")
     }
 
-    /// A string that is not empty. For text that comes in pieces there is
-    /// [`ChunkBuilder`](super::ChunkBuilder), which joins halves of characters; here they become U+FFFD.
+    /// Returns a non-empty string. A lone surrogate becomes U+FFFD; for text that arrives in
+    /// pieces, [`ChunkBuilder`](super::ChunkBuilder) joins surrogates instead.
     pub(crate) fn str(self) -> Option<Cow<'a, str>> {
         let literal = self.literal().filter(|literal| !literal.is_empty())?;
         if memchr::memchr(b'\\', literal.as_bytes()).is_none() {
@@ -110,7 +114,8 @@ impl<'a> Raw<'a> {
         Some(Cow::Owned(unescaped(literal)))
     }
 
-    /// A number that counts something: as it is, as a string, rounded, or held within its bounds.
+    /// Returns a non-negative integer. A string is parsed, a fraction is dropped, and a number that
+    /// is out of range is clamped.
     pub(crate) fn u64(self) -> Option<u64> {
         let digits = self.literal().unwrap_or(self.0);
         if digits.is_empty() {
@@ -119,21 +124,21 @@ impl<'a> Raw<'a> {
         digits.parse().ok().or_else(|| Some(digits.parse::<f64>().ok()? as u64))
     }
 
-    /// The value in a form of its own; that of `Default` where it is absent or has another form.
+    /// Parses the value. Returns `T::default()` if the value is missing or has another form.
     pub(crate) fn parse<T: Field<'a>>(self) -> T {
         if self.is_some() { json::read(self.0).unwrap_or_default() } else { T::default() }
     }
 
-    /// The value as it is kept. serde_json refuses strings with half of a character in them; they
-    /// are kept with U+FFFD in its place.
+    /// Returns the value as a `serde_json` value. `serde_json` rejects strings with lone
+    /// surrogates, so each of these becomes U+FFFD.
     pub(crate) fn value(self) -> Value {
         let whole = serde_json::from_str(self.0);
         whole.or_else(|_| serde_json::from_str(&without_halves(self.0))).unwrap_or_default()
     }
 
-    /// About how much memory [`value`](Self::value) takes, without taking it, and rather too much:
-    /// an element of a list takes 32 bytes and up to as much room to grow, a field of an object some
-    /// 110, and the smallest object that is not empty 640.
+    /// Estimates how much memory [`value`](Self::value) takes, without calling it. The estimate is
+    /// rather too high: an array element takes 32 bytes and up to as much unused capacity, an
+    /// object field about 110, and the smallest non-empty object 640.
     pub(crate) fn cost(self) -> usize {
         let (mut cost, mut at) = (self.0.len(), 0);
         while at < self.0.len() {
@@ -149,11 +154,11 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Appends the characters of a JSON string literal that is known to be well-formed.
+/// Unescapes a well-formed JSON string literal and appends it to `text`.
 ///
-/// JSON may escape a character beyond the basic plane as two halves, and some servers put them into
-/// two events: `half` is the first one, from the event before, and what is returned waits for the
-/// next. Halves that find no other become U+FFFD.
+/// JSON may escape a character beyond the Basic Multilingual Plane as a surrogate pair, and some
+/// servers split the pair over two events. `half` is a high surrogate from the previous event. The
+/// returned value is a high surrogate for the next event. Lone surrogates become U+FFFD.
 pub(crate) fn unescape(literal: &str, mut half: Option<u16>, text: &mut String) -> Option<u16> {
     let mut rest = literal;
     loop {
@@ -187,7 +192,7 @@ pub(crate) fn unescape(literal: &str, mut half: Option<u16>, text: &mut String) 
     }
 }
 
-/// A JSON string literal as text, in which nothing is to follow.
+/// Unescapes a complete JSON string literal. Lone surrogates become U+FFFD.
 pub(crate) fn unescaped(literal: &str) -> String {
     let mut text = String::with_capacity(literal.len());
     if unescape(literal, None, &mut text).is_some() {
@@ -196,7 +201,7 @@ pub(crate) fn unescaped(literal: &str) -> String {
     text
 }
 
-/// JSON whose strings have U+FFFD in place of halves of characters.
+/// Returns the JSON with U+FFFD in place of each lone surrogate.
 fn without_halves(json: &str) -> String {
     let (mut whole, mut rest) = (String::with_capacity(json.len()), json);
     while let Some((before, _)) = rest.split_once('"') {
@@ -217,7 +222,7 @@ impl<'a> Field<'a> for Raw<'a> {
     }
 }
 
-/// A value together with its text.
+/// Reads a value together with its JSON text.
 impl<'a, T: Field<'a>> Field<'a> for (T, Raw<'a>) {
     fn fill(&mut self, json: &'a str, at: usize) -> ValueEnd {
         let end = self.0.fill(json, at)?;
@@ -237,10 +242,10 @@ impl<'a, T: Field<'a>> Field<'a> for Option<T> {
     }
 }
 
-/// Declares the objects of a protocol, each with the fields that matter (and the JSON name where
-/// Rust has another). A field without a type is a [`Raw`]. Unknown fields are passed over, of a
-/// repeated one the last counts, and something that is no object has no fields. `by` names the field
-/// that numbers alternatives, for [`First`].
+/// Declares the JSON objects of a protocol, each with the fields that are read. A string after `=`
+/// is the JSON name of a field, if it differs. A field without a type is a [`Raw`]. Unknown fields
+/// are skipped, the last of repeated fields counts, and a value that is not an object has no
+/// fields. `by` names the field that contains the index of alternatives, for [`First`].
 macro_rules! wire {
     ($(
         $(#[$doc:meta])*
@@ -283,11 +288,11 @@ macro_rules! type_of {
 }
 pub(crate) use type_of;
 
-/// From a list of alternatives the one with index 0, or without an index.
+/// The first element of an array of alternatives that has the index 0 or no index.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct First<T> {
     pub(crate) one: T,
-    /// Whether there was a list, be it an empty one.
+    /// Set if the value was an array, even an empty one.
     pub(crate) is_list: bool,
 }
 
@@ -315,7 +320,7 @@ mod tests {
     use super::*;
 
     wire! {
-        /// What the tests read.
+        /// The object that the tests read.
         struct Outer { kind = "type", inner: Inner<'a>, items: First<Item<'a>> }
         struct Inner { text }
         struct Item by index { index, word }
@@ -359,7 +364,7 @@ mod tests {
         };
         let json = r#" {"text": "x", "b": null, "\u0063": [2], "é": {"text": "}"}} "#;
         assert_eq!(others(json), ["c=[2]", "é={\"text\": \"}\"}"]);
-        // The shortest that there is, behind the known one, before it and alone.
+        // The shortest possible field, after the known field, before it, and alone.
         for one in [r#"{"text":"x","":0}"#, r#"{"":0,"text":"x"}"#, r#"{"":0}"#] {
             assert_eq!(others(one), ["=0"], "{one}");
         }

@@ -1,4 +1,5 @@
-//! The scanner and `serde_json` say the same of every text, and read the same out of it.
+//! Tests that the scanner and `serde_json` accept the same texts and read the same values from
+//! them.
 
 use std::fmt::Debug;
 
@@ -13,7 +14,7 @@ wire! {
     struct Innermost { name = "a" }
 }
 
-/// Whether both take a text for JSON; that they do not differ.
+/// Returns whether a text is valid JSON, and checks that the scanner and `serde_json` agree.
 fn is_read<'a, T: Field<'a> + Deserialize<'a> + Debug + PartialEq>(json: &'a str) -> bool {
     match (read::<T>(json), serde_json::from_str::<T>(json)) {
         (Ok(ours), Ok(theirs)) => {
@@ -28,7 +29,7 @@ fn is_read<'a, T: Field<'a> + Deserialize<'a> + Debug + PartialEq>(json: &'a str
     }
 }
 
-/// What may stand in place of a value: all that is JSON, and what almost is.
+/// Valid JSON values and invalid texts that resemble them. The flag says which is valid.
 const VALUES: &[(&str, bool)] = &[
     ("null", true),
     ("nul", false),
@@ -115,7 +116,7 @@ const VALUES: &[(&str, bool)] = &[
     ("", false),
 ];
 
-/// What counts only where it is read: `serde_json` does not look at what it passes over.
+/// Values that are invalid only where they are parsed: `serde_json` does not check skipped values.
 const UNREAD: &[&str] =
     &["1e999", "-1e999", r#""\ud83d""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83dx""#];
 
@@ -196,7 +197,7 @@ fn any_depth_is_passed_over() {
     }
 }
 
-/// Numbers that look like chance, the same each time.
+/// A random number generator that produces the same numbers in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -207,7 +208,7 @@ impl Dice {
         (self.0 >> 16) as usize % limit.max(1)
     }
 
-    /// A place where a text can be cut.
+    /// Returns a random offset at which a text can be split.
     fn place(&mut self, text: &str) -> usize {
         let mut at = self.below(text.len() + 1);
         while !text.is_char_boundary(at) {
@@ -335,7 +336,7 @@ fn recorded_events_and_what_is_made_of_them() {
                 for data in stream.lines().filter_map(|line| line.strip_prefix("data:")) {
                     is_same_everywhere(&name, data);
                     events += 1;
-                    // The largest would take most of the time.
+                    // Large events get fewer variants, because they would take most of the time.
                     for _ in 0..(20_000 / data.len().max(1)).clamp(1, 12) {
                         let mut data = data.to_owned();
                         for _ in 0..=dice.below(3) {

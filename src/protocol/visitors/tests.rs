@@ -1,4 +1,5 @@
-//! How serde's visitors read what the scanner reads: what its tests and the fuzzer compare it with.
+//! Reads the types of the scanner with serde's visitors. The scanner's tests and the fuzzer compare
+//! the results.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,12 +11,12 @@ use serde_json::value::RawValue;
 use crate::protocol::json::Field;
 use crate::protocol::wire::{First, Raw};
 
-/// An object that takes over the fields that it knows.
+/// An object that reads its known fields.
 pub(crate) trait Object<'de>: Default {
     fn field<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error>;
 }
 
-/// Lets serde read a struct that `wire!` declares.
+/// Implements `Deserialize` for a struct that `wire!` declares.
 macro_rules! visitors {
     ($name:ident: $($field:ident = $key:expr;)*) => {
         impl<'de: 'a, 'a> serde::Deserialize<'de> for $name<'a> {
@@ -41,7 +42,7 @@ macro_rules! visitors {
 }
 pub(crate) use visitors;
 
-/// The rest of a visitor, which takes whatever else comes as if nothing were there.
+/// Implements the rest of a visitor, which reads any other value as the default.
 macro_rules! nothing_else {
     () => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
