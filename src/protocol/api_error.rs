@@ -1,5 +1,5 @@
-//! Errors as providers tell them: the message, type and code in every shape that was seen, and what
-//! kind of error that makes.
+//! Parses the errors of providers: reads the message, type and code in every known shape, and
+//! determines the kind of the error.
 
 use std::io::Read;
 use std::time::Duration;
@@ -11,38 +11,38 @@ use crate::provider::LlmProvider;
 use crate::redact::{one_line, truncated};
 use crate::sse::{Event, Frame, Parser};
 
-/// The most of a body that an error keeps. Groq puts what the model wrote in vain
-/// (`failed_generation`) in there, which is of use only as a whole.
+/// The maximum number of bytes of a body that an error keeps. Groq sends the model's failed output
+/// there (`failed_generation`), which is useful only if it is complete.
 const MAX_BODY: usize = 64 << 10;
-/// The most of a body that is searched for events.
+/// The maximum number of bytes of a body that are searched for events.
 const MAX_SEARCHED: usize = 1 << 20;
-/// The most of a type, a code or an id.
+/// The maximum number of bytes of a type, a code or an id.
 const MAX_WORD: usize = 256;
 
 wire! {
-    /// The fields in which errors come, at whatever level. None is made a value before it is known
-    /// to matter: what is read of a large error costs next to nothing beside its text.
+    /// The fields that errors have, at any level. Each is parsed only when it is needed, so a large
+    /// error costs little beside its text.
     struct ErrorFields {
-        // Where the error itself may stand.
+        // These fields may contain the error itself.
         error,
         errors, response, choices, x_groq, base_resp,
-        // What says what happened.
+        // These fields describe the error in a sentence.
         message,
         msg, status_msg, detail, error_description, title, param,
-        // What says it in a word or a number.
+        // These fields describe the error in a word or a number.
         kind = "type",
         error_type, code, status, status_code, http_code, request_id, details,
         metadata: OpenRouterMetadata<'a>,
     }
-    /// OpenRouter's.
+    /// The `metadata` of an error from OpenRouter.
     struct OpenRouterMetadata { raw, reasons, flagged_input }
-    /// Google's.
+    /// One of the `details` of an error from Google.
     struct GoogleDetail { reason, retry_delay = "retryDelay", violations }
     struct GoogleViolation { quota_id = "quotaId" }
 }
 
-/// Reads an error from the body of a response with a `status`, or from an event of a stream without
-/// one.
+/// Parses an error from a response body, or from an event of a stream. For an event, `status` is
+/// `None`.
 pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) -> Error {
     let json = |text| json::read::<Raw<'_>>(text).ok();
     let in_events = if json(body.trim()).is_none() { in_events(body) } else { None };
@@ -50,11 +50,11 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     let told = ToldError::new(json);
     let (message, said) = told.message(body);
     let error_type = told.error_type();
-    // MiniMax says at status 200 that it failed.
+    // MiniMax also reports errors with the status 200.
     let is_minimax = told.inner.status_msg.is_some();
     let minimax = if is_minimax { told.word(|fields| fields.status_code) } else { None };
-    // The same number means another thing at each vendor. Z.ai has its own in an object `error`, where
-    // Mistral has none.
+    // The same number has different meanings at different vendors. Z.ai sends its numbers in an
+    // object `error`, and Mistral sends its numbers without one.
     let vendor = match minimax {
         Some(_) => Some("MiniMax"),
         None => provider.vendor().dialect.error_numbers.filter(|_| told.is_within),
@@ -90,12 +90,12 @@ pub(crate) fn api_error(provider: LlmProvider, status: Option<u16>, body: &str) 
     Error::new(kind(judged, &words, &said), provider, one_line(&message)).reported(report)
 }
 
-/// What a body tells of an error: the error itself, and what stands around it.
+/// The error in a body: the error object and the object around it.
 struct ToldError<'a> {
     json: Raw<'a>,
     inner: ErrorFields<'a>,
     outer: ErrorFields<'a>,
-    /// Whether these two are not the same.
+    /// Set if `inner` is an object inside `outer`, not the same object.
     is_within: bool,
 }
 
@@ -117,19 +117,20 @@ impl<'a> ToldError<'a> {
         Self { json, inner: json.parse(), outer, is_within: json != outer_json }
     }
 
-    /// A field of the error, or else of what stands around it.
+    /// Returns a field of the error object, or else of the object around it.
     fn word(&self, field: impl Fn(&ErrorFields<'a>) -> Raw<'a>) -> Option<String> {
         text_or_number(field(&self.inner)).or_else(|| text_or_number(field(&self.outer)))
     }
 
-    /// What happened: as it is told to people, and what of that the servers say in their own words.
+    /// Returns the message for people, and the part of it that consists of the server's own words,
+    /// in lower case.
     fn message(&self, body: &str) -> (String, String) {
         let message = message_of(&self.inner)
             .or_else(|| message_of(&self.outer))
             .or_else(|| text(self.json))
             .unwrap_or_else(|| plain(truncated(body, MAX_BODY)));
-        // OpenRouter quotes the provider that it asked. Xiaomi names no parameter there, but says
-        // what is wrong.
+        // OpenRouter quotes the error of the upstream provider in `metadata.raw`. Xiaomi describes
+        // the problem in `param`, in which other vendors name a parameter.
         let more = text(self.inner.metadata.raw)
             .or_else(|| text(self.inner.param).filter(|param| param.contains(' ')))
             .unwrap_or_default();
@@ -146,7 +147,8 @@ impl<'a> ToldError<'a> {
             .or_else(|| type_of(&self.outer))
     }
 
-    /// The error of a stream, whose status is 200, may tell the status that it would have had.
+    /// Returns the HTTP status that an error in a stream contains. The status of the response
+    /// itself is 200.
     fn status(&self) -> Option<u16> {
         let fields: [fn(&ErrorFields<'a>) -> Raw<'a>; 4] =
             [|told| told.code, |told| told.status_code, |told| told.http_code, |told| told.status];
@@ -155,11 +157,11 @@ impl<'a> ToldError<'a> {
     }
 }
 
-/// The error in a body that is an event stream though its status is none of one.
+/// Returns the error in a body that is an event stream although the status reports an error.
 fn in_events(body: &str) -> Option<String> {
     let body = truncated(body, MAX_SEARCHED);
     let mut parser = Parser::new(body.len());
-    // The last event may lack its line ends.
+    // The last event may lack its line endings.
     let mut rest = body.as_bytes().chain(&b"\n\n"[..]);
     while let Ok(1..) = parser.fill(|buffer| rest.read(buffer)) {
         while let Ok(Some(Frame::Event(Event { data, .. }) | Frame::Error(data))) = parser.next() {
@@ -171,22 +173,24 @@ fn in_events(body: &str) -> Option<String> {
     None
 }
 
-/// What an object says that happened.
+/// Returns the message of an object.
 fn message_of(told: &ErrorFields<'_>) -> Option<String> {
     let fields =
         [told.message, told.msg, told.status_msg, told.detail, told.error_description, told.title];
     fields.into_iter().find_map(text)
 }
 
-/// What another server says that is quoted: the message, if that is told in JSON.
+/// Returns the message that is quoted from another server: its message field if it is JSON, or else
+/// the whole text.
 fn message_in(quoted: &str) -> String {
     let told: ErrorFields<'_> = json::read(quoted).unwrap_or_default();
     let within = message_of(&told.error.parse()).or_else(|| message_of(&told));
     within.unwrap_or_else(|| quoted.to_owned())
 }
 
-/// What a message says itself, in lower case: what it quotes, such as the prompt or a name, may say
-/// anything. An apostrophe within a word is no quotation mark.
+/// Returns a message in lower case and without its quotations. A quotation, such as the prompt or a
+/// name, may contain any words, which must not determine the kind of the error. An apostrophe
+/// inside a word is not a quotation mark.
 fn without_quotations(message: &str) -> String {
     let is_letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     let mut marks = vec![('\'', '\''), ('"', '"'), ('`', '`'), ('\u{201c}', '\u{201d}')];
@@ -204,7 +208,7 @@ fn without_quotations(message: &str) -> String {
             own.push(' ');
             rest = behind.chars();
         } else {
-            // Nothing ends it, and nothing will end another one of the same kind.
+            // This mark is never closed, so no later mark of the same kind is closed either.
             marks.retain(|known| Some(*known) != mark);
             own.push(c);
         }
@@ -216,47 +220,48 @@ fn first(list: Raw<'_>) -> Raw<'_> {
     list.elements().next().unwrap_or_default()
 }
 
-/// A string that is not empty, as far as an error has use for it. A piece of an escape at its end
-/// does no harm, since a message shows much less.
+/// Returns a non-empty string, truncated to `MAX_BODY` bytes. An escape that is cut at the end does
+/// no harm, because messages show much less.
 fn text(raw: Raw<'_>) -> Option<String> {
     let text = unescaped(truncated(raw.literal()?, MAX_BODY));
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// The same for what may also be a number, which is given as its digits.
+/// Returns a non-empty string, or the digits of a number.
 fn text_or_number(raw: Raw<'_>) -> Option<String> {
     let is_number = raw.json().starts_with(|c: char| c == '-' || c.is_ascii_digit());
     if is_number { Some(truncated(raw.json(), MAX_WORD).to_owned()) } else { text(raw) }
 }
 
-/// A type, a code or an id as it may stand in a message, whatever the server puts there.
+/// Returns a type, a code or an id in a form that is safe in a message: truncated and on one line.
 fn word(text: &str) -> String {
     one_line(truncated(text, MAX_WORD))
 }
 
-/// Whether a field in which errors come holds one. MiniMax says with a 0 that there is none.
+/// Returns whether a field contains an error. A `status_code` of 0 from MiniMax means that there is
+/// no error.
 fn is_told(error: Raw<'_>) -> bool {
     let is_one = error.is_error() && error.json().starts_with(['"', '{']);
     is_one && error.parse::<ErrorFields<'_>>().status_code.json() != "0"
 }
 
-/// A row of the table below: an error is of this kind if its status fits, and one of the words and
-/// one of the phrases are told. A row that names none asks for none.
+/// A row of the table below. It matches an error if its status matches, and if the error has one of
+/// its words and one of its phrases. An empty list of words or phrases always matches.
 struct KindRow {
     kind: ErrorKind,
-    /// Of an error in a stream there may be none.
+    /// An error in a stream may have no status.
     status: fn(Option<u16>) -> bool,
-    /// Types and codes, with blanks between. A star stands for anything; a vendor stands before a
-    /// number, and before what is told in no word.
+    /// Types and codes, separated by spaces. A `*` matches any text. An error number follows the
+    /// name of its vendor, and so does a condition for which the vendor has no type or code.
     words: &'static str,
-    /// Parts of messages in lower case, with semicolons and blanks between, where a vendor has no
-    /// better way to say it.
+    /// Parts of messages in lower case, separated by `; `, for errors that the vendor does not
+    /// identify in a better way.
     phrases: &'static str,
 }
 
 macro_rules! kinds {
     ($($status:pat => $kind:ident $(words $words:literal)? $(phrases $phrases:expr)?;)+) => {
-        #[allow(clippy::redundant_pattern_matching)] // one row fits only where there is no status
+        #[allow(clippy::redundant_pattern_matching)] // One row matches only `None`.
         const KINDS: &[KindRow] = &[$(KindRow {
             kind: ErrorKind::$kind,
             status: |status| matches!(status, $status),
@@ -266,36 +271,39 @@ macro_rules! kinds {
     };
 }
 
-// Without the colon, Cerebras means the tokens of a minute.
+// The colon in `too many tokens:` matters: without it, Cerebras reports the limit of tokens per
+// minute.
 const TOO_LONG: &str = "prompt is too long; input token count; input tokens exceed; context window; \
     context size; context length; too many tokens:; range of input length";
 
-// The first row that fits decides; an error that no row fits is the server's. A word says more than
-// a status, which gateways change and vendors share between several kinds. A phrase may mean
-// anything, so it counts only where the status says as good as nothing; and the words that vendors
-// give to everything count last.
+// The first matching row decides. An error that matches no row is a server error. A word is more
+// precise than a status: gateways change the status, and vendors use one status for several kinds.
+// A phrase may have any meaning, so it counts only if the status says almost nothing. Words that
+// vendors use for all kinds of errors are checked last.
 //
 // The numbers are from <https://docs.z.ai/api-reference/api-code> and
 // <https://platform.minimax.io/docs/api-reference/errorcode>.
 kinds! {
-    // No API talks so, whatever the body says: the request has gone to a wrong address.
+    // No API reports errors with these statuses, so the address is wrong, whatever the body says.
     Some(100..300) => Decode;
     Some(300..400 | 600..) => InvalidRequest;
     _ => ContextLength
         words "context_length_exceeded exceed_context_size_error TOO_MANY_TOKENS Z.ai:1261";
     Some(413) => ContextLength phrases TOO_LONG;
-    // Too large for this account or this server: it is so the next time, too, even if it is told as
-    // a limit of a rate.
+    // The request is too large for this account or this server. Sending it again does not help,
+    // even if Groq or Gemini calls the error a rate limit.
     Some(413) => InvalidRequest;
-    // The moderation of OpenRouter and an unsupported country come with 403, but no other key helps.
+    // OpenRouter's moderation and an unsupported country have the status 403, but another API key
+    // does not help.
     _ => InvalidRequest
         words "request_too_large invalid_prompt bio_policy data_residency_mismatch \
         DataInspectionFailed MiniMax:1026 MiniMax:1027 MiniMax:1042 OpenRouter:moderation \
         unsupported_country_region_territory";
-    // DashScope has one code for the free quota and for the rate.
+    // DashScope uses the same code for the free quota and for a rate limit.
     _ => Quota words "Throttling*" phrases "free allocated quota exceeded";
-    // In all other words Google calls the quota of a day the same as a limit of a minute. MiniMax's
-    // 2056 and the last five of Z.ai are limits of a plan, which last for hours.
+    // Google's error for a daily quota has the same words as its error for a limit per minute,
+    // except for the quota id. MiniMax's 2056 and Z.ai's last four numbers are limits of a plan,
+    // which last for hours.
     _ => Quota
         words "insufficient_quota exceeded_current_quota_error insufficient_balance_error \
         credit_balance_exhausted billing_error billing_hard_limit_reached Arrearage \
@@ -315,40 +323,41 @@ kinds! {
     _ => NotFound
         words "not_found_error resource_not_found_error NOT_FOUND model_not_found \
         model_not_available invalid_model ModelNotFound Z.ai:1211 Z.ai:1221 Z.ai:1222";
-    // The last two are those of Kimi's coding plan and of gateways of Azure.
+    // The last two phrases are from Kimi's coding plan and from gateways of Azure.
     None | Some(400 | 403 | 422 | 429) => Quota
         phrases "credit balance is too low; exceeded your current quota; \
         free allocated quota exceeded; insufficient balance; 余额不足; used all available credits; \
         any credits or licenses; run out of credits; reached your usage limit; \
         out of call volume quota";
-    // MiniMax puts its number into the message for those who speak another vendor's protocol.
+    // MiniMax puts its error number into the message if the request uses another vendor's protocol.
     _ => Quota phrases "insufficient balance (1008)";
-    // xAI's code is the same as for a key that may not do this.
+    // xAI uses the same code for an API key without permission.
     None | Some(403) => InvalidRequest phrases "content violates usage guidelines";
     Some(402) => Quota;
     Some(401 | 403) => Auth;
     Some(404) => NotFound;
-    // A lock or a queue at the provider ran out of time: later may work.
+    // A lock or a queue at the provider timed out, so a retry may succeed.
     Some(408 | 409) => Server;
     Some(429) => RateLimited;
     Some(503 | 529) => Overloaded;
-    // From here on the status tells no more than that the request failed.
+    // From here on, the status says only that the request failed.
     None | Some(400 | 422) => Auth phrases "incorrect api key";
     None | Some(400 | 422) => ContextLength phrases TOO_LONG;
-    // OpenRouter, DeepSeek, xAI, Z.ai and Xiaomi say 400.
+    // OpenRouter, DeepSeek, xAI, Z.ai and Xiaomi send the status 400 for an unknown model.
     None | Some(400 | 422) => NotFound
         phrases "is not a valid model id; model not exist; not supported model; \
         supported api model names are; model not found:; modelcode: does not exist";
     _ => InvalidRequest
         words "invalid_request_error invalid_parameter_error bad_request_error INVALID_ARGUMENT \
         FAILED_PRECONDITION InvalidParameter* MiniMax:2013 Z.ai:121* Z.ai:130*";
-    // OpenAI's dozen reasons not to look at a picture, such as `invalid_base64_image`. At another
-    // status a service for pictures may also be out of order.
+    // OpenAI has a dozen codes for an unusable image, such as `invalid_base64_image`. This row is
+    // for streams only: with a status, the code may also mean that an image service failed.
     None => InvalidRequest words "*image*";
     Some(400..500) => InvalidRequest;
 }
 
-/// What kind of error a provider means; `said` is what it says in its own words.
+/// Returns the kind of an error. `said` is the part of the message that consists of the server's
+/// own words.
 fn kind(status: Option<u16>, words: &[Option<&str>], said: &str) -> ErrorKind {
     let row = KINDS.iter().find(|row| {
         let mut known = row.words.split_whitespace();
@@ -361,7 +370,7 @@ fn kind(status: Option<u16>, words: &[Option<&str>], said: &str) -> ErrorKind {
     row.map_or(ErrorKind::Server, |row| row.kind)
 }
 
-/// Whether a word is one that the table knows.
+/// Returns whether a word matches an entry of the table.
 fn is_word(known: &str, word: &str) -> bool {
     match (known.strip_prefix('*'), known.strip_suffix('*')) {
         (Some(_), _) => word.contains(known.trim_matches('*')),
@@ -370,7 +379,8 @@ fn is_word(known: &str, word: &str) -> bool {
     }
 }
 
-/// A body that is no JSON as a message: of a web page its title, else its beginning.
+/// Returns a message for a body that is not JSON: the title of a web page, or else the beginning of
+/// the body.
 fn plain(body: &str) -> String {
     let lower = body.to_ascii_lowercase();
     let title = lower.find("<title>").and_then(|start| {
@@ -392,7 +402,7 @@ mod tests {
     const GEMINI_MINUTE: &str = r#"{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateRequestsPerMinutePerProjectPerModel-FreeTier","quotaValue":"10"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"1.5s"}]}}"#;
     const GEMINI_DAY: &str = r#"{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateRequestsPerMinutePerProjectPerModel-FreeTier"},{"quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"36s"}]}}"#;
 
-    /// The bodies are in the words of the vendors' documentation and of public reports.
+    /// The bodies use the words of the vendors' documentation and of public reports.
     #[test]
     fn every_vendors_words_have_their_kind() {
         use ErrorKind::*;
@@ -690,8 +700,7 @@ mod tests {
                 r#"{"error":{"code":"unsupported_country_region_territory","type":"request_forbidden"}}"#,
                 InvalidRequest,
             ),
-            // What a message quotes, and words that fit many things, say less than a type or a
-            // status.
+            // A quotation in a message and an ambiguous word count less than a type or a status.
             (
                 "OpenAI",
                 400,
@@ -833,7 +842,8 @@ mod tests {
         assert_eq!(without_quotations(&many), many.trim());
     }
 
-    /// A number means what its own vendor says, and not what another says with the same one.
+    /// An error number has the meaning that its own vendor gives it. Other vendors use the same
+    /// number for other errors.
     #[test]
     fn numbers_have_their_vendor() {
         let body = r#"{"error":{"code":"1113","message":"x"}}"#;
@@ -848,7 +858,7 @@ mod tests {
         assert_eq!(told(400, mistral).kind(), ErrorKind::InvalidRequest);
     }
 
-    /// Servers send a long prompt back in an error about it.
+    /// Servers repeat a long prompt in the error about it.
     #[test]
     fn a_long_error_is_read_to_its_end() {
         let prompt = "word \\n".repeat(20_000);
@@ -870,7 +880,7 @@ mod tests {
         }
     }
 
-    /// A program that wants to mend or to show what the model wrote in vain finds it whole.
+    /// A program that repairs or shows the model's failed output needs all of it.
     #[test]
     fn groqs_failed_generation_is_in_the_body() {
         let written = "[\n  {\"name\": \"add\"}\n]".repeat(500);

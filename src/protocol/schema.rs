@@ -1,9 +1,9 @@
-//! JSON Schemas as providers insist on them. The caller's is never changed: where another one says the
-//! same, that is sent, and told.
+//! Rewrites JSON Schemas into the form that a provider requires. The caller's schema is not
+//! modified: an equivalent one is sent, and reported as an adaptation.
 //!
-//! OpenAI makes a model keep to a schema exactly if it is strict, which takes a dialect:
-//! <https://developers.openai.com/api/docs/guides/structured-outputs#supported-schemas>. A schema that
-//! would say something else in it is sent as not strict.
+//! OpenAI enforces a schema exactly only if it is strict, and strict schemas use a subset of JSON
+//! Schema: <https://developers.openai.com/api/docs/guides/structured-outputs#supported-schemas>. If
+//! this subset cannot express the schema, it is sent as not strict.
 
 use anyhow::{Context, ensure};
 use serde_json::{Map, Value, json};
@@ -11,19 +11,20 @@ use serde_json::{Map, Value, json};
 use super::chat_request::ChatRequest;
 use super::common::is_in;
 
-/// What the dialect knows, beside what is looked at more closely.
+/// The keywords of strict schemas, apart from those that `rewrite` checks separately.
 const KNOWN: &str = "type enum const title description format minimum maximum exclusiveMinimum \
                      exclusiveMaximum multipleOf minItems maxItems required items";
 const FORMATS: &str = "date-time time date duration email hostname ipv4 ipv6 uuid";
-/// What says nothing about the values: most of it the dialect refuses, the rest it takes.
+/// Keywords that do not restrict the values. Strict schemas allow those in `TAKEN`. Those in
+/// `REFUSED` are removed, except for a known `format`.
 const REFUSED: &str = "$schema $id $comment default examples deprecated readOnly writeOnly format";
 const TAKEN: &str = "title description $defs definitions";
 
-/// What joins an object with others, whose properties are its own, too.
+/// Keywords that combine an object with other schemas, which can add properties.
 const JOINING: &str = "$ref anyOf oneOf allOf if then else dependentSchemas patternProperties \
                        unevaluatedProperties";
 
-/// The schema as OpenAI takes it, and whether it is strict.
+/// Returns the schema as OpenAI accepts it, and whether it is strict.
 pub(super) fn strict(request: ChatRequest<'_>, what: &str, schema: &Value) -> (Value, bool) {
     let mut strict = schema.clone();
     if let Err(why) = rewrite(schema, &mut strict, 0, 0) {
@@ -37,8 +38,9 @@ pub(super) fn strict(request: ChatRequest<'_>, what: &str, schema: &Value) -> (V
     (strict, true)
 }
 
-/// The schema as Anthropic takes it: an object says that it has no properties but those it names. One
-/// that is put together of several would say something else then, and stays as it is.
+/// Returns the schema as Anthropic accepts it: each object with `properties` forbids other
+/// properties. An object that combines several schemas is not changed, because its meaning would
+/// change.
 pub(super) fn closed(request: ChatRequest<'_>, schema: &Value) -> Value {
     let mut closed = schema.clone();
     close(&mut closed);
@@ -54,33 +56,37 @@ fn close(schema: &mut Value) {
     if node.contains_key("properties") && !node.keys().any(|key| is_in(JOINING, key)) {
         node.entry("additionalProperties").or_insert(false.into());
     }
-    // What `allOf` joins is no part: what one of them refuses, no other can allow.
+    // The parts do not include those of `allOf`: if one of these forbade other properties, the
+    // properties of the others would be forbidden too.
     parts(node).for_each(close);
 }
 
-/// Rewrites a schema, which is a part of `root`; an error says why the dialect cannot say the same.
+/// Rewrites a schema, which is a part of `root`, as a strict one. The error says why a strict
+/// schema cannot express it.
 fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> anyhow::Result<()> {
     let node = schema.as_object_mut().context("`true` and `false` are no strict schemas")?;
     node.retain(|key, value| {
         let is_format = key == "format" && value.as_str().is_some_and(|it| is_in(FORMATS, it));
         is_format || !is_in(REFUSED, key)
     });
-    // What is a schema by itself may have nothing beside it that says more about the values.
+    // A keyword that is a whole schema, such as `$ref` or `anyOf`, must be the only keyword that
+    // restricts the values.
     let mut telling = node.keys().filter(|key| !is_in(TAKEN, key));
     let alone = telling.next().cloned().filter(|_| telling.next().is_none());
     if (depth < 64 && objects == 0 && alone.is_some())
         && let Some(Value::Object(target)) = target(root, node.get("$ref"))
     {
-        // The root has to be an object, and not refer to one.
+        // The root must be an object, not a reference to one, so the target replaces the reference.
         node.remove("$ref");
         target.clone().into_iter().for_each(|(key, value)| _ = node.entry(key).or_insert(value));
         return rewrite(root, schema, depth + 1, objects);
     }
-    // Where no value fits two choices, one of them is any of them, and all of them are the only one.
+    // If no value fits two choices, `oneOf` means the same as `anyOf`. So does an `allOf` with only
+    // one schema.
     let choices = match alone.as_deref() {
         Some("allOf") if list(node.get("allOf")).len() == 1 => node.remove("allOf"),
         Some("oneOf") if are_apart(root, list(node.get("oneOf"))) => node.remove("oneOf"),
-        // Nothing may stand beside a reference, but beside a choice.
+        // Strict schemas allow no keyword beside `$ref`, but they allow some beside `anyOf`.
         Some("$ref") if node.len() > 1 => Some(json!([{ "$ref": node.remove("$ref") }])),
         _ => None,
     };
@@ -95,7 +101,7 @@ fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> an
             "additionalProperties" => *value == false,
             "$ref" => alone.is_some() && target(root, Some(value)).is_some(),
             "anyOf" => alone.is_some(),
-            // It may not look around.
+            // Strict schemas allow no lookaround in a pattern.
             "pattern" => !["(?=", "(?!", "(?<"].iter().any(|it| value.to_string().contains(it)),
             key => is_in(KNOWN, key),
         };
@@ -114,7 +120,8 @@ fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> an
         let names: Vec<_> = required.iter().cloned().chain(others).collect();
         for name in &names {
             let property = name.as_str().and_then(|name| properties.get(name));
-            // In place of leaving it out the model says `null`.
+            // Strict schemas require all properties. The model writes `null` instead of omitting
+            // one, so an optional property must allow `null`.
             let is_said = property
                 .is_some_and(|it| required.contains(name) || !is_apart(root, [it, &null], 8));
             ensure!(is_said, "the property {name} is optional and not `null`, or not described");
@@ -126,7 +133,7 @@ fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> an
     parts(node).try_for_each(|part| rewrite(root, part, depth + 1, objects))
 }
 
-/// The schemas that a schema is made of.
+/// Returns the schemas that are directly inside a schema, except those of `allOf`.
 fn parts(node: &mut Map<String, Value>) -> impl Iterator<Item = &mut Value> {
     node.iter_mut().flat_map(|(key, value)| match (key.as_str(), value) {
         ("properties" | "$defs" | "definitions", Value::Object(it)) => it.values_mut().collect(),
@@ -136,7 +143,7 @@ fn parts(node: &mut Map<String, Value>) -> impl Iterator<Item = &mut Value> {
     })
 }
 
-/// What a reference leads to, if that is the root or one of its definitions.
+/// Returns the target of a reference, if it is the root or one of its definitions.
 fn target<'a>(root: &'a Value, reference: Option<&Value>) -> Option<&'a Value> {
     let path = reference?.as_str()?.strip_prefix('#')?;
     let mut steps = path.split('/').skip(1);
@@ -150,9 +157,10 @@ fn are_apart(root: &Value, schemas: &[Value]) -> bool {
         .all(|(next, one)| schemas.iter().skip(next).all(|other| is_apart(root, [one, other], 8)))
 }
 
-/// Whether no value fits both schemas, each a part of `root`: they name other types or values, or, of
-/// two objects, one requires a property that the other does not name, or has other values for. What the
-/// dialect refuses does not matter here.
+/// Returns whether no value fits both schemas, which are parts of `root`. This is so if they have
+/// different types or values. Two objects also exclude each other if one requires a property that
+/// the other does not name or gives different values. Keywords that strict schemas refuse are not
+/// considered.
 fn is_apart(root: &Value, schemas: [&Value; 2], depth: usize) -> bool {
     let [one, other] = schemas.map(|it| target(root, it.get("$ref")).unwrap_or(it));
     let choices = list(one.get("anyOf").or(one.get("oneOf")).or(one.get("allOf")));
@@ -160,7 +168,7 @@ fn is_apart(root: &Value, schemas: [&Value; 2], depth: usize) -> bool {
         return choices.iter().all(|choice| is_apart(root, [choice, other], depth - 1));
     }
     let differ = |one: Option<&Value>, other: Option<&Value>| {
-        // An integer is a number, too.
+        // Every integer is also a number.
         let text = |it: &Value| it.to_string().replace("integer", "number");
         let has_it = |it| list(other).iter().any(|other| text(it) == text(other));
         one.is_some() && other.is_some() && !list(one).iter().any(has_it)
@@ -179,7 +187,7 @@ fn is_apart(root: &Value, schemas: [&Value; 2], depth: usize) -> bool {
         || (depth > 1 && [[one, other], [other, one]].into_iter().any(requires_another))
 }
 
-/// The elements of a list, or the one value in its place.
+/// Returns the elements of an array, or any other value as the only element.
 fn list(value: Option<&Value>) -> &[Value] {
     value.map_or(&[], |it| it.as_array().map_or(std::slice::from_ref(it), Vec::as_slice))
 }
@@ -198,7 +206,7 @@ mod tests {
     use crate::config::GenerationConfig;
     use crate::provider::LlmProvider;
 
-    /// What is done with a request, and what is told about it.
+    /// Calls `encode` with a request. Returns its result and the reported adaptations.
     fn told<T>(encode: impl FnOnce(ChatRequest<'_>) -> T) -> (T, Vec<Adaptation>) {
         let (config, adaptations) = (GenerationConfig::new("m"), RefCell::default());
         let provider = LlmProvider::OpenAi;
@@ -215,7 +223,7 @@ mod tests {
         (sent, adaptations.into_inner())
     }
 
-    /// The strict form of a schema, or why there is none.
+    /// Returns the strict form of a schema, or the reason why there is none.
     fn strictly(schema: &Value) -> Result<Value, String> {
         let ((sent, is_strict), told) = told(|request| strict(request, "response_format", schema));
         let is_told = is_strict && sent == *schema || told.len() == 1;
@@ -233,7 +241,7 @@ mod tests {
         serde_json::to_value(schema_for!(T)).unwrap()
     }
 
-    /// Checks the rules of OpenAI's page, by a reading of their own.
+    /// Checks the rules of OpenAI's page without using the code under test.
     fn check_strict(root: &Value, schema: &Value) {
         let node = schema.as_object().unwrap_or_else(|| panic!("{schema}"));
         for keyword in node.keys() {
@@ -270,7 +278,7 @@ mod tests {
         root.pointer(reference.as_str()?.trim_start_matches('#'))
     }
 
-    /// Whether a value fits a schema, as far as these tests need to know.
+    /// Returns whether a value fits a schema. It knows only the keywords that these tests use.
     fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
         let Value::Object(node) = schema else { return *schema == true };
         let count = |choices: &Value| {
@@ -318,7 +326,7 @@ mod tests {
         vat_id: Option<String>,
         lines: Vec<Line>,
         currency: Currency,
-        /// Where it is.
+        /// The state of the invoice.
         state: Option<State>,
         /// The line that matters.
         first: Line,
@@ -355,7 +363,7 @@ mod tests {
     #[derive(Serialize, JsonSchema)]
     #[serde(tag = "kind")]
     enum Tagged {
-        /// Somebody came.
+        /// A person arrived.
         Came {
             who: String,
         },
@@ -415,7 +423,7 @@ mod tests {
             let refused = strictly(&schema).err().unwrap_or_default();
             assert_eq!(refused.contains("`oneOf`"), !are_apart, "{refused}: {schema}");
         }
-        // `null` fits both.
+        // The value `null` fits both choices.
         let maybe = |kind: &str| {
             let mut maybe = a(kind);
             maybe["type"] = json!(["object", "null"]);
@@ -468,7 +476,7 @@ mod tests {
             json!({"anyOf": [{"$ref": "#/$defs/Line"}], "description": "The line that matters."})
         );
         assert_eq!(strict["$defs"]["State"]["anyOf"][1]["const"], "Paid");
-        // Told a second time, nothing is new.
+        // A strict schema is not changed again.
         assert_eq!(strictly(&strict).unwrap(), strict);
     }
 
@@ -578,7 +586,7 @@ mod tests {
         assert!(strictly(&nested).unwrap_err().contains("`$ref`"));
     }
 
-    /// An object that requires all of its properties.
+    /// Returns the schema of an object that requires all of its properties.
     fn object(properties: Value) -> Value {
         let names: Vec<_> = properties.as_object().unwrap().keys().cloned().collect();
         json!({"type": "object", "properties": properties, "required": names})
@@ -644,7 +652,7 @@ mod tests {
             ),
         ] {
             let defs = json!({"n": {"type": ["integer", "null"], "format": "uint8"}});
-            // Each admits `null`, and so becomes required.
+            // Each property allows `null`, and so becomes required.
             let root = json!({"type": "object", "properties": {"a": property}, "$defs": defs});
             let sent = strictly(&root).unwrap();
             assert_eq!(
@@ -697,7 +705,7 @@ mod tests {
         })
     }
 
-    /// Objects with nothing, or with any of some values, in each of two properties.
+    /// Returns objects in which each of two properties is missing or has one of several values.
     fn objects() -> Vec<Value> {
         let texts = r#""a" "b" 1 1.5 null [] ["a"] [1,null] {} {"a":"a"} {"a":null,"b":1}"#;
         let values: Vec<Value> =
@@ -728,7 +736,7 @@ mod tests {
                 "$defs": {"d": definition},
             });
             if let Ok(strict) = strictly(&root) {
-                // That an object has no other properties is what a caller means.
+                // A caller means that an object has no other properties.
                 let mut root = root;
                 close(&mut root);
                 check_strict(&strict, &strict);
