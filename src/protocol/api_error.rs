@@ -173,7 +173,7 @@ fn in_events(body: &str) -> Option<String> {
     None
 }
 
-/// Returns the message of an object.
+/// Returns the message in an error object.
 fn message_of(told: &ErrorFields<'_>) -> Option<String> {
     let fields =
         [told.message, told.msg, told.status_msg, told.detail, told.error_description, told.title];
@@ -251,8 +251,9 @@ struct KindRow {
     kind: ErrorKind,
     /// An error in a stream may have no status.
     status: fn(Option<u16>) -> bool,
-    /// Types and codes, separated by spaces. A `*` matches any text. An error number follows the
-    /// name of its vendor, and so does a condition for which the vendor has no type or code.
+    /// Types and codes, separated by spaces. A `*` matches any text. Error numbers have their
+    /// vendor's name in front, as in `Z.ai:1113`. So do conditions that `api_error` finds in other
+    /// fields, as in `Google:day`.
     words: &'static str,
     /// Parts of messages in lower case, separated by `; `, for errors that the vendor does not
     /// identify in a better way.

@@ -326,8 +326,8 @@ impl ChunkBuilder {
             (true, true) => moved,
             // The name is complete before the arguments start.
             (true, false) => true,
-            // At another index this is another call, unless complete arguments arrive for a call
-            // that has none.
+            // At another index the same name starts another call, unless complete arguments arrive
+            // with it.
             (false, true) => moved && !is_whole,
             // Complete arguments cannot be continued by another complete object.
             (false, false) => moved || (is_named && is_whole && call.arguments.is_whole()),

@@ -1,5 +1,5 @@
 //! Describes how the requests for Anthropic's models differ. It does not list what a model
-//! supports: the API itself rejects what a model does not support.
+//! supports: the API itself rejects the rest.
 
 use crate::model::begins_like;
 use crate::provider::ReasoningForm;

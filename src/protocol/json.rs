@@ -41,8 +41,8 @@ pub(crate) fn read<'a, T: Field<'a>>(json: &'a str) -> serde_json::Result<T> {
     }
 }
 
-/// Returns the error of `serde_json` for this text. `serde_json` accepts some values when it skips
-/// them. In this case, it is the error for the value at this offset.
+/// Returns the error that `serde_json` reports for this text. If it reports none, because it does
+/// not fully check values that it skips, returns its error for the value at this offset.
 #[cold]
 fn error(json: &str, at: usize) -> serde_json::Error {
     let whole = serde_json::from_str::<IgnoredAny>(json).err();

@@ -16,7 +16,7 @@ const KNOWN: &str = "type enum const title description format minimum maximum ex
                      exclusiveMaximum multipleOf minItems maxItems required items";
 const FORMATS: &str = "date-time time date duration email hostname ipv4 ipv6 uuid";
 /// Keywords that do not restrict the values. Strict schemas allow those in `TAKEN`. Those in
-/// `REFUSED` are removed, except for a known `format`.
+/// `REFUSED` are removed, except for a `format` that is in `FORMATS`.
 const REFUSED: &str = "$schema $id $comment default examples deprecated readOnly writeOnly format";
 const TAKEN: &str = "title description $defs definitions";
 

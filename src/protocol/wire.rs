@@ -13,7 +13,7 @@ use super::json::{self, Field, ValueEnd, blank, byte, elements, skip, string};
 pub(crate) struct Raw<'a>(pub(super) &'a str);
 
 impl<'a> Raw<'a> {
-    /// The number 0, for an index that a server leaves out.
+    /// The number 0, for an index that a server omits.
     pub(crate) const ZERO: Self = Self("0");
 
     /// Returns the value between two byte offsets of a text; it is empty for `null`.
