@@ -1,4 +1,4 @@
-//! OpenAI Chat Completions, and its many relatives.
+//! Encodes and decodes OpenAI Chat Completions, in the dialect of each vendor.
 //!
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
@@ -28,7 +28,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let messages = request.messages()?.iter().enumerate();
     let messages = messages.filter_map(|(at, said)| message(request, at, said));
     body.put("messages", messages.collect::<Value>());
-    // OpenAI stores what new accounts ask, unless it is told not to; others may not know the field.
+    // For new accounts, OpenAI stores completions by default. Other vendors may not know the field.
     body.put("store", (request.owner == Some(LlmProvider::OpenAi)).then_some(false));
     body.put_json(dialect.always);
     body.put_json(dialect.usage);
@@ -57,13 +57,13 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     options.finish(body)
 }
 
-/// The one tool that has to be called.
+/// Builds the `tool_choice` that forces one tool.
 fn named(tool: &str) -> Value {
     json!({"type": "function", "function": {"name": tool}})
 }
 
-/// `None` for an answer in which there is nothing (Moonshot refuses it, and then every later request),
-/// and for what goes into another message.
+/// Returns `None` for an empty assistant message (Moonshot refuses it, and then every later
+/// request), and for a system message that is merged into the first one.
 fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Value> {
     let dialect = &request.vendor().dialect;
     let (mut calls, mut reasoning, mut refusal) = (Vec::new(), Map::new(), None);
@@ -119,8 +119,9 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
     Some(common::with(value, Some(&reasoning.into())))
 }
 
-/// A tool. Nothing is said about strictness where it is not strict: that is what it then is. A
-/// fine-tuned model knows fewer words in a strict schema.
+/// Builds a tool. `strict` is left out where it would be false, because false is the default. A
+/// fine-tuned model (`ft:`) supports fewer keywords in a strict schema, so its tools are not
+/// strict.
 fn function(request: ChatRequest<'_>, tool: &Tool) -> Value {
     let mut function = common::tool(tool, "parameters");
     if request.vendor().dialect.strict_tools && !request.model.starts_with("ft:") {
@@ -149,38 +150,38 @@ fn response_format(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
 wire! {
     struct ChatEvent {
         model, choices: First<ChatChoice<'a>>, usage, x_groq, error, id, service_tier,
-        /// MiniMax's word for how the request went.
+        /// MiniMax's status of the request.
         base_resp,
     }
-    /// An error of vLLM and DashScope, which stands in place of the choices.
+    /// An error of vLLM or DashScope: its fields are at the top level, and there are no choices.
     struct FlatError { code, message }
     struct ChatChoice by index {
         index, delta: Option<ChatDelta<'a>>,
-        /// The whole message, from servers that do not stream; Perplexity sends it beside each
-        /// delta, MiniMax at the end.
+        /// The whole message. Servers that do not stream send only this; Perplexity sends it beside
+        /// each delta, and MiniMax at the end.
         message,
-        /// The form of text completions.
+        /// The text, from servers that use the format of text completions.
         text,
         finish_reason,
-        /// What the model behind OpenRouter said.
+        /// The finish reason of the provider behind OpenRouter, in that provider's own words.
         native_finish_reason,
-        /// Moonshot tells it here.
+        /// Moonshot sends the usage here.
         usage,
         error,
     }
     struct ChatDelta {
         content, refusal, reasoning, reasoning_content, reasoning_details, tool_calls,
-        /// What there was before `tool_calls`, and some servers still send.
+        /// The predecessor of `tool_calls`, which some servers still send.
         function_call,
         audio,
     }
     struct ChatAudio { transcript }
-    /// A part of a content that is a list: Mistral's way to tell thinking from text.
+    /// One part of a `content` that is a list. Mistral separates thinking from text in this way.
     struct ContentPart { text, thinking }
     struct ReasoningDetail { text, summary }
     struct ChatCall {
         index, id, function: ChatFunction<'a>,
-        /// Gemini's signature, which it wants to see again.
+        /// Gemini's thought signature, which has to be sent back.
         extra_content,
     }
     struct ChatFunction { name, arguments }
@@ -191,15 +192,15 @@ wire! {
         completion_tokens_details: ChatUsageDetails<'a>,
         /// DeepSeek's name for cached tokens.
         prompt_cache_hit_tokens,
-        /// Mistral's.
+        /// Mistral's name for cached tokens.
         num_cached_tokens,
-        /// Together and Moonshot tell them at the top.
+        /// Together and Moonshot send the cached tokens here, not in the details.
         cached_tokens,
         reasoning_tokens,
-        /// Databricks passes on Anthropic's.
+        /// Databricks passes on Anthropic's names.
         cache_read_input_tokens, cache_creation_input_tokens,
     }
-    /// Mistral tells the tier here.
+    /// Mistral sends the service tier inside the usage.
     struct UsageTier { service_tier }
     struct ChatUsageDetails {
         cached_tokens, reasoning_tokens, cache_write_tokens,
@@ -214,10 +215,10 @@ impl FlatError<'_> {
     }
 }
 
-/// Remembers what goes back of the reasoning beyond its text.
+/// Decodes one response. Keeps the reasoning details, which have to be sent back.
 #[derive(Default)]
 struct ChatCompletionsDecoder {
-    /// OpenRouter's and MiniMax's.
+    /// The `reasoning_details` of OpenRouter and MiniMax that have come so far.
     details: Vec<Value>,
     has_deltas: bool,
 }
@@ -244,12 +245,12 @@ impl Decoder for ChatCompletionsDecoder {
         if let Some(word) = choice.finish_reason.str() {
             self.finish(&word, choice.native_finish_reason, out);
         }
-        // An empty object stands for no usage: MiniMax.
+        // MiniMax sends `usage: {}`, which counts as no usage.
         let groq: GroqFields<'_> = chunk.x_groq.parse();
         let usage = [chunk.usage, choice.usage, groq.usage];
         out.usage(usage.into_iter().find_map(tokens));
-        // Looked at last, so that what came with it is not lost; `""` and `{}` are no errors. An
-        // event that has choices is not read a second time as an error without an object.
+        // Errors are checked last, so that content in the same event is not lost. `""` and `{}` are
+        // not errors. Only an event without choices is read a second time, as a `FlatError`.
         let errors = [chunk.error, groq.error, choice.error];
         if errors.iter().any(|error| error.is_error())
             || chunk.base_resp.parse::<MiniMaxStatus<'_>>().status_code.u64().unwrap_or(0) != 0
@@ -263,7 +264,7 @@ impl Decoder for ChatCompletionsDecoder {
 
 impl ChatCompletionsDecoder {
     fn decode_delta(&mut self, delta: &ChatDelta<'_>, out: &mut ChunkBuilder) {
-        // Some gateways send the same reasoning under two names or all three.
+        // Some gateways send the same reasoning in two or all three of these fields: read only one.
         if delta.reasoning_content.is_text() {
             out.reasoning_in("reasoning_content", delta.reasoning_content);
         } else if delta.reasoning.is_text() {
@@ -277,7 +278,7 @@ impl ChatCompletionsDecoder {
             self.detail(detail, out);
         }
         self.decode_content(delta.content, out);
-        // A refusal comes in place of the text, and is what the user is to read.
+        // A refusal comes instead of text, and the user has to read it.
         if delta.refusal.is_text() {
             out.refusal(delta.refusal);
         }
@@ -295,9 +296,10 @@ impl ChatCompletionsDecoder {
         }
     }
 
-    /// The whole of the message, behind the deltas or beside each: it counts as far as no delta has
-    /// told it. Where there are none, it comes in pieces as they do. Beside a delta, Writer's is a
-    /// piece, too, so that only one that stands alone can be compared.
+    /// Decodes `message`, which comes after the deltas or beside each of them. It adds only what no
+    /// delta has brought. Some servers send no deltas, but pieces of `message`. Writer's `message`
+    /// beside a delta is the same piece again, so only a `message` without a delta is compared with
+    /// the calls so far.
     fn decode_message(&mut self, choice: &ChatChoice<'_>, out: &mut ChunkBuilder) {
         let mut message: ChatDelta<'_> = choice.message.parse();
         let has_calls = self.has_deltas && out.calls() > 0;
@@ -337,7 +339,7 @@ impl ChatCompletionsDecoder {
                     }
                 }
             }
-            // The JSON that was asked for, told as JSON: Cloudflare.
+            // Cloudflare sends the requested JSON as an object instead of a string.
             Some(b'{') => out.plain_text(content.json()),
             _ => _ = out.text(content),
         }
@@ -350,7 +352,8 @@ impl ChatCompletionsDecoder {
         }
         let native = native.str().unwrap_or_default();
         let reason = match (finish_reason(word), finish_reason(&native)) {
-            // OpenRouter says so of a call that the limit has cut.
+            // OpenRouter reports a truncated call as `tool_calls`. Only the native reason names the
+            // limit.
             (FinishReason::ToolCalls, FinishReason::Length) => FinishReason::Length,
             (reason, _) => reason,
         };
@@ -361,7 +364,8 @@ impl ChatCompletionsDecoder {
         }
     }
 
-    /// Texts and summaries come in pieces, which share type and index; anything else is whole.
+    /// Adds an element of `reasoning_details`. Texts and summaries come in pieces that share type
+    /// and index; all other elements are whole.
     fn detail(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) {
         let Value::Object(piece) = out.keep(json) else { return };
         let is_text = matches!(
@@ -388,24 +392,26 @@ impl ChatCompletionsDecoder {
     }
 }
 
-/// That a limit has cut the answer. Relays pass on the words of Anthropic, Google and OpenAI's Responses;
-/// `model_length` is Mistral's full context, `model_context_window_exceeded` Z.ai's.
+/// The finish reasons of a response that a token limit has truncated. Relays pass on those of
+/// Anthropic, Google and OpenAI's Responses. `model_length` means a full context at Mistral, and
+/// `model_context_window_exceeded` at Z.ai.
 const LENGTH: &str = "length max_tokens MAX_TOKENS max_output_tokens model_length \
                       model_context_window_exceeded";
 
 fn finish_reason(word: &str) -> FinishReason {
     match word {
-        // `eos` is Together's and Hugging Face's.
+        // Together and Hugging Face send `eos`.
         "stop" | "eos" => FinishReason::Stop,
         word if is_in(LENGTH, word) => FinishReason::Length,
         "tool_calls" | "function_call" => FinishReason::ToolCalls,
-        // The latter is Z.ai's.
+        // Z.ai sends `sensitive`.
         "content_filter" | "sensitive" => FinishReason::ContentFilter,
         _ => FinishReason::Other,
     }
 }
 
-/// Whether an answer that failed ends so: at OpenRouter and Mistral, at DeepSeek, at Z.ai.
+/// Returns whether a finish reason means that the response has failed. OpenRouter and Mistral send
+/// the first of these, DeepSeek the second, and Z.ai the third.
 fn is_failure(word: &str) -> bool {
     matches!(word, "error" | "insufficient_system_resource" | "network_error")
 }
@@ -426,7 +432,7 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
     let written = details.cache_write_tokens.or(details.cache_creation_input_tokens);
     let reasoning = [tokens.completion_tokens_details.reasoning_tokens, tokens.reasoning_tokens];
     let reasoning = reasoning.iter().find_map(|count| count.u64());
-    // xAI counts reasoning apart from the rest of what was written, and its total shows it.
+    // xAI leaves the reasoning out of the completion tokens, but not out of the total.
     let thought = reasoning.unwrap_or_default();
     let is_apart =
         prompt.checked_add(completion).and_then(|sum| sum.checked_add(thought)) == Some(total);
@@ -467,7 +473,7 @@ mod tests {
         )
     }
 
-    /// What a configuration adds to the plainest body.
+    /// Returns the fields that a configuration adds to the smallest body.
     fn added(config: GenerationConfig, provider: LlmProvider) -> Value {
         let mut body = said(&[Message::user("Hi")], &config, provider);
         for field in ["model", "messages", "stream", "stream_options"] {
@@ -619,7 +625,7 @@ mod tests {
         out
     }
 
-    /// Text, reasoning, names and arguments of calls, and the raw finish reason of one event.
+    /// Decodes one event and shows it as `text|reasoning name(arguments) [finish reason]`.
     fn seen(event: &str) -> String {
         let chunk = decode(&[event]).chunk;
         let calls = chunk.tool_calls.iter().map(|call| {
@@ -669,7 +675,7 @@ mod tests {
                 "whole| [stop]",
             ),
             (r#"{"choices":[{"delta":{"content":"a"},"message":{"content":"sofar a"}}]}"#, "a|"),
-            // Perplexity's whole answers have an empty delta beside the message.
+            // Perplexity's responses without streaming have an empty delta beside the message.
             (r#"{"choices":[{"delta":{"content":""},"message":{"content":"whole"}}]}"#, "whole|"),
             (r#"{"choices":[{"text":"a","index":0,"finish_reason":"stop"}]}"#, "a| [stop]"),
             (r#"{"choices":[{"delta":{"content":"a"},"text":"b"}]}"#, "a|"),
@@ -687,7 +693,7 @@ mod tests {
                 r#"{"choices":[{"delta":{"reasoning":"a","reasoning_details":[{"text":"a"}]}}]}"#,
                 "|a",
             ),
-            // Half of a character takes nothing else with it.
+            // Half of a surrogate pair does not destroy the text around it.
             (r#"{"choices":[{"delta":{"reasoning_content":"I think \ud83d"}}]}"#, "|I think "),
             (
                 r#"{"choices":[{"delta":{"reasoning_details":[{"text":"I think \ud83d"}]}}]}"#,
@@ -726,7 +732,7 @@ mod tests {
         assert_eq!(sent(&answer), refused);
         let other = Message { content: "Well.".into(), ..answer };
         assert_eq!(sent(&other), json!({"role": "assistant", "content": "Well."}));
-        // Where something else was said, too, it is one text.
+        // A refusal with other text beside it is sent back as one content.
         let more = r#"{"choices":[{"delta":{"content":" Sorry."}}]}"#;
         let both = Message::from(folded(&[events[0], more]).0);
         assert_eq!(sent(&both), json!({"role": "assistant", "content": "I ca Sorry."}));
@@ -788,7 +794,7 @@ mod tests {
         assert_eq!(again(&[detail, answer, stop]), json!({"role": "assistant", "content": "Yes."}));
     }
 
-    /// Text, reasoning, calls and usage of a whole stream, and whether it failed.
+    /// Returns the response of a whole stream, and the failure that it reports.
     fn folded(events: &[&str]) -> (GenerationResponse, Option<String>) {
         testing::decoded(Protocol::ChatCompletions, events)
     }
@@ -840,7 +846,7 @@ mod tests {
         let piece = calls(&call(r#"{\"x"#), "delta");
         let piece = piece.replace(r#""delta""#, r#""message":{"tool_calls":null},"delta""#);
         assert!(!decode(&[&piece]).seen.gap);
-        // A server that tells pieces of a message.
+        // Some servers send pieces of `message` and no deltas.
         let [hel, lo] = ["Hel", "lo"]
             .map(|text| format!(r#"{{"choices":[{{"message":{{"content":"{text}"}}}}]}}"#));
         assert_eq!(folded(&[&hel, &lo]).0.content, "Hello");
@@ -904,7 +910,7 @@ mod tests {
                 "{words}"
             );
         }
-        // What was said stays said.
+        // After text, a failure that only the native reason reports is ignored.
         let said = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop","native_finish_reason":"error"}]}"#;
         assert_eq!(folded(&[said]).1, None);
     }
@@ -935,7 +941,7 @@ mod tests {
             let told = json!({"name": "answer", "schema": sent, "strict": is_strict});
             let format = json!({"type": "json_schema", "json_schema": told});
             assert_eq!(body["response_format"], format, "{provider}");
-            // Tools are strict only at OpenAI, and nothing is said of those that are not.
+            // Tools are strict only at OpenAI. A tool that is not strict has no field for it.
             let tool = Tool::function("look", "", schema.clone());
             let body = added(GenerationConfig::new("m").tools([tool]), provider);
             let expected = match (provider, is_strict) {
@@ -990,7 +996,7 @@ mod tests {
             let usage = decode(&[&format!(r#"{{"usage":{{{usage}}}}}"#)]).chunk.usage.unwrap();
             (usage.completion_tokens, usage.total_tokens, usage.reasoning_tokens)
         };
-        // xAI counts reasoning apart; elsewhere it is a part of what was written.
+        // Only xAI leaves the reasoning out of the completion tokens.
         let details = r#""completion_tokens_details":{"reasoning_tokens":5}"#;
         let counts = r#""prompt_tokens":3,"completion_tokens":7,"total_tokens""#;
         assert_eq!(reasoned(&format!("{counts}:15,{details}")), (12, 15, Some(5)));
