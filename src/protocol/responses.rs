@@ -1,12 +1,12 @@
-//! OpenAI Responses: OpenAI's newer protocol, and the servers that follow it.
+//! Encodes and decodes Responses, OpenAI's newer protocol, which other servers also implement.
 //! (<https://platform.openai.com/docs/api-reference/responses>)
 //!
-//! Nothing is stored at the provider: `store` is false, so that the conversation lives in its
-//! messages and nowhere else. What a model must see again of its own answer is kept in the
-//! assistant message: reasoning (encrypted by OpenAI, in the clear from open models), calls of
-//! built-in tools, the citations of a text, and whether it was a commentary or the answer.
+//! The provider stores nothing: `store` is false, so the messages hold the whole conversation. The
+//! assistant message keeps everything that has to be sent back to the model: reasoning (encrypted
+//! by OpenAI, plain text from open models), calls of built-in tools, the citations of a text, and
+//! whether a text was commentary or the final answer.
 //!
-//! The raw finish reason is `completed` or, of an answer that is incomplete, the reason for that.
+//! The raw finish reason is `completed`, or the reason why the response is incomplete.
 
 use std::collections::VecDeque;
 
@@ -30,7 +30,7 @@ use crate::tool::Tool;
 
 pub(super) const CODEC: Codec = Codec::new::<ResponsesDecoder>("responses", body);
 
-/// Nobody sees OpenAI's models reason without asking for a summary.
+/// OpenAI's models send no reasoning text unless the request asks for a summary.
 const REASONING: &[(&str, ReasoningForm)] =
     &[("", reasoning_form(r#"{"effort":"none"}"#, r#"{"effort":"$level","summary":"auto"}"#, ""))];
 
@@ -39,8 +39,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let alternatives = options.take("logprobs");
     let mut include = Vec::new();
     if request.config.reasoning.is_some_and(|how| how.budget() > 0) {
-        // OpenAI sends it unasked where nothing is stored; Azure and others have to be asked.
-        // Models that do not reason refuse to be, so it is asked only along with reasoning.
+        // If nothing is stored, OpenAI sends it by default, but Azure and others do not. Models
+        // without reasoning reject it, so it is requested only together with reasoning.
         include.push("reasoning.encrypted_content");
     }
     if alternatives.is_some() {
@@ -61,11 +61,11 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     options.finish(body)
 }
 
-/// The conversation as items. System messages are items too, rather than `instructions`: they keep
-/// their places, and every server that was looked at takes them.
+/// Encodes the conversation as items. System messages are also items, not `instructions`, so that
+/// they keep their places. Every server that we checked accepts this.
 fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
     let mut items = Vec::with_capacity(request.messages.len());
-    // The calls whose arguments are free text; their results have a type of their own.
+    // The ids of custom tool calls, whose arguments are free text. Their results have another type.
     let mut custom = Vec::new();
     for (at, message) in request.messages()?.iter().enumerate() {
         match message.role {
@@ -96,7 +96,7 @@ fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
     Ok(items)
 }
 
-/// llama.cpp knows a message only by its `type`, and takes an assistant's text without an id only
+/// Encodes a message. llama.cpp requires `type`, and accepts an assistant's text without an id only
 /// as a plain string.
 fn said(role: MessageRole, content: Value) -> Value {
     json!({"type": "message", "role": role.as_str(), "content": content})
@@ -107,13 +107,13 @@ fn input_text(text: &str) -> Value {
 }
 
 fn image(image: &Attachment) -> Value {
-    // vLLM insists on `detail`.
+    // vLLM requires `detail`.
     json!({"type": "input_image", "image_url": image.to_url(), "detail": "auto"})
 }
 
-/// A part of what the assistant said and did. Ids of messages and calls are left out: they refer to
-/// a store that holds nothing, and OpenAI refuses a message by its id where it misses the reasoning
-/// that led to it.
+/// Encodes one part of an assistant message. The ids of messages and calls are left out: they refer
+/// to a store that holds nothing, and OpenAI rejects a message with its id if the reasoning that
+/// led to it is missing.
 fn assistant(request: ChatRequest<'_>, part: TurnPart<'_>, place: usize) -> Option<Value> {
     Some(match part {
         TurnPart::Opaque(Value::Null) => return None,
@@ -124,8 +124,9 @@ fn assistant(request: ChatRequest<'_>, part: TurnPart<'_>, place: usize) -> Opti
                 _ if text.is_empty() => return None,
                 _ => return Some(item),
             }
-            // By its schema such a message has an id, and vLLM and OpenRouter insist on that. OpenAI
-            // takes any that begins like this. (https://github.com/UKGovernmentBEIS/inspect_ai/pull/1545)
+            // The schema requires an id for such a message, and vLLM and OpenRouter check it.
+            // OpenAI accepts every id that begins with `msg_`.
+            // (https://github.com/UKGovernmentBEIS/inspect_ai/pull/1545)
             common::with(item, Some(&json!({"id": format!("msg_{place}"), "status": "completed"})))
         }
         TurnPart::Call(call, extra) => {
@@ -142,8 +143,9 @@ fn assistant(request: ChatRequest<'_>, part: TurnPart<'_>, place: usize) -> Opti
     })
 }
 
-/// Puts a text back into the parts of a message, where its length stands in the place of each piece.
-/// The last one takes what is left, since the whole that a server tells may be trimmed.
+/// Puts a text back into the parts of a message, in which a length replaces each piece of it. The
+/// last part gets the rest of the text, because the lengths come from a whole message that the
+/// server may have trimmed.
 fn put_text(parts: &mut [Value], mut text: &str) {
     let fields = parts.iter_mut().filter_map(Value::as_object_mut).flatten();
     let is_place = |name: &str, value: &Value| matches!(name, "text" | "refusal") && value.is_u64();
@@ -158,7 +160,7 @@ fn put_text(parts: &mut [Value], mut text: &str) {
     }
 }
 
-/// The one tool that has to be called.
+/// Builds the `tool_choice` that forces one tool.
 fn named(tool: &str) -> Value {
     json!({"type": "function", "name": tool})
 }
@@ -177,7 +179,7 @@ fn text(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
     }})
 }
 
-/// Always with a word about strictness: what is not said to be loose is strict here.
+/// Builds a tool. `strict` is always sent, because its default is true in this protocol.
 fn tool(request: ChatRequest<'_>, tool: &Tool) -> Value {
     let what = format!("tools[{}]", tool.name);
     let (schema, strict) = schema::strict(request, &what, &tool.parameters);
@@ -186,11 +188,11 @@ fn tool(request: ChatRequest<'_>, tool: &Tool) -> Value {
 }
 
 wire! {
-    /// What an event says.
+    /// An event, with the fields of all types of events.
     struct ResponsesEvent {
         kind = "type", delta, output_index, item_id, item, content_index, summary_index,
         response: ResponseObject<'a>, error, object, status,
-        /// What the end of a part tells again.
+        /// The whole part, in `response.content_part.done`.
         part: TextPart<'a>,
         text, refusal, arguments, input,
     }
@@ -205,57 +207,57 @@ wire! {
     }
     struct TokenDetails { cached_tokens, cache_write_tokens, reasoning_tokens }
 
-    /// A piece of the answer: a message, reasoning, a call of a tool.
+    /// An item of the output: a message, reasoning or a tool call.
     struct OutputItem {
         kind = "type", id, call_id, name, arguments, input, content, summary, encrypted_content,
     }
     struct TextPart { kind = "type", text, refusal }
 }
 
-/// An item, and its JSON; and the same of a part of a message.
+/// An item together with its JSON, and a part of a message together with its JSON.
 type WholeItem<'a> = (OutputItem<'a>, Raw<'a>);
 type WholePart<'a> = (TextPart<'a>, Raw<'a>);
 
-/// What has come of the answer.
+/// Decodes one response, and keeps the state of its items.
 #[derive(Debug, Default)]
 struct ResponsesDecoder {
-    /// The item that the latest event is about. At first it is one that no event can mean.
+    /// The item of the latest event. The initial value matches no event.
     item: KnownItem,
-    /// The others that were told of, the latest first.
+    /// All other known items, the latest first.
     others: VecDeque<KnownItem>,
-    /// There were more of them than are remembered.
+    /// There were more items than [`common::MAX_OPEN`], and the oldest are forgotten.
     has_forgotten: bool,
-    /// The text of all messages, and how many of them have begun.
+    /// The text of all messages so far, and the number of messages that have text.
     text: ToldText,
     messages: usize,
-    /// The highest index of those.
+    /// The highest output index of a message that has text.
     latest_message: Option<u64>,
-    /// The place of reasoning that has led to nothing yet.
+    /// The place of a reasoning item that no other item has followed yet.
     thought: Option<usize>,
 }
 
-/// What is known of an item. Its ids are JSON, as they came.
+/// The state of an item. Its ids are kept as JSON.
 #[derive(Debug, Default)]
 struct KnownItem {
     index: Option<u64>,
     id: String,
     call_id: String,
-    /// Its place among the parts of the answer, if it is an opaque one.
+    /// The item's place among the parts of the replay data, if it is opaque.
     place: Option<usize>,
-    /// Which call of the answer it is, once it was announced as one.
+    /// The index of the tool call in the response, once the item was announced as a call.
     call: Option<usize>,
-    /// The arguments that its announcement told.
+    /// The arguments in the announcement (`response.output_item.added`).
     announced: String,
-    /// The text of a message, and that of its latest part.
+    /// The text of a message so far, and the text of its latest part.
     text: ToldText,
     part_text: ToldText,
-    /// The latest part of which text or reasoning has come.
+    /// The index of the latest part that has text or reasoning.
     part: Option<u64>,
-    /// Which message of the answer it is, once text of it has come.
+    /// The number of the message, from 1, once it has text.
     message: usize,
-    /// Arguments came before it was announced as a call.
+    /// Arguments came before the item was announced as a call, and are lost.
     is_lost: bool,
-    /// It was not told as a whole yet.
+    /// The whole item has not come yet.
     is_open: bool,
 }
 
@@ -272,8 +274,8 @@ impl Decoder for ResponsesDecoder {
             out.fail(data.response.error.json());
         } else if kind == "error" || data.error.is_error() || (has_failed && out.failure.is_none())
         {
-            // Flat as documented, nested as OpenAI sends it, or with a type of its own from
-            // llama.cpp.
+            // The error is flat (as documented), nested (as OpenAI sends it), or in a format of
+            // llama.cpp's own.
             out.fail(event.data);
         }
         match kind {
@@ -282,14 +284,14 @@ impl Decoder for ResponsesDecoder {
             "response.completed" | "response.incomplete" | "response.failed" => {
                 self.end(kind.trim_start_matches("response."), &data.response, out);
             }
-            // An answer that was not streamed.
+            // The response is not streamed.
             "" if data.object.is("response") => {
                 let response: ResponseObject<'_> = json::read(event.data)?;
                 out.model(response.model);
                 out.told_first(|facts| &mut facts.id, response.id);
                 let status = response.status.str().unwrap_or_default();
                 self.end(&status, &response, out);
-                // One that is still in the making, or that was cancelled, is not whole.
+                // A response that is still in progress, or was cancelled, is not complete.
                 out.ended = matches!(&*status, "" | "completed" | "incomplete" | "failed");
             }
             _ => self.piece(kind, &data, out),
@@ -299,7 +301,7 @@ impl Decoder for ResponsesDecoder {
 }
 
 impl ResponsesDecoder {
-    /// An event about an item that is being written.
+    /// Decodes an event about a piece of an item.
     fn piece(&mut self, kind: &str, data: &ResponsesEvent<'_>, out: &mut ChunkBuilder) {
         match kind {
             "response.output_text.delta" | "response.refusal.delta" => {
@@ -314,7 +316,7 @@ impl ResponsesDecoder {
             }
             "response.content_part.done" => {
                 let TextPart { kind, text, refusal } = data.part;
-                // Reasoning is compared nowhere: some servers tell it again in other words.
+                // Reasoning is never compared: some servers repeat it in other words.
                 if kind.is("output_text") || kind.is("refusal") {
                     self.whole_part(data, text.or(refusal), out);
                 }
@@ -345,7 +347,8 @@ impl ResponsesDecoder {
                     out.whole_call(at, Raw::default(), Raw::default(), whole);
                 }
             }
-            // OpenAI's own tools at work. Each counts a little, so that they cannot be so for ever.
+            // A tool of OpenAI's own is running. Each event counts towards the memory limit, so
+            // that an endless stream of them fails.
             _ if kind.starts_with("response.") && kind.contains("_call") => {
                 out.hold(64);
                 out.own_tool();
@@ -363,7 +366,7 @@ impl ResponsesDecoder {
             out.hold(announced.len());
             self.item.announced = announced.into_owned();
         } else if item.is_opaque() {
-            // Keeps its place, since llama.cpp says only at the end that an item is done.
+            // Reserves the place, because llama.cpp sends whole items only at the end.
             self.item.place = Some(out.opaque(Value::Null));
         }
     }
@@ -374,12 +377,12 @@ impl ResponsesDecoder {
         self.whole_item(&item, was_latest, out);
     }
 
-    /// An item as a whole. What was told in deltas is compared with it, and not told again.
+    /// Decodes a whole item. Content that deltas have brought is compared with it, not added again.
     fn whole_item(&mut self, whole: &WholeItem<'_>, was_latest: bool, out: &mut ChunkBuilder) {
         let (item, json) = whole;
         let was_open = std::mem::take(&mut self.item.is_open);
         if item.is_call() {
-            // LM Studio tells the arguments only here.
+            // LM Studio sends the arguments only here.
             let whole = item.arguments();
             match self.item.call {
                 Some(at) => out.whole_call(at, item.call_id, item.name, whole),
@@ -404,13 +407,13 @@ impl ResponsesDecoder {
         } else if was_latest && was_open {
             let extra = item.extra(*json, out);
             if !extra.is_empty() && item.kind.is("message") && self.item.message == 0 {
-                out.new_text(); // without any, and the latest part is another item's
+                out.new_text(); // the message has no text, and the latest part is another item's
             }
             out.extra(extra);
         }
     }
 
-    /// Keeps an item for the next request, in the place that it has had from the beginning.
+    /// Keeps an item for the next request, at the place where it was announced.
     fn keep(&mut self, (item, json): &WholeItem<'_>, was_open: bool, out: &mut ChunkBuilder) {
         let is_thought = item.kind.is("reasoning");
         if was_open && !is_thought {
@@ -424,9 +427,9 @@ impl ResponsesDecoder {
         self.thought = is_thought.then_some(place);
     }
 
-    /// Compares a part of a message that is told again as a whole with what came in deltas. One
-    /// that another part has followed is compared at the end of the message, and what is told of an
-    /// item that reasons is no text.
+    /// Compares a whole part of a message with its deltas. A part that another part has followed is
+    /// compared at the end of the message instead. Parts of a reasoning item are skipped, because
+    /// they are not text.
     fn whole_part(&mut self, data: &ResponsesEvent<'_>, whole: Raw<'_>, out: &mut ChunkBuilder) {
         let part = self.turn_to(data);
         let KnownItem { part: latest, message, part_text, .. } = self.item;
@@ -437,7 +440,7 @@ impl ResponsesDecoder {
         }
     }
 
-    /// Adds what is missing at the end of a text that was told, and is told again as a whole.
+    /// Compares the text so far with the whole text, and adds what is missing at the end.
     fn add_rest(&mut self, told: ToldText, whole: &str, part: u64, out: &mut ChunkBuilder) {
         match told.rest(whole) {
             Some("") => {}
@@ -450,12 +453,12 @@ impl ResponsesDecoder {
         }
     }
 
-    /// Text of a part of a message is to come: only what belongs at the end of the answer can be
-    /// added to it.
+    /// Prepares for text of a part of the latest item. Text can be added only at the end of the
+    /// response; text that belongs before other text is a gap.
     fn begin_text(&mut self, part: u64, out: &mut ChunkBuilder) {
         let item = &mut self.item;
         if item.part.is_none() {
-            // Sets the message apart from the one before it.
+            // A blank line separates the message from the one before.
             if out.seen.text {
                 out.new_message();
             }
@@ -471,39 +474,39 @@ impl ResponsesDecoder {
         item.part = Some(part);
     }
 
-    /// Remembers what was told of the item.
+    /// Adds text to the state of the latest item, for later comparisons.
     fn remember_text(&mut self, piece: &str) {
         self.item.text.add(piece);
         self.item.part_text.add(piece);
         self.text.add(piece);
     }
 
-    /// The end of the answer. vLLM calls one that is cut short `completed` too, and tells only the
-    /// status.
+    /// Decodes the final event. vLLM sends `response.completed` for a truncated response too, and
+    /// only its `status` is `incomplete`.
     fn end(&mut self, kind: &str, response: &ResponseObject<'_>, out: &mut ChunkBuilder) {
         if self.others.is_empty() {
-            // Everything there is comes at once.
+            // There were no events about items: the whole output comes at once.
             for item in response.output.elements() {
                 self.whole_new_item(&item, out);
             }
         } else if !self.has_forgotten {
             self.compare(response.output, out);
         }
-        // What is told of it at the beginning is what was asked for.
+        // Earlier events contain only the requested service tier.
         out.service_tier(response.service_tier);
         out.usage(response.usage.usage());
         if kind == "incomplete" || response.status.is("incomplete") {
             let reason = response.incomplete_details.reason.str();
             let word = reason.as_deref().unwrap_or("incomplete");
             let finish = match word {
-                // The latter from Doubao.
+                // Doubao sends `length`.
                 "max_output_tokens" | "length" => FinishReason::Length,
                 "content_filter" => FinishReason::ContentFilter,
                 _ => FinishReason::Other,
             };
             out.finish(finish, word);
             if let Some(place) = self.thought {
-                // OpenAI refuses to hear reasoning again without what it has led to.
+                // OpenAI rejects reasoning without the item that it has led to.
                 out.replace(place, Value::Null);
             }
         } else if kind == "completed" {
@@ -515,7 +518,7 @@ impl ResponsesDecoder {
         out.ended = true;
     }
 
-    /// Keeps the items that were announced, and that the end alone tells as a whole.
+    /// Keeps opaque items that were announced, but are whole only in the final event.
     fn keep_the_rest(&mut self, output: Raw<'_>, out: &mut ChunkBuilder) {
         for (at, whole) in (0..).zip(output.elements::<WholeItem<'_>>()) {
             let age = self.find_again(at, &whole.0).filter(|_| whole.0.is_opaque());
@@ -527,9 +530,9 @@ impl ResponsesDecoder {
         }
     }
 
-    /// Compares what the end tells again with what has come: a relay may have lost events on the
-    /// way. Some endpoints tell nothing again, such as ChatGPT's for Codex; vLLM gives the items
-    /// other ids here, and then their order has to tell which is which.
+    /// Compares the output in the final event with the items so far, because a relay may have lost
+    /// events. Some endpoints, such as ChatGPT's for Codex, send no output there. vLLM gives its
+    /// items other ids there, so they are matched by their order.
     fn compare(&mut self, output: Raw<'_>, out: &mut ChunkBuilder) {
         let mut calls = 0;
         let (knows_calls, knows_messages, latest) = self.known_in(output);
@@ -540,7 +543,7 @@ impl ResponsesDecoder {
             }
             let knows_others = if item.is_call() { knows_calls } else { knows_messages };
             let found = self.find_again(at, item);
-            // What was lost before a message that has come cannot follow it.
+            // A lost message cannot be added behind a later message.
             out.seen.gap |= item.kind.is("message")
                 && latest.is_some_and(|latest| at < latest)
                 && !(self.has_text(found) || item.whole_text().is_empty());
@@ -565,8 +568,8 @@ impl ResponsesDecoder {
         }
     }
 
-    /// Whether calls and messages that are known are among the items of the end, and which of those
-    /// is the last message of which text has come.
+    /// Returns whether the final output contains known calls, whether it contains known messages,
+    /// and the index of its last message that has text already.
     fn known_in(&self, output: Raw<'_>) -> (bool, bool, Option<u64>) {
         let (mut knows_calls, mut knows_messages, mut latest) = (false, false, None);
         for (at, item) in (0..).zip(output.elements::<OutputItem<'_>>()) {
@@ -580,8 +583,8 @@ impl ResponsesDecoder {
         (knows_calls, knows_messages, latest)
     }
 
-    /// Compares the text of all messages, where it is not known which is which, and adds what is
-    /// missing at its end.
+    /// Compares the joined text of all messages, because single messages cannot be matched, and
+    /// adds what is missing at the end.
     fn compare_texts(&self, output: Raw<'_>, out: &mut ChunkBuilder) {
         let messages = output.elements::<OutputItem<'_>>().filter(|item| item.kind.is("message"));
         let messages: Vec<_> = messages.map(|message| message.whole_text()).collect();
@@ -602,7 +605,7 @@ impl ResponsesDecoder {
         }
     }
 
-    /// An item of which nothing came before the end.
+    /// Decodes an item that comes only in the final event.
     fn whole_new_item(&mut self, item: &WholeItem<'_>, out: &mut ChunkBuilder) {
         let new = KnownItem { is_open: true, ..KnownItem::default() };
         let latest = std::mem::replace(&mut self.item, new);
@@ -610,7 +613,7 @@ impl ResponsesDecoder {
         self.item = latest;
     }
 
-    /// All items, the latest first.
+    /// Returns all known items, the latest first. The age of an item is its position here.
     fn known(&self) -> impl Iterator<Item = &KnownItem> {
         std::iter::once(&self.item).chain(&self.others)
     }
@@ -619,14 +622,14 @@ impl ResponsesDecoder {
         age.and_then(|age| self.known().nth(age)).is_some_and(|known| known.message > 0)
     }
 
-    /// Makes the item that an event is about the latest one; returns which part of it is meant.
+    /// Makes the item of an event the latest one, and returns the index of the event's part.
     fn turn_to(&mut self, data: &ResponsesEvent<'_>) -> u64 {
         self.turn_to_item(data.output_index, [data.item_id, Raw::default()], false);
         data.content_index.u64().or(data.summary_index.u64()).unwrap_or_default()
     }
 
-    /// Makes an item the latest one, and begins one that is not known. Tells whether it was the
-    /// latest before, or is new.
+    /// Makes an item the latest one, and adds it if it is unknown. Returns whether it is new or was
+    /// the latest one before.
     fn turn_to_item(&mut self, index: Raw<'_>, ids: [Raw<'_>; 2], is_new: bool) -> bool {
         self.thought = None;
         let index = index.u64();
@@ -643,17 +646,17 @@ impl ResponsesDecoder {
         found.is_none_or(|age| age == 0)
     }
 
-    /// Makes the item that so many have followed the latest again.
+    /// Makes the item of this age the latest one.
     fn bring_back(&mut self, age: usize) {
         if let Some(known) = age.checked_sub(1).and_then(|at| self.others.remove(at)) {
             self.others.push_front(std::mem::replace(&mut self.item, known));
         }
     }
 
-    /// How many have followed the item with an id or, at llama.cpp, with that of the call. Without
-    /// an id it is the one with the index; some shims give all of them the same, so that an item
-    /// that is `is_new` and has an id of its own is another one. An event that names nothing is
-    /// about the latest item.
+    /// Returns the age of an item. It is found by its id or, at llama.cpp, by its call id; else by
+    /// its index. Some shims give all items the same index, so a new item with an id (`is_new`) is
+    /// not matched by index to a known item with an id. An event without id and index is about the
+    /// latest item.
     fn find(&self, index: Option<u64>, ids: [Raw<'_>; 2], is_new: bool) -> Option<usize> {
         let is_named = ids.iter().any(|id| id.is_some());
         let has_name = |known: &KnownItem| !(known.id.is_empty() && known.call_id.is_empty());
@@ -666,7 +669,7 @@ impl ResponsesDecoder {
         })
     }
 
-    /// The item with these ids, unless its call or its index is another one.
+    /// Returns the age of the item with one of these ids, unless its call id or its index differs.
     fn find_by_id(&self, index: Option<u64>, ids: [Raw<'_>; 2]) -> Option<usize> {
         let [id, call_id] = ids.map(Raw::json);
         self.known().position(|known| {
@@ -677,7 +680,8 @@ impl ResponsesDecoder {
         })
     }
 
-    /// The item that the end tells at a place; one without an id is told by that.
+    /// Returns the age of an item of the final output: by its ids, or by its index there if it has
+    /// no ids.
     fn find_again(&self, at: u64, item: &OutputItem<'_>) -> Option<usize> {
         let ids = [item.id, item.call_id];
         self.find_by_id(None, ids).or_else(|| self.find(Some(at), ids, true))
@@ -685,36 +689,36 @@ impl ResponsesDecoder {
 }
 
 impl OutputItem<'_> {
-    /// A call of one of the caller's tools. Other calls are the provider's own affair.
+    /// Returns whether the item is a call of the caller's tools. The provider runs all other calls.
     fn is_call(&self) -> bool {
         self.kind.is("function_call") || self.kind.is("custom_tool_call")
     }
 
-    /// Something to send back as it is.
+    /// Returns whether the item has to be sent back unchanged.
     fn is_opaque(&self) -> bool {
         self.kind.is_some() && !self.is_call() && !self.kind.is("message")
     }
 
-    /// Whether it means something by itself. Reasoning may be no more than a reference into a
-    /// store, and there we keep nothing.
+    /// Returns whether the item is usable by itself. Reasoning may be only a reference into a store
+    /// at the provider, and we store nothing there.
     fn is_whole(&self) -> bool {
         !self.kind.is("reasoning")
             || self.encrypted_content.str().is_some()
             || self.content.has_elements()
     }
 
-    /// What a call is made with.
+    /// Returns the arguments of a call, which a custom tool call has in `input`.
     fn arguments(&self) -> Raw<'_> {
         if self.kind.is("custom_tool_call") { self.input } else { self.arguments }
     }
 
-    /// All the text of a message.
+    /// Returns the text of all parts of a message.
     fn whole_text(&self) -> String {
         let parts = self.content.elements::<TextPart<'_>>();
         parts.filter_map(|part| part.text.or(part.refusal).str()).collect()
     }
 
-    /// What has to be sent back along with a text or a call.
+    /// Returns the fields that have to be sent back with a text or a call.
     fn extra(&self, json: Raw<'_>, out: &mut ChunkBuilder) -> Map<String, Value> {
         let known =
             ["type", "id", "status", "role", "content", "call_id", "name", "arguments", "input"];
@@ -727,7 +731,7 @@ impl OutputItem<'_> {
         extra
     }
 
-    /// Whether a message is no more than one text.
+    /// Returns whether a message is only one text, without annotations.
     fn is_plain(&self) -> bool {
         let mut parts = self.content.elements::<WholePart<'_>>();
         let (part, json) = parts.next().unwrap_or_default();
@@ -740,8 +744,8 @@ impl OutputItem<'_> {
         is_plain
     }
 
-    /// The parts of a message, with its length in the place of each text, which is not kept twice.
-    /// How likely each token was is nothing to the model.
+    /// Returns the parts of a message. Each text is replaced by its length, so that it is not kept
+    /// twice. `logprobs` are dropped, because they are useless to the model.
     fn content_without_text(&self, out: &mut ChunkBuilder) -> Value {
         let mut parts = Vec::new();
         for (part, json) in self.content.elements::<WholePart<'_>>() {
@@ -1006,7 +1010,7 @@ mod tests {
         );
         assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
         assert_eq!(response.raw_finish_reason.as_deref(), Some("completed"));
-        // Each delta, each call as it is added, and the end: nothing is told twice.
+        // There is a chunk for each delta, each added call and the end: nothing is repeated.
         assert_eq!(response.chunk_count, 8);
 
         let saved = serde_json::to_string(&Message::from(response)).unwrap();
@@ -1058,9 +1062,9 @@ mod tests {
                 ],
             ),
             (vec![picture, refused.clone()], "No.", vec![unseen.clone(), refused.clone()]),
-            // Nothing was said.
+            // The message has no text.
             (vec![unseen.clone()], "", vec![unseen]),
-            // What was told was not trimmed.
+            // The deltas have white space that the whole message lacks.
             (
                 vec![cited.clone()],
                 "\nSée. \n",
@@ -1099,7 +1103,7 @@ mod tests {
                     },
                 ]);
                 assert_eq!(items(&[Message::user("Go"), turn.clone()]), expected);
-                // Of another text nothing is known.
+                // After the text was changed, the replay data is not used.
                 turn.content = "Something else.".into();
                 let other =
                     json!([{"type": "message", "role": "assistant", "content": "Something else."}]);
@@ -1137,9 +1141,9 @@ mod tests {
         let answer = json!({"type": "message", "content": []});
         let said = json!({"type": "message", "role": "assistant", "content": "Yes"});
         for (events, expected) in [
-            // A mere reference.
+            // The reasoning is only a reference into a store.
             (vec![done(0, thought("")), text(1, "Yes"), ended("completed")], json!([said])),
-            // Cut after it led to something, and before.
+            // The response is truncated after the reasoning led to a text, and before.
             (
                 vec![done(0, thought("gA")), text(1, "Yes"), incomplete("max_output_tokens")],
                 json!([thought("gA"), said]),
@@ -1155,7 +1159,7 @@ mod tests {
                 ],
                 json!([said]),
             ),
-            // OpenRouter tells Gemini's after the text, and wants it back.
+            // OpenRouter sends Gemini's reasoning after the text, and requires it back.
             (
                 vec![text(0, "Yes"), done(0, answer), done(1, thought("gA")), ended("completed")],
                 json!([said, thought("gA")]),
@@ -1187,7 +1191,7 @@ mod tests {
         let open =
             json!({"type": "function_call", "call_id": "c1", "name": "look", "arguments": ""});
         for events in [
-            // LM Studio sends no delta of arguments.
+            // LM Studio sends no deltas of arguments.
             vec![
                 added(0, thought.clone()),
                 done(0, thought.clone()),
@@ -1204,7 +1208,7 @@ mod tests {
                 snapshot.clone(),
             ],
             vec![snapshot.clone()],
-            // Nothing has a name.
+            // No event has an index or an item id.
             vec![
                 json!({"type": "response.reasoning_text.delta", "delta": "Hm."}),
                 json!({"type": "response.output_item.done", "item": {"type": "reasoning", "content": [
@@ -1219,7 +1223,7 @@ mod tests {
                 json!({"type": "response.output_item.done", "item": open}),
                 snapshot.clone(),
             ],
-            // llama.cpp tells neither indices nor, before the end, that anything is done.
+            // llama.cpp sends no indices, and no whole item before the end.
             vec![
                 json!({"type": "response.output_item.added", "item": {"type": "reasoning", "id": "rs_1"}}),
                 json!({"type": "response.reasoning_text.delta", "item_id": "rs_1", "delta": "Hm."}),
@@ -1245,7 +1249,7 @@ mod tests {
         }
     }
 
-    /// A relay may lose deltas on the way, and tell the whole behind them.
+    /// A relay may lose deltas, and send the whole text after them.
     #[test]
     fn what_the_end_tells_again_fills_what_is_missing_or_shows_that_it_is() {
         let message = |text: &str| json!({"type": "message", "id": "m", "content": [{"type": "output_text", "text": text}]});
@@ -1256,11 +1260,11 @@ mod tests {
             (&["Hel"], "Hello", "Hello", false),
             (&[], "Hello", "Hello", false),
             (&["Hel"], "", "Hel", false),
-            // Servers trim.
+            // Servers trim the whole text.
             (&["Hello", "\n"], "Hello", "Hello\n", false),
             (&["Hello"], "\nHello", "Hello", false),
             (&["He", "o"], "Hello", "Heo", true),
-            // A delta came twice, or two changed places.
+            // A delta came twice, or two deltas came in the wrong order.
             (&["Hel", "Hel", "lo"], "Hello", "HelHello", true),
             (&["lo", "Hel"], "Hello", "loHel", true),
             (&["llo"], "Hello", "llo", true),
@@ -1310,7 +1314,7 @@ mod tests {
                 assert_eq!(out.seen.gap, gap, "{events:?}");
             }
         }
-        // The announcement of the second was lost: its arguments are not the first one's.
+        // The announcement of the second call was lost. Its arguments do not belong to the first.
         let events = [
             added(0, call("")),
             piece("{}"),
@@ -1347,16 +1351,16 @@ mod tests {
         };
         let both = [told.to_vec(), vec![end(json!([f, g]))]].concat();
         assert_eq!(names(&both), (vec!["g{\"y\":22}".into(), "f{\"x\":1}".into()], false));
-        // vLLM gives the calls other ids at the end: their order tells which is which, or a gap.
+        // vLLM gives the calls other ids at the end: they are matched by order, or there is a gap.
         let again = call("z", "g", "{\"y\": 22}");
         let renamed = [told.to_vec(), vec![end(json!([again]))]].concat();
         assert_eq!(names(&renamed), (vec!["g{\"y\":22}".into()], false));
         let unlike = [told.to_vec(), vec![end(json!([call("z", "f", "{\"x\":1}")]))]].concat();
         assert!(names(&unlike).1);
-        // Arguments that only the announcement told.
+        // Only the announcement has the arguments.
         let announced = [added(0, f.clone()), ended("completed")];
         assert_eq!(names(&announced).0, ["f{\"x\":1}"]);
-        // Two calls with one id are two.
+        // Two calls with the same id remain two calls.
         let twice = [done(0, f.clone()), done(1, call("a", "f", "{\"x\":2}"))];
         let twice = twice.map(|event| {
             let mut event = event;
@@ -1375,7 +1379,7 @@ mod tests {
         for events in [
             vec![delta.clone(), done(0, message.clone()), late("response.output_text.done")],
             vec![delta.clone(), done(0, message.clone()), done(0, message.clone())],
-            // Deltas that name nothing, and a whole that has an id.
+            // The delta has no id, but the whole item has one.
             vec![
                 json!({"type": "response.output_text.delta", "delta": "Hi"}),
                 json!({"type": "response.output_item.done", "item": message}),
@@ -1384,12 +1388,12 @@ mod tests {
             let (response, out) = read(&[&events[..], &[ended("completed")]].concat());
             assert_eq!((&*response.content, out.seen.gap), ("Hi", false), "{events:?}");
         }
-        // A part of which no delta came.
+        // The second part comes without deltas.
         let second = json!({"type": "response.output_text.done", "item_id": "m", "output_index": 0, "content_index": 1, "text": " there"});
         assert_eq!(read(&[delta, second, ended("completed")]).0.content, "Hi there");
         let thought = |index: u64| json!({"type": "response.reasoning_summary_text.done", "item_id": "r", "summary_index": index, "text": "Hm"});
         assert_eq!(read(&[thought(0), thought(1), ended("completed")]).0.reasoning, "HmHm");
-        // Some shims count every item 0.
+        // Some shims give every item the index 0.
         let shim = |id: &str, name: &str| {
             added(
                 0,
@@ -1428,16 +1432,16 @@ mod tests {
             let expected = json!([said("Wait.", "commentary"), said("Done.", "final_answer")]);
             assert_eq!(items(&[response.into()]), expected);
         }
-        // Of the second nothing came but at the end.
+        // The second message comes only at the end.
         let end = whole[0].clone();
         let (response, _) = read(&[text(0, "Wait."), end]);
         assert_eq!(response.content, "Wait.\n\nDone.");
-        // Parts of one message are not.
+        // Parts of one message are not separated.
         let second_part = with(text(0, "b"), Some(&json!({"content_index": 1})));
         assert_eq!(read(&[text(0, "a"), second_part, ended("completed")]).0.content, "ab");
     }
 
-    /// Text can only be added at the end of the answer.
+    /// Text can be added only at the end of the response.
     #[test]
     fn what_belongs_before_text_that_has_come_is_a_gap() {
         let message = |id: &str, text: &str| json!({"type": "message", "id": id, "content": [{"type": "output_text", "text": text}]});
@@ -1460,7 +1464,7 @@ mod tests {
                 None,
                 true,
             ),
-            // All of it was.
+            // The whole first message was lost.
             (vec![piece(1, "b", "one two"), both.clone()], None, true),
             (
                 vec![
@@ -1480,7 +1484,7 @@ mod tests {
                 None,
                 true,
             ),
-            // Two pieces changed places.
+            // Two pieces came in the wrong order.
             (
                 vec![
                     piece(0, "a", "wait"),
@@ -1492,14 +1496,14 @@ mod tests {
                 None,
                 true,
             ),
-            // The second was lost, or its end.
+            // The second message was lost, or its end.
             (vec![piece(0, "a", "wait a bit"), both.clone()], Some("wait a bit\n\none two"), false),
             (
                 vec![piece(0, "a", "wait a bit"), piece(1, "b", "one"), both],
                 Some("wait a bit\n\none two"),
                 false,
             ),
-            // The end has names of its own.
+            // The final event has other ids.
             (vec![piece(0, "a", "wait"), renamed.clone()], Some("wait\n\none"), false),
             (vec![piece(0, "a", "wa"), renamed.clone()], Some("wait\n\none"), false),
             (vec![piece(1, "b", "one"), renamed], None, true),
@@ -1563,7 +1567,7 @@ mod tests {
                 added(0, json!({"type": "reasoning", "id": "rs"})),
                 added(1, answer.clone()),
                 event("output_text.delta", 1, json!({"item_id": "msg", "delta": "Yes"})),
-                // Here the id of the call stands for that of the item, as at llama.cpp.
+                // As at llama.cpp, this item has only a call id.
                 added(2, call("a", json!({}))),
                 added(3, call("b", json!({"id": "fc"}))),
                 delta(2, "a", "[1"),
@@ -1578,7 +1582,7 @@ mod tests {
             ]);
             let expected = json!([
                 thought,
-                // It was too late to tell the phase.
+                // The phase came after other items, so it is not kept.
                 {"type": "message", "role": "assistant", "content": "Yes"},
                 call("a", json!({"arguments": "[1]"})),
                 call("b", json!({"arguments": "[2]"})),
@@ -1587,7 +1591,7 @@ mod tests {
         }
     }
 
-    /// Seen of OpenAI's lists of MCP tools.
+    /// OpenAI's lists of MCP tools are announced without their tools.
     #[test]
     fn an_item_that_only_the_end_tells_as_a_whole_keeps_its_place() {
         let tools = json!({"type": "mcp_list_tools", "id": "mcpl", "tools": [{"name": "look"}]});
