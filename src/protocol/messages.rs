@@ -1,5 +1,5 @@
-//! Anthropic Messages (<https://platform.claude.com/docs/en/api/messages>), which llama.cpp, vLLM
-//! and OpenRouter speak too.
+//! Encodes and decodes Anthropic Messages (<https://platform.claude.com/docs/en/api/messages>),
+//! which llama.cpp, vLLM and OpenRouter also implement.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,12 +27,12 @@ pub(super) const CODEC: Codec = Codec {
     ..Codec::new::<MessagesDecoder>("messages", body)
 };
 
-/// Every request has to say how much may be written, thoughts included. This much every Claude that
-/// is served can write; an answer that needs more ends with `Length`.
+/// The default limit for Claude. The protocol requires a limit, and reasoning counts towards it.
+/// Every Claude that is served can write this much; a longer response ends with `Length`.
 const MAX_TOKENS: u32 = 64_000;
 
-/// What there has to be room for beside the thoughts. Of other models nobody knows how much they can
-/// write, and vLLM refuses what their context has no room for.
+/// The room for the answer beside the reasoning budget. It is small, because the limits of models
+/// other than Claude are unknown, and vLLM rejects a limit that exceeds the model's context.
 const MAX_ANSWER: u32 = 8192;
 
 fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
@@ -40,7 +40,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (mut options, mut body) = Options::and_body(request);
     let (system, messages) = messages(request)?;
     body.put("messages", messages);
-    // As one text, because llama.cpp runs several blocks together.
+    // The value is one text, because llama.cpp joins several blocks without a separator.
     body.put("system", (!system.is_empty()).then(|| system.join("\n\n")));
     body.put("tools", options.tools(|tool| common::tool(tool, "input_schema")));
     options.take("tool_choice");
@@ -53,7 +53,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let mut reasoning = common::reasoning(&mut options, name, claude::REASONING)?;
     body.put("thinking", reasoning.remove("thinking"));
     output.put("effort", reasoning.remove("effort"));
-    // There is no JSON without a schema.
+    // This protocol has no JSON format without a schema.
     if let Some(ResponseFormat::JsonSchema { schema, .. }) = &config.response_format {
         options.take("response_format");
         let schema = schema::closed(request, schema);
@@ -72,8 +72,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     options.finish(body)
 }
 
-/// The instructions, and the conversation: user and assistant in turns, and the results of tools are
-/// the user's.
+/// Returns the system texts, and the conversation as turns of user and assistant. Tool results are
+/// part of the user's turns.
 fn messages(request: ChatRequest<'_>) -> Result<(Vec<String>, Value), Error> {
     let (beside, inside) = ("one `system` text", claude::takes_system_inside(request.model));
     let (system, turns) =
@@ -96,7 +96,8 @@ fn messages(request: ChatRequest<'_>) -> Result<(Vec<String>, Value), Error> {
     Ok((system, turns.collect()))
 }
 
-/// Blocks as they are sent: a single text that has nothing else is a string, which every server reads.
+/// Returns the content of a turn. A single text without other fields becomes a string, which every
+/// server accepts.
 fn plain_or_list(mut blocks: Vec<Value>) -> Value {
     match blocks.as_mut_slice() {
         [text] if is(text, "text") && text.as_object().is_some_and(|text| text.len() == 2) => {
@@ -106,8 +107,8 @@ fn plain_or_list(mut blocks: Vec<Value>) -> Value {
     }
 }
 
-/// What the model said, word for word if that is known: its thoughts are valid only behind the
-/// unchanged conversation.
+/// Encodes an assistant message, with its blocks unchanged if they are known: reasoning is valid
+/// only after an unchanged conversation.
 /// (<https://platform.claude.com/docs/en/build-with-claude/preserved-thinking>)
 fn answer(request: ChatRequest<'_>, message: &Message) -> Vec<Value> {
     let is_known = message.remembered(Protocol::Messages).is_some();
@@ -136,13 +137,13 @@ fn answer(request: ChatRequest<'_>, message: &Message) -> Vec<Value> {
     blocks
 }
 
-/// A block of text. Blank ones are refused.
+/// Builds a text block. A blank text gets none, because a blank block is rejected.
 fn text(text: &str) -> Option<Value> {
     (!text.trim().is_empty()).then(|| common::text(text))
 }
 
-/// Whether it is a thought that nobody has signed. Anthropic signs each when it is done; others that
-/// speak this protocol sign none, and want them back.
+/// Returns whether the block is thinking without a signature. Anthropic signs each thinking block
+/// at its end. Other providers of this protocol sign none, and require them back.
 fn is_unsigned(block: &Value) -> bool {
     let signature = block.get("signature").and_then(Value::as_str);
     is(block, "thinking") && signature.is_none_or(str::is_empty)
@@ -190,7 +191,7 @@ fn is(block: &Value, kind: &str) -> bool {
 }
 
 wire! {
-    /// One event.
+    /// An event, with the fields of all types of events.
     struct MessagesEvent {
         kind = "type", error, message, index, content_block,
         delta: BlockDelta<'a>, usage,
@@ -213,29 +214,29 @@ wire! {
 
 #[derive(Default)]
 struct MessagesDecoder {
-    /// What belongs to the text that is being written, such as citations.
+    /// The other fields of the open text block, such as citations.
     text: Option<Map<String, Value>>,
-    /// The other blocks that are being written, each with its index.
+    /// All other open blocks, each with its index.
     open: Vec<(Option<u64>, OpenBlock)>,
-    /// The latest counts of tokens: read, written into the cache, read from there, written, thought.
+    /// The latest token counts: input, cache writes, cache reads, output, reasoning.
     counted: [Option<u64>; 5],
 }
 
-/// A block that is not plain text.
+/// An open block that is not a text.
 enum OpenBlock {
-    /// A call for the caller, and which of the answer's it is. Its input is whole already where code
-    /// at the provider made the call.
+    /// A call of the caller's tools, and its index in the response. The input is whole from the
+    /// start if code at the provider made the call.
     Call { at: usize, whole: bool },
-    /// A thought, a tool of the provider's own and its result, or something newer. It goes back as
-    /// it came, together with the fields that grew by deltas: JSON strings without their quotes, so
-    /// that characters that were cut in two grow together.
+    /// Thinking, a tool of the provider's own or its result, or a newer type. The block is sent
+    /// back unchanged. `pieces` are its fields that grow by deltas: JSON strings without their
+    /// quotes, so that the two halves of a split character are joined.
     Kept { block: Map<String, Value>, pieces: BTreeMap<&'static str, String> },
 }
 
 impl Decoder for MessagesDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let frame: MessagesEvent<'_> = json::read(event.data)?;
-        // Relays leave out one of the two names.
+        // Some relays leave out `type`, and others the event's name.
         let kind = frame.kind.str().unwrap_or(Cow::Borrowed(event.name));
         if kind == "error" || frame.error.is_error() {
             out.fail(event.data);
@@ -243,7 +244,7 @@ impl Decoder for MessagesDecoder {
         }
         match &*kind {
             "message_start" => self.whole(&frame.message.parse(), out),
-            // An answer that was not streamed.
+            // The response is not streamed.
             "message" => {
                 self.whole(&json::read(event.data)?, out);
                 out.ended = true;
@@ -271,8 +272,8 @@ impl Decoder for MessagesDecoder {
 }
 
 impl MessagesDecoder {
-    /// A message as far as it is known: as a rule nothing but its model and usage, but all of it
-    /// after a call by code at the provider, or if the answer was not streamed.
+    /// Decodes a message object. Usually it has only the model and the usage. It has content after
+    /// a call by code at the provider, or if the response is not streamed.
     fn whole(&mut self, message: &WholeMessage<'_>, out: &mut ChunkBuilder) {
         out.model(message.model);
         out.told_first(|facts| &mut facts.id, message.id);
@@ -284,8 +285,8 @@ impl MessagesDecoder {
         stop(message.stop_reason, message.stop_details, out);
     }
 
-    /// Takes over the counts that are told, of which no event tells all. A 0 for what was read or
-    /// written is no news, and neither is one for a part of it.
+    /// Updates the token counts, because no event has all of them. A 0 does not replace an earlier
+    /// count, unless it counts a part (such as cache reads) of an input or output above 0.
     fn count(&mut self, counts: &MessagesUsage<'_>, out: &mut ChunkBuilder) {
         let (input, output) = (counts.input_tokens.u64(), counts.output_tokens.u64());
         let told = [
@@ -325,7 +326,7 @@ impl MessagesDecoder {
                 return;
             }
             Some("tool_use") => {
-                // An object or a string with nothing in it is as good as no input.
+                // An empty object or an empty string counts as no input.
                 let void = ['"', '{', '}', ' ', '\t', '\r', '\n'];
                 let whole = !input.json().trim_matches(void).is_empty();
                 let arguments = if whole { input } else { Raw::default() };
@@ -375,7 +376,7 @@ impl MessagesDecoder {
                     self.grow(index, "input", delta.partial_json, out);
                     out.progress |= delta.partial_json.is_text();
                 }
-                // A piece of a call that was never announced, or had ended.
+                // The call of this piece was never announced, or has ended.
                 None => out.seen.gap |= delta.partial_json.is_text(),
             },
             Some("compaction_delta") => {
@@ -386,14 +387,14 @@ impl MessagesDecoder {
         }
     }
 
-    /// Adds to a text of a block that is kept.
+    /// Appends a piece to a field of a block that is kept.
     fn grow(&mut self, index: Raw<'_>, name: &'static str, text: Raw<'_>, out: &mut ChunkBuilder) {
         if let Some(OpenBlock::Kept { pieces, block }) = self.opened(index)
             && let Some(piece) = text.literal()
         {
             out.hold(piece.len());
             let so_far = pieces.entry(name).or_insert_with(|| {
-                // A thought may have begun with its block.
+                // Thinking may begin in `content_block_start`.
                 let begun = block.get(name).filter(|_| name == "thinking");
                 let begun = begun.map(Value::to_string).unwrap_or_default();
                 Raw(&begun).literal().unwrap_or_default().to_owned()
@@ -407,7 +408,8 @@ impl MessagesDecoder {
         self.open.get_mut(at).map(|(_, block)| block)
     }
 
-    /// The block with an index; without one, the latest.
+    /// Returns the position of the block with this index, or of the latest block if there is no
+    /// index.
     fn position(&self, index: Option<u64>) -> Option<usize> {
         self.open.iter().rposition(|(known, _)| index.is_none() || *known == index)
     }
@@ -423,7 +425,7 @@ impl MessagesDecoder {
         }
     }
 
-    /// Closes what a relay left open.
+    /// Closes the blocks that a relay has left open.
     fn close_all(&mut self, out: &mut ChunkBuilder) {
         self.end_text(out);
         for (_, block) in self.open.drain(..) {
@@ -432,8 +434,8 @@ impl MessagesDecoder {
     }
 }
 
-/// The fields of a text or a call that are not read, without those that say nothing. They go back
-/// with it.
+/// Returns the fields of a text or a call that the decoder does not use, except those with a
+/// default value. They are sent back with it.
 fn other_fields(
     block: Raw<'_>,
     read: &[(&str, Raw<'_>)],
@@ -448,7 +450,7 @@ fn other_fields(
     others
 }
 
-/// Keeps a finished block for the next request, word for word.
+/// Keeps a finished block unchanged for the next request.
 fn keep(block: OpenBlock, out: &mut ChunkBuilder) {
     let OpenBlock::Kept { mut block, pieces } = block else { return };
     for (field, literal) in pieces {
@@ -673,7 +675,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "rustls")] // It goes to Anthropic.
+    #[cfg(feature = "rustls")] // The request goes to Anthropic.
     fn a_later_system_message_keeps_its_place_where_the_model_takes_it() {
         let (system, user, assistant) = (Message::system, Message::user, Message::assistant);
         let mut calls = assistant("");
@@ -699,7 +701,7 @@ mod tests {
                 "user system assistant user",
                 false,
             ),
-            // Nothing was said in between.
+            // The assistant message is empty, so that the system messages are joined.
             (&[user("u"), system("A"), assistant(""), system("B")], "", "user system", false),
             (
                 &[user("u"), calls.clone(), result("c"), result("d"), system("A")],
@@ -707,7 +709,7 @@ mod tests {
                 "user assistant user system",
                 false,
             ),
-            // The user goes on.
+            // A user message follows the system message.
             (
                 &[user("u"), assistant("a"), system("A"), user("v")],
                 "",
@@ -734,7 +736,7 @@ mod tests {
                 "user assistant user system",
                 false,
             ),
-            // The model has spoken, and nobody after it.
+            // The system message is not next to a user message.
             (&[user("u"), assistant("a"), system("A")], "A", "user assistant", true),
             (
                 &[user("u"), assistant("a"), system("A"), assistant("b"), user("v")],
@@ -790,13 +792,13 @@ mod tests {
         );
     }
 
-    /// What events decode to: the answer, and what they left in the output.
+    /// Decodes events, and returns the response and the builder.
     fn decode(events: &[&str]) -> (GenerationResponse, ChunkBuilder) {
         let mut decoder = MessagesDecoder::default();
         let mut out = ChunkBuilder::new(9, 9999);
         let mut response = GenerationResponse::default();
         for data in events {
-            // A name before the data, where the test is about it.
+            // Some tests put the name of the event before its data.
             let (name, data) = data.split_at(data.find(['{', '[']).unwrap());
             decoder.decode(&Event { name, data }, &mut out).unwrap();
             response.fold(&out.take());
@@ -808,7 +810,7 @@ mod tests {
         (response, out)
     }
 
-    /// Prompt, completion, total, cached and reasoning.
+    /// Returns the prompt, completion, total, cached and reasoning tokens.
     fn usage(events: &[&str]) -> Option<[Option<u64>; 5]> {
         let usage = decode(events).0.usage?;
         let totals = [usage.prompt_tokens, usage.completion_tokens, usage.total_tokens];
@@ -905,7 +907,7 @@ mod tests {
             usage(&[start, delta, last]),
             Some([Some(326), Some(41), Some(367), Some(300), Some(9)])
         );
-        // A later 0 is no news.
+        // A later 0 does not replace a count.
         let zero = r#"{"type": "message_delta", "usage": {
             "input_tokens": 0, "cache_read_input_tokens": 300, "output_tokens": 3}}"#;
         assert_eq!(usage(&[start, zero]), Some([Some(325), Some(3), Some(328), Some(300), None]));
@@ -1002,7 +1004,7 @@ mod tests {
             r#"{"type": "content_block_stop", "index": 4}"#,
             r#"{"type": "content_block_start", "index": 5, "content_block": {"type": "compaction", "content": null}}"#,
             r#"{"type": "content_block_delta", "index": 5, "delta": {"type": "compaction_delta", "content": "Sum", "encrypted_content": "e"}}"#,
-            // A relay that forgets the stop, then a thought that was cut before its signature.
+            // A relay leaves out the stop. Then thinking is truncated before its signature.
             r#"{"type": "content_block_start", "index": 6, "content_block": {"type": "thinking", "thinking": "cut"}}"#,
             r#"{"type": "message_delta", "delta": {"stop_reason": "max_tokens"}}"#,
         ]);
@@ -1024,8 +1026,8 @@ mod tests {
         );
     }
 
-    /// What goes back of an answer that consists of these blocks, if a model is asked again after it
-    /// was saved.
+    /// Decodes a response with these blocks and saves it. Returns its message, and the content that
+    /// is sent back to the model.
     fn goes_back(model: &str, blocks: &[Value]) -> (Message, Value) {
         let whole = json!({"type": "message", "content": blocks, "stop_reason": "end_turn"});
         let (response, _) = decode(&[&whole.to_string()]);
@@ -1056,13 +1058,13 @@ mod tests {
         ] {
             let (mut message, back) = goes_back("claude-opus-5", &blocks);
             assert_eq!(back, json!(blocks));
-            // What the caller has changed is one text, without what belonged to the old one.
+            // A message that the caller has changed is one text, without the old replay data.
             message.content = " \n".repeat(99);
             message.tool_calls.clear();
             let back = turns(&[Message::user("Hi"), message]).unwrap();
             assert_eq!(back.as_array().unwrap().len(), 1, "{back}");
         }
-        // These say nothing.
+        // Fields with a default value are not sent back.
         let (message, back) = goes_back(
             "claude-opus-5",
             &[
@@ -1087,7 +1089,7 @@ mod tests {
             let citations: Vec<_> = texts.iter().map(|text| json!({"cited_text": text})).collect();
             json!({"type": "text", "text": "Hi", "citations": citations})
         };
-        // Some relays forget the stop.
+        // Some relays leave out the stop.
         for stop in [STOP, r#"{"type": "ping"}"#] {
             let (response, _) = decode(&[
                 &cite("no"),
@@ -1116,7 +1118,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "rustls")] // It goes to Anthropic.
+    #[cfg(feature = "rustls")] // The request goes to Anthropic.
     fn a_thought_without_a_signature_goes_back_to_others_than_claude() {
         let thought = json!({"type": "thinking", "thinking": "Hm", "signature": ""});
         let blocks = [thought, json!({"type": "text", "text": "Hi"})];
@@ -1154,7 +1156,7 @@ mod tests {
         for lost in [&[piece][..], &[start, &other], &[start, STOP, piece]] {
             assert!(decode(lost).1.seen.gap, "{lost:?}");
         }
-        // Blocks are told apart, whatever their ids.
+        // Two blocks are two calls, even if their ids are the same.
         let second = start.replace("0,", "1,");
         let (response, _) = decode(&[start, piece, STOP, &second, &other]);
         let calls: Vec<_> = response.tool_calls.iter().map(|call| &*call.arguments).collect();
@@ -1178,7 +1180,7 @@ mod tests {
         let block =
             r#"{"type": "content_block_start", "content_block": {"type": "server_tool_use"}}"#;
         assert!(decode(&[block, piece, piece]).1.opaque_bytes() >= 16);
-        // A turn that another protocol remembers goes back as text and calls.
+        // Replay data of another protocol is not used: only text and calls are sent back.
         let mut message = Message::assistant("Hi");
         let parts = vec![ReplayPart::Opaque(json!({"type": "reasoning"}))];
         message.replay = Some(Replay {
