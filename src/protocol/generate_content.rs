@@ -1,4 +1,4 @@
-//! Google Gemini's `streamGenerateContent`.
+//! Encodes and decodes Google Gemini's `streamGenerateContent`.
 //!
 //! <https://ai.google.dev/api/generate-content>
 
@@ -22,14 +22,14 @@ use crate::sse::Event;
 use crate::tool::ToolChoice;
 
 pub(super) const CODEC: Codec = Codec {
-    // Without it the response is one long JSON array.
+    // Without this query, the response is one long JSON array.
     query: "alt=sse",
     auth: ("x-goog-api-key", ""),
     ..Codec::new::<GenerateContentDecoder>("models/{model}:streamGenerateContent", body)
 };
 
-/// Gemini 2.5 counts tokens and refuses levels; later models have levels and still take a budget,
-/// but none to think at all without.
+/// Gemini 2.5 takes a budget of tokens and rejects levels. Later models take levels, and still
+/// accept a budget, but their reasoning cannot be switched off.
 const REASONING: &[(&str, ReasoningForm)] = &[("gemini-1. gemini-2.", BUDGETS), ("", LEVELS)];
 const BUDGET: &str = r#"{"includeThoughts":true,"thinkingBudget":$budget}"#;
 const BUDGETS: ReasoningForm = reasoning_form(r#"{"thinkingBudget":0}"#, BUDGET, BUDGET);
@@ -47,8 +47,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let parts: Vec<_> = system.into_iter().map(|text| json!({"text": text})).collect();
     body.put("systemInstruction", (!parts.is_empty()).then(|| json!({"parts": parts})));
     body.put("contents", contents);
-    // Google stores what new projects ask, unless it is told not to. Vertex and proxies may refuse
-    // to be.
+    // For new projects, Google stores requests by default. Vertex and proxies may reject the field.
     body.put("store", (request.owner == Some(LlmProvider::Google)).then_some(false));
 
     let mut generation = Fields::default();
@@ -69,7 +68,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     }
     generation.put("thinkingConfig", common::reasoning(&mut options, name(request), REASONING)?);
     body.put("generationConfig", generation.0);
-    // `parameters` would be a dialect of its own, which refuses most of JSON Schema.
+    // `parameters` takes only Google's own dialect, which rejects most of JSON Schema.
     let tools = options.tools(|tool| common::tool(tool, "parametersJsonSchema"));
     body.put("tools", tools.map(|tools| json!([{"functionDeclarations": tools}])));
     let choice = options.typed("tool_choice", &request.config.tool_choice);
@@ -87,7 +86,7 @@ fn tool_config(choice: &ToolChoice) -> Value {
     json!({"functionCallingConfig": calling})
 }
 
-/// The instructions and the conversation.
+/// Returns the system texts and the conversation.
 fn contents(request: ChatRequest<'_>) -> Result<(Vec<String>, Value), Error> {
     let beside = "parts of `systemInstruction`";
     let last_question = request.messages.iter().rposition(|it| it.role == MessageRole::User);
@@ -145,9 +144,9 @@ fn model(request: ChatRequest<'_>, message: &Message) -> Vec<Value> {
     parts.collect()
 }
 
-/// Since Gemini 3 the first call of each message that follows the last question has to be signed.
-/// One that another model made gets what Google documents for that.
-/// (<https://ai.google.dev/gemini-api/docs/thought-signatures#faqs>)
+/// Adds a signature to the first call of a message, if it has none. Since Gemini 3, each assistant
+/// message after the last user message requires one. Calls of other models get the value that
+/// Google documents for them. (<https://ai.google.dev/gemini-api/docs/thought-signatures#faqs>)
 fn sign(request: ChatRequest<'_>, at: usize, parts: &mut [Value]) {
     let mut parts = parts.iter_mut().filter_map(Value::as_object_mut);
     let Some(call) = parts.find(|part| part.contains_key("functionCall")) else { return };
@@ -159,12 +158,12 @@ fn sign(request: ChatRequest<'_>, at: usize, parts: &mut [Value]) {
     }
 }
 
-/// The model's name without folders.
+/// Returns the model name without its path.
 fn name(request: ChatRequest<'_>) -> &str {
     request.model.rsplit('/').next().unwrap_or_default()
 }
 
-/// The result of a tool. Gemini wants the tool's name, which only the call has, and an object.
+/// Encodes a tool result. Gemini requires an object, and the tool's name, which only the call has.
 fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Value, Error> {
     let id = request.call_id(message)?;
     let earlier = request.messages.iter().take(at).rev();
@@ -173,7 +172,7 @@ fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Valu
         request.refuse(format!("no message before the result of tool call {id:?} has it"))
     })?;
     let told = serde_json::from_str(&message.content).ok().filter(Value::is_object);
-    // It would look for a file of that name. (https://github.com/vercel/ai/issues/14369)
+    // Gemini reads `$ref` as the name of a file. (https://github.com/vercel/ai/issues/14369)
     let told = told.filter(|_| !message.is_error && !message.content.contains(r#""$ref""#));
     let name = if message.is_error { "error" } else { "output" };
     let response = told.unwrap_or_else(|| json!({ name: message.content }));
@@ -198,14 +197,14 @@ wire! {
     struct GeminiPart {
         text, thought, signature = "thoughtSignature", call = "functionCall",
         picture = "inlineData", file = "fileData",
-        /// Gemini's own tools, and what they found.
+        /// The calls of Gemini's own tools, and their results.
         code = "executableCode",
         code_result = "codeExecutionResult", own_call = "toolCall", own_response = "toolResponse",
     }
     struct GeminiCall {
         id, name, args, partial_args = "partialArgs", will_continue = "willContinue",
     }
-    /// One argument, or a piece of one that is a string.
+    /// An argument, or a piece of a string argument.
     struct PartialArg {
         path = "jsonPath", string = "stringValue", number = "numberValue", boolean = "boolValue",
         will_continue = "willContinue",
@@ -220,7 +219,7 @@ wire! {
 
 #[derive(Default)]
 struct GenerateContentDecoder {
-    /// The arguments of the call that is being written.
+    /// The arguments of the call that has begun, but not ended.
     arguments: Option<ArgumentsInPieces>,
 }
 
@@ -245,7 +244,7 @@ impl Decoder for GenerateContentDecoder {
                 out.fail(&json!({"error": {"status": word, "message": message}}).to_string());
             }
         } else if let Some(word) = feedback.block_reason.str() {
-            // Of a prompt that is blocked there is no candidate.
+            // A blocked prompt has no candidate.
             out.finish(FinishReason::ContentFilter, &word);
         }
         out.usage(usage);
@@ -265,8 +264,8 @@ impl GenerateContentDecoder {
         let GeminiPart { text, thought, signature, call, .. } = part;
         let is_thought = thought.json() == "true";
         if call.is_some() || (text.is_some() && !is_thought) {
-            // Gemini wants to see again, in its place, what it attached to a text or a call, such
-            // as a signature. A part with such a thing must not be joined with one that has none.
+            // Gemini requires the extra fields of a text or a call, such as a signature, back in
+            // the same place. A part that has some must not be joined with a part that has none.
             let known = [
                 ("text", text),
                 ("thought", thought),
@@ -301,8 +300,8 @@ impl GenerateContentDecoder {
             out.extra(extra);
         } else {
             out.reasoning(text);
-            // The same is true of what is neither: the code that it ran, its pictures, and the
-            // thoughts that it signed.
+            // Gemini also requires other parts back: the code that it ran, its pictures, and its
+            // signed thoughts.
             if signature.is_some() || !is_thought {
                 let part = out.keep(json);
                 if part.is_object() && part != json!({}) {
@@ -319,9 +318,9 @@ impl GenerateContentDecoder {
         Ok(())
     }
 
-    /// A call comes whole, and one without arguments has none. Vertex can be asked for pieces of
-    /// it: a name, the values of the arguments one by one, and at the end a call with nothing in
-    /// it.
+    /// Decodes a call. Usually it comes whole, and has no `args` if there are no arguments. On
+    /// request, Vertex sends it in pieces: the name, the arguments one by one, and an empty call at
+    /// the end.
     fn decode_call(
         &mut self,
         call: &GeminiCall<'_>,
@@ -333,12 +332,12 @@ impl GenerateContentDecoder {
             self.arguments = None;
             let at = out.new_call(None, id, name, args);
             let Some(at) = at.filter(|_| !args.is_some()) else { return Ok(()) };
-            // What is cut from here on is no JSON, and so not taken for a call without arguments.
+            // With this brace, truncated arguments are invalid JSON, not a call without arguments.
             text.push('{');
             self.arguments = Some(ArgumentsInPieces { at, ..ArgumentsInPieces::default() });
         }
         let Some(arguments) = &mut self.arguments else {
-            // A piece of a call that was never announced, or had ended.
+            // The call of this piece was never announced, or has ended.
             out.seen.gap |= partial_args.is_some();
             return Ok(());
         };
@@ -356,13 +355,13 @@ impl GenerateContentDecoder {
     }
 }
 
-/// Puts arguments that come one by one, each with its path, together as JSON text. The model writes
-/// them in the order of that text, so that what has to be closed and opened follows from two paths.
+/// Builds JSON text from arguments that come one by one, each with its path. They come in the order
+/// of that text, so two consecutive paths show what has to be closed and opened between them.
 #[derive(Default)]
 struct ArgumentsInPieces {
-    /// Which of the answer's calls they are for.
+    /// The index of the call in the response.
     at: usize,
-    /// The way to the latest value: names, as JSON strings, and indices.
+    /// The path of the latest value: names (as JSON strings) and indices.
     path: Vec<String>,
     /// The latest value is a string, which may grow.
     in_string: bool,
@@ -382,19 +381,19 @@ impl ArgumentsInPieces {
             text.push_str(literal);
         } else if !grows && (value.is_some() || argument.will_continue.json() != "true") {
             self.go_to(path, text);
-            // `nullValue` has no value, or one that says so.
+            // `nullValue` is not read: an argument without any other value is null.
             text.push_str(if value.is_some() { value.json() } else { "null" });
         }
         Ok(())
     }
 
-    /// Closes what the way to the next value leaves, and opens what it enters.
+    /// Closes the objects and lists that the next path leaves, and opens those that it enters.
     fn go_to(&mut self, path: Vec<String>, text: &mut String) {
         if std::mem::take(&mut self.in_string) {
             text.push('"');
         }
         let shared = self.path.iter().zip(&path).take_while(|(old, new)| old == new).count();
-        // Where the two ways part, the object or list stays open; what is deeper does not.
+        // The object or list in which the two paths differ stays open. Deeper ones are closed.
         let left = self.path.iter().skip(shared + 1).rev();
         text.extend(left.map(|step| if is_name(step) { '}' } else { ']' }));
         if !self.path.is_empty() && !path.is_empty() {
@@ -413,15 +412,16 @@ impl ArgumentsInPieces {
     }
 }
 
-/// Whether a step leads into an object, not into a list.
+/// Returns whether a step leads into an object, not into a list.
 fn is_name(step: &str) -> bool {
     step.starts_with('"')
 }
 
-/// As deep as serde_json reads, so that a server cannot make much out of a short text.
+/// The depth that serde_json reads. The limit keeps a short event from becoming a large text.
 const MAX_DEPTH: usize = 128;
 
-/// The steps of a path such as `$.a.b[0]` or `$['a b']`: RFC 9535, as far as it names one place.
+/// Splits a path such as `$.a.b[0]` or `$['a b']` into its steps. This is the part of RFC 9535 that
+/// names a single value.
 fn steps(path: &str) -> serde_json::Result<Vec<String>> {
     let mut steps = Vec::new();
     let mut rest = path.trim_start_matches('$');
@@ -453,7 +453,7 @@ fn steps(path: &str) -> serde_json::Result<Vec<String>> {
 
 const FILTERED: &str = "SAFETY RECITATION BLOCKLIST PROHIBITED_CONTENT SPII MODEL_ARMOR IMAGE_SAFETY \
                         IMAGE_PROHIBITED_CONTENT IMAGE_RECITATION";
-/// The model stopped because it, or Gemini, did something wrong.
+/// The finish reasons of a response that failed because of an error of the model or of Gemini.
 const FAILED: &str = "MALFORMED_FUNCTION_CALL MALFORMED_RESPONSE MISSING_THOUGHT_SIGNATURE \
                       TOO_MANY_TOOL_CALLS UNEXPECTED_TOOL_CALL";
 
@@ -461,14 +461,14 @@ fn finish_reason(word: &str) -> FinishReason {
     match word {
         "STOP" => FinishReason::Stop,
         "MAX_TOKENS" => FinishReason::Length,
-        // Not Gemini's own word, which is `STOP` here, but that of some who imitate it.
+        // Gemini itself sends `STOP` here, but some compatible servers send this.
         "FUNCTION_CALL" => FinishReason::ToolCalls,
         word if is_in(FILTERED, word) => FinishReason::ContentFilter,
         _ => FinishReason::Other,
     }
 }
 
-/// Vertex sends an object without counts in every chunk but the last.
+/// Returns `None` if there are no counts, as in every chunk of Vertex but the last.
 fn tokens(tokens: &GeminiUsage<'_>) -> Option<Usage> {
     let counts = [tokens.prompt, tokens.candidates, tokens.total].map(Raw::u64);
     let [prompt, candidates, total] = counts.map(Option::unwrap_or_default);
@@ -504,7 +504,7 @@ mod tests {
         testing::decoded(Protocol::GenerateContent, events)
     }
 
-    /// What is told to have been changed.
+    /// Returns the adaptations of a request.
     fn told(messages: &[Message], config: &GenerationConfig) -> Vec<Adaptation> {
         let adaptations = RefCell::default();
         let (provider, model) = (LlmProvider::Google, &*config.model);
@@ -784,7 +784,7 @@ mod tests {
             {"text": "Hm", "thought": true, "new": 1}, thought, new, {"text": "d", "null": null},
         ]);
         let event = json!({"candidates": [{"content": {"parts": parts}}]});
-        // However it is written.
+        // White space in the JSON makes no difference.
         for event in [event.to_string(), serde_json::to_string_pretty(&event).unwrap()] {
             let (response, _) = decoded(&[&event]);
             assert_eq!((&*response.content, &*response.reasoning), ("aabccd", "HmHm"));
@@ -856,7 +856,7 @@ mod tests {
         ] {
             let expected = signed(&[("c", skip), ("e", skip), ("g", "s")]);
             assert_eq!(signatures(newer, &messages), expected, "{newer}");
-            // Nobody asked: the whole conversation is one turn.
+            // Without a user message, the whole conversation is one turn.
             assert_eq!(signatures(newer, &messages[1..4]), signed(&[("a", skip)]));
         }
         for older in
@@ -886,7 +886,7 @@ mod tests {
         let string = |path: &str, text: &str| json!({"jsonPath": path, "stringValue": text});
         let end = || json!({});
 
-        // As Vertex sends them, two calls after each other; the second one is cut.
+        // Vertex sends one call after the other; the second one is truncated.
         let boston = [
             begin(),
             more(json!([string("$.at", "Bos")])),
@@ -946,7 +946,7 @@ mod tests {
             assert_eq!(failure, None, "{word}");
         }
 
-        // A built-in tool makes it stop in between.
+        // A built-in tool causes a `STOP` before the rest of the text.
         let stop =
             r#"{"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}]}"#;
         let more = r#"{"candidates": [{"content": {"parts": [{"text": "b"}]}}]}"#;
@@ -1000,7 +1000,7 @@ mod tests {
         let piece = r#"{"partialArgs":[{"jsonPath":"$.a","numberValue":1}]}"#;
         assert_eq!(decode(&[r#"{"name":"f","willContinue":true}"#, piece, "{}"]), (false, 1));
         assert_eq!(decode(&[piece]), (true, 0));
-        // Calls are told apart, whatever their ids.
+        // Two calls remain two calls, even if their ids are the same.
         let same = r#"{"id":"x","name":"f","args":{}}"#;
         assert_eq!(decode(&[same, same]), (false, 2));
     }
