@@ -1,4 +1,4 @@
-//! Cohere's Chat API, version 2.
+//! Encodes and decodes Cohere's Chat API, version 2.
 //!
 //! <https://docs.cohere.com/reference/chat-stream>
 
@@ -48,7 +48,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put(
         "tool_choice",
         match options.typed("tool_choice", &request.config.tool_choice) {
-            // What it does unless it is told otherwise.
+            // This is Cohere's default, for which it has no value.
             None | Some(ToolChoice::Auto) => None,
             Some(ToolChoice::None) => Some("NONE"),
             Some(ToolChoice::Required) => Some("REQUIRED"),
@@ -70,7 +70,7 @@ fn response_format(format: &ResponseFormat) -> Value {
     }
 }
 
-/// `None` for a turn in which nothing was said, which Cohere refuses.
+/// Returns `None` for an empty assistant message, which Cohere rejects.
 fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Value> {
     if message.role == MessageRole::Assistant {
         return assistant(request, at, message);
@@ -96,7 +96,7 @@ fn assistant(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<V
     }
     let is_known = message.remembered(Protocol::CohereChat).is_some();
     if !calls.is_empty() && !is_known && !content.is_empty() {
-        // Cohere takes no text beside calls. (https://github.com/vercel/ai/issues/5794)
+        // Cohere accepts no text beside calls. (https://github.com/vercel/ai/issues/5794)
         let what = format!("messages[{at}]");
         request.adapt(&what, "text beside calls", "it as their plan", "Cohere's form");
         content.clear();
@@ -124,22 +124,23 @@ wire! {
     struct CohereFunction { name, arguments }
     struct CohereUsage { tokens: CohereTokens<'a>, cached_tokens }
     struct CohereTokens { input_tokens, output_tokens, reasoning_tokens }
-    /// An event that begins something, which is kept.
+    /// An event that starts a part or a citation, with the JSON that is kept of it.
     struct CohereStart { delta: StartDelta<'a> }
     struct StartDelta { message: CohereMessage<'a> }
-    /// The message of an answer that was not streamed: lists where a stream has their elements.
+    /// The message of a response that is not streamed. It has lists where a stream has their
+    /// elements.
     struct CohereMessage { content, tool_plan, tool_calls, citations }
 }
 
-/// Remembers what was thought and cited, since Cohere wants to see it again.
+/// Decodes one response. Keeps the reasoning and the citations, because Cohere expects them back.
 #[derive(Default)]
 struct CohereChatDecoder {
     thinking: String,
     tool_plan: String,
     citations: Vec<Value>,
-    /// What the part of the content that is being written has beside its text.
+    /// The other fields of the content part whose text is coming.
     fields: Map<String, Value>,
-    /// The calls: what Cohere counts them, and which of the answer's they are.
+    /// The calls, each with Cohere's index and its index in the response.
     calls: Vec<(Option<u64>, usize)>,
 }
 
@@ -162,7 +163,7 @@ impl Decoder for CohereChatDecoder {
                 let index = index.u64();
                 match self.calls.iter().rfind(|(known, _)| index.is_none() || *known == index) {
                     Some(&(_, at)) => out.call_arguments(at, arguments),
-                    // A piece of a call that was never announced.
+                    // The call of this piece was never announced.
                     None => out.seen.gap |= arguments.is_text(),
                 }
             }
@@ -171,11 +172,12 @@ impl Decoder for CohereChatDecoder {
                 end(&delta, out);
             }
             "message-start" | "tool-call-end" | "citation-end" => {}
-            // The form that its errors have elsewhere, and gateways' form.
+            // Cohere's errors outside a stream have a `message`, and errors of gateways an `error`.
             _ if error.is_error() || message.is_text() => out.fail(event.data),
             "" if message.is_some() => {
                 self.whole(&message.parse(), out);
-                // The reason and the usage stand beside the message, as in a stream's last event.
+                // The finish reason and the usage are beside the message, as in the `delta` of
+                // `message-end`.
                 end(&json::read(event.data)?, out);
             }
             _ => return Ok(()),
@@ -185,13 +187,13 @@ impl Decoder for CohereChatDecoder {
     }
 }
 
-/// The part of the message that an event begins.
+/// Reads the part of the message that an event starts.
 fn begun<'a>(event: &Event<'a>) -> serde_json::Result<CohereMessage<'a>> {
     Ok(json::read::<CohereStart<'_>>(event.data)?.delta.message)
 }
 
 impl CohereChatDecoder {
-    /// Begins a part of the content, and ends the one before it.
+    /// Starts a content part, and ends the one before it.
     fn start(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) {
         self.keep(out);
         let (content, ContentType { kind }) = (json.parse::<CohereContent<'_>>(), json.parse());
@@ -226,7 +228,7 @@ impl CohereChatDecoder {
         self.calls.extend(at.map(|at| (index, at)));
     }
 
-    /// The whole of a message that was not streamed.
+    /// Decodes the message of a response that is not streamed.
     fn whole(&mut self, message: &CohereMessage<'_>, out: &mut ChunkBuilder) {
         out.kept_reasoning(message.tool_plan, &mut self.tool_plan);
         message.content.elements().for_each(|part| self.start(part, out));
@@ -235,7 +237,7 @@ impl CohereChatDecoder {
         self.keep_fields(out);
     }
 
-    /// Keeps what a part of the content is beside its text, or instead of that.
+    /// Ends a content part: keeps its thinking, or the other fields of its text.
     fn keep(&mut self, out: &mut ChunkBuilder) {
         let fields = std::mem::take(&mut self.fields);
         let thinking = std::mem::take(&mut self.thinking);
@@ -249,7 +251,7 @@ impl CohereChatDecoder {
         }
     }
 
-    /// Keeps what the message has beside its content and its calls, once all of it has come.
+    /// Keeps the plan and the citations of the message, once they are complete.
     fn keep_fields(&mut self, out: &mut ChunkBuilder) {
         self.keep(out);
         let (plan, citations) = (&mut self.tool_plan, &mut self.citations);
@@ -485,7 +487,7 @@ mod tests {
         });
         assert_eq!(body["messages"], json!([expected]));
 
-        // A text that the caller wrote into it is nothing that Cohere said.
+        // After the caller has changed the text, the replay data is not used.
         answer.content = "Let me look.".to_owned();
         let body = sent(answer, &command()).unwrap();
         let edited = json!({"role": "assistant", "tool_plan": "Let me look.", "tool_calls": expected["tool_calls"]});
