@@ -675,7 +675,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "rustls")] // The request goes to Anthropic.
+    #[cfg(feature = "rustls")] // The provider is hosted, although the address is local.
     fn a_later_system_message_keeps_its_place_where_the_model_takes_it() {
         let (system, user, assistant) = (Message::system, Message::user, Message::assistant);
         let mut calls = assistant("");
@@ -1118,7 +1118,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "rustls")] // The request goes to Anthropic.
+    #[cfg(feature = "rustls")] // The provider is hosted, although the address is local.
     fn a_thought_without_a_signature_goes_back_to_others_than_claude() {
         let thought = json!({"type": "thinking", "thinking": "Hm", "signature": ""});
         let blocks = [thought, json!({"type": "text", "text": "Hi"})];
