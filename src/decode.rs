@@ -1,9 +1,11 @@
-//! The body of a response → chunks, and whether the answer is whole.
+//! Decodes a response body into chunks, and decides whether the answer is whole.
+//!
+//! The stages of a response:
 //!
 //! ```text
 //!   Open ◀─▶ Tail ──▶ Ended, Leftover or Failed
 //!   Leftover ───────▶ Ended or Failed
-//!   Ended ──────────▶ whole, or an error that says what is missing; or Leftover, if nothing was said
+//!   Ended ──────────▶ whole, or an error that says what is missing; Leftover if nothing arrived
 //!   Failed ─────────▶ the provider's error
 //! ```
 
@@ -25,55 +27,58 @@ use crate::redact::{Secrets, one_line, truncated};
 use crate::response::GenerationResponse;
 use crate::sse::{Event, Frame, Parser, TooLarge};
 
-/// How long to wait for what follows a finish reason, which is usage at most.
+/// The longest wait for data after a finish reason. Only usage can follow it.
 const TAIL: Duration = Duration::from_secs(10);
-/// How long to wait for what follows a failure, and how much of it to read.
+/// The longest wait for data after the provider reported a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// The most bytes to read after the provider reported a failure.
 const AFTER_FAILURE_BYTES: usize = 64 << 10;
-/// How much of what cannot be read a message shows.
+/// The most bytes of unreadable data that an error message quotes.
 const EXCERPT: usize = 200;
 
-/// Where a response stands.
+/// The state of a response.
 #[derive(Debug)]
 enum Stage {
     /// More of the answer may come.
     Open,
-    /// The model has stopped. Nothing but usage is to come, and it is waited for only a short time.
+    /// The model has stopped. Only usage can follow, so the wait for it is short.
     Tail,
-    /// The stream has ended, and what is left of the body, which is not a stream, is read.
+    /// The event stream has ended, with an end marker if `after_marker`. The lines that belong to no
+    /// event are read as JSON.
     Leftover { after_marker: bool },
-    /// Nothing more is read, and it is to be decided whether the answer is whole.
+    /// Nothing more is read. The next step decides whether the answer is whole.
     Ended(End),
-    /// The provider says that it failed; `is_last` if nothing follows that.
+    /// The provider reported a failure. `is_last` means that nothing follows the report.
     Failed { error: Error, is_last: bool },
 }
 
-/// Where an answer ends.
+/// The sign by which the end of an answer was recognised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
-    /// At `[DONE]`, which only Chat Completions promises, but relays of other protocols send, too.
+    /// `[DONE]`. Only Chat Completions promises it, but relays of other protocols send it, too.
     Marker,
-    /// At `[DONE]`, and nothing else is left in the body.
+    /// `[DONE]`, and nothing else is left in the body.
     MarkerAlone,
-    /// At the protocol's own last event.
+    /// The protocol's own last event.
     Protocol,
-    /// At a place where the model had stopped, or at the end of a whole document.
+    /// The end of the body, silence or a lost connection, after the model had stopped. Or the end
+    /// of a whole JSON document.
     Settled,
 }
 
-/// Reads one response.
+/// Decodes one response.
 pub(crate) struct ResponseDecoder {
     body: Body,
     parser: Parser,
     events: EventDecoder,
     stage: Stage,
     document: Document,
-    /// How the body begins, if it is not an event stream.
+    /// The beginning of the body, if the body is not an event stream.
     not_a_stream: Option<String>,
-    /// A stop that settles nothing yet, or that a later piece has taken back, with the provider's
-    /// word for it.
+    /// A finish reason that came too early to end the answer, with the provider's word for it: the
+    /// answer was still empty, or more content followed.
     early_stop: Option<(FinishReason, String)>,
-    /// Usage came after the latest piece.
+    /// Usage arrived after the latest piece of the answer.
     has_final_usage: bool,
     clock: Clock,
     opened: Instant,
@@ -111,7 +116,8 @@ impl ResponseDecoder {
         }
     }
 
-    /// The next chunk, folded into `response`; `None` at the end of a whole answer.
+    /// Returns the next chunk, already folded into `response`, or `None` at the end of a whole
+    /// answer.
     pub(crate) fn next(
         &mut self,
         response: &mut GenerationResponse,
@@ -124,7 +130,7 @@ impl ResponseDecoder {
             response.learn(&self.events.builder.facts);
         }
         if item.is_err() {
-            // What was told about the answer without a piece of it counts, too.
+            // Usage, model and finish reason are kept even if no chunk carried them.
             response.note(&self.events.builder.take());
             if let Some((reason, word)) = self.early_stop.take()
                 && response.chunk_count == 0
@@ -136,7 +142,8 @@ impl ResponseDecoder {
         item
     }
 
-    /// The answer is whole: keeps the connection, and tells how the answer goes back.
+    /// Ends a whole answer: returns its replay data, and reads the rest of the body so that the
+    /// connection can be reused.
     pub(crate) fn finish(mut self, response: &GenerationResponse) -> Option<Replay> {
         let EventDecoder { provider, vendor, protocol, builder, .. } = &mut self.events;
         let keeps_reasoning = vendor.dialect.returns_all_reasoning;
@@ -167,7 +174,8 @@ impl ResponseDecoder {
                         continue;
                     }
                     if end == End::Marker && self.is_empty() && response.finish_reason.is_none() {
-                        // Gateways write an error or a whole answer as bare JSON, and then the marker.
+                        // Some gateways send an error or a whole answer as plain JSON, and then
+                        // the end marker.
                         self.stage = Stage::Leftover { after_marker: true };
                         self.read_stray_lines();
                         continue;
@@ -180,8 +188,9 @@ impl ResponseDecoder {
             }
             let is_over = self.watch_tail(response);
             match self.read_more(response, cancel) {
-                // A failure after the end does not destroy a whole answer. The provider's own word
-                // that it failed is none of these, and neither is a limit of the caller's.
+                // A timeout or a lost connection after the finish reason does not make the answer
+                // invalid. A size limit of the caller does, and so does a failure that the provider
+                // reports: that one sets `Stage::Failed` and is not an `Err` here.
                 Err(error) if is_over && error.kind() != ErrorKind::Limit => {
                     log::debug!("after the finish reason: {error}");
                     self.stage = Stage::Ended(End::Settled);
@@ -191,7 +200,7 @@ impl ResponseDecoder {
         }
     }
 
-    /// Reads one event, or more of the body.
+    /// Decodes one event, or reads more of the body if no event is complete.
     fn read_more(
         &mut self,
         response: &GenerationResponse,
@@ -205,14 +214,14 @@ impl ResponseDecoder {
         }
         match self.parser.next() {
             Ok(Some(frame)) => self.events.read(frame, &mut self.stage),
-            // A reader that was given cannot be interrupted, but need not be asked again.
+            // A read from the caller's reader cannot be interrupted, but no other one is started.
             Ok(None) if cancel.is_cancelled() => Err(Error::cancelled(self.events.provider)),
             Ok(None) => self.read_body(response),
             Err(TooLarge) => Err(self.too_large()),
         }
     }
 
-    /// Checked even when no chunk is ready: what only the provider reads again counts, too.
+    /// Checks `max_response_bytes`, even when no chunk is ready: replay data counts, too.
     fn check_size(&self, response: &GenerationResponse) -> Result<(), Error> {
         let builder = &self.events.builder;
         let limit = self.events.config.max_response_bytes;
@@ -225,9 +234,11 @@ impl ResponseDecoder {
         Err(self.error(ErrorKind::Limit, message))
     }
 
-    /// Whether there is a chunk to hand out. As long as nothing was handed out, the request can be
-    /// sent again: so usage alone and a stop that settles nothing wait for a piece of the answer,
-    /// and what comes with a failure goes with it.
+    /// Returns whether there is a chunk to hand out.
+    ///
+    /// The request can be retried until the first chunk is handed out. So a first chunk waits for a
+    /// piece of the answer: usage alone is not enough, and neither is an early stop. If a failure
+    /// comes first, they become part of the response without a chunk.
     fn is_chunk_due(&self, response: &GenerationResponse) -> bool {
         let chunk = &self.events.builder.chunk;
         match self.stage {
@@ -238,6 +249,7 @@ impl ResponseDecoder {
         }
     }
 
+    /// Takes a finish reason that came too early out of the chunk.
     fn hold_back_stop(&mut self) {
         let chunk = &mut self.events.builder.chunk;
         if !matches!(self.stage, Stage::Failed { .. })
@@ -255,7 +267,7 @@ impl ResponseDecoder {
                 self.early_stop = Some((reason, word.unwrap_or_default()));
             }
             if !chunk.tool_calls.is_empty() && !matches!(self.stage, Stage::Ended(_)) {
-                // A call that follows a stop may be cut: it needs a reason of its own.
+                // A tool call after a finish reason may be cut off: it needs its own finish reason.
                 self.early_stop = None;
             }
             self.has_final_usage = false;
@@ -266,9 +278,11 @@ impl ResponseDecoder {
         chunk
     }
 
-    /// Whether the model has stopped for good, as far as can be told without an end marker. A plain
-    /// stop before anything was said is none: Gemini sends one and goes on, and so do servers that
-    /// end the reasoning with it. A call waits for its result, whatever else is at work.
+    /// Returns whether the model has stopped for good, as far as a finish reason alone can show.
+    ///
+    /// A plain stop before any content does not count: Gemini sends one and goes on, and Baseten
+    /// ends the reasoning with one. A stop after a tool call counts even while a tool of the
+    /// provider is at work, because the model waits for the result of the call.
     fn is_settled(&self, reason: Option<FinishReason>) -> bool {
         let builder = &self.events.builder;
         match reason {
@@ -280,15 +294,16 @@ impl ResponseDecoder {
         }
     }
 
-    /// Whether nothing was said, not even that the answer ends.
+    /// Returns whether nothing has arrived: no content, no reasoning and no early finish reason.
     fn is_empty(&self) -> bool {
         let seen = self.events.builder.seen;
         !(seen.anything || seen.reasoning || self.early_stop.is_some())
     }
 
-    /// Bounds the time of what follows the end of an answer, unless more of it may come: a tool of
-    /// the provider's own makes that possible, and so does an answer in which nothing was said yet.
-    /// Returns whether that end has come.
+    /// Returns whether the answer is over, and shortens the wait for more data if it is.
+    ///
+    /// An answer is not over while it has no content, or if it used a tool of the provider: after
+    /// that tool, more content may follow a finish reason.
     fn watch_tail(&mut self, response: &GenerationResponse) -> bool {
         let builder = &self.events.builder;
         let was_said = builder.calls() > 0 || builder.seen.anything;
@@ -303,7 +318,7 @@ impl ResponseDecoder {
         is_over
     }
 
-    /// Decides whether the answer is whole that ends here.
+    /// Returns an error if the answer that ends here is not whole.
     fn check_whole(&mut self, end: End, response: &GenerationResponse) -> Result<(), Error> {
         let builder = &mut self.events.builder;
         let reason = response.finish_reason.or(builder.chunk.finish_reason);
@@ -332,7 +347,7 @@ impl ResponseDecoder {
         Err(self.error(ErrorKind::Incomplete, problem))
     }
 
-    /// The stream has ended well, and nothing was said in it.
+    /// Returns the error for a stream that ended properly but had no answer in it.
     fn nothing_said(&self) -> Error {
         let EventDecoder { protocol, count, beginning, builder, .. } = &self.events;
         if *count == 0 {
@@ -349,15 +364,15 @@ impl ResponseDecoder {
         self.error(ErrorKind::Decode, format!("{problem}; {advice}"))
     }
 
-    /// The provider's error. What the provider says behind it is read, too, as far as it comes at
-    /// once: the usage, and how the answer ended.
+    /// Returns the provider's error. Before that, it reads what arrives at once after the error:
+    /// usage and a finish reason may follow.
     fn failure(&mut self, response: &GenerationResponse, cancel: &CancelHandle) -> Error {
         let stage = mem::replace(&mut self.stage, Stage::Open);
         let Stage::Failed { mut error, is_last } = stage else {
             return panic_error(self.events.provider.into());
         };
         if let Some(report) = error.report_mut() {
-            // What the provider's support asks for stands in the headers of the response.
+            // The request ID is in the response headers. The provider's support asks for it.
             report.request_id = report.request_id.take().or_else(|| response.request_id.clone());
         }
         let deadline = Instant::now().checked_add(AFTER_FAILURE);
@@ -368,7 +383,7 @@ impl ResponseDecoder {
                 Ok(None) => {}
                 _ => break,
             }
-            // A reader that was given keeps no deadline, but need not be asked again.
+            // The caller's reader ignores the deadline, so it is also checked before each read.
             if deadline.is_none_or(|at| at <= Instant::now()) || cancel.is_cancelled() {
                 break;
             }
@@ -385,7 +400,8 @@ impl ResponseDecoder {
             Stage::Tail => self.events.config.stall_timeout.min(TAIL),
             _ => self.events.config.stall_timeout,
         };
-        // Bytes that are there already, and readers that were given, keep no deadline.
+        // The deadline of a read does not stop bytes that have already arrived, nor the caller's
+        // reader. So the limit is also checked here.
         if self.clock.has_waited(limit) {
             return Err(http::stalled(self.events.provider, self.events.config.stall_timeout));
         }
@@ -402,7 +418,8 @@ impl ResponseDecoder {
         }
     }
 
-    /// At the end of the body, an event that lacks only its line end counts if it is whole.
+    /// Reads what is left at the end of the body. An event without its final line end counts if its
+    /// data is JSON or the end marker.
     fn read_last_lines(&mut self) -> Result<(), Error> {
         let data = match self.parser.finish() {
             Ok(Some(Frame::Event(event))) => event.data.to_owned(),
@@ -411,7 +428,7 @@ impl ResponseDecoder {
             Err(TooLarge) => return Err(self.too_large()),
         };
         let is_marker = is_end_marker(&data);
-        // Before the marker there may be something that is not an event: see `advance`.
+        // Plain JSON may precede the end marker: see `advance`.
         let after_marker = is_marker && self.events.count == 0;
         self.stage = Stage::Leftover { after_marker };
         self.read_stray_lines();
@@ -421,13 +438,13 @@ impl ResponseDecoder {
         self.events.read(Frame::Event(Event { name: "", data: &data }), &mut self.stage)
     }
 
-    /// Lines that belong to no event may be an error, or the whole of an answer that was not
-    /// streamed.
+    /// Looks at the lines that belong to no event. They may be an error, or a whole answer that was
+    /// not streamed.
     fn read_stray_lines(&mut self) {
         let mut stray = self.parser.take_stray();
         stray.truncate(stray.trim_end().len());
         stray.drain(..stray.len() - stray.trim_start().len());
-        // A stream that was cut in its first line may end within a field's name.
+        // A stream that was cut off in its first line may end inside a field name.
         let is_field =
             ["data", "event", "id", "retry"].iter().any(|name| name.starts_with(&*stray));
         if self.events.count == 0 && !is_field {
@@ -438,7 +455,7 @@ impl ResponseDecoder {
         }
     }
 
-    /// The body has ended, and everything in it was read.
+    /// Ends the answer at the end of the body, or returns an error if the body ended too early.
     fn end_body(&mut self, after_marker: bool, response: &GenerationResponse) -> Result<(), Error> {
         let seen = self.events.builder.seen;
         let is_document = self.not_a_stream.is_some() && seen.document;
@@ -461,7 +478,7 @@ impl ResponseDecoder {
         Ok(())
     }
 
-    /// How far the answer had come: enough to recognise a proxy's time limit.
+    /// Describes how far the answer had come, so that a reader can recognise a proxy's time limit.
     fn progress_made(&self, response: &GenerationResponse) -> String {
         let seconds = self.opened.elapsed().as_secs_f64();
         let count = self.events.count;
@@ -489,22 +506,23 @@ impl ResponseDecoder {
     }
 }
 
+/// Returns the error for a stream that a panic interrupted.
 pub(crate) fn panic_error(provider: Option<LlmProvider>) -> Error {
     let message = "a panic interrupted the stream; what arrived before it may lack a piece";
     Error::new(ErrorKind::Incomplete, provider, message)
 }
 
-/// JSON in the place of a stream: an object, or a list of them. Gemini streams so when a proxy has
-/// dropped `alt=sse`.
+/// JSON in place of an event stream: an object or a list of objects. Gemini streams a list if a
+/// proxy has dropped `alt=sse` from the URL.
 #[derive(Default)]
 struct Document {
     json: String,
-    /// How much of it has been read.
+    /// The number of bytes of `json` that were already read. Used only for a list.
     read: usize,
 }
 
 impl Document {
-    /// The next object. A list is not taken apart before: its elements could be many.
+    /// Returns the next object. A list is split one element at a time, because it may be long.
     fn next(&mut self) -> Option<String> {
         if !self.json.starts_with('[') {
             return Some(mem::take(&mut self.json)).filter(|json| !json.is_empty());
@@ -519,26 +537,27 @@ impl Document {
     }
 }
 
-/// How long a stream has waited for the next piece of the answer. What the caller does between two
-/// calls of `next` takes no time here.
+/// Measures how long a stream has waited for the next piece of the answer. The time that the caller
+/// spends between two calls of `next` does not count.
 #[derive(Default)]
 struct Clock {
-    /// How long it had waited when the caller last got a chunk, which was no such piece.
+    /// The time spent in earlier calls of `next`, which returned chunks without such a piece.
     waited: Duration,
-    /// Since when it has been waiting, from the first read on.
+    /// The start of the current wait, or `None` if the clock does not run.
     since: Option<Instant>,
 }
 
 impl Clock {
-    /// The caller asks for the next chunk.
+    /// Resumes a wait when the caller asks for the next chunk.
     fn go_on(&mut self) {
-        // Without a read, too: chunks that are no such piece may come faster than they are read.
+        // The clock runs even before a read: chunks without such a piece may arrive faster than the
+        // caller takes them. Only the first wait starts with a read.
         if !self.waited.is_zero() {
             self.since = Some(Instant::now());
         }
     }
 
-    /// The caller gets a chunk.
+    /// Stops the clock while the caller has a chunk.
     fn pause(&mut self) {
         self.waited += self.since.take().map(|since| since.elapsed()).unwrap_or_default();
     }
@@ -547,37 +566,38 @@ impl Clock {
         self.since.is_some_and(|since| self.waited + since.elapsed() >= limit)
     }
 
-    /// When the wait is over; `None` if that lies beyond the clock's end.
+    /// Returns the end of the wait, or `None` if an [`Instant`] cannot represent it.
     fn deadline(&mut self, limit: Duration) -> Option<Instant> {
         let since = *self.since.get_or_insert_with(Instant::now);
         since.checked_add(limit.saturating_sub(self.waited))
     }
 }
 
-/// Events → the chunk in `builder`, whatever the protocol.
+/// Decodes events of any protocol into the chunk in `builder`.
 struct EventDecoder {
     provider: LlmProvider,
-    /// What the server wants, which may be another one's.
+    /// The vendor whose dialect the server uses. It may differ from `provider`.
     vendor: &'static Vendor,
     protocol: Protocol,
     decoder: Box<dyn Decoder>,
     builder: ChunkBuilder,
     config: Arc<GenerationConfig>,
-    /// Whom the request went to; `None` if the caller gave the response.
+    /// The server that received the request; `None` if the caller supplied the response.
     peer: Option<Arc<Peer>>,
-    /// Keys that a provider must not echo into a message.
+    /// The keys to redact from the provider's messages.
     secrets: Secrets,
-    /// How many events were decoded.
+    /// The number of events decoded so far.
     count: usize,
-    /// How the stream begins, for a message; kept if the first event has no piece of the answer.
+    /// The beginning of the stream, for an error message. It is kept only if the first event has no
+    /// piece of the answer.
     beginning: Option<String>,
 }
 
 impl EventDecoder {
-    /// Reads an event into the chunk, and moves the response on to the stage that it tells.
+    /// Decodes an event into the chunk, and changes `stage` if the event ends or fails the answer.
     fn read(&mut self, frame: Frame<'_>, stage: &mut Stage) -> Result<(), Error> {
         let event = match frame {
-            // Nearly all; the rest is looked at more closely.
+            // Nearly all events are JSON objects, and need none of the checks below.
             Frame::Event(event) if event.data.starts_with('{') => event,
             Frame::Event(event) if event.data.trim().is_empty() => return Ok(()),
             Frame::Event(event) if is_end_marker(event.data) => {
@@ -595,7 +615,7 @@ impl EventDecoder {
         let Self { decoder, builder, .. } = self;
         let decoded = decoder.decode(&event, builder);
         if event.name == "error" && builder.failure.is_none() {
-            // Whatever its data looks like.
+            // The name alone makes it a failure, even if its data cannot be decoded.
             builder.fail(event.data);
         } else if let Err(cause) = decoded {
             let message =
@@ -606,7 +626,7 @@ impl EventDecoder {
             self.beginning = Some(truncated(event.data, EXCERPT).to_owned());
         }
         if self.config.raw && !builder.chunk.is_void() {
-            // What waited for a piece comes with it.
+            // The chunk may already hold an event that was not handed out alone.
             let before = builder.chunk.raw.take().map(|before| before + "\n");
             builder.chunk.raw = Some(before.unwrap_or_default() + event.data);
         }
@@ -632,7 +652,7 @@ impl EventDecoder {
         Stage::Failed { error, is_last }
     }
 
-    /// The beginning of what cannot be read, for a message.
+    /// Quotes the beginning of unreadable data for an error message.
     fn excerpt(&self, data: &str) -> String {
         let beginning = one_line(truncated(data, EXCERPT));
         format!("{:?}", self.secrets.redact(&beginning))

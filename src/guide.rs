@@ -1,4 +1,4 @@
-//! What is worth knowing beyond the single item.
+//! Longer documentation: providers, faults, logging and performance.
 
 #[doc = include_str!("../docs/providers.md")]
 pub mod providers {}

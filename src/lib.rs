@@ -1,62 +1,63 @@
-//! Stream answers from language models through a plain, blocking iterator.
-//!
-//! ```no_run
-//! use kerb_stream::{ModelName, generate_stream};
-//!
-//! for chunk in generate_stream("Why is the sky blue?", ModelName::GPT_4O_MINI) {
-//!     print!("{}", chunk?.content);
-//! }
-//! # Ok::<(), anyhow::Error>(())
-//! ```
-//!
-//! # Overview
-//!
-//! [`generate_stream`] asks a model and gives its answer piece by piece while it is written;
-//! [`generate()`] waits for the whole. Both take whatever reads as a [`Prompt`] (text, a
-//! [`Message`], a conversation) and whatever reads as a [`GenerationConfig`] (a [`ModelName`], any
-//! model's name, or a configuration). [`GenerationStream`] is an iterator of [`StreamChunk`]s,
-//! folds them into a [`GenerationResponse`] as they pass, and can be cancelled from another thread
-//! ([`CancelHandle`]). Every failure is an [`Error`].
-//!
-//! What a call does, file by file:
-//!
-//! ```text
-//! message ─┐            ┌─ decode: is it whole? ────────────────┐
-//!          ├─ request ─ http ─▶ bytes ─ sse ─▶ events ─ protocol ─▶ chunks ─ stream ─▶ you
-//! config ──┘  └─ protocol                                                     └─ callback, response
-//! ```
-//!
-//! # Features and non-features
-//!
-//! - **Every provider, one meaning.** OpenAI, Anthropic, Google, Mistral, Cohere, some thirty
-//!   addresses of compatible vendors, and the servers people run themselves.
-//!   [`guide::providers`] says what each option, finish reason and number means with each.
-//! - **Whole or cut.** An answer that is cut short on its way ends with [`ErrorKind::Incomplete`],
-//!   never like a short answer.
-//! - **Options reach the wire** or are an error that names them.
-//! - **Nothing hangs, leaks or grows without limit.** Each phase has a time limit, each thing that
-//!   a server can grow a size limit, keys go to their own provider only and are never shown.
-//!   [`guide::faults`] lists what you see when servers and networks misbehave.
-//! - **Light.** No async runtime, no thread (but for the look-up of a name, which could not be
-//!   limited otherwise), one heap allocation for each piece of text. [`guide::performance`] has the
-//!   measurements.
-//!
-//! It does not reconnect in the middle of an answer, since that would ask and pay again; it does
-//! not follow redirects; and it does nothing but chat: no embeddings, no files, no second choice.
-//!
-//! # Usage
-//!
-//! Iterate to watch, then ask the stream for the whole:
+//! Stream answers from language models through a plain, blocking iterator. No async runtime.
 //!
 //! ```no_run
 //! use std::io::{Write, stdout};
 //!
-//! use kerb_stream::{GenerationConfig, Message, generate_stream};
+//! use kerb_stream::{ModelName, generate_stream};
 //!
-//! let prompt = [Message::system("Be brief."), Message::user("Why is the sky blue?")];
-//! let config = GenerationConfig::new("mistral-small-latest").temperature(0.3);
+//! for chunk in generate_stream("Why is the sky blue?", ModelName::GPT_4O_MINI) {
+//!     print!("{}", chunk?.content);
+//!     stdout().flush()?; // Rust's standard output keeps text back until a line ends.
+//! }
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 //!
-//! let mut stream = generate_stream(&prompt, config);
+//! The same call works with OpenAI, Anthropic, Google, Mistral, Cohere, some thirty addresses of
+//! compatible vendors, and servers that you run yourself. [`guide::providers`] lists all of them.
+//! It also says what each option, finish reason and token count means with each protocol.
+//!
+//! # The loop
+//!
+//! [`generate_stream`] takes a prompt and a configuration:
+//!
+//! - The prompt is text, a [`Message`], or a collection of messages.
+//! - The configuration is a [`ModelName`], the name of any other model, or a [`GenerationConfig`]
+//!   with more options. The model's name implies the provider, as in `"gpt-4o-mini"`, or contains
+//!   it, as in `"ollama::llama3.2"`. The API key comes from the provider's environment variable,
+//!   such as `OPENAI_API_KEY`.
+//!
+//! It returns a [`GenerationStream`]: an iterator of [`StreamChunk`]s. A chunk is a piece of the
+//! answer, such as text, reasoning or a part of a tool call. The stream is lazy: it sends nothing
+//! before the first `next`, and dropping it closes the connection. A
+//! [`callback`](GenerationStream::callback) receives each chunk before the loop does. A
+//! [`CancelHandle`] ends the stream from another thread.
+//!
+//! A program that only prints the text can use [`write_to`](GenerationStream::write_to), which
+//! writes and flushes each piece:
+//!
+//! ```no_run
+//! use kerb_stream::{GenerationConfig, generate_stream};
+//!
+//! let config = GenerationConfig::new("mistral-small-latest").temperature(0.3).max_tokens(500);
+//! generate_stream("Why is the sky blue?", config).write_to(&mut std::io::stdout())?;
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+//!
+//! Options that are not set are not sent. Every option that is set is sent, or rejected with an
+//! error that names it.
+//!
+//! # The response
+//!
+//! The stream folds the chunks into a [`GenerationResponse`] while it hands them out. After the
+//! loop, [`into_response`](GenerationStream::into_response) returns the whole answer with its
+//! finish reason, usage and timing:
+//!
+//! ```no_run
+//! use std::io::{Write, stdout};
+//!
+//! use kerb_stream::generate_stream;
+//!
+//! let mut stream = generate_stream("Why is the sky blue?", "mistral-small-latest");
 //! for chunk in &mut stream {
 //!     print!("{}", chunk?.content);
 //!     stdout().flush()?;
@@ -66,7 +67,32 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! Let the model use tools, run them, and hand back what they say:
+//! [`generate()`] is the same stream without the loop: it waits for the whole answer.
+//!
+//! # History
+//!
+//! Each request contains the whole conversation:
+//!
+//! ```no_run
+//! use kerb_stream::{Message, generate};
+//!
+//! let mut history = vec![Message::system("Be brief."), Message::user("Why is the sky blue?")];
+//! let response = generate(&history, "mistral-small-latest")?;
+//!
+//! history.push(response.into());
+//! history.push(Message::user("And why is it red in the evening?"));
+//! let response = generate(&history, "mistral-small-latest")?;
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+//!
+//! Add the model's turn with `response.into()`. Besides the text, that [`Message`] holds the tool
+//! calls and the data that some providers require back unchanged, such as signed reasoning. A
+//! history can be saved with serde and continued later.
+//!
+//! # Tools
+//!
+//! Describe your functions as [`Tool`]s. When the model calls some of them, run them, add the
+//! results to the history, and ask again:
 //!
 //! ```no_run
 //! use kerb_stream::{GenerationConfig, Message, Tool, generate};
@@ -74,7 +100,7 @@
 //!
 //! let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
 //! let weather = Tool::function("weather", "Today's weather in a city.", schema);
-//! let config = GenerationConfig::new("gpt-4o-mini").tools([weather]);
+//! let config = GenerationConfig::new("mistral-small-latest").tools([weather]);
 //!
 //! let mut history = vec![Message::user("Do I need an umbrella in Oslo?")];
 //! let answer = loop {
@@ -92,32 +118,106 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! Name any other server by its address, and its protocol if that is not Chat Completions:
+//! # Errors
+//!
+//! Errors arrive as the last item of the stream. Chunks that were already received remain valid,
+//! and [`GenerationStream::response`] has them. An answer that is cut off ends with
+//! [`ErrorKind::Incomplete`], never like a short answer.
+//!
+//! [`ErrorKind::of`] returns the kind of an error, which decides what to do next. [`Error::of`]
+//! returns the details: the message, the HTTP status, the provider's error code, the request ID.
+//!
+//! ```no_run
+//! use kerb_stream::{ErrorKind, generate_stream};
+//!
+//! let stream = generate_stream("Why is the sky blue?", "mistral-small-latest");
+//! if let Err(error) = stream.write_to(&mut std::io::stdout()) {
+//!     match ErrorKind::of(&error) {
+//!         Some(ErrorKind::Auth) => eprintln!("Set MISTRAL_API_KEY, please."),
+//!         Some(ErrorKind::Incomplete) => eprintln!("\n[the answer was cut off]"),
+//!         _ => eprintln!("\n{error:#}"),
+//!     }
+//! }
+//! ```
+//!
+//! [`guide::faults`] lists what a caller sees when servers and networks misbehave.
+//!
+//! # Limits
+//!
+//! Nothing hangs or grows without limit. Each limit is a field of [`GenerationConfig`]:
+//!
+//! | Field | Default | It limits |
+//! |---|---|---|
+//! | [`connect_timeout`] | 10 s | DNS lookup, connection and TLS handshake |
+//! | [`first_byte_timeout`] | 600 s | the wait for the response headers |
+//! | [`idle_timeout`] | 300 s | the time without a single byte |
+//! | [`stall_timeout`] | 900 s | the time without progress, such as only pings |
+//! | [`max_event_bytes`] | 32 MiB | one line or event |
+//! | [`max_response_bytes`] | 64 MiB | one answer |
+//! | [`max_tool_calls`] | 1,024 | the tool calls in one answer |
+//! | [`max_retries`] | 2 | retries, which happen only before the first chunk |
+//! | [`max_retry_wait`] | 60 s | the wait that a server may ask for |
+//!
+//! [`connect_timeout`]: GenerationConfig#structfield.connect_timeout
+//! [`first_byte_timeout`]: GenerationConfig#structfield.first_byte_timeout
+//! [`idle_timeout`]: GenerationConfig#structfield.idle_timeout
+//! [`stall_timeout`]: GenerationConfig#structfield.stall_timeout
+//! [`max_event_bytes`]: GenerationConfig#structfield.max_event_bytes
+//! [`max_response_bytes`]: GenerationConfig#structfield.max_response_bytes
+//! [`max_tool_calls`]: GenerationConfig#structfield.max_tool_calls
+//! [`max_retries`]: GenerationConfig#structfield.max_retries
+//! [`max_retry_wait`]: GenerationConfig#structfield.max_retry_wait
+//!
+//! The crate does not do everything:
+//!
+//! - It does not reconnect in the middle of an answer, because that would send the prompt again and
+//!   cost the same again.
+//! - It does not follow redirects. A key is sent only to its own provider, and is never shown.
+//! - It only chats: no embeddings, no files, and only the first of several choices.
+//!
+//! It stays light: no async runtime, and one heap allocation for each piece of text. The only extra
+//! thread is for a DNS lookup, which could not be limited in time otherwise. [`guide::performance`]
+//! has the measurements.
+//!
+//! # Other servers
+//!
+//! Set the base URL to reach any other server. Set the protocol, too, if the server does not speak
+//! Chat Completions:
 //!
 //! ```
 //! use kerb_stream::{GenerationConfig, Protocol};
 //!
 //! let local = GenerationConfig::new("smollm2").base_url("http://localhost:8080/v1");
-//! let azure = GenerationConfig::new("gpt-4o")
+//! let azure = GenerationConfig::new("my-deployment")
 //!     .base_url("https://example.openai.azure.com/openai/v1")
 //!     .header("api-key", "…");
-//! let gateway = GenerationConfig::new("claude-sonnet-5")
+//! let gateway = GenerationConfig::new("claude-sonnet-5-5")
 //!     .protocol(Protocol::Messages)
 //!     .base_url("https://gateway.example/anthropic/v1")
 //!     .api_key("…");
 //! ```
 //!
+//! # How it works
+//!
+//! A call runs through these files of the source:
+//!
+//! ```text
+//! message ─┐            ┌─ decode: is it whole? ────────────────┐
+//!          ├─ request ─ http ─▶ bytes ─ sse ─▶ events ─ protocol ─▶ chunks ─ stream ─▶ you
+//! config ──┘  └─ protocol                                                    └─ callback, response
+//! ```
+//!
 //! # Logging
 //!
-//! The crate logs through the crate `log`: retries at info, connections at debug,
-//! never a key. Below it, ureq logs every byte at trace, keys included: see [`guide::logging`].
+//! The crate logs through the crate `log`: retries at info, connections at debug, and never a key.
+//! At trace, ureq logs every byte, keys included: see [`guide::logging`].
 //!
 //! # Crate features
 //!
-//! - `rustls` (default): TLS, and so every hosted provider. Without it there is plain HTTP to
-//!   servers on this machine, and https is an error that says so.
-//! - `platform-verifier`: trusts what the operating system trusts, instead of Mozilla's roots
-//!   compiled in.
+//! - `rustls` (default): TLS, which every hosted provider needs. Without it, the crate speaks plain
+//!   HTTP to servers on this machine, and an `https` URL is an error that says so.
+//! - `platform-verifier`: trusts the certificate authorities (CAs) of the operating system instead
+//!   of Mozilla's, which are compiled in.
 
 mod attachment;
 mod cancel;
@@ -161,20 +261,24 @@ pub use stream::GenerationStream;
 pub use terminal::{TerminalSafe, terminal_safe};
 pub use tool::{Tool, ToolChoice};
 
-/// Asks a model, and gives its answer piece by piece while it is written.
+/// Returns the model's answer as a stream of chunks, while the model writes it.
 ///
-/// `prompt` is text, a [`Message`], or a collection of messages; `config` is a [`ModelName`], any
-/// model's name (`"gpt-4o-mini"`, `"ollama::llama3.2"`), or a [`GenerationConfig`]. Nothing is sent
-/// before the first `next`, and nothing can fail before it: every error is an item, and the last
-/// one.
+/// `prompt` is text, a [`Message`], or a collection of messages. `config` is a [`ModelName`], any
+/// model's name (`"gpt-4o-mini"`, `"ollama::llama3.2"`), or a [`GenerationConfig`].
+///
+/// This function cannot fail, and nothing is sent before the first `next`. Every error is an item
+/// of the stream, and the last one.
 ///
 /// ```no_run
+/// use std::io::{Write, stdout};
+///
 /// use kerb_stream::generate_stream;
 ///
 /// let mut full_content = String::new();
 /// for chunk in generate_stream("Why is the sky blue?", "gpt-4o-mini") {
 ///     let chunk = chunk?;
 ///     print!("{}", chunk.content);
+///     stdout().flush()?;
 ///     full_content += &chunk.content;
 /// }
 /// # Ok::<(), anyhow::Error>(())
@@ -186,7 +290,7 @@ pub fn generate_stream(
     GenerationStream::new(prompt.into(), config.into())
 }
 
-/// Asks a model, and waits for the whole answer: the same stream, folded.
+/// Returns the model's whole answer. It reads the same stream to its end.
 ///
 /// ```no_run
 /// let response = kerb_stream::generate("Why is the sky blue?", "gpt-4o-mini")?;
@@ -195,8 +299,7 @@ pub fn generate_stream(
 /// ```
 ///
 /// # Errors
-/// Whatever ends the stream other than well; see [`Error`]. [`Error::partial`] has what had
-/// arrived.
+/// Returns the [`Error`] that ended the stream. [`Error::partial`] has the part that had arrived.
 pub fn generate(
     prompt: impl Into<Prompt>,
     config: impl Into<GenerationConfig>,
@@ -204,7 +307,7 @@ pub fn generate(
     generate_stream(prompt, config).into_response()
 }
 
-/// The README's programs are compiled, too.
+/// Compiles the programs in the README as doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

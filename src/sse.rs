@@ -1,97 +1,98 @@
-//! Bytes → events, by the WHATWG algorithm. Knows no HTTP and no JSON.
+//! Parses bytes into server-sent events, by the WHATWG algorithm. It knows neither HTTP nor JSON.
 //!
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>
 //!
-//! Two fields of the algorithm have no use here: `id` and `retry` are for clients that reconnect,
-//! and a client that reconnected would send, and pay for, the prompt again.
+//! The fields `id` and `retry` are ignored: they are for clients that reconnect. A client that
+//! reconnects would send the prompt again and pay for it again.
 
 use memchr::memchr2;
 
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Event<'a> {
-    /// The value of its `event` field; empty where it has none.
+    /// The value of the `event` field; empty if the event has none.
     pub(crate) name: &'a str,
-    /// The values of its `data` fields, one a line.
+    /// The values of the `data` fields, one per line.
     pub(crate) data: &'a str,
 }
 
-/// What a stream consists of.
+/// A unit of an event stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Event(Event<'a>),
-    /// A line whose field is `error`, which the algorithm would ignore: old llama.cpp and GPUStack
-    /// report a failure so, and then fall silent.
+    /// The value of an `error` field, which the algorithm would ignore. Old llama.cpp and GPUStack
+    /// report a failure this way, and then send nothing more.
     Error(&'a str),
 }
 
-/// A line or an event is larger than the limit.
+/// The error for a line or an event that is larger than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLarge;
 
-/// Reads events out of bytes that come in any pieces.
+/// Parses events from bytes that arrive in pieces of any size.
 ///
-/// All bytes live in one buffer, and an event is borrowed from it: the data of its first `data`
-/// line where it lies, that of further lines moved down behind it.
+/// All bytes are in one buffer, and an event borrows its data from there. The data of the first
+/// `data` line stays in place. The data of further lines is moved so that it directly follows.
 ///
 /// ```text
 ///        data.start   data.end    line      scan        filled
 /// ───────────┬───────────┬──────────┬─────────┬────────────┬───────────
-///  handed    │ this      │ fields   │ this line: searched, │ free
-///  out       │ event     │ read     │ then not yet         │
+///  handed    │ data of   │ lines    │ current line:        │ free
+///  out       │ the event │ parsed   │ searched│ not yet    │
 /// ```
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     buffer: Vec<u8>,
-    /// Where the bytes that were read end.
+    /// The end of the bytes that were read.
     filled: usize,
-    /// Where the line begins that is not whole yet.
+    /// The start of the current line, whose end has not arrived yet.
     line: usize,
-    /// Up to where that line was searched for its end.
+    /// The position up to which the current line was searched for its end.
     scan: usize,
-    /// Where the data of the event lies.
+    /// The position of the event's data.
     data: std::ops::Range<usize>,
     has_data: bool,
     name: String,
-    /// The data of an event that had to be repaired to be UTF-8, or of an `error` line.
+    /// The data of an event that was invalid UTF-8, after its repair; or the value of an `error`
+    /// field.
     repaired: String,
-    /// Lines that are no part of any event: a body that is not an event stream consists of them.
+    /// Lines that belong to no event. A body that is not an event stream consists of them.
     stray: Vec<u8>,
     limit: usize,
     state: LineState,
     any_event: bool,
 }
 
-/// What the next byte is.
+/// The meaning of the next byte.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum LineState {
-    /// The first of all, which may begin a byte order mark.
+    /// The first byte of the stream, which may begin a byte order mark.
     #[default]
     Start,
     /// Part of a line.
     Line,
-    /// Part of a comment, of which nothing is kept.
+    /// Part of a comment, which is discarded.
     Comment,
-    /// The one behind a CR, which belongs to the line end if it is an LF.
+    /// The byte after a CR. An LF belongs to the same line end.
     AfterCr,
-    /// Behind an event that was handed out.
+    /// The byte after an event that was handed out. `cr` means that the event ended with a CR.
     AfterEvent { cr: bool },
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const FIRST_SIZE: usize = 8 << 10;
-/// Room for less than this is made larger before a read.
+/// The smallest free space that is enough for a read.
 const LEAST_ROOM: usize = 4 << 10;
-/// How much is kept of stray lines once there was an event.
+/// The most bytes of stray lines to keep once the stream had an event.
 const STRAY_AMONG_EVENTS: usize = 4 << 10;
 
 impl Parser {
-    /// A parser that refuses lines and events of more than `limit` bytes.
+    /// Creates a parser that rejects lines and events of more than `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, ..Self::default() }
     }
 
-    /// Lets `read` put more bytes into the buffer; it returns how many.
+    /// Lets `read` write more bytes into the buffer. Both return the number of bytes.
     pub(crate) fn fill<E>(
         &mut self,
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
@@ -102,7 +103,7 @@ impl Parser {
         Ok(count)
     }
 
-    /// The next frame that is complete. `None` means that it takes more bytes.
+    /// Returns the next complete frame, or `None` if that takes more bytes.
     pub(crate) fn next(&mut self) -> Result<Option<Frame<'_>>, TooLarge> {
         if let LineState::AfterEvent { cr } = self.state {
             self.has_data = false;
@@ -144,8 +145,8 @@ impl Parser {
         }
     }
 
-    /// At the end of the bytes: the event that only lacks its line ends. Whether it is whole or
-    /// torn nobody can tell here; the algorithm would throw it away.
+    /// Returns the last event at the end of the stream, even if its line ends are missing. The
+    /// parser cannot know whether that event is whole. The algorithm would discard it.
     pub(crate) fn finish(&mut self) -> Result<Option<Frame<'_>>, TooLarge> {
         if self.line < self.filled && self.state != LineState::Comment {
             let line = self.line..self.filled;
@@ -158,8 +159,8 @@ impl Parser {
         Ok(self.has_data.then(|| Frame::Event(self.event())))
     }
 
-    /// Takes out the lines that were no part of any event, from the first on. It is the last thing
-    /// to ask a parser for: a document may be large, and is not kept a second time as bytes.
+    /// Takes the lines that belonged to no event, in their order. Call it last, because it resets
+    /// the parser: a JSON document may be large, and must not be in memory twice.
     pub(crate) fn take_stray(&mut self) -> String {
         let stray = std::mem::take(&mut self.stray);
         *self = Self::new(self.limit);
@@ -169,14 +170,14 @@ impl Parser {
 
     fn read_line(&mut self, line: std::ops::Range<usize>) -> Result<LineKind, TooLarge> {
         let bytes = self.bytes(line.clone());
-        // Of a comment nothing is kept, however long it is.
+        // A comment may be longer, because nothing of it is kept.
         if bytes.len() > self.limit && bytes.first() != Some(&b':') {
             return Err(TooLarge);
         }
         if bytes.is_empty() && self.has_data {
             return Ok(LineKind::Event);
         }
-        // No name that matters is longer than `event`.
+        // No field name that matters is longer than `event`.
         let colon = bytes.iter().take(6).position(|byte| *byte == b':').unwrap_or(bytes.len());
         let value = bytes.get(colon + 1..).unwrap_or_default();
         let start = line.end - value.strip_prefix(b" ").unwrap_or(value).len();
@@ -203,7 +204,7 @@ impl Parser {
 
     fn add_data(&mut self, value: std::ops::Range<usize>) -> Result<(), TooLarge> {
         if self.has_data {
-            // The line before left at least its line end between its data and this value.
+            // There is room for the LF: at least one line end is between the data and this value.
             if let Some(end) = self.buffer.get_mut(self.data.end) {
                 *end = b'\n';
             }
@@ -227,7 +228,7 @@ impl Parser {
         }
     }
 
-    /// The event whose data stands in the buffer.
+    /// Returns the event whose data is in the buffer.
     fn event(&mut self) -> Event<'_> {
         self.any_event = true;
         let bytes = self.buffer.get(self.data.clone()).unwrap_or_default();
@@ -238,7 +239,7 @@ impl Parser {
         Event { name: &self.name, data: data.unwrap_or(&self.repaired) }
     }
 
-    /// Begins a line, `bytes` further on.
+    /// Skips `bytes` bytes, and begins a line after them.
     fn skip(&mut self, bytes: usize) {
         self.line += bytes;
         self.scan = self.line;
@@ -255,9 +256,11 @@ impl Parser {
         if self.filled - self.line > self.limit { Err(TooLarge) } else { Ok(None) }
     }
 
-    /// Moves what is still needed to the front once the room behind it is used up, and doubles the
-    /// buffer once half of it is still needed: each byte is moved a bounded number of times,
-    /// however small the reads are.
+    /// Makes room for the next read.
+    ///
+    /// When the free space is used up, the bytes that are still needed are moved to the front. If
+    /// they fill about half of the buffer, the buffer is doubled. So each byte is moved a bounded
+    /// number of times, however small the reads are.
     fn make_room(&mut self) {
         if !self.has_data {
             self.data = self.line..self.line;
@@ -268,7 +271,7 @@ impl Parser {
         }
         let gap = self.line - self.data.end;
         self.buffer.copy_within(self.data.clone(), 0);
-        // The byte behind the data is for the line end that joins it with more.
+        // The byte after the data is kept free for the LF that joins it with further data.
         let line = if self.has_data { self.data.len() + 1.min(gap) } else { 0 };
         self.buffer.copy_within(self.line..self.filled, line);
         self.data = 0..self.data.len();
@@ -285,7 +288,7 @@ impl Parser {
     }
 }
 
-/// What a line was.
+/// The result of reading a line.
 enum LineKind {
     Field,
     Event,
@@ -296,8 +299,8 @@ enum LineKind {
 mod tests {
     use super::*;
 
-    /// What a parser says of `input` in reads of the given sizes, over and over: each frame with
-    /// the number of bytes that had been read when it came out, and then what is left at the end.
+    /// Parses `input` in reads of the given sizes, which are repeated. Returns each frame with the
+    /// number of bytes that were read before it came out, and what is left at the end.
     fn read(input: &[u8], sizes: &[usize], limit: usize) -> Result<Reading, TooLarge> {
         let mut parser = Parser::new(limit);
         let mut reading = Reading::default();
@@ -429,7 +432,8 @@ mod tests {
         }
     }
 
-    /// The vectors beside the checkout, each in many cuts: `KERB_STREAM_SHARED=…/shared`.
+    /// Parses each test vector in `$KERB_STREAM_SHARED/sse` in reads of many sizes. The vectors are
+    /// not in this repository: `KERB_STREAM_SHARED=…/shared`.
     #[test]
     #[ignore = "reads the vectors in $KERB_STREAM_SHARED/sse"]
     fn shared_vectors() {

@@ -1,5 +1,5 @@
-//! The iterator that joins the modules: it prepares a request, sends it, reads the response, tries
-//! again if that may help, and can be cancelled.
+//! The iterator that joins the modules. It prepares a request, sends it and reads the response,
+//! retries where that may help, and can be cancelled.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -19,22 +19,25 @@ use crate::request::{self, RequestPreview};
 use crate::response::GenerationResponse;
 use crate::retry;
 
-/// An answer as it is written: an iterator over its [chunks](StreamChunk).
+/// An iterator over the [chunks](StreamChunk) of an answer, while the model writes it.
 ///
-/// It is lazy: nothing is sent before the first `next`, and dropping it closes the connection,
-/// which makes most servers stop writing. Every failure is an item, a missing key included, and the
-/// last one: after an `Err` there is only `None`.
+/// The stream is lazy: nothing is sent before the first `next`. Dropping it closes the connection,
+/// which makes most servers stop writing.
 ///
-/// The iteration ends without an error only if the answer is whole
-/// ([when that is](crate::guide::providers#when-an-answer-is-whole)). A stream that is cut ends with
+/// Every error arrives as an item, even a missing API key. An error is the last item: only `None`
+/// follows it. The iteration ends without an error only if the answer is
+/// [whole](crate::guide::providers#when-an-answer-is-whole). A stream that is cut off ends with
 /// [`ErrorKind::Incomplete`] after the chunks that arrived.
 ///
 /// ```no_run
+/// use std::io::{Write, stdout};
+///
 /// use kerb_stream::generate_stream;
 ///
-/// let mut stream = generate_stream("Count to three.", "gpt-4o-mini");
+/// let mut stream = generate_stream("Count to three.", "mistral-small-latest");
 /// while let Some(chunk) = stream.next() {
 ///     print!("{}", chunk?.content);
+///     stdout().flush()?;
 /// }
 /// if let Some(usage) = stream.response().usage {
 ///     eprintln!("{} tokens", usage.total_tokens);
@@ -52,14 +55,13 @@ impl GenerationStream {
         Self { inner: StreamCore::new(StreamState::Asked(prompt), config), callback: None }
     }
 
-    /// Decodes an answer that comes from somewhere else: a recording, a pipe, another HTTP client's
-    /// body.
+    /// Decodes a response body from another source: a recording, a pipe, or another HTTP client.
     ///
-    /// `config` says which protocol to read, directly or through its provider or model, and which
-    /// limits on sizes to keep. How long a read may wait is the reader's own affair: of the time
-    /// limits only `stall_timeout` holds, and it and [`cancel_handle`](Self::cancel_handle) take
-    /// effect between two reads. After an error of the provider's up to 64 KiB more are read, within
-    /// 0.1 s, for the usage that they may tell. Errors come as items.
+    /// `config` sets the size limits and the protocol. The protocol may also follow from the
+    /// provider or the model. Of the time limits, only `stall_timeout` applies. A read of `reader`
+    /// can block without limit: `stall_timeout` and [`cancel_handle`](Self::cancel_handle) take
+    /// effect between two reads. If the provider reports an error in the stream, up to 64 KiB more
+    /// are read within 0.1 s, because usage may follow the error. Errors arrive as items.
     ///
     /// ```
     /// use kerb_stream::{GenerationConfig, GenerationStream, Protocol};
@@ -80,14 +82,16 @@ impl GenerationStream {
 }
 
 impl<F> GenerationStream<F> {
-    /// Calls `callback` with each chunk just before it is handed out; a second callback replaces the
-    /// first. It is called within [`into_response`](Self::into_response), too, and may borrow the
-    /// caller's variables.
+    /// Calls `callback` with each chunk just before `next` returns the chunk.
+    ///
+    /// The callback may borrow the caller's variables. It is also called during
+    /// [`into_response`](Self::into_response) and [`write_to`](Self::write_to). A second callback
+    /// replaces the first.
     ///
     /// ```no_run
     /// # use kerb_stream::generate_stream;
     /// let mut pieces = 0;
-    /// let stream = generate_stream("Hello", "gpt-4o-mini").callback(|_| pieces += 1);
+    /// let stream = generate_stream("Hello", "mistral-small-latest").callback(|_| pieces += 1);
     /// let response = stream.into_response()?;
     /// println!("{pieces} pieces: {}", response.content);
     /// # Ok::<(), anyhow::Error>(())
@@ -96,18 +100,20 @@ impl<F> GenerationStream<F> {
         GenerationStream { inner: self.inner, callback: Some(callback) }
     }
 
-    /// What has arrived so far, folded into one. After an error it is what came before it.
+    /// Returns the part of the answer that has arrived so far. After an error, it has everything
+    /// that arrived before the error.
     pub fn response(&self) -> &GenerationResponse {
         &self.inner.response
     }
 
-    /// A handle that ends this stream from another thread, also while `next` waits in this one (but
-    /// not within a read of [`from_reader`](GenerationStream::from_reader)'s reader).
+    /// Returns a handle that ends this stream from another thread, even while `next` waits. But it
+    /// cannot interrupt a read of a reader that was passed to
+    /// [`from_reader`](GenerationStream::from_reader).
     pub fn cancel_handle(&self) -> CancelHandle {
         self.inner.cancel.clone()
     }
 
-    /// What would be sent, without sending it; possible until the first `next`.
+    /// Returns the request that would be sent, without sending it. Call it before the first `next`.
     ///
     /// ```
     /// use kerb_stream::{GenerationConfig, generate_stream};
@@ -120,9 +126,10 @@ impl<F> GenerationStream<F> {
     /// ```
     ///
     /// # Errors
-    /// Those that the first `next` would give before it sends anything, but for a client's certificate
-    /// that does not fit its key, which shows only when it is used; and one after the first
-    /// `next`, or where [`from_reader`](GenerationStream::from_reader) gave the response.
+    /// Returns every error that the first `next` would return before it sends anything. The only
+    /// exception is a client certificate that does not match its key, because that is found when it
+    /// is used. It is also an error to call this after the first `next`, or on a stream of
+    /// [`from_reader`](GenerationStream::from_reader).
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
         let why = match &self.inner.state {
             StreamState::Asked(prompt) => return Ok(request::preview(prompt, &self.inner.config)?),
@@ -134,11 +141,11 @@ impl<F> GenerationStream<F> {
 }
 
 impl<F: FnMut(&StreamChunk)> GenerationStream<F> {
-    /// Reads what is still to come, and gives the whole answer.
+    /// Reads the rest of the stream, and returns the whole answer.
     ///
     /// # Errors
-    /// When the stream fails, or has failed before: a part of an answer is never passed off as a
-    /// whole. [`Error::partial`] has what arrived.
+    /// Returns the error that ended the stream, also if an earlier `next` has already returned it.
+    /// So a part of an answer never looks like a whole one. [`Error::partial`] has that part.
     pub fn into_response(mut self) -> anyhow::Result<GenerationResponse> {
         for _ in &mut self {}
         let error = match self.inner.state {
@@ -149,18 +156,18 @@ impl<F: FnMut(&StreamChunk)> GenerationStream<F> {
         Err(error.with_partial(self.inner.response).into())
     }
 
-    /// Writes each piece of text to `out` as it comes, and flushes: Rust's standard output keeps
-    /// text back until the line ends. Returns the whole answer.
+    /// Writes each piece of text to `out` and flushes it at once, because Rust's standard output
+    /// keeps text back until a line ends. Returns the whole answer.
     ///
     /// ```no_run
-    /// let stream = kerb_stream::generate_stream("Why is the sky blue?", "gpt-4o-mini");
+    /// let stream = kerb_stream::generate_stream("Why is the sky blue?", "mistral-small-latest");
     /// stream.write_to(&mut std::io::stdout())?;
     /// # Ok::<(), anyhow::Error>(())
     /// ```
     ///
     /// # Errors
-    /// Those of [`into_response`](Self::into_response), and the [`std::io::Error`] of a failed
-    /// write, which ends the stream.
+    /// Returns the errors of [`into_response`](Self::into_response), or the [`std::io::Error`] of a
+    /// failed write, which ends the stream.
     pub fn write_to(mut self, out: &mut impl Write) -> anyhow::Result<GenerationResponse> {
         for chunk in &mut self {
             let Ok(chunk) = chunk else { break };
@@ -199,23 +206,26 @@ impl<F> fmt::Debug for GenerationStream<F> {
     }
 }
 
-/// The stream without its callback, and so without the type parameter.
+/// The stream without its callback, and therefore without the type parameter.
 struct StreamCore {
     config: Arc<GenerationConfig>,
     cancel: CancelHandle,
     response: GenerationResponse,
     started: Option<Instant>,
-    /// What is sent, and sent again if need be; `None` before it is prepared, and for a recording.
+    /// The request, kept for retries. `None` before it is prepared, or if the caller supplied the
+    /// response.
     request: Option<Box<PreparedRequest>>,
     state: StreamState,
-    /// A `next` has begun and not ended: it still runs, or has panicked.
+    /// A call of `next` has begun and not ended: it is still running, or it has panicked.
     is_running: bool,
 }
 
 enum StreamState {
+    /// The request has not been prepared.
     Asked(Prompt),
-    /// The caller gives the response.
+    /// The caller supplied the response.
     Given(Body),
+    /// The request is prepared, and has no response yet.
     Sending,
     Reading(Box<ResponseDecoder>),
     Ended(Option<Error>),
@@ -236,8 +246,8 @@ impl StreamCore {
 
     fn next(&mut self) -> Option<Result<StreamChunk, Error>> {
         let item = if mem::replace(&mut self.is_running, true) {
-            // A logger, a callback or a reader has panicked, and the caller has caught it. What is
-            // left can no longer be told from the whole, and `None` would say that it is.
+            // A logger, a callback or a reader has panicked, and the caller has caught the panic.
+            // A piece of the answer may be lost, and `None` would mean that the answer is whole.
             Some(Err(decode::panic_error(self.response.provider)))
         } else if let StreamState::Ended(_) = self.state {
             return None;
@@ -256,8 +266,8 @@ impl StreamCore {
         item
     }
 
-    /// The one place where a stream ends. What it leaves behind closes the connection, unless the
-    /// response was read to its end.
+    /// Ends the stream. No other place does. The connection is closed, unless the response was read
+    /// to its end.
     fn end(&mut self, error: Option<Error>) {
         if error.is_some() {
             self.response.cut();
@@ -290,7 +300,7 @@ impl StreamCore {
         }
     }
 
-    /// Goes one step nearer to a response that can be read.
+    /// Takes one step towards a response that can be read: prepares the request, or sends it.
     fn open(&mut self) -> Result<(), Error> {
         let config = &self.config;
         let state = mem::replace(&mut self.state, StreamState::Sending);
@@ -313,7 +323,7 @@ impl StreamCore {
                 self.response.rate_limit = response.rate_limit;
                 (response.body, (request.peer.provider, request.peer.vendor, request.protocol))
             }
-            // What is sent has been prepared, and what has been opened is not opened again.
+            // This cannot happen: `Sending` has a request, and nothing is opened a second time.
             _ => return Err(decode::panic_error(self.response.provider)),
         };
         self.response.provider = Some(whom.0);
@@ -323,12 +333,13 @@ impl StreamCore {
         Ok(())
     }
 
-    /// Goes back to sending, if the failure may pass and nothing has been handed out.
+    /// Waits and returns to `Sending`, if a retry may help and no chunk has been handed out.
+    /// Otherwise returns the error.
     fn try_again(&mut self, error: Error) -> Result<(), Error> {
         let wait = retry::wait_before_retry(&error, self.response.retries, &self.config)
             .filter(|_| self.response.chunk_count == 0 && self.request.is_some());
         let Some(wait) = wait else { return Err(error) };
-        // A connection that failed closes before the wait.
+        // This closes the failed connection before the wait.
         self.state = StreamState::Sending;
         log::info!("{error}; trying again in {:.1} s", wait.as_secs_f64());
         if self.cancel.wait(wait) {
@@ -337,7 +348,7 @@ impl StreamCore {
         self.response = GenerationResponse {
             provider: self.response.provider,
             retries: self.response.retries + 1,
-            // Until another response replaces it.
+            // Kept until the next response replaces it.
             rate_limit: mem::take(&mut self.response.rate_limit),
             ..GenerationResponse::default()
         };
