@@ -1,4 +1,4 @@
-//! What a message holds beside text: [`Attachment`].
+//! The files that a message contains besides its text: [`Attachment`].
 
 use std::path::Path;
 
@@ -9,22 +9,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint;
 
-/// Something for the model to look at. For now that is a picture; anything else is an error that
-/// names it before the request is sent.
+/// A picture for the model to look at. Other media types are rejected before the request is sent,
+/// with an error that names the attachment.
 ///
 /// ```
 /// use kerb_stream::{Attachment, Message};
 ///
-/// let question = Message::user("What is this?").attach(Attachment::url("https://example.com/a.png"));
+/// let picture = Attachment::url("https://example.com/a.png");
+/// let question = Message::user("What is this?").attach(picture);
 /// assert_eq!(question.attachments[0].media_type.as_deref(), Some("image/png"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Attachment {
-    /// For example `image/png`. It has to be set where neither the name nor the first bytes tell it.
+    /// The media type, such as `image/png`. Set it if neither the name nor the first bytes show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// The name of the file, if it has one.
+    /// The file name, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     #[serde(flatten)]
@@ -34,18 +35,17 @@ pub struct Attachment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Data {
-    /// Where the provider can fetch it.
+    /// The URL from which the provider fetches the file.
     Url(String),
-    /// Standard base64 with padding.
+    /// The content of the file, as standard base64 with padding.
     Base64(String),
 }
 
 impl Attachment {
-    /// Reads a file. The media type follows from the ending of its name, or else from its first
-    /// bytes.
+    /// Reads a file. The media type follows from the file extension, or else from the first bytes.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn from_path(path: impl AsRef<Path>) -> anyhow::Result<Self> {
         let path = path.as_ref();
         let bytes =
@@ -56,15 +56,17 @@ impl Attachment {
         Ok(Self { media_type, name, data: Data::Base64(BASE64.encode(bytes)) })
     }
 
-    /// An attachment from its bytes; `media_type` is, for example, `image/png`.
+    /// Creates an attachment from bytes. `media_type` is, for example, `image/png`.
     pub fn bytes(media_type: impl Into<String>, bytes: &[u8]) -> Self {
         let data = Data::Base64(BASE64.encode(bytes));
         Self { media_type: Some(media_type.into()), name: None, data }
     }
 
-    /// Something that the provider fetches from `url`. The media type follows from the ending of
-    /// the URL's path; where there is none, set [`media_type`](Self::media_type). A `data:` URL with
-    /// base64 is taken apart, as if its bytes had been given.
+    /// Creates an attachment that the provider fetches from `url`.
+    ///
+    /// The media type follows from the file extension in the URL's path. If there is none, set
+    /// [`media_type`](Self::media_type). A `data:` URL with base64 is the same as
+    /// [`bytes`](Self::bytes) with its content.
     pub fn url(url: impl Into<String>) -> Self {
         let url = url.into();
         if let Some((media_type, base64)) =
@@ -77,24 +79,24 @@ impl Attachment {
         Self { media_type, name: None, data: Data::Url(url) }
     }
 
-    /// The bytes; `None` where there is only a URL, or base64 that is not well-formed.
+    /// Returns the bytes. `None` if there is only a URL, or if the base64 is invalid.
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         BASE64.decode(self.base64()?).ok()
     }
 
-    /// The URL, if it is for the provider to fetch.
+    /// Returns the URL, if the provider is to fetch the file.
     pub fn as_url(&self) -> Option<&str> {
         let Data::Url(url) = &self.data else { return None };
         Some(url)
     }
 
-    /// The bytes as standard base64.
+    /// Returns the bytes as standard base64.
     pub(crate) fn base64(&self) -> Option<&str> {
         let Data::Base64(base64) = &self.data else { return None };
         Some(base64)
     }
 
-    /// The URL, or a `data:` URL.
+    /// Returns the URL, or a `data:` URL with the bytes.
     pub(crate) fn to_url(&self) -> String {
         match &self.data {
             Data::Url(url) => url.clone(),
@@ -110,7 +112,7 @@ impl Attachment {
         kind.is_some_and(|kind| kind.eq_ignore_ascii_case("image/"))
     }
 
-    /// How a message calls it: the file's name, or the end of the URL's path.
+    /// Returns a name for error messages: the file name, or the last segment of the URL's path.
     pub(crate) fn label(&self) -> Option<String> {
         match &self.name {
             Some(name) => Some(name.clone()),
@@ -119,7 +121,7 @@ impl Attachment {
     }
 }
 
-/// Endings of names, each behind its media type.
+/// File extensions, each after its media type.
 const MEDIA_TYPES: &str = "application/pdf.pdf audio/mpeg.mp3 audio/wav.wav image/bmp.bmp image/gif.gif \
     image/heic.heic image/heif.heif image/jpeg.jpeg image/jpeg.jpg image/png.png image/svg+xml.svg \
     image/tiff.tiff image/webp.webp text/plain.txt";

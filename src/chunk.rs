@@ -1,4 +1,4 @@
-//! What comes out: a [`StreamChunk`] is one piece of an answer.
+//! The pieces of an answer: [`StreamChunk`] and the types of its fields.
 
 use std::sync::Arc;
 
@@ -6,55 +6,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::names;
 
-/// One piece of an answer: an event with text, reasoning, a tool call, a finish reason or usage.
+/// One piece of an answer: text, reasoning, tool calls, a finish reason, usage, or several of them.
 ///
-/// Events that carry none of these (pings, a bare role) give no chunk. Usage that comes before
-/// anything else waits for it, so the first chunk is the first thing a person can use. One chunk can
-/// carry several of them at once.
+/// Events without any of these (pings, a bare role) give no chunk. Usage that arrives first waits
+/// for the next piece, so the first chunk always has something to use.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct StreamChunk {
-    /// The next piece of the answer's text; empty where this chunk has none.
+    /// The next piece of text. Empty if this chunk has none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub content: String,
-    /// The next piece of what the model thinks before it answers, where the provider shows it.
+    /// The next piece of the model's reasoning. Empty if the provider does not show it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
-    /// Pieces of tool calls.
+    /// The next pieces of tool calls.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCallDelta>,
-    /// Why the model stopped: set in the last chunk or near it (usage may follow).
+    /// The reason why the model stopped. It is set in the last chunk or near it: usage may follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<FinishReason>,
     /// The finish reason in the provider's own word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_finish_reason: Option<String>,
-    /// The model that answers, as the provider names it; kept from the event that told it.
+    /// The model that answers, as the provider names it. Later chunks repeat the name even if their
+    /// events do not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
-    /// Tokens used so far. Each one replaces the one before it; never add them up.
+    /// The tokens used so far. The value replaces that of earlier chunks: do not add them up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// The event's data as it came, usually JSON; of several events in one chunk, one a line. Only
-    /// with [`GenerationConfig::raw`](crate::GenerationConfig::raw).
+    /// The data of the event as received, usually JSON. A chunk of several events has one per line.
+    /// It is set only with [`GenerationConfig::raw`](crate::GenerationConfig::raw).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
 }
 
 impl StreamChunk {
-    /// The size of what a fold keeps of it.
+    /// Returns the number of bytes that this chunk adds to a response.
     pub(crate) fn bytes(&self) -> usize {
         let calls: usize = self.tool_calls.iter().map(ToolCallDelta::bytes).sum();
         self.content.len() + self.reasoning.len() + calls
     }
 
-    /// Whether there is a piece of the answer in it: text, reasoning or a tool call.
+    /// Returns whether the chunk has a piece of the answer: text, reasoning or a tool call.
     pub(crate) fn has_piece(&self) -> bool {
         !(self.content.is_empty() && self.reasoning.is_empty() && self.tool_calls.is_empty())
     }
 
-    /// Whether there is nothing in it that a caller could use.
+    /// Returns whether the chunk has nothing that a caller could use.
     pub(crate) fn is_void(&self) -> bool {
         !self.has_piece() && self.finish_reason.is_none() && self.usage.is_none()
     }
@@ -65,16 +65,17 @@ impl StreamChunk {
 #[serde(default)]
 #[non_exhaustive]
 pub struct ToolCallDelta {
-    /// Which call of this response it belongs to: 0 for the first, whatever the provider counts.
+    /// The position of the call in this response. The first call has 0, even if the provider counts
+    /// differently.
     pub index: usize,
-    /// The provider's name for the call, in the piece that tells it.
+    /// The ID of the call. It is set in one piece of the call, usually the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The tool to call, in the piece that tells it. Should a later piece tell more of the name, it
-    /// has the whole of it.
+    /// The name of the tool. It is usually set in the first piece of the call. If a provider splits
+    /// the name, each further piece repeats the name as far as it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The next piece of the arguments' JSON text.
+    /// The next piece of the arguments, which are JSON text.
     pub arguments: String,
 }
 
@@ -86,48 +87,49 @@ impl ToolCallDelta {
 }
 
 names! {
-    /// Why the model stopped, in terms that hold for every provider.
+    /// The reason why the model stopped, with the same meaning for every provider.
     ///
     /// [`StreamChunk::raw_finish_reason`] has the provider's own word.
     #[non_exhaustive]
     pub enum FinishReason {
-        /// It had said everything, or met a stop sequence.
+        /// The model finished its answer, or reached a stop sequence.
         Stop = "stop",
-        /// It ran into `max_tokens` or the end of its context: the answer is cut short. Where you
-        /// set no limit, it may have been ours: Anthropic demands one, which is listed in
-        /// [`RequestPreview::adaptations`](crate::RequestPreview#structfield.adaptations).
+        /// The model reached `max_tokens` or the end of its context: the answer is truncated. If
+        /// you set no limit, the crate may have set one, because Anthropic requires it.
+        /// [`RequestPreview::adaptations`](crate::RequestPreview#structfield.adaptations) lists it.
         Length = "length",
-        /// It waits for the results of the tools it called.
+        /// The model waits for the results of its tool calls.
         ToolCalls = "tool_calls",
-        /// The provider's filter stopped it, or it refused.
+        /// The provider's content filter stopped the model, or the model refused.
         ContentFilter = "content_filter",
-        /// Something else; see the raw word.
+        /// Another reason: see the raw finish reason.
         Other = "other",
     }
 
-    /// The reason's name in snake case, as it is also serialised: `"tool_calls"`.
+    /// Returns the reason's name in snake case, such as `"tool_calls"`. It is serialised the same
+    /// way.
     pub fn as_str;
 }
 
-/// Tokens used, counted alike for every provider.
+/// Token counts, with the same meaning for every provider.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Tokens read, those from a cache included.
+    /// Tokens of the prompt, including cached ones.
     pub prompt_tokens: u64,
-    /// Tokens written, reasoning included.
+    /// Tokens that the model generated, including reasoning.
     pub completion_tokens: u64,
-    /// Their sum, or the provider's own total where it counts more.
+    /// The sum of both, or the provider's own total if that is larger.
     pub total_tokens: u64,
-    /// Of the tokens read: those that came from a cache. `None` where the provider does not say.
+    /// Prompt tokens that were read from a cache. `None` if the provider does not report them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
-    /// Of the tokens read: those that were written into a cache, which some providers charge more
-    /// for. `None` where the provider does not say.
+    /// Prompt tokens that were written into a cache. Some providers charge more for them. `None` if
+    /// the provider does not report them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write_tokens: Option<u64>,
-    /// Of the tokens written: those spent on reasoning. `None` where the provider does not say.
+    /// Generated tokens that were used for reasoning. `None` if the provider does not report them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens: Option<u64>,
 }

@@ -43,8 +43,8 @@ enum Stage {
     Open,
     /// The model has stopped. Only usage can follow, so the wait for it is short.
     Tail,
-    /// The event stream has ended, with an end marker if `after_marker`. The lines that belong to no
-    /// event are read as JSON.
+    /// The event stream has ended, after an end marker if `after_marker` is set. The lines that
+    /// belong to no event are read as JSON.
     Leftover { after_marker: bool },
     /// Nothing more is read. The next step decides whether the answer is whole.
     Ended(End),

@@ -1,4 +1,4 @@
-//! What is asked: a [`Prompt`] is a conversation, a list of [`Message`]s.
+//! The input of a request: a [`Prompt`] is a conversation, a list of [`Message`]s.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -8,10 +8,10 @@ use crate::attachment::Attachment;
 use crate::names::names;
 use crate::provider::{LlmProvider, Protocol};
 
-/// What is asked of the model: one or more messages.
+/// The input for the model: one or more messages.
 ///
-/// You seldom name this type. Whatever reads as a prompt converts into it: text, one message, and
-/// arrays, slices, vectors and iterators of messages.
+/// You rarely need to name this type. Text, a single message, and arrays, slices and vectors of
+/// messages convert into it. Iterators of messages can be collected into it.
 ///
 /// ```
 /// use kerb_stream::{Message, Prompt};
@@ -31,7 +31,7 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// The messages, in the order in which the model reads them.
+    /// Returns the messages, in the order in which the model reads them.
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
@@ -39,8 +39,9 @@ impl Prompt {
 
 /// One turn of a conversation.
 ///
-/// The fields are yours to change. A message serialises, so that a history can be saved and
-/// continued later, and keeps what its provider wants to see again (see [`Message::assistant`]).
+/// You may change the fields. A message implements `Serialize` and `Deserialize`, so a history can
+/// be saved and continued later. Saving keeps the data that providers require back (see
+/// [`Message::assistant`]).
 ///
 /// ```
 /// use kerb_stream::Message;
@@ -53,62 +54,63 @@ impl Prompt {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Message {
-    /// Who says it.
+    /// The author of the message.
     pub role: MessageRole,
     /// The text.
     #[serde(default)]
     pub content: String,
-    /// What belongs to the text. Only user messages may have attachments.
+    /// The attachments, such as pictures. Only user messages may have them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
-    /// The tools that an assistant message asks to be called.
+    /// The tool calls of an assistant message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
-    /// In a tool message: the [`ToolCall::id`] that this is the result of.
+    /// The [`ToolCall::id`] of the call that this message is the result of. Only for tool messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
-    /// In a tool message: the tool failed, and the text says how.
+    /// True if the tool failed: the text then says how. Only for tool messages. Defaults to false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_error: bool,
-    /// What only the provider that wrote this turn understands, and demands back.
+    /// Provider-specific data that is sent back unchanged (replay data).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replay: Option<Replay>,
 }
 
 impl Message {
-    /// What the model should keep to throughout.
+    /// Creates a system message: instructions for the whole conversation.
     pub fn system(content: impl Into<String>) -> Self {
         Self::new(MessageRole::System, content)
     }
 
-    /// What the person says.
+    /// Creates a message of the user.
     pub fn user(content: impl Into<String>) -> Self {
         Self::new(MessageRole::User, content)
     }
 
-    /// What the model said.
+    /// Creates a message of the model.
     ///
-    /// To continue a conversation, prefer `Message::from(response)`: next to the text it carries
-    /// the tool calls, and what some providers demand to see again (signed thoughts, reasoning
-    /// items).
+    /// To continue a conversation, prefer `Message::from(response)`. Besides the text, it has the
+    /// tool calls, and the data that some providers require back unchanged (signed reasoning,
+    /// reasoning items).
     pub fn assistant(content: impl Into<String>) -> Self {
         Self::new(MessageRole::Assistant, content)
     }
 
-    /// The result of a tool call: `call_id` is the [`ToolCall::id`] that the model gave it.
+    /// Creates the result of a tool call. `call_id` is the [`ToolCall::id`] of that call.
     pub fn tool(call_id: impl Into<String>, result: impl Into<String>) -> Self {
         Self { tool_call_id: Some(call_id.into()), ..Self::new(MessageRole::Tool, result) }
     }
 
-    /// The failure of a tool call, for the model to read: it may try something else.
+    /// Creates the result of a tool call that failed. The model reads the error, and may try
+    /// something else.
     ///
-    /// It is marked as one where the protocol has a word for it (Messages and Gemini); elsewhere the
-    /// text alone says so.
+    /// Messages and Gemini's protocol have a field that marks a failure. In the other protocols,
+    /// only the text tells the model about it.
     pub fn tool_error(call_id: impl Into<String>, error: impl Into<String>) -> Self {
         Self { is_error: true, ..Self::tool(call_id, error) }
     }
 
-    /// Adds an attachment. For now only pictures can be sent.
+    /// Adds an attachment. At present, only pictures can be sent.
     #[must_use]
     pub fn attach(mut self, attachment: Attachment) -> Self {
         self.attachments.push(attachment);
@@ -127,10 +129,10 @@ impl Message {
         }
     }
 
-    /// The turn in the order in which the model said it, for the protocol that is to hear it again.
+    /// Returns the parts of this turn in the order in which the model wrote them.
     ///
-    /// Without a memory of that order (another protocol wrote it, or the caller changed the text),
-    /// it is the text and then the calls.
+    /// If that order is unknown, it is the text and then the calls. That is so if the turn came
+    /// through another protocol, or the caller changed its text or calls.
     pub(crate) fn turn(&self, protocol: Protocol) -> Vec<TurnPart<'_>> {
         self.remembered(protocol).unwrap_or_else(|| {
             let text = (!self.content.is_empty()).then_some(TurnPart::Text(&self.content, None));
@@ -139,7 +141,8 @@ impl Message {
         })
     }
 
-    /// The turn as the model said it, if that is known.
+    /// Returns the turn exactly as the model wrote it, if its replay data is for this protocol and
+    /// still matches.
     pub(crate) fn remembered(&self, protocol: Protocol) -> Option<Vec<TurnPart<'_>>> {
         let replay = self.replay.as_ref().filter(|r| r.protocol == protocol)?;
         let is_unchanged = replay.fingerprint == fingerprint_of(&self.content, &self.tool_calls);
@@ -166,45 +169,44 @@ impl Message {
 }
 
 names! {
-    /// Who says a [`Message`].
-    #[allow(clippy::exhaustive_enums)] // a fifth role would be a new kind of conversation
+    /// The author of a [`Message`].
+    #[allow(clippy::exhaustive_enums)] // A fifth role would be a new kind of conversation.
     pub enum MessageRole {
-        /// Instructions that hold for the whole conversation.
+        /// The application, which gives instructions for the whole conversation.
         System = "system",
-        /// The person.
+        /// The user.
         User = "user",
         /// The model.
         Assistant = "assistant",
-        /// The result of a tool that the model asked for.
+        /// A tool, which returns its result to the model.
         Tool = "tool",
     }
 
-    /// The role as most providers spell it: `"system"`, `"user"`, `"assistant"`, `"tool"`.
+    /// Returns the name that most providers use: `"system"`, `"user"`, `"assistant"` or `"tool"`.
     pub fn as_str;
 }
 
-/// A call of a tool, as the model asked for it.
+/// A tool call of the model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct ToolCall {
-    /// The provider's name for this call; the result refers to it. Where the provider gives none, the
-    /// crate makes one that is unique within the response; where it gives that of an earlier call, the
-    /// crate adds the call's index.
+    /// The ID of the call, to which the tool result refers. If the provider sends none, the crate
+    /// makes one that is unique in the response. If the provider repeats the ID of an earlier call,
+    /// the crate appends the index of the call.
     pub id: String,
-    /// The tool to call.
+    /// The name of the tool.
     pub name: String,
-    /// The arguments as the model wrote them: JSON text, usually an object. Empty where it wrote
-    /// none, and cut short where the answer was
-    /// ([`FinishReason::Length`](crate::FinishReason::Length)).
+    /// The arguments as the model wrote them: JSON text, usually an object. It is empty if there are
+    /// none, and cut off if the answer was ([`FinishReason::Length`](crate::FinishReason::Length)).
     pub arguments: String,
-    /// The answer was cut before any arguments came, so that empty ones do not mean `{}`.
+    /// The answer was cut off before any arguments arrived, so empty arguments do not mean `{}`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cut: bool,
 }
 
 impl ToolCall {
-    /// A call with the given id, name and arguments (JSON text).
+    /// Creates a call with an ID, a name and arguments (JSON text).
     pub fn new(
         id: impl Into<String>,
         name: impl Into<String>,
@@ -213,17 +215,17 @@ impl ToolCall {
         Self { id: id.into(), name: name.into(), arguments: arguments.into(), cut: false }
     }
 
-    /// The id that the crate makes for a call without one, by its place in the response.
+    /// Returns the ID that the crate makes for a call without one, from its index in the response.
     pub(crate) fn made_up_id(index: usize) -> String {
         format!("call_{index}")
     }
 
-    /// The id of the call at this index, if it was the provider that gave it.
+    /// Returns the ID of the call at this index, if it comes from the provider.
     pub(crate) fn given_id(&self, index: usize) -> Option<&str> {
         (!self.id.is_empty() && self.id != Self::made_up_id(index)).then_some(&self.id)
     }
 
-    /// The arguments as a value; `{}` where the model wrote none.
+    /// Parses the arguments. If the model wrote none, it parses `{}`.
     ///
     /// ```
     /// use kerb_stream::ToolCall;
@@ -238,8 +240,8 @@ impl ToolCall {
     /// ```
     ///
     /// # Errors
-    /// When they do not fit the type, or are not JSON, as when the answer was cut off in the middle
-    /// of them or before them.
+    /// Returns an error if the arguments do not fit the type or are not JSON. They are not JSON if
+    /// the answer was cut off inside them or before them.
     pub fn parse<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
         let is_empty = self.arguments.trim().is_empty() && !self.cut;
         let arguments = if is_empty { "{}" } else { &self.arguments };
@@ -252,26 +254,29 @@ impl ToolCall {
     }
 }
 
-/// How a provider's own form of a turn is put together again. Text and calls are not kept a second
-/// time: the parts say in which order they came.
+/// The data to rebuild a turn in the provider's own form. It does not repeat the text and the
+/// calls: the parts only give their order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Replay {
-    /// Signatures and encrypted thoughts are of use to those who wrote them only.
+    /// The provider that wrote the turn. Its signatures and encrypted reasoning are useless to
+    /// others.
     pub(crate) provider: LlmProvider,
     pub(crate) protocol: Protocol,
     pub(crate) parts: Vec<ReplayPart>,
-    /// That of text and calls as they were said.
+    /// The [fingerprint](fingerprint_of) of the text and the calls as the model wrote them.
     pub(crate) fingerprint: u64,
 }
 
-/// A number that is another one for another turn. The ids of its calls are changed to fit providers.
+/// Returns a hash of a turn's text and calls, to find out whether the caller changed them. The IDs
+/// of the calls do not count, because they are changed to fit providers.
 pub(crate) fn fingerprint_of(content: &str, calls: &[ToolCall]) -> u64 {
     let calls = calls.iter().flat_map(|call| [&*call.name, &call.arguments]);
-    // A whole number that every reader of JSON keeps.
+    // It has 53 bits: every JSON parser keeps such an integer exactly.
     fingerprint([content].into_iter().chain(calls)) >> 11
 }
 
-/// A hash of texts and the borders between them, after FNV-1a, but eight bytes at a time.
+/// Returns a hash of texts and the borders between them. It follows FNV-1a, but takes eight bytes
+/// at a time.
 pub(crate) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
     texts.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, text| {
         let (words, rest) = text.as_bytes().as_chunks();
@@ -285,17 +290,18 @@ pub(crate) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ReplayPart {
-    /// The next so many bytes of the text, and what the provider attached to them.
+    /// The next `bytes` bytes of the text, and the fields that the provider attached to them.
     Text { bytes: usize, extra: Option<Value> },
-    /// The next tool call, and what the provider attached to it.
+    /// The next tool call, and the fields that the provider attached to it.
     Call { extra: Option<Value> },
-    /// Something that is neither, word for word.
+    /// A part that is neither text nor a call, exactly as received.
     Opaque(Value),
-    /// The next so many bytes of the text set two messages apart for a reader; they are not sent.
+    /// The next `bytes` bytes of the text. The crate added them between two messages of the model,
+    /// so they are not sent.
     Gap { bytes: usize },
 }
 
-/// One part of a turn as a protocol has to send it: see [`Message::turn`].
+/// One part of a turn that is sent to a provider: see [`Message::turn`].
 #[derive(Debug, PartialEq)]
 pub(crate) enum TurnPart<'a> {
     Text(&'a str, Option<&'a Value>),

@@ -1,9 +1,9 @@
-//! Enums whose variants have names: one way to write them everywhere.
+//! Declares enums whose variants have names, and finds a variant by its name.
 
 use anyhow::Context;
 
-/// Declares an enum whose variants are shown and serialised by name: `as_str` gives it, too, and
-/// `read as` makes it one that is read by name.
+/// Declares an enum whose variants are displayed and serialised by name. `as_str` returns the name.
+/// `read as` adds `FromStr`, which finds a variant by its name.
 macro_rules! names {
     (
         $(#[$doc:meta])*
@@ -18,7 +18,7 @@ macro_rules! names {
         pub enum $type { $($(#[$variant_doc])* #[serde(rename = $name)] $variant,)+ }
 
         impl $type {
-            /// All of them.
+            /// All variants.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
             $(#[$as_str_doc])*
@@ -34,7 +34,7 @@ macro_rules! names {
         }
 
         $(
-            /// An error lists the names that there are.
+            /// An error lists the known names.
             impl std::str::FromStr for $type {
                 type Err = anyhow::Error;
 
@@ -47,7 +47,7 @@ macro_rules! names {
 }
 pub(crate) use names;
 
-/// The one with a name; an error lists those that there are.
+/// Returns the value with this name. An error lists the known names.
 pub(crate) fn by_name<T: Copy>(
     what: &str,
     name: &str,
@@ -63,7 +63,7 @@ pub(crate) fn by_name<T: Copy>(
     })
 }
 
-/// The one of some names that somebody who mistyped it may have meant.
+/// Returns the name that is most like the mistyped name `typed`, if one is near enough.
 pub(crate) fn nearest<'a>(
     typed: &str,
     names: impl IntoIterator<Item = &'a str>,
@@ -75,8 +75,9 @@ pub(crate) fn nearest<'a>(
     near.min_by_key(|(mistakes, _)| *mistakes).map(|(_, name)| name)
 }
 
-/// The number of letters that have to be added, removed or changed to make one name of the other, if
-/// there are not too many. Two that change places, as the last ones that do, count as one.
+/// Returns the number of typing mistakes between two names, or `None` if there are more than `most`.
+/// A mistake is a letter that is added, removed or changed. Two letters that change places are one
+/// mistake if the names are equal after them.
 fn mistakes(one: &[u8], other: &[u8], most: usize) -> Option<usize> {
     let more = |one: &[u8], other: &[u8]| Some(1 + mistakes(one, other, most.checked_sub(1)?)?);
     match (one, other) {

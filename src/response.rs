@@ -1,4 +1,4 @@
-//! The whole of an answer: [`GenerationResponse`], chunks folded into one.
+//! The response type [`GenerationResponse`], which is folded from chunks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,66 +11,73 @@ use crate::message::{Message, Replay, ToolCall};
 use crate::provider::LlmProvider;
 use crate::seconds;
 
-/// An answer as far as it has arrived.
+/// A whole answer, or the part of it that has arrived.
 ///
 /// [`GenerationStream::into_response`](crate::GenerationStream::into_response) and
-/// [`generate`](crate::generate()) give one only when the answer is whole;
-/// [`GenerationStream::response`](crate::GenerationStream::response) shows it at any time.
+/// [`generate`](crate::generate()) return it only if the answer is whole.
+/// [`GenerationStream::response`](crate::GenerationStream::response) returns it at any time.
 ///
-/// It serialises, so that a log can be written and read again, and a [`Message`] made of it later.
+/// It implements `Serialize` and `Deserialize`, so it can be written to a log, read again, and then
+/// converted into a [`Message`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct GenerationResponse {
-    /// The text.
+    /// The text of the answer.
     pub content: String,
-    /// What the model thought before it answered, where the provider shows it.
+    /// The model's reasoning before the answer. Empty if the provider does not show it.
     pub reasoning: String,
-    /// The tools that the model asks to be called, in order. After [`FinishReason::Length`] the
-    /// last one's arguments may be cut.
+    /// The tool calls, in the model's order. After [`FinishReason::Length`], the arguments of the
+    /// last call may be cut off.
     pub tool_calls: Vec<ToolCall>,
-    /// Why the model stopped; `None` where the provider ended the answer without saying.
+    /// The reason why the model stopped. `None` if the provider ended the answer without one.
     pub finish_reason: Option<FinishReason>,
     /// The finish reason in the provider's own word.
     pub raw_finish_reason: Option<String>,
     /// The model that answered, as the provider names it.
     pub model: Option<Arc<str>>,
-    /// Who was asked, once that is known.
+    /// The provider that received the request. `None` until the provider is known.
     pub provider: Option<LlmProvider>,
-    /// Tokens used; `None` where the provider does not say.
+    /// The token counts. `None` if the provider does not report them.
     pub usage: Option<Usage>,
-    /// The id of the response: `id` in Chat Completions, Responses, Messages and Cohere's Chat,
-    /// `responseId` from Gemini.
+    /// The ID of the response: `id` in Chat Completions, Responses, Messages and Cohere's Chat,
+    /// `responseId` in Gemini's protocol.
     pub id: Option<String>,
-    /// The tier that served the request, in the provider's word, whatever was asked for:
-    /// `service_tier` in Chat Completions (in the usage from Mistral), at the end of Responses and in
-    /// the usage of Messages; `serviceTier` in that of Gemini. Cohere tells none.
+    /// The tier that served the request, in the provider's word. It may differ from the requested
+    /// tier.
+    ///
+    /// It is `service_tier` in Chat Completions (for Mistral inside the usage), at the end of
+    /// Responses, and in the usage of Messages. It is `serviceTier` in Gemini's usage. Cohere
+    /// reports none.
     pub service_tier: Option<String>,
-    /// Why the model refuses: the text of a `refusal` in Chat Completions and Responses, which is in
-    /// [`content`](Self::content), too; the `explanation` in the `stop_details` of Messages, which is
-    /// not.
+    /// The reason why the model refuses to answer.
+    ///
+    /// In Chat Completions and Responses it is the text of a `refusal`, which is also part of
+    /// [`content`](Self::content). In Messages it is the `explanation` in `stop_details`, which is
+    /// not part of `content`.
     pub refusal: Option<String>,
-    /// The rule behind a refusal: the `category` in the `stop_details` of Messages, such as `cyber`.
+    /// The category of a refusal, such as `cyber`: `category` in the `stop_details` of Messages.
     pub refusal_category: Option<String>,
-    /// What the provider's support asks for when something went wrong.
+    /// The ID of the request. The provider's support asks for it.
     pub request_id: Option<String>,
-    /// The last response's headers about rate limits, also if it was an error, as they came, by
-    /// their names in lower case.
+    /// The headers about rate limits, from the latest HTTP response, even if that was an error. The
+    /// names are in lower case. The values are as received, up to 256 bytes, with keys redacted.
     pub rate_limit: BTreeMap<String, String>,
-    /// How often the request was tried again.
+    /// The number of retries.
     pub retries: u32,
-    /// From the first `next` to the end, well or not; zero before it. In JSON, it is in seconds.
+    /// The time from the first `next` to the end of the stream, even if it ends with an error. Zero
+    /// until then. In JSON, a number of seconds.
     #[serde(with = "seconds")]
     pub latency: Duration,
-    /// From the first `next` to the first text. In JSON, it is in seconds.
+    /// The time from the first `next` to the first text. In JSON, a number of seconds.
     #[serde(with = "seconds::optional")]
     pub time_to_first_text: Option<Duration>,
-    /// How many chunks came.
+    /// The number of chunks that arrived.
     pub chunk_count: usize,
     /// The size of text, reasoning and tool calls.
     #[serde(skip)]
     pub(crate) bytes: usize,
-    /// How the provider wants to hear it again; set once the answer is whole.
+    /// The data to send this answer back to its provider. Set once the answer is whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replay: Option<Replay>,
 }
@@ -80,7 +87,7 @@ impl GenerationResponse {
     pub(crate) fn fold(&mut self, chunk: &StreamChunk) {
         self.chunk_count += usize::from(!chunk.is_void());
         if chunk.has_piece() {
-            // What comes after a finish reason shows that it was none.
+            // Content after a finish reason shows that the model had not stopped.
             self.finish_reason = None;
             self.raw_finish_reason = None;
         }
@@ -96,7 +103,7 @@ impl GenerationResponse {
         }
     }
 
-    /// Takes over what a chunk tells about the answer, without the piece of it.
+    /// Copies finish reason, model and usage from a chunk, but not its piece of the answer.
     pub(crate) fn note(&mut self, chunk: &StreamChunk) {
         if chunk.finish_reason.is_some() {
             self.finish_reason = chunk.finish_reason;
@@ -108,20 +115,21 @@ impl GenerationResponse {
         self.usage = chunk.usage.or(self.usage);
     }
 
-    /// Takes over what is known beside the pieces of the answer.
+    /// Copies the facts about the response that no chunk carries.
     pub(crate) fn learn(&mut self, facts: &Self) {
-        // Each is copied into the room that it has already.
+        // `clone_from` reuses the memory of the old value.
         self.id.clone_from(&facts.id);
         self.service_tier.clone_from(&facts.service_tier);
         self.refusal_category.clone_from(&facts.refusal_category);
-        // This one grows, and only what is new is copied.
+        // The refusal grows, and only its new part is copied.
         let known = self.refusal.as_ref().map_or(0, String::len);
         if let Some(more) = facts.refusal.as_ref().and_then(|refusal| refusal.get(known..)) {
             self.refusal.get_or_insert_default().push_str(more);
         }
     }
 
-    /// The answer ends before the model did: what is missing from its last call was not left out.
+    /// Marks that the answer was cut off: if the last call has no arguments, they are missing, and
+    /// do not mean `{}`.
     pub(crate) fn cut(&mut self) {
         if let Some(call) = self.tool_calls.last_mut() {
             call.cut = call.arguments.trim().is_empty();
@@ -130,7 +138,8 @@ impl GenerationResponse {
 
     fn call(&mut self, delta: &ToolCallDelta) {
         if self.tool_calls.len() <= delta.index {
-            // Its result needs an id to go back with: this one stays if the provider gives none.
+            // The tool result refers to the call by its ID. This one is kept if the provider sends
+            // none.
             let id = ToolCall::made_up_id(delta.index);
             self.tool_calls.resize_with(delta.index + 1, || ToolCall::new(id.clone(), "", ""));
         }
@@ -139,7 +148,7 @@ impl GenerationResponse {
             call.id.clone_from(id);
         }
         if let Some(name) = &delta.name {
-            // A later piece that tells more of the name has all of it.
+            // A later delta with more of the name has the whole name.
             call.name.clone_from(name);
         }
         call.arguments.push_str(&delta.arguments);

@@ -1,4 +1,4 @@
-//! What a machine can check of the rooms: which file imports which, and which names belong where.
+//! Tests the structure of the crate: which file imports which, and which names belong to one file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,8 @@ struct Room {
     imports: BTreeSet<String>,
 }
 
-/// Every file by its path below `src`, such as `http/pool`; a folder's `mod.rs` goes by the folder.
+/// Returns every file by its path below `src`, such as `http/pool`. A `mod.rs` has the path of its
+/// folder.
 fn rooms() -> BTreeMap<String, Room> {
     let mut code = BTreeMap::new();
     collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), "", &mut code);
@@ -42,7 +43,7 @@ fn collect(folder: &Path, prefix: &str, code: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The code of a file, up to its test modules, which stand at its end.
+/// Returns the code of a file, up to its test modules, which are at its end.
 fn without_tests(text: &str) -> String {
     let mut lines = Vec::new();
     let mut rest = text.lines();
@@ -51,7 +52,7 @@ fn without_tests(text: &str) -> String {
         if line == "#[cfg(test)]" && after.next().is_some_and(|next| next.ends_with('{')) {
             break;
         }
-        // The visitors are test code, too, which a macro brings in.
+        // `visitors` is test code, too, but a macro uses it outside of the test modules.
         if !line.trim_start().starts_with("//") && !line.contains("visitors") {
             lines.push(line);
         }
@@ -59,8 +60,8 @@ fn without_tests(text: &str) -> String {
     lines.join("\n")
 }
 
-/// The files that the paths in a text lead to, where they are of this crate: `crate::http::Body` to
-/// `http`, and `super::{json, wire::Raw}` to both.
+/// Returns the files of this crate that the paths in a text lead to: `crate::http::Body` leads to
+/// `http`, and `super::{json, wire::Raw}` leads to `json` and `wire`.
 fn imported(text: &str, room: &str, rooms: &BTreeSet<String>) -> Vec<String> {
     let mut found = Vec::new();
     for child in rooms.iter().filter(|child| child.rsplit_once('/').is_some_and(|(p, _)| p == room))
@@ -87,7 +88,7 @@ fn imported(text: &str, room: &str, rooms: &BTreeSet<String>) -> Vec<String> {
     found
 }
 
-/// The deepest file that a path below `root` names; else the root itself.
+/// Returns the deepest file that a path below `root` names, or else `root` itself.
 fn leads_to(path: &str, root: &str, rooms: &BTreeSet<String>) -> String {
     let mut at = root.to_owned();
     for part in path.split("::") {
@@ -130,7 +131,7 @@ fn each_room_imports_only_what_lies_below_it() {
     for (name, room) in rooms() {
         let forbidden: &[&str] = match name.split('/').next().unwrap() {
             "provider" | "sse" | "terminal" | "environment" | "cancel" | "seconds" | "chunk" => {
-                &[""] // but for `names`, which is a macro
+                &[""] // `names` is allowed, because it is a macro.
             }
             "endpoint" => &["config", "error", "http", "protocol", "request", "stream"],
             "redact" => &["config", "error", "http", "protocol", "request", "stream"],

@@ -1,13 +1,13 @@
-//! The tools that a model may ask for: [`Tool`] and [`ToolChoice`].
+//! The tools that a model may call: [`Tool`] and [`ToolChoice`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A tool that a model may ask for; the program runs it and sends back the result
-/// ([`Message::tool`](crate::Message::tool)).
+/// A tool that a model may call. The program runs it and sends back the result with
+/// [`Message::tool`](crate::Message::tool).
 ///
-/// It serialises, so that tools can be read from a configuration file: `name`, `description` and
-/// `parameters`, the JSON Schema of its arguments.
+/// It implements `Serialize` and `Deserialize`, so tools can be read from a configuration file. The
+/// fields are `name`, `description` and `parameters`, the JSON Schema of the arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     pub(crate) name: String,
@@ -17,11 +17,20 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// A tool of yours.
+    /// Creates a tool for a function of your program.
     ///
-    /// The model calls it by `name` (letters, digits, `_` and `-`) and reads in `description` what it
-    /// does and when to use it. `parameters` is the [JSON Schema](https://json-schema.org) of the
-    /// object that its arguments form.
+    /// `name` may have letters, digits, `_` and `-`. The model reads in `description` what the tool
+    /// does and when to call it. `parameters` is the [JSON Schema](https://json-schema.org) of the
+    /// arguments, which form an object.
+    ///
+    /// ```
+    /// use kerb_stream::Tool;
+    /// use serde_json::json;
+    ///
+    /// let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+    /// let weather = Tool::function("weather", "Today's weather in a city.", schema);
+    /// assert_eq!(weather.name(), Some("weather"));
+    /// ```
     pub fn function(
         name: impl Into<String>,
         description: impl Into<String>,
@@ -30,23 +39,24 @@ impl Tool {
         Self { name: name.into(), description: description.into(), parameters: parameters.into() }
     }
 
-    /// The name of a tool of yours. Always there today; a tool of the provider's own will have none.
+    /// Returns the name of the tool. At present it is always `Some`. Tools of a provider, which are
+    /// not supported yet, will have no name.
     pub fn name(&self) -> Option<&str> {
         Some(&self.name)
     }
 }
 
-/// Whether the model must use the tools.
+/// The choice between calling tools and not calling them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ToolChoice {
-    /// It may use them.
+    /// The model may call tools.
     Auto,
-    /// It must not.
+    /// The model must not call tools.
     None,
-    /// It must use one of them.
+    /// The model must call at least one tool.
     Required,
-    /// It must use this one.
+    /// The model must call the tool with this name.
     Tool(String),
 }
