@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint;
 
-/// A picture for the model to look at. Other media types are rejected before the request is sent,
-/// with an error that names the attachment.
+/// A picture for the model to look at. At present, other media types are rejected before the
+/// request is sent, with an error that names the attachment.
 ///
 /// ```
 /// use kerb_stream::{Attachment, Message};

@@ -1,4 +1,5 @@
-//! Stream answers from language models through a plain, blocking iterator. No async runtime.
+//! Stream answers from language models through a plain, blocking iterator, without an async
+//! runtime.
 //!
 //! ```no_run
 //! use std::io::{Write, stdout};
@@ -118,11 +119,14 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
+//! If a function fails, [`Message::tool_error`] reports that to the model.
+//!
 //! # Errors
 //!
-//! Errors arrive as the last item of the stream. Chunks that were already received remain valid,
-//! and [`GenerationStream::response`] has them. An answer that is cut off ends with
-//! [`ErrorKind::Incomplete`], never like a short answer.
+//! Errors arrive as the last item of the stream. Chunks already received remain valid:
+//! [`GenerationStream::response`] has their text, and so has [`Error::partial`] after a failed
+//! [`generate()`]. An answer that is cut off ends with [`ErrorKind::Incomplete`], never like a
+//! short answer.
 //!
 //! [`ErrorKind::of`] returns the kind of an error, which decides what to do next. [`Error::of`]
 //! returns the details: the message, the HTTP status, the provider's error code, the request ID.
@@ -140,7 +144,7 @@
 //! }
 //! ```
 //!
-//! [`guide::faults`] lists what a caller sees when servers and networks misbehave.
+//! [`guide::faults`] lists the errors that a caller gets when servers and networks misbehave.
 //!
 //! # Limits
 //!
@@ -172,7 +176,7 @@
 //!
 //! - It does not reconnect in the middle of an answer, because that would send the prompt again and
 //!   cost the same again.
-//! - It does not follow redirects. A key is sent only to its own provider, and is never shown.
+//! - It does not follow redirects. It sends a key only to its own provider, and never shows it.
 //! - It only chats: no embeddings, no files, and only the first of several choices.
 //!
 //! It stays light: no async runtime, and one heap allocation for each piece of text. The only extra

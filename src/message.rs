@@ -131,8 +131,8 @@ impl Message {
 
     /// Returns the parts of this turn in the order in which the model wrote them.
     ///
-    /// If that order is unknown, it is the text and then the calls. That is so if the turn came
-    /// through another protocol, or the caller changed its text or calls.
+    /// If that order is unknown, the text comes first, and then the calls. It is unknown if the
+    /// turn came through another protocol, or if the caller changed the text or the calls.
     pub(crate) fn turn(&self, protocol: Protocol) -> Vec<TurnPart<'_>> {
         self.remembered(protocol).unwrap_or_else(|| {
             let text = (!self.content.is_empty()).then_some(TurnPart::Text(&self.content, None));
@@ -197,7 +197,7 @@ pub struct ToolCall {
     pub id: String,
     /// The name of the tool.
     pub name: String,
-    /// The arguments as the model wrote them: JSON text, usually an object. It is empty if there are
+    /// The arguments as the model wrote them: JSON text, usually an object. Empty if there are
     /// none, and cut off if the answer was ([`FinishReason::Length`](crate::FinishReason::Length)).
     pub arguments: String,
     /// The answer was cut off before any arguments arrived, so empty arguments do not mean `{}`.

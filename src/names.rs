@@ -75,7 +75,7 @@ pub(crate) fn nearest<'a>(
     near.min_by_key(|(mistakes, _)| *mistakes).map(|(_, name)| name)
 }
 
-/// Returns the number of typing mistakes between two names, or `None` if there are more than `most`.
+/// Returns the number of typing mistakes between two names, or `None` if it is more than `most`.
 /// A mistake is a letter that is added, removed or changed. Two letters that change places are one
 /// mistake if the names are equal after them.
 fn mistakes(one: &[u8], other: &[u8], most: usize) -> Option<usize> {

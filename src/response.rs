@@ -77,7 +77,8 @@ pub struct GenerationResponse {
     /// The size of text, reasoning and tool calls.
     #[serde(skip)]
     pub(crate) bytes: usize,
-    /// The data to send this answer back to its provider. Set once the answer is whole.
+    /// Provider-specific data that is sent back unchanged (replay data). Set once the answer is
+    /// whole, if it needs any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replay: Option<Replay>,
 }

@@ -46,7 +46,7 @@ impl Tool {
     }
 }
 
-/// The choice between calling tools and not calling them.
+/// The constraint on the model's tool calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
