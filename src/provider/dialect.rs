@@ -1,28 +1,29 @@
-//! How vendors differ in Chat Completions: [`Dialect`].
+//! The differences between vendors in Chat Completions: [`Dialect`].
 
 use super::record::record;
 
-/// Which ids of tool calls a vendor takes.
+/// The rule for the tool-call ids that a vendor accepts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum CallIds {
     Any,
-    /// Of so many characters at most.
+    /// The largest length, in bytes.
     AtMost(usize),
+    /// Exactly nine ASCII letters and digits.
     NineAlphanumerics,
-    /// Of letters, digits, `_` and `-`.
+    /// ASCII letters, digits, `_` and `-`.
     Word,
 }
 
-/// How reasoning is switched: fields of the request, as the JSON of an object. `$level` and `$budget`
-/// stand for what is asked; an empty text says that there is no form.
+/// The request fields that control reasoning, each a JSON object. `$level` and `$budget` are
+/// replaced by the requested values. An empty string means that the vendor has no such form.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReasoningForm {
     pub(crate) off: &'static str,
-    /// What it is then in fact, and why, where it is not off.
+    /// The adaptation to report when `off` is requested: the form that is sent, and why.
     pub(crate) off_means: Option<(&'static str, &'static str)>,
     pub(crate) level: &'static str,
     pub(crate) budget: &'static str,
-    /// The levels that have another name here, as in `minimal=low`.
+    /// Blank-separated pairs of levels: `minimal=low` sends `low` for `minimal`.
     pub(crate) words: &'static str,
 }
 
@@ -43,7 +44,7 @@ const OBJECT_BUDGET: &str = r#"{"reasoning":{"max_tokens":$budget}}"#;
 const FLAG_OFF: &str = r#"{"reasoning":{"enabled":false}}"#;
 const FLAG_EFFORT: &str = r#"{"reasoning":{"enabled":true},"reasoning_effort":"$level"}"#;
 
-/// The levels of vendors that know three.
+/// The mapping for vendors that know only the levels low, high and max.
 const LOW_HIGH_MAX: &str = "minimal=low medium=high xhigh=max";
 
 pub(crate) const fn form(
@@ -63,57 +64,60 @@ impl ReasoningForm {
 }
 
 record! {
-    /// How a vendor's Chat Completions differ from the common form: which words, in which fields.
-    /// What a model can do changes too often to stand here; its refusal is shown.
+    /// The differences of a vendor's Chat Completions from the common form: fields and their
+    /// values. The abilities of models are not listed, because they change too often. If a model
+    /// refuses an option, the vendor's error is shown.
     Dialect;
 
-    /// What nearly every compatible server understands.
+    /// The form that nearly every compatible server understands.
     COMMON {
-        /// The option `max_tokens`, and after `=` what it is called if that differs.
+        /// The option `max_tokens`, followed by `=` and the vendor's field if the name differs.
         max_tokens: &'static str = "max_tokens",
-        /// The same of `seed`.
+        /// The option `seed`, written in the same way.
         seed: &'static str = "seed",
         /// The value of `tool_choice` for [`ToolChoice::Required`](crate::ToolChoice::Required).
         required: &'static str = "required",
-        /// The fields that ask for the usage, as the JSON of an object; none where the vendor refuses
-        /// them.
+        /// The fields that ask for the usage, as a JSON object. Empty if the vendor refuses them or
+        /// sends the usage anyway.
         usage: &'static str = r#"{"stream_options":{"include_usage":true}}"#,
-        /// Options of the common form that it is known to ignore or to refuse whatever the model.
+        /// Options of the common form that the vendor ignores or refuses for every model.
         refuses: &'static [&'static str] = &[],
-        /// Its `logprobs` is the number of alternatives, not a flag.
+        /// The field `logprobs` is the number of alternatives, not a flag.
         counts_logprobs: bool = false,
-        /// The models, by the beginnings of names, that take a strict schema only in OpenAI's dialect.
+        /// Blank-separated prefixes of the models that accept strict schemas only in OpenAI's
+        /// subset of JSON Schema.
         strict_schemas: Option<&'static str> = None,
-        /// Its tools can be strict, whatever the model.
+        /// Tools can be strict for every model.
         strict_tools: bool = false,
-        /// It takes only the arguments of calls that are JSON.
+        /// The vendor refuses tool calls whose arguments are not JSON objects.
         reads_arguments: bool = false,
-        /// It refuses a second system message.
+        /// The vendor refuses a second system message, so all are joined into the first one.
         one_system: bool = false,
         call_ids: CallIds = CallIds::Any,
-        /// What stands for a content in which there is nothing.
+        /// The text that is sent in place of an empty content.
         empty_content: &'static str = "",
-        /// Fields that every request has: the JSON of an object.
+        /// Fields of every request, as a JSON object.
         always: &'static str = "{}",
-        /// Fields that a request with tools has.
+        /// Fields of every request with tools, as a JSON object.
         with_tools: &'static str = "{}",
-        /// How reasoning is switched, by the beginnings of models' names. The first that fits
-        /// decides.
+        /// The fields that control reasoning: blank-separated prefixes of model names, and the
+        /// form. The first entry that fits decides.
         reasoning: &'static [(&'static str, ReasoningForm)] =
             &[("", form(EFFORT_OFF, EFFORT, NONE))],
-        /// The field in which reasoning goes back where another vendor, or nobody, told it; empty where
-        /// none does.
+        /// The message field that carries reasoning back to the vendor. Empty if there is none.
+        /// Reasoning that the vendor itself sent is sent back in the field that it came in.
         reasoning_field: &'static str = "reasoning_content",
-        /// Reasoning goes back with every answer, not only with one that calls tools.
+        /// Reasoning is sent back with every assistant message, not only with tool calls.
         returns_all_reasoning: bool = false,
-        /// What stands for the reasoning of an answer with calls that has none, where it has to
-        /// have some.
+        /// The text that is sent as the reasoning of an assistant message with tool calls and no
+        /// reasoning, where the vendor requires some.
         reasoning_filler: Option<&'static str> = None,
-        /// It stands for that of every answer.
+        /// `reasoning_filler` is sent in every assistant message without reasoning.
         fills_all_reasoning: bool = false,
-        /// Whose meaning the numbers have that its errors have for a code.
+        /// The vendor that defines the numeric error codes.
         error_numbers: Option<&'static str> = None,
-        /// The models that take their reasoning back inside the content, as `<think>…</think>`.
+        /// Blank-separated prefixes of the models whose reasoning is sent back inside the content,
+        /// as `<think>…</think>`.
         think_tags: Option<&'static str> = None,
     }
 }
@@ -130,25 +134,27 @@ macro_rules! dialects {
 }
 
 dialects! {
-    /// Beside a protocol of their own, in which arguments are no text.
+    /// Vendors whose own protocol has objects as arguments: their Chat Completions read the
+    /// arguments as JSON, too.
     BESIDE_OWN like COMMON { reads_arguments: true };
-    /// Servers that put the arguments of calls into a template read them as JSON: llama.cpp answers 500
-    /// where they are not, and vLLM and Ollama 400. Z.ai may be reached as a server of one's own.
+    /// Servers that put the arguments of calls into a template, and read them as JSON for that. If
+    /// they are not JSON, llama.cpp returns status 500, and vLLM and Ollama return 400. Z.ai's
+    /// error numbers are known here, too, because a user may set Z.ai's URL as `base_url`.
     LOCAL like BESIDE_OWN { error_numbers: Some("Z.ai") };
-    /// `max_tokens` is refused, or ignored.
+    /// Vendors that refuse or ignore `max_tokens`.
     NEW_LIMIT like COMMON { max_tokens: "max_tokens=max_completion_tokens" };
-    /// As OpenAI, but for a field that its servers may not know.
+    /// As OpenAI, but without `include_obfuscation`, which Azure's servers may not know.
     AZURE like NEW_LIMIT {
         refuses: &["top_k"], call_ids: CallIds::AtMost(40),
         strict_schemas: Some(""), strict_tools: true
     };
-    /// Random padding that hides the length of a token from eavesdroppers doubles the bytes of a
-    /// stream; we ask for none.
+    /// By default OpenAI hides the length of each token from eavesdroppers by random padding. The
+    /// padding doubles the bytes of a stream, so it is switched off.
     OPENAI like AZURE {
         usage: r#"{"stream_options":{"include_usage":true,"include_obfuscation":false}}"#
     };
-    /// It refuses `stream_options` and sends the usage anyway. Its models reason, or do not.
-    /// <https://docs.mistral.ai/capabilities/reasoning/>
+    /// Mistral refuses `stream_options` and sends the usage anyway. The levels of its models are
+    /// only `high` and `none`. <https://docs.mistral.ai/capabilities/reasoning/>
     MISTRAL like COMMON {
         seed: "seed=random_seed", required: "any", usage: "{}",
         call_ids: CallIds::NineAlphanumerics, reasoning_field: "",
@@ -161,7 +167,8 @@ dialects! {
             .words("minimal=low medium=high xhigh=high"))],
         returns_all_reasoning: true, reasoning_filler: Some(""), fills_all_reasoning: true
     };
-    /// The reasoning has another name. vLLM has renamed it, too.
+    /// Vendors whose reasoning field is `reasoning`. vLLM renamed its `reasoning_content` to it,
+    /// too.
     REASONING like COMMON { reasoning_field: "reasoning" };
     /// <https://docs.ollama.com/api/openai-compatibility>
     OLLAMA like REASONING {
@@ -200,30 +207,30 @@ dialects! {
     SILICONFLOW like COMMON { reasoning: &[("", form(ENABLE_OFF, ENABLE_BUDGET, ENABLE_BUDGET))] };
     /// <https://cloud.baidu.com/doc/qianfan-api>
     QIANFAN like COMMON { reasoning: &[("", form(ENABLE_OFF, ENABLE, ENABLE_BUDGET))] };
-    /// A call without reasoning, or with an empty one, is refused. Levels that it does not know are
-    /// ignored. <https://platform.kimi.ai/docs/overview>
+    /// Moonshot refuses a message with tool calls if its reasoning is missing or empty, and ignores
+    /// unknown levels. <https://platform.kimi.ai/docs/overview>
     MOONSHOT like NEW_LIMIT {
         refuses: &["top_k", "seed"],
         reasoning: &[("kimi-k2", form(SWITCH_OFF, SWITCH_ON, NONE)),
             ("", form(NONE, EFFORT, NONE).words(LOW_HIGH_MAX))],
         returns_all_reasoning: true, reasoning_filler: Some(" ")
     };
-    /// Without `tool_stream` the arguments of a call come at once, minutes later.
+    /// Without `tool_stream` the arguments of a call arrive in one piece, after minutes of silence.
     /// <https://docs.z.ai/guides/capabilities/thinking-mode>
     ZHIPU like COMMON {
         with_tools: r#"{"tool_stream":true}"#,
         reasoning: &[("", form(SWITCH_OFF, SWITCH_EFFORT, NONE).words(LOW_HIGH_MAX))],
         returns_all_reasoning: true, error_numbers: Some("Z.ai")
     };
-    /// Without `reasoning_split` the reasoning stands inside the text. M2 ignores that it is switched
-    /// off. <https://platform.minimax.io/docs/api-reference/text-openai-api>
+    /// Without `reasoning_split` the reasoning is part of the text. M2 always reasons: it ignores
+    /// the switch. <https://platform.minimax.io/docs/api-reference/text-openai-api>
     MINIMAX like NEW_LIMIT {
         reads_arguments: true, one_system: true, always: r#"{"reasoning_split":true}"#,
         reasoning: &[("MiniMax-M2", form(NONE, NONE, NONE)),
             ("", form(SWITCH_OFF, SWITCH_ADAPTIVE, NONE))],
         returns_all_reasoning: true
     };
-    /// Its models cannot be kept from reasoning. <https://platform.stepfun.ai/docs>
+    /// StepFun's models always reason. <https://platform.stepfun.ai/docs>
     STEPFUN like REASONING {
         reasoning: &[("", form(NONE, EFFORT, NONE).words("minimal=low xhigh=high max=high"))]
     };
@@ -231,8 +238,8 @@ dialects! {
     TENCENT like COMMON { reasoning: &[("", form(SWITCH_OFF, SWITCH_EFFORT, SWITCH_BUDGET))] };
     /// <https://www.volcengine.com/docs/82379>
     VOLCENGINE like COMMON { reasoning: &[("", form(SWITCH_OFF, SWITCH_EFFORT, NONE))] };
-    /// Every call has to have reasoning, and every message a content. The usage comes unasked.
-    /// <https://platform.xiaomimimo.com/docs>
+    /// Xiaomi requires reasoning in every message with tool calls, and a content in every message.
+    /// It sends the usage without being asked. <https://platform.xiaomimimo.com/docs>
     XIAOMI like NEW_LIMIT {
         usage: "{}", reads_arguments: true, empty_content: " ", reasoning_filler: Some(""),
         reasoning: &[("", form(SWITCH_OFF, SWITCH_ON, NONE))]

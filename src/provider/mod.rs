@@ -1,7 +1,7 @@
-//! Who serves a model, and how it is spoken to: [`LlmProvider`], [`Protocol`] and the table of vendors.
+//! The providers and the wire protocols: [`LlmProvider`], [`Protocol`] and the table of vendors.
 //!
-//! It is plain data. A compatible vendor is one row in `table.rs`; what the rows mean is up to those
-//! who read them.
+//! This is plain data. A compatible vendor is one row in `table.rs`. The encoders and the router
+//! interpret the rows.
 
 mod dialect;
 mod protocol;
@@ -17,7 +17,8 @@ pub use table::LlmProvider;
 pub(crate) use vendor::{UrlForm, Vendor};
 
 impl LlmProvider {
-    /// The environment variables that may hold its key, in the order in which they are tried.
+    /// Returns the environment variables that may hold the provider's API key, in the order in
+    /// which they are tried.
     pub fn key_variables(self) -> &'static [&'static str] {
         self.vendor().key_variables
     }
@@ -37,7 +38,7 @@ mod tests {
             assert_eq!(protocol.as_str().parse::<Protocol>().unwrap(), protocol);
             assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.as_str());
         }
-        // An empty beginning of a name is that of every name.
+        // A stray blank in a list would add an empty prefix, which every model's name begins with.
         for vendor in LlmProvider::ALL.iter().map(|provider| provider.vendor()) {
             let dialect = &vendor.dialect;
             let names = vendor.protocols.iter().map(|(names, _)| *names);

@@ -1,25 +1,25 @@
-//! The wire protocols by name: [`Protocol`].
+//! The names of the wire protocols: [`Protocol`].
 
 use crate::names::names;
 
 names! {
-    /// The wire protocols: how a request is written and a response is read.
+    /// A wire protocol: the format of a request and of its response.
     ///
-    /// Each provider has its own; at OpenAI it follows the model. Set
-    /// [`GenerationConfig::protocol`](crate::GenerationConfig::protocol) for an endpoint that speaks
-    /// several, such as OpenAI's or llama.cpp's.
+    /// Each provider has a default protocol. At OpenAI's hosts the model decides. Set
+    /// [`GenerationConfig::protocol`](crate::GenerationConfig::protocol) for a server that speaks
+    /// several protocols, such as OpenAI's or llama.cpp's.
     #[non_exhaustive]
     pub enum Protocol {
         /// [OpenAI Chat Completions](https://platform.openai.com/docs/api-reference/chat): OpenAI,
         /// Mistral, and nearly every server that people run themselves.
         ChatCompletions = "chat_completions",
         /// [OpenAI Responses](https://platform.openai.com/docs/api-reference/responses): OpenAI,
-        /// and servers that follow it, such as llama.cpp, LM Studio and xAI. Asked not to store
-        /// anything: what a model has to see again of its own answer travels in the
-        /// [`Message`](crate::Message).
+        /// and servers that follow it, such as llama.cpp, LM Studio and xAI. Requests ask the
+        /// server not to store anything. What the model needs of its own earlier answers is kept in
+        /// the [`Message`](crate::Message) and sent back with it.
         Responses = "responses",
-        /// [Anthropic Messages](https://platform.claude.com/docs/en/api/messages): Anthropic;
-        /// llama.cpp, vLLM and OpenRouter speak it too.
+        /// [Anthropic Messages](https://platform.claude.com/docs/en/api/messages): Anthropic, and
+        /// also llama.cpp, vLLM and OpenRouter.
         Messages = "messages",
         /// [Google Gemini's `generateContent`](https://ai.google.dev/api/generate-content).
         GenerateContent = "generate_content",
@@ -27,7 +27,7 @@ names! {
         CohereChat = "cohere_chat",
     }
 
-    /// The protocol's name in lower case, as it is also serialised.
+    /// Returns the protocol's name in snake case. It is serialised by the same name.
     pub fn as_str;
     read as "protocol";
 }

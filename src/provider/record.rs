@@ -1,5 +1,5 @@
-//! Structs of which a constant has the usual value of each field, so that a row tells only what is
-//! different.
+//! Declares a struct together with a constant that holds the usual value of each field, so that a
+//! row of the table lists only what differs.
 
 macro_rules! record {
     (

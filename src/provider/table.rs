@@ -14,14 +14,14 @@ macro_rules! vendors {
         $({ $($field:ident: $value:expr),* $(,)? })?;
     )+) => {
         names! {
-            /// Who serves a model.
+            /// A provider: a vendor or a local server that serves models.
             ///
-            /// The name, in lower case, is what goes before `::` in `"provider::model"`.
+            /// Its name in lower case is the part before `::` in `"provider::model"`.
             #[non_exhaustive]
             pub enum LlmProvider { $($(#[$doc])* $provider = $name,)+ }
 
-            /// The provider's name in lower case: what [`FromStr`](std::str::FromStr) reads and
-            /// `"provider::model"` begins with.
+            /// Returns the provider's name in lower case, as in `"provider::model"`.
+            /// [`FromStr`](std::str::FromStr) parses it.
             pub fn as_str;
             read as "provider";
         }
@@ -48,7 +48,7 @@ macro_rules! vendors {
     };
 }
 
-// The models of makers that have several addresses, of which none is chosen by the name alone.
+// Model prefixes of makers with several addresses. The prefix alone does not choose between them.
 const GLM: [&str; 2] = ["glm-", "autoglm-"];
 const HUNYUAN: [&str; 3] = ["hy3", "hy4", "hy-"];
 const KIMI: [&str; 2] = ["kimi-", "moonshot-v1"];
@@ -64,14 +64,14 @@ vendors! {
         header_variables: &[
             ("openai-organization", "OPENAI_ORG_ID"), ("openai-project", "OPENAI_PROJECT_ID"),
         ],
-        // Models that reason call tools over Responses only, and some are served nowhere else.
-        // https://developers.openai.com/api/docs/guides/migrate-to-responses
+        // Reasoning models can call tools only over Responses, and some models are served only
+        // there. https://developers.openai.com/api/docs/guides/migrate-to-responses
         protocols: &[
             ("gpt-4 gpt-3.5 chatgpt- gpt-audio gpt-5-search-api", ChatCompletions), ("", Responses),
         ],
     };
     /// [Anthropic](https://platform.claude.com/docs), at `ANTHROPIC_BASE_URL` if that is set. The
-    /// token in `ANTHROPIC_AUTH_TOKEN` is used where there is no `ANTHROPIC_API_KEY`.
+    /// token in `ANTHROPIC_AUTH_TOKEN` is used if `ANTHROPIC_API_KEY` is not set.
     Anthropic = "anthropic" at "https://api.anthropic.com/v1"
         or ("ANTHROPIC_BASE_URL", WithoutVersion("v1"))
         with ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"] for ["claude-"] in BESIDE_OWN
@@ -94,7 +94,8 @@ vendors! {
     Cohere = "cohere" at "https://api.cohere.com/v2" or ("CO_API_URL", WithoutVersion("v2"))
         with ["CO_API_KEY", "COHERE_API_KEY"] for ["command-", "c4ai-", "north-"] in BESIDE_OWN
         over CohereChat;
-    /// [Alibaba Cloud Model Studio](https://www.alibabacloud.com/help/en/model-studio) in Singapore.
+    /// [Alibaba Cloud Model Studio](https://www.alibabacloud.com/help/en/model-studio) in
+    /// Singapore.
     Alibaba = "alibaba" at "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"
         with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA;
     /// [Alibaba Cloud](https://help.aliyun.com/zh/model-studio) in mainland China.
@@ -106,13 +107,14 @@ vendors! {
     /// [Alibaba Cloud](https://www.alibabacloud.com/help/en/model-studio) in the United States.
     AlibabaUs = "alibaba_us" at "https://dashscope-us.aliyuncs.com/compatible-mode/v1"
         with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA;
-    /// A workspace of [Alibaba Cloud](https://www.alibabacloud.com/help/en/model-studio)'s:
-    /// `DASHSCOPE_WORKSPACE`, in a `DASHSCOPE_REGION` such as `ap-northeast-1` or `eu-central-1`.
+    /// A workspace of [Alibaba Cloud](https://www.alibabacloud.com/help/en/model-studio). The
+    /// variable `DASHSCOPE_WORKSPACE` holds its name, and `DASHSCOPE_REGION` its region, such as
+    /// `ap-northeast-1` or `eu-central-1`.
     AlibabaWorkspace = "alibaba_workspace"
         at "https://{DASHSCOPE_WORKSPACE}.{DASHSCOPE_REGION}.maas.aliyuncs.com/compatible-mode/v1"
         with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA;
-    /// [Azure OpenAI](https://learn.microsoft.com/azure/ai-foundry/openai), version 1 of its API, at
-    /// `AZURE_OPENAI_ENDPOINT` if that is set. The model is the name of a deployment.
+    /// [Azure OpenAI](https://learn.microsoft.com/azure/ai-foundry/openai), version 1 of its API,
+    /// at `AZURE_OPENAI_ENDPOINT` if that is set. The model name is the name of a deployment.
     Azure = "azure" at "https://{AZURE_RESOURCE_NAME}.openai.azure.com/openai/v1"
         or ("AZURE_OPENAI_ENDPOINT", WithoutVersion("openai/v1"))
         with ["AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KEY", "AZURE_API_KEY"] in AZURE;
@@ -184,13 +186,13 @@ vendors! {
     /// [Together](https://docs.together.ai), at `TOGETHER_BASE_URL` if that is set.
     Together = "together" at "https://api.together.ai/v1"
         or ("TOGETHER_BASE_URL", WithoutVersion("v1")) with ["TOGETHER_API_KEY"] in TOGETHER;
-    /// The Chat Completions of [Google Cloud](https://docs.cloud.google.com/vertex-ai/generative-ai) in
-    /// the project `GOOGLE_CLOUD_PROJECT`. Its key is an access token, which holds for an hour.
+    /// [Google Cloud](https://docs.cloud.google.com/vertex-ai/generative-ai)'s Chat Completions, in
+    /// the project `GOOGLE_CLOUD_PROJECT`. The API key is an access token, valid for an hour.
     Vertex = "vertex"
         at "https://aiplatform.googleapis.com/v1/projects/{GOOGLE_CLOUD_PROJECT}\
             /locations/global/endpoints/openapi"
         with [] in BESIDE_OWN;
-    /// [Volcengine Ark](https://www.volcengine.com/docs/82379), the house of Doubao.
+    /// [Volcengine Ark](https://www.volcengine.com/docs/82379), which serves Doubao.
     Volcengine = "volcengine" at "https://ark.cn-beijing.volces.com/api/v3" with ["ARK_API_KEY"]
         for ["doubao-", "ep-"] in VOLCENGINE;
     /// [xAI](https://docs.x.ai).
@@ -201,7 +203,7 @@ vendors! {
     /// [Z.ai](https://docs.z.ai), at `ZAI_BASE_URL` if that is set.
     Zai = "zai" at "https://api.z.ai/api/paas/v4" or ("ZAI_BASE_URL", Whole) with ["ZAI_API_KEY"]
         for GLM in ZHIPU;
-    /// [Zhipu BigModel](https://docs.bigmodel.cn), the house of GLM in mainland China.
+    /// [Zhipu BigModel](https://docs.bigmodel.cn), which serves GLM in mainland China.
     Zhipu = "zhipu" at "https://open.bigmodel.cn/api/paas/v4"
         with ["ZHIPU_API_KEY", "ZHIPUAI_API_KEY", "ZAI_API_KEY"] for GLM in ZHIPU;
     /// [llama.cpp](https://github.com/ggml-org/llama.cpp) on this machine.
@@ -232,7 +234,7 @@ vendors! {
             ("required", "gpt-oss openai/gpt-oss", "ask for the call in the prompt"),
         ],
     };
-    /// Any server at a [`base_url`](crate::GenerationConfig::base_url) that you name. It gets no key
-    /// from the environment.
+    /// Any server at a [`base_url`](crate::GenerationConfig::base_url) that you set. No key from
+    /// the environment is sent to it.
     Local = "local" at "" with [] in LOCAL { key_required: false };
 }

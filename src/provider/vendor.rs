@@ -1,48 +1,52 @@
-//! What a row of the table says of a vendor: [`Vendor`].
+//! The fields of a row in the table of vendors: [`Vendor`].
 
 use super::dialect::Dialect;
 use super::protocol::Protocol;
 use super::record::record;
 
 record! {
-    /// A row of the table: all there is to know of a vendor that speaks one of the protocols.
+    /// A row of the table: everything that the crate knows about a vendor.
     Vendor;
 
-    /// What a row says that says nothing.
+    /// The values of the fields that a row does not set.
     COMPATIBLE {
-        /// Up to and including the version; empty where there is no public one. The value of a
-        /// variable stands for its name in braces: `{AWS_REGION}`, or
-        /// `{AWS_REGION|AWS_DEFAULT_REGION}`.
+        /// The base URL, up to and including the version. Empty if the vendor has no public one. A
+        /// name in braces is replaced by the value of that environment variable: `{AWS_REGION}`, or
+        /// the first that is set of `{AWS_REGION|AWS_DEFAULT_REGION}`.
         base_url: &'static str = "",
-        /// The variable that names another base URL, and what the vendor's own tools write there.
+        /// The variable that may hold another base URL, and the form in which the vendor's own
+        /// tools expect the URL there.
         base_url_variable: Option<(&'static str, UrlForm)> = None,
-        /// In the order of the vendor's own SDK.
+        /// The variables that may hold the API key, in the order of the vendor's own SDK.
         key_variables: &'static [&'static str] = &[],
-        /// Those of them that hold a token, which goes as `Authorization: Bearer` whatever the
-        /// protocol's own header is.
+        /// The variables of `key_variables` whose value is a token. A token is sent as
+        /// `Authorization: Bearer`, even if the protocol has another header for keys.
         bearer_variables: &'static [&'static str] = &[],
-        /// Whether a request without a key is hopeless.
+        /// A request without a key always fails.
         key_required: bool = true,
-        /// Headers that carry the values of variables, where those are set.
+        /// Pairs of a header and a variable. If the variable is set, its value is sent in the
+        /// header.
         header_variables: &'static [(&'static str, &'static str)] = &[],
-        /// How the names of its models begin. Where several rows have one, none of them is chosen.
+        /// Prefixes of the names of its models. If several rows share a prefix, none of them is
+        /// chosen.
         model_prefixes: &'static [&'static str] = &[],
+        /// The default protocol.
         protocol: Protocol = Protocol::ChatCompletions,
-        /// The protocol that a model is asked in at the vendor's own address, by the beginnings of
-        /// names. The first that fits decides.
+        /// The protocols of models at the vendor's own address: blank-separated prefixes of model
+        /// names, and the protocol. The first entry that fits decides.
         protocols: &'static [(&'static str, Protocol)] = &[],
-        /// The kinds of `tool_choice` that the server is known to ignore, for models whose names begin
-        /// so, and what to do instead.
+        /// The kinds of `tool_choice` that the server is known to ignore: the kind, blank-separated
+        /// prefixes of the models that it is ignored for, and advice for the error message.
         ignored_tool_choices: &'static [(&'static str, &'static str, &'static str)] = &[],
-        /// Its whole answers may end with `[DONE]` alone, without a finish reason and usage.
-        /// Elsewhere an answer that was interrupted ends so.
+        /// A complete response may end with `[DONE]` alone, without a finish reason and usage. At
+        /// other vendors such an end means that the response was interrupted.
         ends_without_reason: bool = false,
-        /// How its Chat Completions differ from the common form.
+        /// The differences of its Chat Completions from the common form.
         dialect: Dialect = Dialect::COMMON,
     }
 }
 
-/// What a variable that names a base URL holds.
+/// The form of a base URL in a vendor's environment variable.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum UrlForm {
     /// The whole base URL.
