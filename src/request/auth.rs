@@ -1,4 +1,4 @@
-//! The headers of a request: who asks, with which key, and what the caller adds.
+//! Builds the headers of a request: the protocol's, the API key and the caller's own.
 
 use ::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
@@ -7,26 +7,26 @@ use crate::error::{Error, ErrorKind, KeySource};
 use crate::http::MAX_LINE;
 use crate::protocol::{self, ChatRequest};
 
-/// All headers of a request, and which of its texts nobody may see.
+/// The headers of a request, and the secrets in the request.
 pub(super) struct Credentials {
-    /// Values that must not be shown are marked as sensitive.
+    /// Secret values are marked as sensitive.
     pub(super) headers: HeaderMap,
+    /// Texts that have to be redacted in messages.
     pub(super) secrets: Vec<String>,
     pub(super) key_source: KeySource,
 }
 
-/// Headers with which a caller proves to a provider who is asking: those of all protocols, and more.
+/// Headers that authenticate a request. If the caller sets one of them, no API key is needed.
 const CREDENTIAL_HEADERS: &str =
     "authorization proxy-authorization x-api-key api-key x-goog-api-key cookie";
 
-/// Words that name a key in the names of headers and of a query's fields. They may also end a word,
-/// as in `accesskey`.
+/// Word endings that mark the name of a header or a query field as a credential, as in `accesskey`.
 const CREDENTIAL_ENDINGS: &str = "key token secret password passwd passphrase credential \
     credentials signature auth authorization authentication cookie jwt";
-/// The same for words that end many others, such as `bypass`.
+/// Whole words that mark a credential. As endings they would also match words such as `bypass`.
 const CREDENTIAL_WORDS: [&str; 3] = ["pass", "pwd", "sig"];
 
-/// Headers that say how the message is framed, which is not the caller's to say.
+/// Headers that describe the framing of the request. The HTTP client sets them, not the caller.
 const FRAMING: [&str; 3] = ["content-length", "transfer-encoding", "expect"];
 
 pub(super) fn credentials(
@@ -47,7 +47,7 @@ pub(super) fn credentials(
     }
     let mut secrets: Vec<_> = endpoint
         .query_fields()
-        // Azure Functions calls its key `code`.
+        // Azure Functions has its key in the query field `code`.
         .filter(|(name, _)| is_credential_name(name) || name.eq_ignore_ascii_case("code"))
         .map(|(_, value)| value.to_owned())
         .collect();
@@ -93,7 +93,7 @@ fn header_name(request: ChatRequest<'_>, name: &str) -> Result<HeaderName, Error
     Ok(name)
 }
 
-/// A value as it is sent. It is never shown, since it may be a key.
+/// Parses a header value and marks it as sensitive, since it may be a key.
 fn header_value(request: ChatRequest<'_>, name: &str, value: &str) -> Result<HeaderValue, Error> {
     let parsed = HeaderValue::from_str(value).ok().filter(|_| value.is_ascii());
     let mut value = parsed.ok_or_else(|| {
@@ -102,7 +102,7 @@ fn header_value(request: ChatRequest<'_>, name: &str, value: &str) -> Result<Hea
              break or a non-ASCII character; if it is a key, copy it again"
         ))
     })?;
-    // The blank line behind the last one goes with it.
+    // The last header is written together with the blank line that follows it.
     let room = MAX_LINE - ": \r\n\r\n".len();
     if name.len() + value.len() > room {
         let problem = format!("is too long: with its name it may have {room} bytes");
@@ -112,11 +112,12 @@ fn header_value(request: ChatRequest<'_>, name: &str, value: &str) -> Result<Hea
     Ok(value)
 }
 
-/// Whether a header or a field of a query carries a key, as far as its name tells: gateways have
-/// names of their own, such as `cf-aig-authorization` and `Ocp-Apim-Subscription-Key`.
+/// Returns whether the name of a header or a query field suggests a credential. A fixed list is not
+/// enough: gateways use their own names, such as `cf-aig-authorization` and
+/// `Ocp-Apim-Subscription-Key`.
 fn is_credential_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    // This one is made up for each request.
+    // An idempotency key identifies one request and is no secret.
     name != "idempotency-key"
         && name.split(['-', '_', '.']).any(|word| {
             CREDENTIAL_WORDS.contains(&word)
@@ -124,7 +125,8 @@ fn is_credential_name(name: &str) -> bool {
         })
 }
 
-/// The key and where it is from: the configuration, or else the provider's variables.
+/// Returns the API key and its source: the option `api_key`, or else the first of the provider's
+/// variables that is set.
 fn key(request: ChatRequest<'_>) -> Result<Option<(String, &'static str)>, Error> {
     let ChatRequest { provider, config, .. } = request;
     let vendor = provider.vendor();
@@ -148,7 +150,7 @@ fn key(request: ChatRequest<'_>) -> Result<Option<(String, &'static str)>, Error
     Err(Error::new(ErrorKind::Auth, provider, problem))
 }
 
-/// Whether the caller's own headers prove who is asking.
+/// Returns whether the caller's own headers authenticate the request.
 fn brings_credentials(request: ChatRequest<'_>) -> bool {
     let mut names = request.config.headers.iter().map(|(name, _)| name.trim().to_ascii_lowercase());
     names.any(|name| CREDENTIAL_HEADERS.split_whitespace().any(|known| known == name))

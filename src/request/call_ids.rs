@@ -1,5 +1,5 @@
-//! Ids of tool calls that fit the provider: those of another one may be too long for it, or have
-//! characters that it refuses.
+//! Replaces tool-call ids that the provider would refuse. The ids of another provider may be too
+//! long or contain characters that are not allowed.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +8,8 @@ use crate::message::{Message, fingerprint};
 use crate::protocol::ChatRequest;
 use crate::provider::{CallIds, Protocol};
 
-/// Gives calls and their results ids that the provider takes: the same for the same call in every
-/// request, so that a conversation goes on as it began.
+/// Returns the messages with tool-call ids that the provider accepts. A call gets the same id in
+/// every request, so that the beginning of a conversation never changes.
 pub(super) fn fitted<'a>(
     mut messages: Cow<'a, [Message]>,
     request: ChatRequest<'_>,
@@ -21,8 +21,8 @@ pub(super) fn fitted<'a>(
         Protocol::Messages => CallIds::Word,
         Protocol::GenerateContent | Protocol::CohereChat => CallIds::Any,
     };
-    // Some servers count the calls of each answer from 0, which others refuse, or mix up. Gemini gets
-    // no such id.
+    // Some servers number the calls of each response from 0, so that ids repeat. Other servers
+    // refuse repeated ids or confuse the calls. Such counted ids are never sent to Gemini.
     let must_differ = request.protocol != Protocol::GenerateContent;
     let fit = |id: &str| if fits(id, rule) { id.to_owned() } else { nine_alphanumerics(id) };
     let (mut used, mut latest, mut fitted) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
@@ -66,8 +66,8 @@ fn fits(id: &str, rule: CallIds) -> bool {
     }
 }
 
-/// An id that every provider takes, made of another one. There are 36⁹ of them, so that no two of a
-/// conversation meet.
+/// Derives an id that every provider accepts from another id. There are 36⁹ such ids, so a
+/// collision within a conversation is practically impossible.
 fn nine_alphanumerics(id: &str) -> String {
     let hash = fingerprint([id]);
     (0..9).filter_map(|at| char::from_digit((hash >> (7 * at)) as u32 % 36, 36)).collect()

@@ -1,4 +1,4 @@
-//! The caller's own fields of the body, which are merged into it last.
+//! Merges the caller's own fields into the request body, as the last step.
 
 use std::cell::RefCell;
 
@@ -7,19 +7,22 @@ use serde_json::{Map, Value};
 use crate::error::Error;
 use crate::protocol::{self, ChatRequest, OPTIONS, only_options};
 
-/// Fields that the crate adds to what an option says, so that it is of use.
+/// JSON pointers of fields that the crate sets so that an option has an effect. The caller may
+/// replace them.
 const ADDED: &str = "/generationConfig/thinkingConfig/includeThoughts /reasoning/summary \
     /response_format/json_schema/strict /text/format/strict /thinking/display /tool_stream";
 
-/// Fields of the body that say what the prompt does.
+/// Fields of the body that carry the prompt.
 const FROM_PROMPT: [&str; 5] = ["contents", "input", "messages", "system", "systemInstruction"];
 
-/// Lists to which a caller's elements are added.
+/// JSON pointers of the lists to which the caller's elements are appended.
 const LISTS: [&str; 2] = ["/include", "/tools"];
 
-/// Merges [`extra_body`](crate::GenerationConfig::extra_body) into the body: objects field by field,
-/// `tools` and `include` behind what is there. What the crate sets by itself is replaced; what an
-/// option of the caller's has set is not, since one of the two would be lost without a word.
+/// Merges [`extra_body`](crate::GenerationConfig::extra_body) into the body.
+///
+/// Objects are merged field by field, and elements of `tools` and `include` are appended. A field
+/// that the crate sets by itself is replaced. A field that one of the caller's options has set is
+/// an error, since one of the two values would be lost silently.
 pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> Result<(), Error> {
     let extra = &request.config.extra_body;
     if extra.is_empty() {
@@ -38,7 +41,7 @@ pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> 
             "`extra_body` sets `{field}`, and so does the prompt; leave one of them out"
         )));
     }
-    // What the crate sets by itself, or because of another option.
+    // The fields that the crate sets by itself, or because of another option.
     let mut added: Vec<_> = ADDED.split(' ').collect();
     let without_options = encode_with_options(request, |_| false);
     let mut defaults = without_options.clone();
@@ -55,7 +58,7 @@ pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> 
         let encoded = Value::Object(encode_with_options(request, |other| other == *option));
         encoded.pointer(&field).is_some_and(|set| Some(set) != defaults.pointer(&field))
     });
-    // Only this one may have the value that the crate would set by itself.
+    // If no option changes the field, the caller has set `max_tokens` to just the crate's default.
     let option = option.unwrap_or(&"max_tokens");
     let field = field.trim_start_matches('/').replace('/', ".");
     Err(request.refuse(format!(
@@ -63,7 +66,7 @@ pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> 
     )))
 }
 
-/// Merges objects; an error is the JSON pointer of a field that an option has set.
+/// Merges `extra` into `body`. The error is the JSON pointer of a field that an option has set.
 fn merge_fields(
     body: &mut Map<String, Value>,
     extra: &Map<String, Value>,
@@ -92,7 +95,7 @@ fn merge_fields(
     Ok(())
 }
 
-/// The body as it would be with some of the caller's options only.
+/// Returns the body that only some of the caller's options would give.
 fn encode_with_options(
     request: ChatRequest<'_>,
     keep: impl Fn(&str) -> bool,
@@ -184,10 +187,10 @@ mod tests {
                 error.contains(&format!("`{field}`")) && error.contains("the prompt"),
                 "{error}"
             );
-            // Without a system message it is the caller's to say.
+            // If the prompt has no system message, the caller may set the field.
             assert!(generate_stream("Hi", config).request().is_ok(), "{field}");
         }
-        // The default, but the caller has set it.
+        // The caller sets the option to its default.
         let default = body(claude()).unwrap()["max_tokens"].as_u64().unwrap();
         let error = body(claude().max_tokens(default as u32).extra("max_tokens", 9)).unwrap_err();
         assert!(error.contains("the option `max_tokens`"), "{error}");
@@ -203,7 +206,7 @@ mod tests {
         let summary = config().protocol(Protocol::Responses).reasoning(Reasoning::Low);
         let sent = body(summary.extra("reasoning", json!({"summary": "detailed"}))).unwrap();
         assert_eq!(sent["reasoning"], json!({"effort": "low", "summary": "detailed"}));
-        // Other fields of the same object are no clash.
+        // Other fields of the same object do not clash.
         let sent = body(gemini().top_k(5).extra("generationConfig", json!({"topP": 0.5}))).unwrap();
         assert_eq!(sent["generationConfig"], json!({"topK": 5, "topP": 0.5}));
     }

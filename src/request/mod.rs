@@ -1,7 +1,7 @@
-//! Prompt and configuration → a request that is ready to be sent.
+//! Turns a prompt and a configuration into a request that is ready to be sent.
 //!
-//! Everything that can be wrong with a request is found here, once: [`prepare`] gives every error
-//! that sending would give before it sends anything. A retry sends the same [`PreparedRequest`].
+//! A request is validated here, once: [`prepare`] returns every error that can be found before
+//! anything is sent. A retry sends the same [`PreparedRequest`].
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -29,7 +29,7 @@ pub use preview::RequestPreview;
 use routing::Route;
 pub(crate) use routing::{route, route_of_reader};
 
-/// Prepares a request, and lists what had to be changed to fit the provider.
+/// Prepares a request. Also returns the changes that were needed to fit it to the provider.
 pub(crate) fn prepare(
     prompt: &Prompt,
     config: &GenerationConfig,
@@ -97,7 +97,7 @@ pub(crate) fn prepare(
     Ok((request, adaptations))
 }
 
-/// Prepares a request to be looked at.
+/// Prepares a request and returns a printable form of it, without secrets.
 pub(crate) fn preview(prompt: &Prompt, config: &GenerationConfig) -> Result<RequestPreview, Error> {
     let (request, adaptations) = prepare(prompt, config)?;
     let headers = request.headers.iter().map(|(name, value)| {
@@ -114,8 +114,8 @@ pub(crate) fn preview(prompt: &Prompt, config: &GenerationConfig) -> Result<Requ
     })
 }
 
-/// The messages without what another provider has attached to its answers: signatures and encrypted
-/// thoughts are of use only to the provider that wrote them.
+/// Returns the messages without the replay data of other providers: signatures and encrypted
+/// reasoning can be read only by the provider that wrote them.
 fn without_foreign_replay(request: ChatRequest<'_>) -> Cow<'_, [Message]> {
     let ChatRequest { provider, messages: all, .. } = request;
     let mut messages = Cow::Borrowed(all);
@@ -150,14 +150,15 @@ fn body(request: ChatRequest<'_>) -> Result<Vec<u8>, Error> {
     refuse_ignored_tool_choice(request)?;
     let mut body = protocol::encode(request)?;
     extra::merge(&mut body, request)?;
-    // What the caller's own field replaces was not changed by us.
+    // A field that the caller replaces in `extra_body` is not an adaptation.
     let is_ours = |told: &Adaptation| !request.config.extra_body.contains_key(&told.what);
     request.adaptations.borrow_mut().retain(is_ours);
     serde_json::to_vec(&body)
         .map_err(|error| request.refuse("the request cannot be written as JSON").caused_by(error))
 }
 
-/// A server that ignores which tools may be called would do something else than what is asked.
+/// Refuses a `tool_choice` that the server is known to ignore: the model would not do what the
+/// caller requested.
 fn refuse_ignored_tool_choice(request: ChatRequest<'_>) -> Result<(), Error> {
     let kind = match &request.config.tool_choice {
         None | Some(ToolChoice::Auto) => return Ok(()),
@@ -172,7 +173,8 @@ fn refuse_ignored_tool_choice(request: ChatRequest<'_>) -> Result<(), Error> {
     Err(request.refuse(problem))
 }
 
-/// A result of a tool may be empty.
+/// Returns whether a message has content. A tool result counts even if it is empty, since a tool
+/// may return nothing.
 fn says_something(message: &Message) -> bool {
     let is_empty = message.content.trim().is_empty()
         && message.attachments.is_empty()
@@ -180,9 +182,9 @@ fn says_something(message: &Message) -> bool {
     !is_empty || message.role == MessageRole::Tool
 }
 
-/// What is added to the base URL.
+/// Returns the path and the query that are added to the base URL.
 fn path(request: ChatRequest<'_>) -> Result<String, Error> {
-    /// The slashes of `publishers/google/models/…` stay.
+    /// The characters to encode. Slashes are kept, as in `publishers/google/models/…`.
     const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
         .remove(b'-')
         .remove(b'.')
@@ -208,7 +210,7 @@ fn path(request: ChatRequest<'_>) -> Result<String, Error> {
     Ok(path)
 }
 
-/// Refuses to send a key without TLS, unless it stays on this machine.
+/// Refuses to send a key without TLS to another machine, unless `allow_plain_http` is set.
 fn refuse_plain_text(
     request: ChatRequest<'_>,
     endpoint: &Endpoint,

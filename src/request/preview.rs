@@ -1,4 +1,4 @@
-//! A request to look at: [`RequestPreview`].
+//! A request in a printable form: [`RequestPreview`].
 
 use std::fmt;
 
@@ -8,26 +8,27 @@ use serde_json::Value;
 use crate::protocol::Adaptation;
 use crate::provider::{LlmProvider, Protocol};
 
-/// A request as it would be sent: see
+/// A request as it would be sent, from
 /// [`GenerationStream::request`](crate::GenerationStream::request).
 ///
-/// `Debug` and `Display` print it, and it serialises for a `--dry-run`: keys and the caller's own
-/// header values are hidden, the prompt and the fields of `extra_body` are not.
+/// It can be printed with `Debug` or `Display`, or serialised, for example for a `--dry-run`. Keys
+/// and the values of the caller's own headers are hidden. The prompt and the fields of `extra_body`
+/// are shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RequestPreview {
-    /// The provider that would be asked.
+    /// The provider that the request is for.
     pub provider: LlmProvider,
-    /// The protocol that it would be asked in.
+    /// The wire protocol of the request.
     pub protocol: Protocol,
-    /// The URL; the values of a query that came with the base URL or the path are hidden.
+    /// The URL. Query values from the base URL or the option `path` are hidden.
     pub url: String,
-    /// The headers, with the values of those that the caller gave and of the key hidden.
+    /// The headers. The values of the credential header and of the caller's own headers are hidden.
     #[serde(serialize_with = "as_object")]
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// The JSON body.
     pub body: Value,
-    /// What was changed to fit the provider.
+    /// The changes that were made to fit the request to the provider.
     pub adaptations: Vec<Adaptation>,
 }
 

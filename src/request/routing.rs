@@ -1,4 +1,4 @@
-//! Which provider a configuration means, where it is reached, and in which protocol.
+//! Finds the provider, the base URL and the protocol for a configuration.
 
 use crate::config::GenerationConfig;
 use crate::endpoint::{self, Endpoint, is_within};
@@ -7,15 +7,16 @@ use crate::model;
 use crate::protocol;
 use crate::provider::{LlmProvider, Protocol, UrlForm, Vendor};
 
-/// Whom a request goes to.
+/// The destination of a request.
 pub(crate) struct Route<'a> {
     pub(crate) provider: LlmProvider,
-    /// The model's name without the provider.
+    /// The model name without `provider::`.
     pub(crate) model: &'a str,
     pub(crate) base_url: Endpoint,
-    /// What follows that URL in a message: the variable that names it, if one does.
+    /// The text that follows the base URL in a message, such as ` (from OPENAI_BASE_URL)`. Empty if
+    /// the URL came from no variable.
     pub(super) from: String,
-    /// The provider whose own address the base URL is at.
+    /// The provider that owns the host of the base URL.
     pub(super) owner: Option<LlmProvider>,
     pub(crate) protocol: Protocol,
 }
@@ -32,8 +33,8 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     let base_url = Endpoint::parse(&endpoint::from_variable(&given, form)).map_err(|problem| {
         refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
     })?;
-    // A value stands where a row has a name in braces. A row for this machine has a port in its host,
-    // so that it fits none.
+    // A name in braces in a row's base URL stands for any value. The rows of local servers match no
+    // host, because `own` includes their port.
     let is_own = |one: &LlmProvider| {
         let host = &base_url.origin.host;
         let own = one.vendor().base_url.split('/').nth(2).unwrap_or_default();
@@ -56,8 +57,8 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     Ok(Route { provider, model, base_url, from, owner, protocol })
 }
 
-/// The provider, what the server wants, and the protocol of a response that somebody else has asked
-/// for: the protocol is all that it takes to read it.
+/// Returns the provider, the row of the server's vendor, and the protocol for reading a response
+/// that was requested elsewhere. A protocol alone is enough to read it.
 pub(crate) fn route_of_reader(
     config: &GenerationConfig,
 ) -> Result<(LlmProvider, &'static Vendor, Protocol), Error> {
@@ -73,11 +74,11 @@ pub(crate) fn route_of_reader(
     Ok((provider, vendor, config.protocol.unwrap_or(by_model)))
 }
 
-/// The provider, and the model's name without it.
+/// Returns the provider and the model name without `provider::`.
 fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> {
     let refuse = |provider, message: String| Error::new(ErrorKind::Config, provider, message);
     let model = config.model.trim();
-    // OpenAI's fine-tuned models have `::` in their names, behind a colon.
+    // The names of OpenAI's fine-tuned models contain `::` after a colon: `ft:gpt-4o:org::id`.
     let parts = model.split_once("::").filter(|(name, _)| !name.contains(':'));
     let (name, model) = parts.map_or((None, model), |(name, model)| (Some(name), model.trim()));
     let named = name.map(str::parse::<LlmProvider>).transpose();
@@ -119,7 +120,7 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
     Err(refuse(named, problem))
 }
 
-/// The base URL as it was given, and the variable that gave it, if one did.
+/// Returns the base URL, its form, and the variable that it came from, if any.
 fn given_base_url(
     config: &GenerationConfig,
     provider: LlmProvider,
@@ -139,8 +140,8 @@ fn given_base_url(
     Ok((filled(provider, config)?, UrlForm::Whole, None))
 }
 
-/// A vendor's base URL with the values of variables in the places of `{NAME}`, or `{NAME|OTHER}`; or
-/// what to set.
+/// Returns a vendor's base URL with each `{NAME}` or `{NAME|OTHER}` replaced by the variable's
+/// value. The error says which variable to set.
 fn filled(provider: LlmProvider, config: &GenerationConfig) -> Result<String, String> {
     let vendor = provider.vendor();
     let mut url = vendor.base_url.to_owned();
@@ -152,7 +153,7 @@ fn filled(provider: LlmProvider, config: &GenerationConfig) -> Result<String, St
             let names = names.split('|').chain(whole).collect::<Vec<_>>().join(" or ");
             return Err(format!("no base URL is set; set {names}, or the option `base_url`"));
         };
-        // Whatever else stood here could lead the key to another host.
+        // Any other character could send the key to another host.
         if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
             return Err(format!(
                 "{name} has a character that is neither a letter, a digit, `-` nor `_`"
@@ -163,8 +164,8 @@ fn filled(provider: LlmProvider, config: &GenerationConfig) -> Result<String, St
     Ok(url)
 }
 
-/// The protocol that a request goes in: at the address of a vendor that speaks several, the model
-/// decides.
+/// Returns the protocol for a request. At the address of a vendor that speaks several protocols,
+/// the model decides.
 fn protocol_at(owner: Option<LlmProvider>, provider: LlmProvider, model: &str) -> Protocol {
     let usual = provider.vendor().protocol;
     let owner = owner.filter(|_| usual == Protocol::ChatCompletions);
@@ -173,12 +174,13 @@ fn protocol_at(owner: Option<LlmProvider>, provider: LlmProvider, model: &str) -
     rule.map_or(usual, |(_, protocol)| *protocol)
 }
 
-/// What is wrong with a base URL that ends in the path of a protocol, which is added to it.
+/// Returns an error message if the base URL ends in the path of a protocol, because the path is
+/// added to it.
 fn path_at_end(given: &str, protocol: Protocol) -> Option<String> {
     let shown = endpoint::redacted(given);
     Protocol::ALL.iter().find_map(|&other| {
         let path = protocol::codec(other).path;
-        // A gateway may well have a folder `chat`, as the shortest is.
+        // A gateway's base URL may end in `chat`, which is also the path of Cohere's protocol.
         let is_meant = other == protocol || path != "chat";
         let right = endpoint::without_path(&shown, path).filter(|_| is_meant)?;
         let path = shown.trim_end_matches('/').strip_prefix(&right).unwrap_or(path);

@@ -1,4 +1,4 @@
-//! Every request that is refused, and what is sent of the others.
+//! Tests of requests: which are refused, and what the others send.
 
 #![cfg(feature = "rustls")] // Most of these requests go to hosted providers.
 
@@ -12,7 +12,7 @@ use crate::message::{Replay, ReplayPart, ToolCall};
 use crate::model::ModelName;
 use crate::provider::{LlmProvider, Protocol};
 
-/// Keys for everybody.
+/// Returns an environment with a key for every provider.
 fn keys() -> Environment {
     LlmProvider::ALL
         .iter()
@@ -84,7 +84,7 @@ fn the_protocol_follows_the_model_at_the_hosts_of_openai() {
         ("ft:gpt-6-luna:org::id", Responses),
     ] {
         assert_eq!(protocol(config(model)), expected, "{model}");
-        // However the host was named.
+        // The protocol does not depend on how the host was named.
         for url in ["https://api.openai.com/v1", "https://eu.API.openai.com/v1"] {
             let elsewhere = config(model).base_url(url);
             assert_eq!(protocol(elsewhere), expected, "{model} at {url}");
@@ -117,7 +117,7 @@ fn the_protocol_follows_the_model_at_the_hosts_of_openai() {
     let error = refusal(&config("gpt-6-luna").seed(1).protocol(Responses));
     assert!(error.ends_with("leave it unset"), "{error}");
 
-    // What was recorded elsewhere is read as it would have been asked for.
+    // A recording is read in the protocol that a request for its model would use.
     let event = r#"data: {"type":"response.output_text.delta","delta":"Hi"}
 
 data: {"type":"response.completed","response":{"status":"completed"}}
@@ -141,7 +141,7 @@ fn a_wrong_name_gets_a_suggestion() {
         ("together/meta-llama/Llama-3.3-70B", "together::meta-llama/Llama-3.3-70B"),
         ("openai: gpt-4o", "openai::gpt-4o"),
         ("cluade-sonnet-5-5", "anthropic::claude-sonnet-5-5"),
-        // The beginnings are known of models that no constant names.
+        // No constant has these names, but their prefixes are known.
         ("claud-sonnet-5", "anthropic::claude-sonnet-5"),
         ("gork-4.6", "xai::grok-4.6"),
         ("sonr-pro", "perplexity::sonar-pro"),
@@ -182,7 +182,7 @@ fn a_wrong_name_gets_a_suggestion() {
         error.starts_with("there is no provider \"opnai\"; did you mean \"openai\"?"),
         "{error}"
     );
-    // Its beginning leads to a provider, but a word in it is nearly one of the provider's.
+    // The prefix leads to a provider, but a word in the name is nearly a word of that provider's.
     assert_eq!(
         refusal(&config("claude-sonet-5")),
         "the model \"claude-sonet-5\" looks misspelt; did you mean \"anthropic::claude-sonnet-5\"? \
@@ -191,7 +191,7 @@ fn a_wrong_name_gets_a_suggestion() {
     assert!(refusal(&config("gemini-3.5-falsh")).contains("mean \"google::gemini-3.5-flash\"?"));
     let named = prepared(&config("anthropic::claude-sonet-5")).unwrap();
     assert_eq!(named.peer.provider, LlmProvider::Anthropic);
-    // What is new is sent.
+    // New names are sent.
     for model in [
         "claude-fable-5-2",
         "claude-opos-6",
@@ -361,7 +361,7 @@ fn a_key_does_not_travel_in_the_clear() {
             assert!(prepared(&config.base_url("https://x.example")).is_ok());
         }
     }
-    // A name server says where these lead.
+    // These are not local: DNS decides where they lead.
     for elsewhere in ["http://localhost.:1", "http://127.0.0.1./v1", "http://a.localhost"] {
         assert!(refusal(&plain(elsewhere)).contains("allow_plain_http"), "{elsewhere}");
     }
@@ -509,7 +509,7 @@ fn headers_that_cannot_be_sent_are_refused_without_their_values() {
     assert!(refusal(&twice).contains("the header x-team is set twice"));
 }
 
-/// What is found only by those who send is found before, too.
+/// A preview also makes the checks that only sending needs.
 #[test]
 fn a_preview_gives_every_error_that_sending_would_give() {
     for (config, says) in [
