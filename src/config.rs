@@ -1,4 +1,4 @@
-//! How it is asked: [`GenerationConfig`] and the types of its options.
+//! The configuration of a request: [`GenerationConfig`] and the types of its options.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,31 +15,38 @@ use crate::provider::{LlmProvider, Protocol};
 use crate::seconds;
 use crate::tool::{Tool, ToolChoice};
 
-/// Declares the options. Each has a field with its default, where that is not the type's own, and a
-/// setter: what it takes, and what it sets the field to.
+/// Declares the options. An option has a field, a default if that is not the type's own, and
+/// usually a setter: its parameter, and the value that it stores. The setter repeats the field's
+/// doc.
 macro_rules! configuration {
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };
+    (@setter [$($doc:tt)*] $field:ident) => {};
+    (@setter [$($doc:tt)*] $field:ident ($value:ident: $given:ty) => $set:expr) => {
+        #[doc = concat!(
+            "Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), "):"
+        )]
+        $($doc)*
+        #[must_use]
+        pub fn $field(mut self, $value: $given) -> Self {
+            self.$field = $set;
+            self
+        }
+    };
     (
         $(#[$config_doc:meta])* $config:ident;
         $(
-            $(#[$doc:meta])*
+            $(#[doc = $doc:literal])*
+            $(#[serde($serde:meta)])?
             $field:ident: $type:ty $(= $default:expr)? $(, ($value:ident: $given:ty) => $set:expr)?;
         )*
     ) => {
         $(#[$config_doc])*
-        pub struct $config { $($(#[$doc])* pub $field: $type,)* }
+        pub struct $config { $($(#[doc = $doc])* $(#[serde($serde)])? pub $field: $type,)* }
 
-        impl $config {$($(
-            #[doc = concat!(
-                "Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ")."
-            )]
-            #[must_use]
-            pub fn $field(mut self, $value: $given) -> Self {
-                self.$field = $set;
-                self
-            }
-        )?)*}
+        impl $config {$(
+            configuration!(@setter [$(#[doc = $doc])*] $field $(($value: $given) => $set)?);
+        )*}
 
         impl Default for $config {
             fn default() -> Self {
@@ -47,7 +54,8 @@ macro_rules! configuration {
             }
         }
 
-        /// Shows what is set, without keys: header values, the proxy and a URL's query are hidden too.
+        /// Shows the options that differ from their defaults. Keys, the values of headers and of
+        /// `extra_body`, and the passwords and queries of URLs are hidden.
         impl fmt::Debug for $config {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let default = Self::default();
@@ -60,7 +68,7 @@ macro_rules! configuration {
                         "api_key" => debug.field("api_key", &format_args!("(hidden)")),
                         "base_url" => debug.field("base_url", &without_query(&self.base_url)),
                         "path" => debug.field("path", &without_query(&self.path)),
-                        "headers" | "extra_body" => &mut debug, // by name, behind the rest
+                        "headers" | "extra_body" => &mut debug, // shown last, by name
                         name => debug.field(name, &self.$field),
                     };
                 })*
@@ -78,9 +86,9 @@ macro_rules! configuration {
 }
 
 configuration! {
-    /// How the model is asked: which one, where, with what options and limits.
+    /// The configuration of a request: the model, its provider, the options and the limits.
     ///
-    /// A model's name is a configuration already; everything else is set where it differs:
+    /// A model name alone is a complete configuration. Set only what differs from the defaults:
     ///
     /// ```
     /// use kerb_stream::{GenerationConfig, ModelName, generate_stream};
@@ -90,139 +98,156 @@ configuration! {
     /// let stream = generate_stream("Hello", "ollama::llama3.2");
     /// ```
     ///
-    /// An option that is not set is not sent. One that is set either reaches the provider or is an
-    /// error that names it. The fields can also be read from a file: the type is [`Deserialize`],
-    /// durations are in seconds, and a misspelt field is an error.
+    /// An option that is not set is not sent. Every option that is set is sent, or rejected with an
+    /// error that names it. A configuration can also be read from a file: the type is
+    /// [`Deserialize`], durations are numbers of seconds, and an unknown field is an error.
     #[derive(Clone, PartialEq, Deserialize)]
     #[serde(default, deny_unknown_fields)]
     #[non_exhaustive]
     GenerationConfig;
 
-    /// The model, as its provider names it, or `"provider::model"`.
+    /// The model name as the provider spells it, or `"provider::model"`. There is no default: an
+    /// empty name is an error.
     model: String, (model: impl Into<String>) => model.into();
-    /// Who serves the model. Defaults to what the model's name or [`base_url`](Self::base_url)
+    /// The provider. Defaults to the one that the model name or [`base_url`](Self::base_url)
     /// implies.
     provider: Option<LlmProvider>, (provider: LlmProvider) => Some(provider);
-    /// The wire protocol, for an endpoint that speaks several. Defaults to the provider's own, and at
-    /// OpenAI's hosts to the one that serves the model: Responses, but for `gpt-4…` and a few more.
+    /// The wire protocol, for a server that speaks several. Defaults to the provider's own. At
+    /// OpenAI's hosts it defaults to Responses, but to Chat Completions for `gpt-4…` and a few
+    /// other models.
     protocol: Option<Protocol>, (protocol: Protocol) => Some(protocol);
-    /// The API key. Defaults to the provider's environment variables.
+    /// The API key. Defaults to the first of the provider's environment variables that is set
+    /// ([`LlmProvider::key_variables`]).
     api_key: Option<String>, (key: impl Into<String>) => Some(key.into());
-    /// Where the API lives, up to and including its version: `http://localhost:8080/v1`. Defaults
-    /// to the provider's variable, else its public address. On its own it means
-    /// [`LlmProvider::Local`].
+    /// The URL of the API up to and including its version, such as `http://localhost:8080/v1`.
+    /// Defaults to the provider's environment variable, else to its public URL. A base URL without
+    /// a provider means [`LlmProvider::Local`].
     base_url: Option<String>, (url: impl Into<String>) => Some(url.into());
-    /// The path below the base URL, for a gateway with paths of its own; `{model}` stands for the
-    /// model. Defaults to the protocol's.
+    /// The path below the base URL, for a gateway with its own paths. `{model}` is replaced by the
+    /// model name. Defaults to the protocol's path.
     path: Option<String>, (path: impl Into<String>) => Some(path.into());
-    /// Headers to send as well. One that the crate sets itself is replaced; a name that comes twice
-    /// is an error. A value whose header's name sounds like a key (`…key`, `…auth`, `…token`,
-    /// `…secret`, `cookie`) is guarded like one, and so is one in the query of the base URL or the
-    /// path.
+    /// Additional HTTP headers. A header that the crate sets itself is replaced. A name that is
+    /// given twice is an error. A value is protected like an API key if the name of its header
+    /// suggests one (`…key`, `…auth`, `…token`, `…secret`, `cookie`). The same holds for values in
+    /// the query of the base URL or the path. Defaults to none.
     #[serde(deserialize_with = "headers")]
     headers: Vec<(String, String)>;
-    /// Fields to merge into the request's body, for whatever is not modelled here. Objects are merged
-    /// field by field, and the elements of `tools` and `include` are added to those that are there.
-    /// A field that the crate sets by itself is replaced; one that an option of yours has set is an
-    /// error that names both, and so are `model` and `stream`.
+    /// Additional fields of the request body, for everything that has no option here. Objects are
+    /// merged field by field, and elements of `tools` and `include` are appended. A field that the
+    /// crate sets by itself is replaced. A field that the prompt or one of your options has set is
+    /// an error that names both. `model` and `stream` cannot be set. Defaults to none.
     extra_body: Map<String, Value>;
 
-    /// How freely to choose among likely tokens: 0 takes the likeliest; the largest is 1 or 2,
-    /// depending on the provider.
+    /// The sampling temperature. 0 takes the likeliest token, and larger values make the text more
+    /// random. The largest is 1 or 2, depending on the provider. Defaults to the provider's value.
     temperature: Option<f64>, (temperature: f64) => Some(temperature);
-    /// Choose among the likeliest tokens that together have this probability, from 0 to 1.
+    /// The nucleus sampling threshold, from 0 to 1: only the likeliest tokens whose probabilities
+    /// add up to it are considered. Defaults to the provider's value.
     top_p: Option<f64>, (probability: f64) => Some(probability);
-    /// Choose among this many likeliest tokens.
+    /// The number of tokens that are considered, starting with the likeliest. Defaults to the
+    /// provider's value.
     top_k: Option<u32>, (tokens: u32) => Some(tokens);
-    /// How many tokens to write at most, reasoning included. Defaults to the provider's own limit; the
-    /// Messages protocol demands one, which is then 64,000 for Claude.
+    /// The largest number of tokens to write, reasoning included. Defaults to the provider's limit.
+    /// The Messages protocol requires a value: it defaults to at least 64,000 for Claude, and to
+    /// 8,192 plus the reasoning budget for other models.
     max_tokens: Option<u32>, (tokens: u32) => Some(tokens);
-    /// Stop before writing any of these.
+    /// The stop sequences: the model stops before it writes one of them. Defaults to none.
     stop: Vec<String>, (sequences: impl IntoIterator<Item = impl Into<String>>)
         => sequences.into_iter().map(Into::into).collect();
-    /// Make tokens less likely the more often they were written: from -2 to 2, as a rule.
+    /// The penalty that makes a token less likely the more often it was written, usually from -2 to
+    /// 2. Defaults to the provider's value.
     frequency_penalty: Option<f64>, (penalty: f64) => Some(penalty);
-    /// Make tokens less likely once they were written: from -2 to 2, as a rule.
+    /// The penalty that makes a token less likely once it was written, usually from -2 to 2.
+    /// Defaults to the provider's value.
     presence_penalty: Option<f64>, (penalty: f64) => Some(penalty);
-    /// Try to give the same answer to the same question.
+    /// The random seed. With the same seed, the provider tries to give the same answer to the same
+    /// prompt. Defaults to none.
     seed: Option<i64>, (seed: i64) => Some(seed);
-    /// The form of the answer, such as JSON.
+    /// The format of the answer, such as JSON. Defaults to free text.
     response_format: Option<ResponseFormat>, (format: ResponseFormat) => Some(format);
-    /// Tell how likely each token was, and this many alternatives. They come in
-    /// [`StreamChunk::raw`](crate::StreamChunk::raw), so [`raw`](Self::raw) has to be set too.
+    /// The number of alternatives to report for each token. The log probabilities of the token and
+    /// of its alternatives arrive in [`StreamChunk::raw`](crate::StreamChunk::raw), so set
+    /// [`raw`](Self::raw), too. Defaults to no log probabilities.
     logprobs: Option<u32>, (alternatives: u32) => Some(alternatives);
-    /// How much to think before answering. Each vendor is told in its own words, which
-    /// [`guide::providers`](crate::guide::providers) lists. Defaults to the model's own habit.
+    /// The amount of reasoning before the answer. Each vendor has its own request fields for it,
+    /// which [`guide::providers`](crate::guide::providers) lists. Defaults to the model's own
+    /// behaviour.
     reasoning: Option<Reasoning>, (reasoning: Reasoning) => Some(reasoning);
-    /// The tools that the model may ask for.
+    /// The tools that the model may call. Defaults to none.
     tools: Vec<Tool>, (tools: impl IntoIterator<Item = Tool>) => tools.into_iter().collect();
-    /// Whether it must use them. Defaults to the model's own choice.
+    /// The rule for tool use: the model may, must or must not call a tool. Defaults to the model's
+    /// own choice.
     tool_choice: Option<ToolChoice>, (choice: ToolChoice) => Some(choice);
-    /// Whether it may ask for several calls at once.
+    /// If true, the model may make several tool calls in one response; if false, only one. Defaults
+    /// to the provider's value.
     parallel_tool_calls: Option<bool>, (allowed: bool) => Some(allowed);
 
-    /// Keep each event's data in [`StreamChunk::raw`](crate::StreamChunk::raw). Defaults to false.
+    /// If true, the data of each event is kept in [`StreamChunk::raw`](crate::StreamChunk::raw).
+    /// Defaults to false.
     raw: bool, (keep: bool) => keep;
-    /// How often to try again before the first chunk; a timeout is not retried. Defaults to 2; 0
+    /// The number of retries before the first chunk. A timeout is not retried. Defaults to 2; 0
     /// turns retries off.
     max_retries: u32 = 2, (retries: u32) => retries;
-    /// The longest wait before a retry that a server may ask for; above it the error comes at once.
-    /// Defaults to 60 s.
+    /// The longest wait before a retry that a server may request. If it requests a longer wait, the
+    /// error is returned at once. Defaults to 60 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     max_retry_wait: Duration = Duration::from_secs(60), (limit: Duration) => limit;
-    /// The time for name look-up, connection and TLS handshake. Defaults to 10 s.
+    /// The time limit for DNS lookup, connection and TLS handshake together. Defaults to 10 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     connect_timeout: Duration = Duration::from_secs(10), (limit: Duration) => limit;
-    /// The time from the request until the response's headers are complete. Defaults to 600 s.
+    /// The time limit from the request until the response headers are complete. Defaults to 600 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     first_byte_timeout: Duration = Duration::from_secs(600), (limit: Duration) => limit;
-    /// The time without a single byte, once the answer has begun, or while the request is written.
-    /// Defaults to 300 s.
+    /// The longest time without a single byte, while the request is written or the response body is
+    /// read. Defaults to 300 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     idle_timeout: Duration = Duration::from_secs(300), (limit: Duration) => limit;
-    /// The largest line or event, in bytes. Defaults to 32 MiB.
+    /// The largest size of a line or an event of the stream, in bytes. Defaults to 32 MiB.
     max_event_bytes: usize = 32 << 20, (bytes: usize) => bytes;
-    /// The largest answer, in bytes: text, reasoning, tool calls and what is kept for the provider
-    /// together. Defaults to 64 MiB.
+    /// The largest size of a response, in bytes: text, reasoning, tool calls and replay data
+    /// (provider-specific data that is sent back unchanged) together. Defaults to 64 MiB.
     max_response_bytes: usize = 64 << 20, (bytes: usize) => bytes;
-    /// How many tool calls a response may have. Defaults to 1,024.
+    /// The largest number of tool calls in a response. Defaults to 1,024.
     max_tool_calls: usize = 1024, (calls: usize) => calls;
-    /// The time that `next` waits for more text, reasoning or tool calls, however many pings and
-    /// counts of tokens come meanwhile. Work of a provider's own tools counts as more; what only the
-    /// provider can read, such as a signature, does not. Defaults to 900 s.
+    /// The longest time that `next` waits for more text, reasoning or tool calls. Work of a
+    /// provider's own tools is progress, too. Pings, token counts and data that only the provider
+    /// can read, such as a signature, are not. Defaults to 900 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     stall_timeout: Duration = Duration::from_secs(900), (limit: Duration) => limit;
 
     /// The proxy. Defaults to [`Proxy::Environment`].
     proxy: Proxy, (proxy: Proxy) => proxy;
-    /// A file of PEM certificates to trust instead of the built-in roots. Defaults to
-    /// `SSL_CERT_FILE`. It has to be a regular file: a pipe such as the shell's `<(…)` is refused,
-    /// since it may never end and can be read only once.
+    /// The PEM file of trusted CA certificates. It replaces the built-in roots. It has to be a
+    /// regular file: a pipe such as the shell's `<(…)` is refused, since it may never end and can
+    /// be read only once. Defaults to the file that `SSL_CERT_FILE` names, else to the built-in
+    /// roots.
     ca_file: Option<PathBuf>, (file: impl Into<PathBuf>) => Some(file.into());
-    /// A file with the client's PEM certificates and its private key, for servers that ask for
-    /// them; a regular one, like `ca_file`.
+    /// The PEM file of the client's certificates and its private key, for servers that require
+    /// them. It has to be a regular file, like `ca_file`. Defaults to none.
     client_certificate: Option<PathBuf>, (file: impl Into<PathBuf>) => Some(file.into());
-    /// Allow a key to travel over plain HTTP to another machine, be it a proxy. Defaults to false.
+    /// If true, a key may be sent over plain HTTP to another machine, which may be a proxy.
+    /// Defaults to false.
     allow_plain_http: bool, (allowed: bool) => allowed;
-    /// Where variables such as `OPENAI_API_KEY` are read. Defaults to the process's environment.
+    /// The source of variables such as `OPENAI_API_KEY`. Defaults to the process's environment.
     #[serde(skip)]
     environment: Environment, (environment: Environment) => environment;
 }
 
 impl GenerationConfig {
-    /// A configuration for `model` that leaves everything else to the provider.
+    /// Returns a configuration for `model`. All other options have their defaults.
     pub fn new(model: impl Into<String>) -> Self {
         Self { model: model.into(), ..Self::default() }
     }
 
-    /// Adds one of the [`headers`](Self#structfield.headers).
+    /// Adds an HTTP header to [`headers`](Self#structfield.headers).
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Adds one of the [`extra_body`](Self#structfield.extra_body) fields.
+    /// Adds a field of the request body to [`extra_body`](Self#structfield.extra_body). A field of
+    /// the same name is replaced.
     #[must_use]
     pub fn extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra_body.insert(name.into(), value.into());
@@ -248,17 +273,17 @@ configs! {
     &GenerationConfig: config => config.clone();
 }
 
-/// The form that an answer must have.
+/// The format that the answer must have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ResponseFormat {
-    /// Any JSON object. Say in the prompt, too, that you want JSON.
+    /// Any JSON object. Ask for JSON in the prompt, too.
     Json,
     /// JSON that follows a [JSON Schema](https://json-schema.org).
     #[non_exhaustive]
     JsonSchema {
-        /// A name for it, for providers that want one.
+        /// The name of the schema, for providers that require one.
         name: String,
         /// The schema.
         schema: Value,
@@ -266,40 +291,41 @@ pub enum ResponseFormat {
 }
 
 impl ResponseFormat {
-    /// JSON that follows `schema`; `name` is for providers that want one.
+    /// Returns the format of JSON that follows `schema`. `name` is for providers that require one.
     pub fn json_schema(name: impl Into<String>, schema: impl Into<Value>) -> Self {
         Self::JsonSchema { name: name.into(), schema: schema.into() }
     }
 }
 
-/// How much a model thinks before it answers.
+/// The amount of reasoning before the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reasoning {
-    /// Not at all.
+    /// No reasoning.
     Off,
-    /// As little as it can.
+    /// The least that the model can do.
     Minimal,
-    /// A little.
+    /// A small amount.
     Low,
-    /// As much as is usual.
+    /// The usual amount.
     Medium,
-    /// A lot.
+    /// A large amount.
     High,
-    /// More than that, where the provider has such a level.
+    /// More than `High`, if the provider has such a level.
     #[serde(rename = "xhigh")]
     XHigh,
-    /// As much as it can.
+    /// The most that the model can do.
     Max,
-    /// Up to so many tokens, for providers that count them.
+    /// A limit in tokens, for providers that count them.
     Budget(u32),
 }
 
 impl Reasoning {
-    /// The budget in tokens, for providers that count them: efforts as Google translates them
-    /// (<https://ai.google.dev/gemini-api/docs/openai#thinking>), and above them the largest budget
-    /// of Gemini 2.5 Pro, which leaves the other models that count room for an answer, too.
+    /// Returns the budget in tokens, for providers that count them. Levels up to `High` follow
+    /// Google (<https://ai.google.dev/gemini-api/docs/openai#thinking>). Above `High` it is the
+    /// largest budget of Gemini 2.5 Pro, which leaves other models that count tokens room for an
+    /// answer, too.
     pub(crate) fn budget(self) -> u32 {
         match self {
             Self::Off => 0,
@@ -312,20 +338,21 @@ impl Reasoning {
     }
 }
 
-/// The way to the provider.
+/// The proxy between this machine and the provider.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Proxy {
-    /// As the environment says, read as curl reads it: `https_proxy` or `http_proxy`, else
-    /// `all_proxy`, but for what `no_proxy` lists; in capitals, too, except `HTTP_PROXY`, which a
-    /// CGI program gets from its client. This machine itself is never reached through a proxy.
+    /// The proxy that the environment names. It is read as curl reads it: `https_proxy` or
+    /// `http_proxy`, else `all_proxy`, except for the hosts in `no_proxy`. The names may be in
+    /// upper case. Only `HTTP_PROXY` is ignored, since a CGI program gets it from its client.
+    /// Servers on this machine are reached directly.
     #[default]
     Environment,
-    /// None, whatever the environment says.
+    /// No proxy, even if the environment names one.
     Direct,
-    /// This one: `http://`, `https://`, `socks4://` or `socks5://`, with user and password if need
-    /// be.
+    /// The proxy at this URL: `http://`, `https://`, `socks4://` or `socks5://`, with user and
+    /// password if needed. It is used for servers on this machine, too.
     Url(String),
 }
 
@@ -339,8 +366,8 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// In a file, headers are an object. All are kept, in their order: that one is there twice is an
-/// error later.
+/// Reads headers from an object. All are kept, in their order: a name that is given twice is
+/// refused later, when the request is prepared.
 fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
     struct Headers;
 

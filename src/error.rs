@@ -1,4 +1,4 @@
-//! What can go wrong: [`Error`] tells what happened, with whom, and what to do next.
+//! Errors: [`Error`] reports what happened, at which provider, and what to do next.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -11,11 +11,11 @@ use crate::names::names;
 use crate::provider::LlmProvider;
 use crate::response::GenerationResponse;
 
-/// Why a stream ended other than well.
+/// An error that prevented or ended a stream.
 ///
-/// Streams yield [`anyhow::Result`]; the error inside is always this one. [`ErrorKind::of`] finds
-/// its kind, and [`Error::of`] the error itself, through any context that was added on the way.
-/// What to do next depends on the [`kind`](Self::kind):
+/// Streams yield [`anyhow::Result`], and the error inside always has this type. [`ErrorKind::of`]
+/// returns its kind, and [`Error::of`] the error itself, even if context was added. What to do next
+/// depends on the [`kind`](Self::kind):
 ///
 /// ```no_run
 /// use kerb_stream::{ErrorKind, generate};
@@ -30,8 +30,8 @@ use crate::response::GenerationResponse;
 /// }
 /// ```
 ///
-/// `Display` is one line, without the cause; `{:#}` on the [`anyhow::Error`] prints the chain.
-/// Neither shows a key.
+/// `Display` prints one line, without the cause. `{:#}` on the [`anyhow::Error`] prints the causes,
+/// too. Neither shows a key.
 #[derive(Debug, Clone)]
 pub struct Error(Box<Details>);
 
@@ -40,106 +40,107 @@ struct Details {
     kind: ErrorKind,
     provider: Option<LlmProvider>,
     message: String,
-    /// The same request would meet the same failure again, though others of its kind may pass.
+    /// A retry would fail in the same way, although other errors of this kind may be temporary.
     is_permanent: bool,
-    /// What the provider told, if the error is its own word.
+    /// The provider's report, if the provider itself reported the error.
     report: Option<Report>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
     partial: Option<Arc<GenerationResponse>>,
 }
 
-/// What [`Display`](fmt::Display) adds to the message of a provider's error: what the provider told,
-/// and what we know about the request.
+/// The details of an error that the provider reported, and facts about the request.
+/// [`Display`](fmt::Display) adds them to the message.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
-    /// Where the provider was reached, if that is not its own address.
+    /// The address of the server, if it is not the provider's public one.
     pub(crate) address: Option<String>,
     pub(crate) model: Option<String>,
     pub(crate) key_source: KeySource,
-    /// `None` for an error inside a stream.
+    /// The HTTP status. `None` for an error inside a stream.
     pub(crate) status: Option<u16>,
-    /// Such as `invalid_api_key`; a number is given as its digits.
+    /// The error code, such as `invalid_api_key`. A number is kept as its digits.
     pub(crate) code: Option<String>,
-    /// Such as `invalid_request_error`.
+    /// The error type, such as `invalid_request_error`.
     pub(crate) error_type: Option<String>,
     pub(crate) request_id: Option<String>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) body: String,
-    /// The headers about rate limits, on their way to the response.
+    /// The headers about rate limits. The stream copies them to its response.
     pub(crate) rate_limit: BTreeMap<String, String>,
 }
 
-/// Where the key of a request came from.
+/// The source of a request's API key.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum KeySource {
-    /// The response was given by the caller.
+    /// The crate sent no request: the caller gave the response.
     #[default]
     Unknown,
     /// No key was sent.
     NoKey,
-    /// An option, a variable or a header.
+    /// The name of an option, a variable or a header.
     From(String),
 }
 
 impl Error {
-    /// The `Error` inside an [`anyhow::Error`], through any context.
+    /// Returns the `Error` inside an [`anyhow::Error`], even if context was added.
     pub fn of(error: &anyhow::Error) -> Option<&Self> {
         error.downcast_ref()
     }
 
-    /// What kind of failure it is, by what a caller can do about it.
+    /// Returns the kind of the failure, which tells a caller what to do about it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What happened: the provider's own message where it is the provider that reports the failure,
-    /// else the crate's. It is one line, without control characters and without the caller's key.
+    /// Returns the message: the provider's own if the provider reported the failure, else the
+    /// crate's. It is one line, without control characters and without the API key.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The provider that it happened with, once that is known.
+    /// Returns the provider, if it was known when the error happened.
     pub fn provider(&self) -> Option<LlmProvider> {
         self.0.provider
     }
 
-    /// The HTTP status that the provider answered with; `None` for an error inside a stream (whose
-    /// status was 200) and wherever there was no response.
+    /// Returns the HTTP status of the error response. `None` for an error inside a stream, whose
+    /// status was 200, and if there was no response.
     pub fn status(&self) -> Option<u16> {
         self.report()?.status
     }
 
-    /// The provider's code, such as `invalid_api_key`, else its type, such as
-    /// `invalid_request_error`. A number is given as its digits.
+    /// Returns the provider's error code, such as `invalid_api_key`, else its error type, such as
+    /// `invalid_request_error`. A number is returned as its digits.
     pub fn code(&self) -> Option<&str> {
         let report = self.report()?;
         report.code.as_deref().or(report.error_type.as_deref())
     }
 
-    /// The id of the request, which the provider's support asks for.
+    /// Returns the id of the request, which the provider's support asks for.
     pub fn request_id(&self) -> Option<&str> {
         self.report()?.request_id.as_deref()
     }
 
-    /// The body of the provider's error or the event's data as it came, up to 64 KiB, without the
-    /// caller's key. Whatever has no accessor here stands in it, such as Groq's
-    /// `failed_generation`. `None` where the error is not the provider's own word.
+    /// Returns the error as the provider sent it: the response body or the event's data, up to
+    /// 64 KiB, with the API key redacted. It contains what has no accessor here, such as Groq's
+    /// `failed_generation`. `None` if the provider did not report the error.
     pub fn body(&self) -> Option<&str> {
         Some(&self.report()?.body)
     }
 
-    /// How long the provider asks to wait before the next try.
+    /// Returns the time that the provider asks to wait before a retry.
     pub fn retry_after(&self) -> Option<Duration> {
         self.report()?.retry_after
     }
 
-    /// Whether the same request could succeed later: the provider is overloaded, out of order or
-    /// limits the rate, the connection failed, or the answer was cut or timed out. A provider that
-    /// says itself that another try is of no use (`x-should-retry: false`) is believed.
+    /// Returns whether the same request may succeed later: the provider is overloaded, has an
+    /// internal error or limits the rate, the connection failed, or the response was truncated or
+    /// timed out. The result is false if the provider says that a retry is useless
+    /// (`x-should-retry: false`).
     ///
-    /// Before the first chunk the crate has tried all but timeouts again by itself
-    /// ([`GenerationConfig::max_retries`](crate::GenerationConfig::max_retries)). After it, a retry
-    /// asks for a new answer and pays for it.
+    /// If the error came before the first chunk, the crate has already retried the request, except
+    /// after a timeout ([`GenerationConfig::max_retries`](crate::GenerationConfig::max_retries)).
+    /// After the first chunk, a retry asks for a new answer, which costs money again.
     pub fn is_retryable(&self) -> bool {
         use ErrorKind::{Incomplete, Network, Overloaded, RateLimited, Server, Timeout};
         let may_pass = matches!(
@@ -149,14 +150,16 @@ impl Error {
         may_pass && !self.0.is_permanent
     }
 
-    /// What had arrived before the failure, from [`generate`](crate::generate()) and
-    /// [`into_response`](crate::GenerationStream::into_response). While iterating,
-    /// [`GenerationStream::response`](crate::GenerationStream::response) has it.
+    /// Returns the part of the response that arrived before the failure, for errors of
+    /// [`generate`](crate::generate()) and
+    /// [`into_response`](crate::GenerationStream::into_response). While iterating, call
+    /// [`GenerationStream::response`](crate::GenerationStream::response) instead.
     pub fn partial(&self) -> Option<&GenerationResponse> {
         self.0.partial.as_deref()
     }
 
-    /// `message` says what happened and what to do next; `Display` puts the provider before it.
+    /// Creates an error. `message` says what happened and what to do next. `Display` prints the
+    /// provider before it.
     pub(crate) fn new(
         kind: ErrorKind,
         provider: impl Into<Option<LlmProvider>>,
@@ -177,19 +180,19 @@ impl Error {
         Self::new(ErrorKind::Cancelled, provider, "the caller cancelled the answer")
     }
 
-    /// The cause, which `Display` leaves out.
+    /// Adds the cause, which `Display` does not print.
     pub(crate) fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));
         self
     }
 
-    /// Another try would meet the same failure.
+    /// Marks an error as useless to retry.
     pub(crate) fn permanent(mut self) -> Self {
         self.0.is_permanent = true;
         self
     }
 
-    /// The message is the provider's own.
+    /// Adds the provider's report. The message of the error is the provider's own.
     pub(crate) fn reported(mut self, report: Report) -> Self {
         self.0.report = Some(report);
         self
@@ -205,13 +208,13 @@ impl Error {
         self
     }
 
-    /// The same without its provider, for the cause of an error that names it.
+    /// Removes the provider, for the cause of an error that already names it.
     pub(crate) fn without_provider(mut self) -> Self {
         self.0.provider = None;
         self
     }
 
-    /// Changes every text that came from a server, to take keys out of it.
+    /// Changes every text that came from a server, to redact keys in it.
     pub(crate) fn map_texts(&mut self, change: impl Fn(&str) -> String) {
         let Details { message, report, .. } = &mut *self.0;
         *message = change(message);
@@ -267,7 +270,7 @@ impl fmt::Display for Error {
 }
 
 impl Report {
-    /// What to do next, as it follows the message.
+    /// Returns advice on what to do next, as the end of the message.
     fn advice(&self, kind: ErrorKind, provider: Option<LlmProvider>) -> String {
         match kind {
             ErrorKind::Auth => {
@@ -283,7 +286,8 @@ impl Report {
                 }
             }
             ErrorKind::ContextLength => "; shorten the prompt".to_owned(),
-            // OpenAI, OpenRouter and Xiaomi say 404, too, of a model that takes no tools or pictures.
+            // OpenAI, OpenRouter and Xiaomi also return 404 if a model takes no tools or no
+            // pictures.
             ErrorKind::NotFound => {
                 let model = self.model.as_deref().zip(provider);
                 let similar = model.and_then(|(name, of)| model::similar(name, of));
@@ -311,48 +315,49 @@ impl StdError for Error {
 }
 
 names! {
-    /// What kind of failure an [`Error`] is, by what a caller can do about it.
+    /// The kind of an [`Error`], which tells a caller what to do about it.
     #[non_exhaustive]
     pub enum ErrorKind {
-        /// The key is missing, wrong, or not allowed to do this.
+        /// The API key is missing, invalid, or not allowed to do this.
         Auth = "auth",
         /// The caller's [`CancelHandle`](crate::CancelHandle) ended the stream.
         Cancelled = "cancelled",
-        /// The request cannot be made: an option, a model or a URL is missing or wrong.
+        /// The request cannot be sent: an option, the model or a URL is missing or invalid.
         Config = "config",
-        /// The prompt does not fit the model's context.
+        /// The prompt does not fit into the model's context.
         ContextLength = "context_length",
-        /// The response is not what the protocol says.
+        /// The response does not follow the protocol.
         Decode = "decode",
-        /// The answer was cut: the stream ended before the model did.
+        /// The response was truncated: the stream ended before the model finished.
         Incomplete = "incomplete",
-        /// The provider does not accept the request as it is.
+        /// The provider rejected the request as invalid.
         InvalidRequest = "invalid_request",
-        /// The answer grew beyond a limit; the message names the option that raises it.
+        /// The response exceeded a limit. The message names the option that raises the limit.
         Limit = "limit",
-        /// No response came: name look-up, connection, TLS or proxy failed.
+        /// No response came: the DNS lookup, the connection, TLS or the proxy failed.
         Network = "network",
-        /// There is no such model or address, or no model of this name that can do what is asked.
+        /// The model or the URL does not exist, or the model cannot do what was requested.
         NotFound = "not_found",
-        /// The provider has more to do than it can; later may work.
+        /// The provider is overloaded. The same request may succeed later.
         Overloaded = "overloaded",
-        /// The account's credit or quota is used up; waiting does not help, or takes hours.
+        /// The account's credit or quota is used up. Waiting does not help, or takes hours.
         Quota = "quota",
-        /// Too many requests; wait.
+        /// Too many requests were sent. Wait before the next one.
         RateLimited = "rate_limited",
-        /// Something broke at the provider.
+        /// The provider had an internal error.
         Server = "server",
-        /// Nothing came for too long; the message names the option.
+        /// Nothing came within a time limit. The message names the option that sets the limit.
         Timeout = "timeout",
     }
 
-    /// The kind's name in snake case, as it is also serialised: `"rate_limited"`.
+    /// Returns the kind's name in snake case, such as `"rate_limited"`. It is serialised by the
+    /// same name.
     pub fn as_str;
 }
 
 impl ErrorKind {
-    /// The kind of the [`Error`] inside an [`anyhow::Error`], through any context; `None` where the
-    /// error is another one.
+    /// Returns the kind of the [`Error`] inside an [`anyhow::Error`], even if context was added.
+    /// `None` if the error has another type.
     pub fn of(error: &anyhow::Error) -> Option<Self> {
         Error::of(error).map(Error::kind)
     }

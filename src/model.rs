@@ -1,4 +1,4 @@
-//! Well-known models, by constant: [`ModelName`].
+//! Constants for well-known models: [`ModelName`]; and the providers that a model name leads to.
 
 use std::fmt;
 
@@ -7,12 +7,13 @@ use serde::Serialize;
 use crate::names::nearest;
 use crate::provider::LlmProvider;
 
-/// A well-known model and who serves it.
+/// A well-known model and its provider.
 ///
-/// The set is open: any `&str` or `String` names a model too, and what is not in a list is sent all the
-/// same, since models come and go within weeks. Only a name that leads to no provider, or that has a
-/// word nearly like one of these, is an error with a suggestion. The constants are those of kerb that still name a
-/// model, and one or two of today's for each vendor. A constant is serialised as its name.
+/// The set is open: any `&str` or `String` names a model, too. Models come and go within weeks, so
+/// a name that has no constant is sent like any other. A name is an error with a suggestion only if
+/// it leads to no single provider, or if one of its words is nearly a word of these constants. The
+/// constants are those of kerb whose models are still served, and one or two current models of each
+/// vendor. A constant is serialised as its name.
 ///
 /// ```
 /// use kerb_stream::{GenerationConfig, ModelName};
@@ -35,7 +36,7 @@ macro_rules! models {
                 pub const $constant: Self = Self { name: $name, provider: LlmProvider::$provider };
             )+)+
 
-            /// Every constant of this type.
+            /// All constants of this type.
             pub const ALL: &[Self] = &[$($(Self::$constant),+),+];
         }
     };
@@ -80,12 +81,12 @@ models! {
 }
 
 impl ModelName {
-    /// The model's name, as its provider spells it.
+    /// Returns the model name as its provider spells it.
     pub const fn as_str(self) -> &'static str {
         self.name
     }
 
-    /// Who serves it.
+    /// Returns the provider that serves the model.
     pub const fn provider(self) -> LlmProvider {
         self.provider
     }
@@ -103,23 +104,25 @@ impl fmt::Display for ModelName {
     }
 }
 
-/// Models whose weights are open: hosts serve them under names like those of their maker's others.
+/// OpenAI's models with open weights. Other hosts serve them, so the prefix `gpt-` must not lead to
+/// OpenAI.
 const SERVED_BY_OTHERS: &str = "gpt-oss";
 
-/// The model that a fine-tuned one was made of, which has its provider and its protocol.
+/// Returns a model name without the prefix of fine-tuned models. They have the provider and the
+/// protocol of their base model.
 pub(crate) fn base_model(model: &str) -> &str {
     model.strip_prefix("ft:").unwrap_or(model)
 }
 
-/// Whether a model's name begins like one of some names, with blanks between them. Upper case is as
-/// good as lower case: MiniMax writes its models' names in both.
+/// Returns whether a model name begins with one of some blank-separated prefixes. Case is ignored,
+/// since MiniMax spells its models in upper and in lower case.
 pub(crate) fn begins_like(model: &str, names: &str) -> bool {
     let begins =
         |name: &str| model.get(..name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name));
     names.split(' ').any(begins)
 }
 
-/// The providers whose models' names begin like this one; the longest beginning decides.
+/// Returns the providers that have the longest matching prefix of a model name.
 pub(crate) fn providers_of(model: &str) -> Vec<LlmProvider> {
     let base_model = base_model(model);
     let beginning = |provider: &LlmProvider| {
@@ -132,7 +135,8 @@ pub(crate) fn providers_of(model: &str) -> Vec<LlmProvider> {
     LlmProvider::ALL.iter().copied().filter(has_it).collect()
 }
 
-/// What somebody may have meant by a name that leads to no provider, or to several, in quotes.
+/// Returns the models that the user may have meant by a name that leads to no single provider:
+/// quoted names, or an empty string.
 pub(crate) fn suggestions(model: &str) -> String {
     let quoted = |provider, name: &str| format!("\"{provider}::{name}\"");
     if let Some((provider, name)) = model.split_once(['/', ':'])
@@ -144,7 +148,8 @@ pub(crate) fn suggestions(model: &str) -> String {
     }
     let lower = model.to_ascii_lowercase();
     let begins = lower.split('-').next().unwrap_or_default();
-    // Another letter makes another name: `solar`, `mixtral` and `gemma2` are models of others.
+    // A word with a letter that the family's name lacks is not misspelt: `solar`, `mixtral` and
+    // `gemma2` are other models than `sonar`, `mistral` and `gemma`.
     let families = LlmProvider::ALL.iter().flat_map(|one| one.vendor().model_prefixes);
     let families = families.filter_map(|prefix| prefix.split('-').next());
     let families = families.filter(|it| begins.chars().all(|letter| it.contains(letter)));
@@ -158,12 +163,13 @@ pub(crate) fn suggestions(model: &str) -> String {
     meant.find(|meant| !meant.is_empty()).unwrap_or_default()
 }
 
-/// A name in which words that are nearly one of those that the provider's models are called by are
-/// spelt like that. Short words are too many, and a word that goes on is a new one.
+/// Returns a model name with its misspelt words corrected, by the words of the provider's
+/// constants. Short words are not corrected, because too many are similar. A word that continues a
+/// known one, such as `flashx`, is a new word.
 pub(crate) fn respelt(model: &str, provider: LlmProvider) -> String {
     let known = ModelName::ALL.iter().filter(|known| known.provider == provider);
     let words = known.flat_map(|known| known.name.split('-').skip(1));
-    // Behind these, somebody else has chosen the words.
+    // A slash or a colon means that other people chose the words, as in a fine-tuned model's name.
     let words = words.filter(|known| known.len() > 4 && !model.contains(['/', ':']));
     let spelt = model.split('-').map(|word| {
         let lower = word.to_ascii_lowercase();
@@ -172,7 +178,8 @@ pub(crate) fn respelt(model: &str, provider: LlmProvider) -> String {
     spelt.collect::<Vec<_>>().join("-")
 }
 
-/// The model of a provider that somebody may have meant by a name that it does not know.
+/// Returns the provider's model that the user may have meant by a name that the provider does not
+/// know.
 pub(crate) fn similar(model: &str, provider: LlmProvider) -> Option<&'static str> {
     let known = ModelName::ALL.iter().filter(|known| known.provider == provider);
     nearest(model, known.map(|known| known.name)).filter(|known| *known != model)
