@@ -87,7 +87,7 @@ impl Error {
         error.downcast_ref()
     }
 
-    /// Returns the kind of the failure, which tells a caller what to do about it.
+    /// Returns the kind of the failure, which decides what a caller can do next.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -315,7 +315,7 @@ impl StdError for Error {
 }
 
 names! {
-    /// The kind of an [`Error`], which tells a caller what to do about it.
+    /// The kind of an [`Error`]. Errors are grouped by what a caller can do about them.
     #[non_exhaustive]
     pub enum ErrorKind {
         /// The API key is missing, invalid, or not allowed to do this.

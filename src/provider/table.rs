@@ -218,6 +218,7 @@ vendors! {
     /// [Ollama](https://ollama.com) on this machine, or at `OLLAMA_HOST`.
     Ollama = "ollama" at "http://localhost:11434/v1" or ("OLLAMA_HOST", OllamaHost) with []
         in OLLAMA {
+        // Ollama may end a response with `[DONE]` alone, and it ignores `tool_choice`.
         // https://github.com/pydantic/pydantic-ai/issues/2996
         // https://docs.ollama.com/api/openai-compatibility
         key_required: false, ends_without_reason: true,
@@ -229,7 +230,7 @@ vendors! {
     /// [vLLM](https://docs.vllm.ai) on this machine, or at `VLLM_BASE_URL`.
     Vllm = "vllm" at "http://localhost:8000/v1" or ("VLLM_BASE_URL", Whole) with ["VLLM_API_KEY"]
         in VLLM {
-        // https://github.com/vllm-project/vllm/issues/44216
+        // vLLM ignores `required` for gpt-oss: https://github.com/vllm-project/vllm/issues/44216
         key_required: false, ignored_tool_choices: &[
             ("required", "gpt-oss openai/gpt-oss", "ask for the call in the prompt"),
         ],

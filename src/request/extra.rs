@@ -107,7 +107,7 @@ fn encode_with_options(
 }
 
 #[cfg(test)]
-#[cfg(feature = "rustls")] // These requests go to hosted providers.
+#[cfg(feature = "rustls")] // Hosted providers are reached over TLS.
 mod tests {
     use serde_json::json;
 

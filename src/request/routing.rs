@@ -33,7 +33,7 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     let base_url = Endpoint::parse(&endpoint::from_variable(&given, form)).map_err(|problem| {
         refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
     })?;
-    // A name in braces in a row's base URL stands for any value. The rows of local servers match no
+    // A name in braces in a row's base URL matches any value. The rows of local servers match no
     // host, because `own` includes their port.
     let is_own = |one: &LlmProvider| {
         let host = &base_url.origin.host;

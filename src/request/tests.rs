@@ -1,6 +1,6 @@
 //! Tests of requests: which are refused, and what the others send.
 
-#![cfg(feature = "rustls")] // Most of these requests go to hosted providers.
+#![cfg(feature = "rustls")] // Most of these requests go to hosted providers, over TLS.
 
 use serde_json::{Value, json};
 
