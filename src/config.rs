@@ -23,9 +23,7 @@ macro_rules! configuration {
     (@default $default:expr) => { $default };
     (@setter [$($doc:tt)*] $field:ident) => {};
     (@setter [$($doc:tt)*] $field:ident ($value:ident: $given:ty) => $set:expr) => {
-        #[doc = concat!(
-            "Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), "):"
-        )]
+        #[doc = concat!("Sets `", stringify!($field), "`:")]
         $($doc)*
         #[must_use]
         pub fn $field(mut self, $value: $given) -> Self {

@@ -38,11 +38,9 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     let is_own = |one: &LlmProvider| {
         let host = &base_url.origin.host;
         let own = one.vendor().base_url.split('/').nth(2).unwrap_or_default();
-        match (own.split_once('{'), own.rsplit_once('}')) {
-            (Some((before, _)), Some((_, after))) => {
-                host.starts_with(before) && host.ends_with(after)
-            }
-            _ => is_within(host, own),
+        match own.split_once('{').zip(own.rsplit_once('}')) {
+            Some(((before, _), (_, after))) => host.starts_with(before) && host.ends_with(after),
+            None => is_within(host, own),
         }
     };
     let owner = LlmProvider::ALL.iter().copied().find(is_own);
