@@ -230,7 +230,7 @@ impl ResponseDecoder {
             return Ok(());
         }
         let message =
-            format!("the answer is larger than {limit} bytes; raise `max_response_bytes`");
+            format!("the response is larger than {limit} bytes; raise `max_response_bytes`");
         Err(self.error(ErrorKind::Limit, message))
     }
 
@@ -323,11 +323,11 @@ impl ResponseDecoder {
         let builder = &mut self.events.builder;
         let reason = response.finish_reason.or(builder.chunk.finish_reason);
         let problem = if builder.seen.gap {
-            "a piece of the answer is missing, as what came later in the stream shows"
+            "a part of the response is missing: later events do not match what arrived"
         } else if builder.has_nameless_call() {
-            "the answer has a tool call whose name never came"
+            "the response has a tool call without a name"
         } else if reason == Some(FinishReason::ToolCalls) && builder.calls() == 0 {
-            "the model asks for a tool call, but none came"
+            "the finish reason is a tool call, but the response has none"
         } else if reason.is_some() {
             return Ok(());
         } else if let Some((reason, word)) = self.early_stop.take() {
@@ -342,7 +342,7 @@ impl ResponseDecoder {
             if end == End::Protocol || (self.events.builder.seen.anything && is_marked) {
                 return Ok(());
             }
-            "the answer was interrupted: its end marker came without a finish reason and usage"
+            "the response was interrupted: the end marker came without a finish reason and usage"
         };
         Err(self.error(ErrorKind::Incomplete, problem))
     }
@@ -351,15 +351,15 @@ impl ResponseDecoder {
     fn nothing_said(&self) -> Error {
         let EventDecoder { protocol, count, beginning, builder, .. } = &self.events;
         if *count == 0 {
-            let problem = "the stream is empty: its end marker is all there is";
+            let problem = "the stream is empty: it has nothing but an end marker";
             return self.error(ErrorKind::Incomplete, problem);
         }
         let begins = self.events.excerpt(beginning.as_deref().unwrap_or_default());
         if builder.seen.understood {
-            let problem = "the stream is empty: there is no text and no call in it";
+            let problem = "the stream is empty: it has no text and no tool call";
             return self.error(ErrorKind::Incomplete, format!("{problem}. It begins: {begins}"));
         }
-        let problem = format!("none of the {count} events could be understood");
+        let problem = format!("none of the events ({count}) could be understood");
         let advice = format!("is the protocol {protocol}? The stream begins: {begins}");
         self.error(ErrorKind::Decode, format!("{problem}; {advice}"))
     }
@@ -472,7 +472,7 @@ impl ResponseDecoder {
             return Err(self.nothing_said());
         } else {
             let progress = self.progress_made(response);
-            let message = format!("the stream ended before the answer did, {progress}");
+            let message = format!("the stream ended before the response was complete, {progress}");
             return Err(self.error(ErrorKind::Incomplete, message));
         }
         Ok(())
@@ -489,9 +489,9 @@ impl ResponseDecoder {
         let has_stopped = response.finish_reason.is_some() || self.early_stop.is_some();
         let lacks = match has_stopped {
             false => "without a finish reason or an end marker",
-            true => "with a finish reason before the answer and no end marker",
+            true => "with a finish reason before the text and no end marker",
         };
-        format!("after {seconds:.1} s, {count} events and {chunks} chunks, {lacks}")
+        format!("after {seconds:.1} s (events: {count}, chunks: {chunks}), {lacks}")
     }
 
     fn too_large(&self) -> Error {
@@ -508,7 +508,7 @@ impl ResponseDecoder {
 
 /// Returns the error for a stream that a panic interrupted.
 pub(crate) fn panic_error(provider: Option<LlmProvider>) -> Error {
-    let message = "a panic interrupted the stream; what arrived before it may lack a piece";
+    let message = "a panic interrupted the stream; the response may be incomplete";
     Error::new(ErrorKind::Incomplete, provider, message)
 }
 
@@ -631,7 +631,7 @@ impl EventDecoder {
             builder.chunk.raw = Some(before.unwrap_or_default() + event.data);
         }
         if builder.too_many_calls {
-            let message = "the answer has too many tool calls; raise `max_tool_calls`";
+            let message = "the response has too many tool calls; raise `max_tool_calls`";
             return Err(Error::new(ErrorKind::Limit, self.provider, message));
         }
         let is_last = builder.ended;

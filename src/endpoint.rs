@@ -32,7 +32,7 @@ impl Endpoint {
             return Err("is empty");
         }
         if !url.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err("has a blank, a control character or a non-ASCII character in it");
+            return Err("contains a blank, a control character or a non-ASCII character");
         }
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
         let is_secure = scheme.eq_ignore_ascii_case("https");
@@ -45,7 +45,7 @@ impl Endpoint {
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         if authority.contains('@') {
             return Err(
-                "has a user name or a password in it; use the option `api_key` or `headers`",
+                "contains a user name or a password; use the option `api_key` or `headers`",
             );
         }
         let (host, port) = host_and_port(authority)?;
@@ -57,14 +57,14 @@ impl Endpoint {
         let scheme = if is_secure { "https" } else { "http" };
         let uri: Uri = format!("{scheme}://{rest}").parse().map_err(|_| "is an invalid URL")?;
         if leads_elsewhere(uri.path()) {
-            return Err("has a segment `.` or `..`, which leads elsewhere on the server");
+            return Err("has a segment `.` or `..`, which leads to another path on the server");
         }
         Ok(Self { uri, origin: Origin { is_secure, host: host.to_ascii_lowercase(), port } })
     }
 
     /// Returns this URL with `path` appended to its own path. The queries of both are kept.
     pub(crate) fn join(&self, path: &str) -> Result<Self, &'static str> {
-        let invalid = "has characters that no URL has";
+        let invalid = "has characters that a URL cannot have";
         if !path.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(invalid);
         }

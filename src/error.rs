@@ -177,7 +177,7 @@ impl Error {
     }
 
     pub(crate) fn cancelled(provider: impl Into<Option<LlmProvider>>) -> Self {
-        Self::new(ErrorKind::Cancelled, provider, "the caller cancelled the answer")
+        Self::new(ErrorKind::Cancelled, provider, "the caller cancelled the stream")
     }
 
     /// Adds the cause, which `Display` does not print.
@@ -250,7 +250,7 @@ impl fmt::Display for Error {
             write!(f, " at {address}")?;
         }
         match status {
-            Some(status) => write!(f, " answered {status}")?,
+            Some(status) => write!(f, " returned {status}")?,
             None => f.write_str(" reports an error inside the stream")?,
         }
         if let Some(model) = model.as_ref().filter(|_| *kind == ErrorKind::NotFound) {
@@ -294,8 +294,8 @@ impl Report {
                 let meant = similar.map(|name| format!(" (did you mean {name:?}?)"));
                 let meant = meant.unwrap_or_default();
                 format!(
-                    "; check the model's name{meant}, whether the model can do what is asked, and \
-                     the base URL"
+                    "; check the model's name{meant}, whether the model supports the request, and the \
+                     base URL"
                 )
             }
             ErrorKind::Quota => "; the account's credit or quota is used up".to_owned(),

@@ -246,10 +246,10 @@ impl ToolCall {
         let is_empty = self.arguments.trim().is_empty() && !self.cut;
         let arguments = if is_empty { "{}" } else { &self.arguments };
         serde_json::from_str(arguments).map_err(|error| {
-            let problem = if error.is_data() { "do not fit" } else { "are not JSON" };
+            let problem = if error.is_data() { "do not match the type" } else { "are not JSON" };
             let name = &self.name;
             anyhow::Error::new(error)
-                .context(format!("the arguments of the call of {name:?} {problem}"))
+                .context(format!("the arguments of the tool call {name:?} {problem}"))
         })
     }
 }

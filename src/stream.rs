@@ -133,8 +133,8 @@ impl<F> GenerationStream<F> {
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
         let why = match &self.inner.state {
             StreamState::Asked(prompt) => return Ok(request::preview(prompt, &self.inner.config)?),
-            StreamState::Given(_) => "the answer comes from a reader: there is no request",
-            _ => "the stream has begun; ask for the request before the first `next`",
+            StreamState::Given(_) => "the response comes from a reader, so there is no request",
+            _ => "the stream has begun; call `request` before the first `next`",
         };
         Err(Error::new(ErrorKind::Config, None, why).into())
     }

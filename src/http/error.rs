@@ -64,7 +64,7 @@ impl Peer {
                 Err(_) => self.network("the request failed"),
             },
             UreqError::Io(error) if is_disconnect(&error) => {
-                self.failed(format!("{address} closed the connection before it answered"), error)
+                self.failed(format!("{address} closed the connection without a response"), error)
             }
             // With TLS 1.3, the server rejects a missing client certificate only after the
             // handshake.
@@ -73,7 +73,7 @@ impl Peer {
             }
             // The handshake succeeded, so the server does speak TLS.
             UreqError::Io(error) if error.kind() == io::ErrorKind::InvalidData => self.failed(
-                format!("lost the connection to {address} before the response came"),
+                format!("lost the connection to {address} before the response arrived"),
                 error,
             ),
             // The type of the inner error belongs to another crate, so its text is compared.
@@ -92,7 +92,7 @@ impl Peer {
             // The URL and the headers were checked before. The text of these errors would show the
             // URL.
             UreqError::BadUri(_) | UreqError::RequireHttpsOnly(_) | UreqError::Http(_) => {
-                self.config("the URL or a header has a character that it may not have")
+                self.config("the URL or a header has an invalid character")
             }
             error => self.failed(format!("the request to {address} failed"), error),
         }
@@ -128,13 +128,13 @@ impl Peer {
                 format!("no connection to {address}{by} within {connect:?} (connect_timeout)")
             }
             (Phase::Headers, Timeout::PerWrite) => {
-                format!("{address} read nothing of the request for {idle:?} (idle_timeout)")
+                format!("{address} did not read the request for {idle:?} (idle_timeout)")
             }
             (Phase::Headers, _) => {
                 format!("no response from {address} within {first_byte:?} (first_byte_timeout)")
             }
             (Phase::Body, Timeout::PerRead | Timeout::PerWrite) => {
-                format!("nothing came from {address} for {idle:?} (idle_timeout)")
+                format!("no data from {address} for {idle:?} (idle_timeout)")
             }
             (Phase::Body, _) => return stalled(self.provider, stall),
         };
@@ -183,7 +183,7 @@ impl Peer {
                 return self.network(format!("{whom} could not connect to {address} ({status})"));
             }
             // tinyproxy sends 401 if it gets no password at all.
-            401 | 407 => format!("{whom} asks for a valid user and password ({status})"),
+            401 | 407 => format!("{whom} requires a valid user name and password ({status})"),
             _ => format!("{whom} refuses to connect to {address} ({status})"),
         };
         self.network(message).permanent()
@@ -195,7 +195,7 @@ impl Peer {
         let address = &self.address;
         let message = match (error.kind(), error.to_string().as_str()) {
             (io::ErrorKind::PermissionDenied, _) | (_, "no acceptable auth methods") => {
-                format!("{whom} asks for a valid user and password")
+                format!("{whom} requires a valid user name and password")
             }
             (_, "connection not allowed by ruleset") => {
                 format!("{whom} refuses to connect to {address}")
@@ -223,11 +223,11 @@ impl Peer {
             }
             // The server sent the alert, so a certificate that it names is the client's.
             UreqError::Io(error) if is_alert(error) && says(&["Certificate", "UnknownCA"]) => {
-                format!("{whom} wants a client's certificate that it trusts (client_certificate)")
+                format!("{whom} requires a client certificate that it trusts (client_certificate)")
             }
             UreqError::Io(error) if is_alert(error) => format!("no TLS session with {whom}"),
             _ if says(&["CaUsedAsEndEntity"]) => certificate(
-                "is that of a CA, and cannot be a server's; let the CA sign one for the server, or \
+                "is a CA certificate, which a server cannot use; let the CA sign a server certificate, or \
                  make one with basicConstraints=CA:FALSE",
             ),
             _ if says(&["UnknownIssuer"]) => {
@@ -253,9 +253,9 @@ impl Peer {
 
     /// Returns the advice for a certificate that is not signed by a trusted CA.
     fn advice_on_trust(&self) -> String {
-        let advice = "if it should be trusted, name the CA's file in `ca_file` or SSL_CERT_FILE";
+        let advice = "to trust it, set `ca_file` or SSL_CERT_FILE to a file with its CA";
         match self.ca_option {
-            Some(option) => format!("the file that {option} names does not hold its CA"),
+            Some(option) => format!("the file in {option} does not contain its CA"),
             None if cfg!(feature = "platform-verifier") => advice.to_owned(),
             None => format!("{advice}, or build with the feature `platform-verifier`"),
         }
@@ -294,7 +294,7 @@ fn is_alert(error: &io::Error) -> bool {
 
 /// Returns the error for a stream that brought no text, reasoning or tool call within `limit`.
 pub(crate) fn stalled(provider: LlmProvider, limit: Duration) -> Error {
-    let message = format!("no piece of the answer was completed for {limit:?} (stall_timeout)");
+    let message = format!("no part of the response was completed for {limit:?} (stall_timeout)");
     Error::new(ErrorKind::Timeout, provider, message)
 }
 
@@ -302,7 +302,7 @@ pub(crate) fn stalled(provider: LlmProvider, limit: Duration) -> Error {
 pub(super) fn of_reader(error: io::Error) -> Error {
     let (kind, message) = match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            (ErrorKind::Timeout, "the reader gave up waiting")
+            (ErrorKind::Timeout, "the reader timed out")
         }
         _ => (ErrorKind::Network, "the reader failed"),
     };
@@ -365,21 +365,21 @@ mod tests {
         let alert = rustls::Error::AlertReceived;
         let invalid = rustls::Error::InvalidCertificate;
         for (error, says) in [
-            (alert(AlertDescription::CertificateRequired), "wants a client's certificate"),
-            (alert(AlertDescription::BadCertificate), "wants a client's certificate"),
-            (alert(AlertDescription::CertificateExpired), "wants a client's certificate"),
-            (alert(AlertDescription::UnknownCA), "wants a client's certificate"),
+            (alert(AlertDescription::CertificateRequired), "requires a client certificate"),
+            (alert(AlertDescription::BadCertificate), "requires a client certificate"),
+            (alert(AlertDescription::CertificateExpired), "requires a client certificate"),
+            (alert(AlertDescription::UnknownCA), "requires a client certificate"),
             (alert(AlertDescription::HandshakeFailure), "no TLS session with host:443"),
             (invalid(CertificateError::Expired), "has expired"),
             (invalid(CertificateError::BadEncoding), "is not valid"),
-            (invalid(CertificateError::UnknownIssuer), "trusted CA; if it should be trusted, name"),
+            (invalid(CertificateError::UnknownIssuer), "trusted CA; to trust it, set"),
             (
                 invalid(CertificateError::Other(OtherError(Arc::new(Error::new(
                     ErrorKind::Config,
                     None,
                     "CaUsedAsEndEntity",
                 ))))),
-                "is that of a CA",
+                "is a CA certificate",
             ),
             (InvalidMessage::InvalidContentType.into(), "does not speak TLS"),
         ] {
@@ -391,6 +391,6 @@ mod tests {
         let source =
             io::Error::new(io::ErrorKind::InvalidData, invalid(CertificateError::UnknownIssuer));
         let error = named.no_session(false, source.into()).to_string();
-        assert!(error.ends_with("the file that ca_file names does not hold its CA"), "{error}");
+        assert!(error.ends_with("the file in ca_file does not contain its CA"), "{error}");
     }
 }

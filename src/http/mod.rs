@@ -151,7 +151,7 @@ fn receive(
         (200, None) => return Ok(HttpResponse { request_id, rate_limit, body }),
         (200, Some(encoding)) => {
             let message = format!(
-                "the response of {} is encoded ({encoding}), though that was not asked for",
+                "the response of {} is compressed ({encoding}), which was not requested",
                 peer.address
             );
             return Err(Error::new(ErrorKind::Decode, peer.provider, message));
@@ -193,9 +193,9 @@ fn refusal(
             let location = parts.headers.get("location").and_then(|value| value.to_str().ok());
             redirect(location, request)
         }
-        100..300 => "this is not a stream; check the base URL".to_owned(),
+        100..300 => "this is not an event stream; check the base URL".to_owned(),
         _ => match encoding {
-            Some(encoding) => format!("the error is encoded ({encoding})"),
+            Some(encoding) => format!("the error is compressed ({encoding})"),
             None => return Ok(error),
         },
     };
@@ -205,7 +205,7 @@ fn refusal(
 /// Returns the message about a redirect: its target and what to do.
 fn redirect(location: Option<&str>, request: &PreparedRequest) -> String {
     let Some(target) = location.and_then(|location| request.endpoint.redirected(location)) else {
-        return "a redirect that does not say where to".to_owned();
+        return "a redirect without a location".to_owned();
     };
     let target = target.to_string();
     let clean = |url: &str| request.secrets.redact(&one_line(url));

@@ -347,7 +347,7 @@ fn a_connection_that_the_server_had_closed_is_replaced_unseen() {
         let error = server.send().unwrap_err();
         assert_eq!(server.accepted(), 1);
         let expected =
-            format!("local: {} closed the connection before it answered", server.address);
+            format!("local: {} closed the connection without a response", server.address);
         assert_eq!(error.to_string(), expected);
         assert!(error.is_retryable());
     });
@@ -548,7 +548,7 @@ fn statuses_are_data_and_only_200_is_a_stream() {
             ),
             (
                 "HTTP/1.1 500 No\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x08x",
-                "500: the error is encoded (gzip)",
+                "500: the error is compressed (gzip)",
             ),
             (
                 "HTTP/1.1 302 No\r\nLocation: https://user:pw@Evil.example:8443/p?key=sk-x\r\nContent-Length: 0\r\n\r\n",
@@ -558,18 +558,15 @@ fn statuses_are_data_and_only_200_is_a_stream() {
                 "HTTP/1.1 308 No\r\nLocation: /v2/chat/completions\r\nContent-Length: 2\r\n\r\nno",
                 "308: a redirect to http://{address}/v2/chat/completions, which was not followed; if that is right, set the base URL to http://{address}/v2",
             ),
-            (
-                "HTTP/1.1 307 No\r\nContent-Length: 0\r\n\r\n",
-                "307: a redirect that does not say where to",
-            ),
-            ("HTTP/1.1 204 No\r\n\r\n", "204: this is not a stream; check the base URL"),
+            ("HTTP/1.1 307 No\r\nContent-Length: 0\r\n\r\n", "307: a redirect without a location"),
+            ("HTTP/1.1 204 No\r\n\r\n", "204: this is not an event stream; check the base URL"),
             (
                 "HTTP/1.1 101 No\r\nUpgrade: websocket\r\n\r\n",
-                "101: this is not a stream; check the base URL",
+                "101: this is not an event stream; check the base URL",
             ),
             (
                 "HTTP/1.1 299 No\r\nContent-Length: 2\r\n\r\nno",
-                "299: this is not a stream; check the base URL",
+                "299: this is not an event stream; check the base URL",
             ),
         ] {
             let server = Server::new(move |_, socket| {
@@ -581,7 +578,7 @@ fn statuses_are_data_and_only_200_is_a_stream() {
             let error = server.send().unwrap_err();
             let address = &server.address;
             let shown = shown.replace("{address}", address);
-            let shown = format!("local at {address} answered {shown}");
+            let shown = format!("local at {address} returned {shown}");
             assert_eq!(error.to_string(), shown, "{answer}");
             assert!(!format!("{error:?}").contains("sk-"), "{error:?}");
         }
@@ -753,9 +750,9 @@ fn nobody_at_home_is_said_with_host_and_port() {
 fn a_proxy_s_refusal_is_not_the_origin_s() {
     in_time(|| {
         for (answer, shown) in [
-            ("HTTP/1.1 407 No\r\n\r\n", "asks for a valid user and password (407)"),
+            ("HTTP/1.1 407 No\r\n\r\n", "requires a valid user name and password (407)"),
             // tinyproxy sends this if it gets no password.
-            ("HTTP/1.1 401 No\r\n\r\n", "asks for a valid user and password (401)"),
+            ("HTTP/1.1 401 No\r\n\r\n", "requires a valid user name and password (401)"),
             ("HTTP/1.1 403 No\r\n\r\n", "refuses to connect to far.example:80 (403)"),
             ("HTTP/1.1 429 No\r\n\r\n", "could not connect to far.example:80 (429)"),
             ("HTTP/1.1 502 No\r\n\r\n", "could not connect to far.example:80 (502)"),
@@ -779,7 +776,7 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
 
         // A SOCKS5 proxy requires a password and gets none, does not know the user, or sends one of
         // its replies to the connect command.
-        let login = "asks for a valid user and password";
+        let login = "requires a valid user name and password";
         let refuses = "refuses to connect to far.example:80";
         let failed = "did not connect to far.example:80";
         let other = "cannot be used for far.example:80; check the proxy's URL";

@@ -111,7 +111,7 @@ impl PemFile {
     fn roots(&self) -> Result<RootCerts, String> {
         let (certificates, _) = self.items()?;
         if certificates.is_empty() {
-            return Err(self.problem("holds no PEM certificate"));
+            return Err(self.problem("contains no PEM certificate"));
         }
         Ok(RootCerts::from(certificates))
     }

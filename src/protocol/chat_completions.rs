@@ -99,8 +99,8 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
     if message.role == MessageRole::System && dialect.one_system {
         let is_system = |other: &&Message| other.role == MessageRole::System;
         if request.messages.iter().take(at).any(|other| is_system(&other)) {
-            let (what, why) = (format!("messages[{at}]"), "this provider refuses a second one");
-            request.adapt(&what, "a system message", "it in the first one", why);
+            let (what, why) = (format!("messages[{at}]"), "only one is accepted here");
+            request.adapt(&what, "a system message", "its text in the first one", why);
             return None;
         }
         let texts = request.messages.iter().filter(is_system).map(|other| &*other.content);

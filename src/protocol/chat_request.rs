@@ -93,7 +93,7 @@ impl<'a> ChatRequest<'a> {
     pub(crate) fn arguments(self, call: &ToolCall) -> Value {
         let arguments = call.parse::<Value>().ok().filter(Value::is_object);
         arguments.unwrap_or_else(|| {
-            let what = format!("the arguments of the call of {:?}", call.name);
+            let what = format!("the arguments of the tool call {:?}", call.name);
             // The field's name follows <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming>.
             let sent = json!({ "INVALID_JSON": call.arguments });
             let why = "they are not the JSON of an object";

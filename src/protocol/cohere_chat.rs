@@ -34,7 +34,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     options.move_into("frequency_penalty presence_penalty", &mut body);
     if let Some(alternatives) = options.take("logprobs") {
         if alternatives != 0 {
-            let message = "the option `logprobs` must be 0: Cohere tells no alternatives";
+            let message = "the option `logprobs` must be 0: Cohere returns no alternatives";
             return Err(request.refuse(message));
         }
         body.put("logprobs", true);
@@ -53,7 +53,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
             Some(ToolChoice::None) => Some("NONE"),
             Some(ToolChoice::Required) => Some("REQUIRED"),
             Some(ToolChoice::Tool(_)) => {
-                let message = "the option `tool_choice` cannot name a tool to Cohere";
+                let message = "`tool_choice` cannot name a tool: Cohere does not support that";
                 return Err(request.refuse(message));
             }
         },
@@ -96,9 +96,9 @@ fn assistant(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<V
     }
     let is_known = message.remembered(Protocol::CohereChat).is_some();
     if !calls.is_empty() && !is_known && !content.is_empty() {
-        // Cohere accepts no text beside calls. (https://github.com/vercel/ai/issues/5794)
+        // Cohere accepts no text with tool calls. (https://github.com/vercel/ai/issues/5794)
         let what = format!("messages[{at}]");
-        request.adapt(&what, "text beside calls", "it as their plan", "Cohere's form");
+        request.adapt(&what, "text and tool calls", "a `tool_plan`", "Cohere refuses both");
         content.clear();
         fields = json!({"tool_plan": message.content});
     }
@@ -274,7 +274,7 @@ fn end(delta: &CohereDelta<'_>, out: &mut ChunkBuilder) {
     }
     let told = delta.error.str();
     if told.is_some() || matches!(&*word, "ERROR" | "TIMEOUT") {
-        let message = told.unwrap_or_else(|| "the answer has failed".into());
+        let message = told.unwrap_or_else(|| "the response failed".into());
         out.fail(&json!({"message": message, "code": word}).to_string());
     }
 }
@@ -566,7 +566,7 @@ mod tests {
             ("{}", None, None),
             ("null", None, None),
             (r#"{"finish_reason": "ERROR", "error": "Odd."}"#, Some(Other), Some("Odd.")),
-            (r#"{"finish_reason": "TIMEOUT"}"#, Some(Other), Some("the answer has failed")),
+            (r#"{"finish_reason": "TIMEOUT"}"#, Some(Other), Some("the response failed")),
             (r#"{"error": "Odd."}"#, None, Some("Odd.")),
         ] {
             let event = format!(r#"{{"type": "message-end", "delta": {delta}}}"#);

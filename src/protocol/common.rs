@@ -103,18 +103,18 @@ pub(super) fn reasoning(
     let mut tokens = asked.budget();
     // A budget of zero tokens means that reasoning is off.
     let is_off = tokens == 0;
-    let level = if is_off { Some("none") } else { told.as_str() };
+    let level = if is_off { Some("off") } else { told.as_str() };
     let form = forms.iter().find(|(names, _)| begins_like(model, names));
     let form = form.map_or(&ReasoningForm::NONE, |(_, form)| form);
     let (template, missing) = match level {
-        _ if is_off => (form.off, "cannot be off for this model; leave it unset, or lower it"),
+        _ if is_off => (form.off, "cannot be off for this model; unset it, or use a low level"),
         None if !form.level.is_empty() => (form.budget, "takes a level here, not a budget"),
-        _ => (form.level, "has no form for this model; leave it unset"),
+        _ => (form.level, "is not supported for this model; leave it unset"),
     };
     if template.is_empty() {
         return Err(request.refuse(format!("the option `reasoning` {missing}")));
     }
-    let (is_level, level) = (level.is_some() && !is_off, level.unwrap_or("none"));
+    let (is_level, level) = (level.is_some() && !is_off, level.unwrap_or("off"));
     let mut words = form.words.split_whitespace().filter_map(|pair| pair.split_once('='));
     let word = words.find(|(from, _)| *from == level).map_or(level, |(_, to)| to);
     let adapt = |sent: &str, why| request.adapt("reasoning", level, sent, why);
@@ -126,11 +126,11 @@ pub(super) fn reasoning(
             let most = request.config.max_tokens.map_or(u32::MAX, |limit| limit / 2);
             tokens = tokens.min(most).max(1024);
         }
-        adapt(&format!("a budget of {tokens} tokens"), "this model counts tokens");
+        adapt(&format!("a budget of {tokens} tokens"), "this model takes a token budget");
     } else if is_level && !template.contains("$level") {
-        adapt("that it reasons", "this model has no levels");
+        adapt("reasoning on", "this model has no reasoning levels");
     } else if word != level {
-        adapt(word, "this model has other levels");
+        adapt(word, "this model has other reasoning levels");
     }
     let json = template.replace("$level", word).replace("$budget", &tokens.to_string());
     Ok(serde_json::from_str(&json).unwrap_or_default())
@@ -151,7 +151,7 @@ pub(super) fn note_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: b
         request.adapt(&what, format!("an empty {role} message"), "nothing", why);
     } else if role != MessageRole::Tool && before.is_some_and(|before| before.role == role) {
         let why = "the roles must alternate in this protocol";
-        request.adapt(&what, format!("a second {role} message"), "one turn of both", why);
+        request.adapt(&what, format!("a second {role} message"), "both in one turn", why);
     }
 }
 
@@ -198,8 +198,8 @@ pub(super) fn turns(
         let later = turns.split_off(turns.iter().rposition(is_last).map_or(0, |at| at + 1));
         turns.push((role, parts));
         if !later.is_empty() {
-            let (what, why) = (format!("messages[{at}]"), "a system message follows a user's turn");
-            request.adapt(&what, "it behind a system message", "it before that", why);
+            let (what, why) = (format!("messages[{at}]"), "system messages follow user messages");
+            request.adapt(&what, "it after a system message", "it before that message", why);
         }
         turns.extend(later);
     }
@@ -219,10 +219,10 @@ pub(super) fn turns(
     });
     if moved {
         let why = match inside {
-            true => "instructions are taken beside the conversation, or behind a user's turn",
-            false => "this protocol takes instructions beside the conversation",
+            true => "this model takes system messages at the top, or after a user message",
+            false => "this protocol takes system messages only at the top",
         };
-        let asked = format!("{} system messages in their places", system.len());
+        let asked = "system messages in their places";
         request.adapt("messages", asked, beside, why);
     }
     Ok((system, turns))

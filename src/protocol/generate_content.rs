@@ -35,7 +35,7 @@ const BUDGET: &str = r#"{"includeThoughts":true,"thinkingBudget":$budget}"#;
 const BUDGETS: ReasoningForm = reasoning_form(r#"{"thinkingBudget":0}"#, BUDGET, BUDGET);
 const LEVELS: ReasoningForm = ReasoningForm {
     off: r#"{"thinkingLevel":"minimal"}"#,
-    off_means: Some(("minimal", "these models cannot be told not to think")),
+    off_means: Some(("minimal", "this model cannot turn thinking off")),
     level: r#"{"includeThoughts":true,"thinkingLevel":"$level"}"#,
     budget: BUDGET,
     words: "xhigh=high max=high",
@@ -152,8 +152,8 @@ fn sign(request: ChatRequest<'_>, at: usize, parts: &mut [Value]) {
     let Some(call) = parts.find(|part| part.contains_key("functionCall")) else { return };
     if !call.contains_key("thoughtSignature") {
         let (what, sent) = (format!("messages[{at}]"), "skip_thought_signature_validator");
-        let why = "the first call of each message after the last question must be signed";
-        request.adapt(&what, "a call without `thoughtSignature`", sent, why);
+        let why = "Gemini requires one on the first call of each message after the last question";
+        request.adapt(&what, "a tool call without `thoughtSignature`", sent, why);
         call.insert("thoughtSignature".to_owned(), sent.into());
     }
 }
@@ -169,7 +169,7 @@ fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Valu
     let earlier = request.messages.iter().take(at).rev();
     let mut calls = earlier.flat_map(|earlier| earlier.tool_calls.iter().enumerate());
     let (index, call) = calls.find(|(_, call)| call.id == id).ok_or_else(|| {
-        request.refuse(format!("no message before the result of tool call {id:?} has it"))
+        request.refuse(format!("no earlier message has the tool call {id:?} of a result"))
     })?;
     let told = serde_json::from_str(&message.content).ok().filter(Value::is_object);
     // Gemini reads `$ref` as the name of a file. (https://github.com/vercel/ai/issues/14369)
@@ -240,7 +240,7 @@ impl Decoder for GenerateContentDecoder {
             out.finish(reason, &word);
             if reason == FinishReason::Other && is_in(FAILED, &word) {
                 let message = candidate.finish_message.str();
-                let message = message.unwrap_or_else(|| "the model's answer is broken".into());
+                let message = message.unwrap_or_else(|| "the model's output is broken".into());
                 out.fail(&json!({"error": {"status": word, "message": message}}).to_string());
             }
         } else if let Some(word) = feedback.block_reason.str() {
@@ -697,7 +697,7 @@ mod tests {
                 .map(|told| format!("{} → {}", told.asked, told.sent))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(told(gemini()), ["none → minimal"]);
+        assert_eq!(told(gemini()), ["off → minimal"]);
         assert_eq!(told(named("gemini-2.5-flash")), [""; 0]);
     }
 

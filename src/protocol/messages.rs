@@ -87,8 +87,8 @@ fn messages(request: ChatRequest<'_>) -> Result<(Vec<String>, Value), Error> {
     let turns = turns.into_iter().map(|(role, mut blocks)| {
         let is_other = |block: &Value| !is(block, "tool_result");
         if !blocks.is_sorted_by_key(is_other) {
-            let why = "the results must follow the calls at once";
-            request.adapt("messages", "a message before a tool's result", "the result first", why);
+            let why = "tool results must directly follow their calls";
+            request.adapt("messages", "a message before a tool result", "the result first", why);
             blocks.sort_by_key(is_other);
         }
         json!({ "role": role, "content": plain_or_list(blocks) })
@@ -128,8 +128,8 @@ fn answer(request: ChatRequest<'_>, message: &Message) -> Vec<Value> {
             TurnPart::Opaque(block)
                 if is_unsigned(block) && claude::name(request.model).is_some() =>
             {
-                let why = "Claude refuses it: it was cut, or another model's";
-                request.adapt("messages", "a thought without a signature", "nothing", why);
+                let why = "Claude refuses it: it was cut off, or another model wrote it";
+                request.adapt("messages", "thinking without a signature", "nothing", why);
             }
             TurnPart::Opaque(block) => blocks.push(block.clone()),
         }
@@ -173,7 +173,7 @@ fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
         None if allowed.is_none() => return None,
         Some(ToolChoice::None) => {
             if let Some(allowed) = allowed {
-                let why = "where no call is allowed, their number cannot be";
+                let why = "tool calls are off, so their number cannot be limited";
                 request.adapt("parallel_tool_calls", allowed.to_string(), "nothing", why);
             }
             return Some(json!({ "type": "none" }));
@@ -1130,7 +1130,7 @@ mod tests {
         let config = config.base_url("http://127.0.0.1:1/v1");
         let request = crate::generate_stream(message, config).request().unwrap();
         assert!(
-            request.adaptations.iter().any(|told| told.asked == "a thought without a signature"),
+            request.adaptations.iter().any(|told| told.asked == "thinking without a signature"),
             "{:?}",
             request.adaptations
         );

@@ -125,7 +125,7 @@ impl<'a> Options<'a> {
                 let refused = self.request.vendor().dialect.refuses;
                 let is_taken = !self.set.iter().any(|(name, _)| refused.contains(name));
                 let advice = ", or set `.protocol(Protocol::ChatCompletions)`";
-                let whom = "over the protocol responses, which this model is asked in";
+                let whom = "over the protocol responses, which this model uses";
                 (whom.to_owned(), if is_taken { advice } else { "" })
             }
             None => ("to this provider".to_owned(), ""),

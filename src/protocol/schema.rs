@@ -28,12 +28,12 @@ const JOINING: &str = "$ref anyOf oneOf allOf if then else dependentSchemas patt
 pub(super) fn strict(request: ChatRequest<'_>, what: &str, schema: &Value) -> (Value, bool) {
     let mut strict = schema.clone();
     if let Err(why) = rewrite(schema, &mut strict, 0, 0) {
-        request.adapt(what, "a schema", "it as one that is not strict", &why.to_string());
+        request.adapt(what, "a schema", "it with `strict: false`", &why.to_string());
         return (schema.clone(), false);
     }
     if strict != *schema {
         let sent = "the same in OpenAI's strict dialect";
-        request.adapt(what, "a schema", sent, "only so is it kept to exactly");
+        request.adapt(what, "a schema", sent, "only strict schemas are enforced");
     }
     (strict, true)
 }
@@ -45,8 +45,8 @@ pub(super) fn closed(request: ChatRequest<'_>, schema: &Value) -> Value {
     let mut closed = schema.clone();
     close(&mut closed);
     if closed != *schema {
-        let why = "this protocol refuses objects that may have more properties";
-        request.adapt("response_format", "a schema", "it without other properties", why);
+        let why = "this protocol requires that of every object";
+        request.adapt("response_format", "a schema", "it with `additionalProperties: false`", why);
     }
     closed
 }
@@ -64,7 +64,7 @@ fn close(schema: &mut Value) {
 /// Rewrites a schema, which is a part of `root`, as a strict one. The error says why a strict
 /// schema cannot express it.
 fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> anyhow::Result<()> {
-    let node = schema.as_object_mut().context("`true` and `false` are no strict schemas")?;
+    let node = schema.as_object_mut().context("strict mode allows no `true` and `false`")?;
     node.retain(|key, value| {
         let is_format = key == "format" && value.as_str().is_some_and(|it| is_in(FORMATS, it));
         is_format || !is_in(REFUSED, key)
@@ -105,14 +105,14 @@ fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> an
             "pattern" => !["(?=", "(?!", "(?<"].iter().any(|it| value.to_string().contains(it)),
             key => is_in(KNOWN, key),
         };
-        ensure!(is_known, "strict schemas have no such `{key}`");
+        ensure!(is_known, "strict mode does not allow this `{key}`");
     }
     let needs = if is("array") { "items" } else { "type enum const anyOf $ref" };
     let needs = if is("object") || objects == 0 { "properties" } else { needs };
     let has_it = node.keys().any(|key| is_in(needs, key));
-    ensure!(has_it, "a part of it lacks one of these, which strict schemas need there: {needs}");
-    ensure!(objects > 0 || !is("null"), "a strict answer is always an object");
-    ensure!(depth <= 64 && objects <= 10, "strict schemas have 10 levels at most");
+    ensure!(has_it, "strict mode requires one of these in each part: {needs}");
+    ensure!(objects > 0 || !is("null"), "strict mode requires an object at the root");
+    ensure!(depth <= 64 && objects <= 10, "strict mode allows 10 levels at most");
     if let Some(Value::Object(properties)) = node.get("properties") {
         let null = json!({ "type": "null", "const": null });
         let required = list(node.get("required"));
@@ -124,7 +124,7 @@ fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> an
             // one, so an optional property must allow `null`.
             let is_said = property
                 .is_some_and(|it| required.contains(name) || !is_apart(root, [it, &null], 8));
-            ensure!(is_said, "the property {name} is optional and not `null`, or not described");
+            ensure!(is_said, "the property {name} is optional but not `null`, or has no schema");
         }
         node.insert("required".to_owned(), names.into());
         node.insert("additionalProperties".to_owned(), false.into());
@@ -577,7 +577,7 @@ mod tests {
         let choice = json!({"anyOf": [object(json!({}))]});
         let mut or_null = object(json!({}));
         or_null["type"] = json!(["object", "null"]);
-        assert!(strictly(&or_null).unwrap_err().contains("always an object"));
+        assert!(strictly(&or_null).unwrap_err().contains("an object at the root"));
         for root in [json!(true), json!({"$ref": "#"}), choice, two] {
             strictly(&root).unwrap_err();
         }

@@ -86,7 +86,7 @@ pub(super) fn credentials(
 fn header_name(request: ChatRequest<'_>, name: &str) -> Result<HeaderName, Error> {
     let parsed = HeaderName::from_bytes(name.trim().as_bytes());
     let name =
-        parsed.map_err(|_| request.refuse(format!("{name:?} cannot be the name of a header")))?;
+        parsed.map_err(|_| request.refuse(format!("{name:?} is not a valid header name")))?;
     if FRAMING.contains(&name.as_str()) {
         return Err(request.refuse(format!("the header {name} cannot be set")));
     }
@@ -98,14 +98,14 @@ fn header_value(request: ChatRequest<'_>, name: &str, value: &str) -> Result<Hea
     let parsed = HeaderValue::from_str(value).ok().filter(|_| value.is_ascii());
     let mut value = parsed.ok_or_else(|| {
         request.refuse(format!(
-            "the value of the header {name} has a character that no header may have, such as a line \
+            "the value of the header {name} has a character that a header cannot have, such as a line \
              break or a non-ASCII character; if it is a key, copy it again"
         ))
     })?;
     // The last header is written together with the blank line that follows it.
     let room = MAX_LINE - ": \r\n\r\n".len();
     if name.len() + value.len() > room {
-        let problem = format!("is too long: with its name it may have {room} bytes");
+        let problem = format!("is too long: name and value may have {room} bytes together");
         return Err(request.refuse(format!("the header {name} {problem}")));
     }
     value.set_sensitive(true);
@@ -136,7 +136,7 @@ fn key(request: ChatRequest<'_>) -> Result<Option<(String, &'static str)>, Error
         given.or_else(|| variables.find_map(|name| Some((config.environment.get(name)?, *name))));
     let problem = match found.filter(|(key, _)| !key.is_empty()) {
         Some((key, source)) if !key.bytes().all(|b| b.is_ascii_graphic()) => format!(
-            "the API key (from {source}) has characters that no key has (a line break, a blank or \
+            "the API key (from {source}) has characters that an API key cannot have (a line break, a blank or \
              a non-ASCII character); copy it again"
         ),
         Some(found) => return Ok(Some(found)),

@@ -44,7 +44,7 @@ pub(super) fn fitted<'a>(
     if changed.is_empty() {
         return messages;
     }
-    let why = format!("{} takes no such id, or none twice", request.provider);
+    let why = format!("{} requires unique ids of another form", request.provider);
     for (asked, sent) in changed {
         request.adapt("the id of a tool call", asked, sent, &why);
     }

@@ -124,9 +124,9 @@ fn without_foreign_replay(request: ChatRequest<'_>) -> Cow<'_, [Message]> {
             && let Some(message) = messages.to_mut().get_mut(at)
         {
             message.replay = None;
-            let asked = format!("an answer in the form of {}", replay.provider);
-            let why = format!("{provider} cannot read what another provider signed or encrypted");
-            request.adapt(&format!("messages[{at}]"), asked, "its text and its calls", &why);
+            let asked = format!("the turn as {} sent it", replay.provider);
+            let why = format!("{provider} cannot read another provider's reasoning and signatures");
+            request.adapt(&format!("messages[{at}]"), asked, "its text and tool calls", &why);
         }
     }
     messages
@@ -144,7 +144,7 @@ fn body(request: ChatRequest<'_>) -> Result<Vec<u8>, Error> {
         ("presence_penalty", config.presence_penalty),
     ] {
         if value.is_some_and(|value| !value.is_finite()) {
-            return Err(request.refuse(format!("the option `{option}` is not a number")));
+            return Err(request.refuse(format!("the option `{option}` is not a finite number")));
         }
     }
     refuse_ignored_tool_choice(request)?;
@@ -204,7 +204,7 @@ fn path(request: ChatRequest<'_>) -> Result<String, Error> {
         let is_option = endpoint::leads_elsewhere(&template);
         let whose = if is_option { "the option `path`" } else { "the model's name in the URL" };
         return Err(request.refuse(format!(
-            "{whose} has a segment `.` or `..`, which leads elsewhere on the server; leave it out"
+            "{whose} has a segment `.` or `..`, which leads to another path on the server; leave it out"
         )));
     }
     Ok(path)
@@ -227,7 +227,7 @@ fn refuse_plain_text(
         None => return Ok(()),
     };
     Err(request.refuse(format!(
-        "the key would travel in the clear: {endpoint}{from} is {problem}; use https, or set \
+        "the API key would be sent unencrypted: {endpoint}{from} is {problem}; use https, or set \
          `allow_plain_http`"
     )))
 }

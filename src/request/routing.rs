@@ -84,7 +84,7 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
     if let (Some(one), Some(other)) = (config.provider, named)
         && one != other
     {
-        let problem = format!("the model's name says {other}, but the option `provider` {one}");
+        let problem = format!("the model's name says {other}, but `provider` says {one}");
         return Err(refuse(Some(one), problem));
     }
     let implied = config.base_url.as_ref().map(|_| LlmProvider::Local);
@@ -100,7 +100,7 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
         }
         (_, found) => match (found, model::suggestions(model)) {
             ([], meant) if meant.is_empty() => format!(
-                "no provider found for model {model:?}; say who serves it, as in \
+                "no provider found for model {model:?}; name its provider, as in \
                  \"ollama::{model}\", or set `base_url`"
             ),
             ([], meant) => {
@@ -111,7 +111,7 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
                  write \"{provider}::{model}\""
             ),
             (_, meant) => {
-                format!("several addresses serve the model {model:?}; say which: {meant}")
+                format!("several addresses serve the model {model:?}; choose one: {meant}")
             }
         },
     };
@@ -182,6 +182,6 @@ fn path_at_end(given: &str, protocol: Protocol) -> Option<String> {
         let is_meant = other == protocol || path != "chat";
         let right = endpoint::without_path(&shown, path).filter(|_| is_meant)?;
         let path = shown.trim_end_matches('/').strip_prefix(&right).unwrap_or(path);
-        Some(format!("ends in {path}, and the path is added to it; leave that out: {right}"))
+        Some(format!("ends in {path}, which is added automatically; use {right}"))
     })
 }

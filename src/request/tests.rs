@@ -337,7 +337,7 @@ fn a_key_goes_to_its_own_provider_only() {
     for bad in ["sk-\nsecret", "sk-s\u{e9}cret", "sk secret"] {
         let error = refusal(&none("gpt-4o").api_key(bad));
         assert!(
-            error.contains("has characters that no key has") && !error.contains("cret"),
+            error.contains("has characters that an API key cannot have") && !error.contains("cret"),
             "{error}"
         );
     }
@@ -564,7 +564,7 @@ fn a_base_url_that_ends_in_the_path_is_refused_before_it_is_asked() {
             "https://x.example/v1beta",
         ),
     ] {
-        assert!(refusal(&config).ends_with(&format!("leave that out: {right}")), "{config:?}");
+        assert!(refusal(&config).ends_with(&format!("use {right}")), "{config:?}");
     }
     let path = config("m").base_url("https://x.example/chat/completions").path("chat/completions");
     assert!(prepared(&path).is_ok());
@@ -600,10 +600,10 @@ fn what_is_changed_to_fit_the_provider_is_told() {
             told.iter().filter(|told| !told.contains("an empty assistant")).collect::<Vec<_>>(),
             [
                 &format!(
-                    "messages: asked 1 system messages in their places, sent {system}: this protocol \
-                     takes instructions beside the conversation"
+                    "messages: asked system messages in their places, sent {system}: this protocol \
+                     takes system messages only at the top"
                 ),
-                "messages[1]: asked a second user message, sent one turn of both: the roles must \
+                "messages[1]: asked a second user message, sent both in one turn: the roles must \
                  alternate in this protocol",
             ],
             "{told:?}"
@@ -615,8 +615,8 @@ fn what_is_changed_to_fit_the_provider_is_told() {
     let told_between = told(between, &config("claude-x").max_tokens(5));
     assert!(
         told_between.contains(
-            &"messages: asked a message before a tool's result, sent the result first: the results \
-              must follow the calls at once"
+            &"messages: asked a message before a tool result, sent the result \
+              first: tool results must directly follow their calls"
                 .to_owned()
         ),
         "{told_between:?}"

@@ -29,7 +29,7 @@ fn there_is_a_request_to_see_until_the_stream_begins() {
     let config = GenerationConfig::new("m").protocol(Protocol::ChatCompletions);
     let said = |stream: &GenerationStream| stream.request().unwrap_err().to_string();
     let given = GenerationStream::from_reader(io::empty(), config);
-    assert!(said(&given).contains("the answer comes from a reader"), "{}", said(&given));
+    assert!(said(&given).contains("the response comes from a reader"), "{}", said(&given));
     let config = GenerationConfig::new("").environment(Environment::empty());
     let mut failed = generate_stream("Hi", config);
     assert!(said(&failed).contains("model"), "{}", said(&failed));
@@ -148,19 +148,19 @@ fn an_error_says_with_whom_and_which_variable_named_it() {
         (
             "404 Not Found",
             MISSING,
-            "answered 404 for model \"gpt-4o\": No such model (code model_not_found); check the \
-             model's name, whether the model can do what is asked, and the base URL",
+            "returned 404 for model \"gpt-4o\": No such model (code model_not_found); check the \
+             model's name, whether the model supports the request, and the base URL",
         ),
         (
             "401 Unauthorized",
             REFUSED,
-            "answered 401: No (code invalid_api_key); check the API key (from OPENAI_API_KEY)",
+            "returned 401: No (code invalid_api_key); check the API key (from OPENAI_API_KEY)",
         ),
         (
             "200 OK",
             MISSING,
             "reports an error inside the stream for model \"gpt-4o\": No such model (code \
-             model_not_found); check the model's name, whether the model can do what is asked, and \
+             model_not_found); check the model's name, whether the model supports the request, and \
              the base URL",
         ),
         (

@@ -220,7 +220,7 @@ fn tools_run_until_the_model_has_its_answer() {
     let told = &requests[1].json()["messages"][2];
     assert_eq!((&told["role"], &told["tool_call_id"]), (&json!("tool"), &json!("c1")));
     let content = told["content"].as_str().unwrap();
-    let says = "the arguments of the call of \"density\" are not JSON";
+    let says = "the arguments of the tool call \"density\" are not JSON";
     assert!(content.starts_with(says), "{content}");
 }
 
@@ -252,7 +252,7 @@ fn a_malformed_call_does_not_end_the_tools_example() {
         let ended = run(command.arg(model).env(key, "k").env(address, server.url()), "");
         assert_eq!((ended.code, &*ended.stdout), (Some(0), "So be it.\n"), "{}", ended.stderr);
         let told = server.requests()[1].json().to_string();
-        assert!(told.contains("the arguments of the call of \\\"f\\\""), "{protocol}: {told}");
+        assert!(told.contains("the arguments of the tool call \\\"f\\\""), "{protocol}: {told}");
         assert!(told.contains("Os"), "{protocol}: {told}");
     }
 }

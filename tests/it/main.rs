@@ -11,6 +11,8 @@ mod demo;
 mod examples;
 mod faults;
 mod limits;
+#[cfg(feature = "rustls")] // Its table includes the messages about TLS.
+mod messages;
 mod properties;
 mod recorded_requests;
 mod recordings;

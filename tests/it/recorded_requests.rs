@@ -444,7 +444,7 @@ const COHERE: &[Normalisation] = &[
     ("a text may stand in a list", |body| {
         each(body, "messages", texts_as_string);
     }),
-    ("no text beside calls may be empty or not there", |body| {
+    ("no text with tool calls may be empty or not there", |body| {
         each(body, "messages", |message| {
             if message["content"] == "" {
                 remove(message, "content");

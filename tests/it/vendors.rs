@@ -225,8 +225,8 @@ fn openai_is_told_the_organization_and_the_project() {
 #[test]
 fn a_name_that_several_addresses_serve_is_not_chosen() {
     for (model, choices) in [
-        ("kimi-k3", "say which: \"moonshot::kimi-k3\" or \"moonshot_cn::kimi-k3\""),
-        ("glm-5.3", "say which: \"zai::glm-5.3\" or \"zhipu::glm-5.3\""),
+        ("kimi-k3", "choose one: \"moonshot::kimi-k3\" or \"moonshot_cn::kimi-k3\""),
+        ("glm-5.3", "choose one: \"zai::glm-5.3\" or \"zhipu::glm-5.3\""),
         ("MiniMax-M3", "\"minimax::MiniMax-M3\" or \"minimax_cn::MiniMax-M3\""),
         ("qwen3.8-max", "\"alibaba::qwen3.8-max\" or \"alibaba_cn::qwen3.8-max\" or"),
     ] {
@@ -431,9 +431,9 @@ fn reasoning_is_switched_as_each_vendor_wants_it() {
     let told = asked("Hi", config("deepseek::m").reasoning(Minimal)).unwrap().adaptations;
     assert_eq!((&*told[0].what, &*told[0].asked, &*told[0].sent), ("reasoning", "minimal", "low"));
     let told = asked("Hi", config("xiaomi::m").reasoning(Low)).unwrap().adaptations;
-    assert_eq!((&*told[0].asked, &*told[0].sent), ("low", "that it reasons"));
+    assert_eq!((&*told[0].asked, &*told[0].sent), ("low", "reasoning on"));
     let neither = asked("Hi", config("minimax::MiniMax-M2.7").reasoning(Budget(2000))).unwrap_err();
-    assert!(neither.contains("`reasoning` has no form for this model"), "{neither}");
+    assert!(neither.contains("`reasoning` is not supported for this model"), "{neither}");
     let told = asked("Hi", config("xiaomi::m").reasoning(Budget(0))).unwrap().adaptations;
     assert!(told.is_empty(), "{told:?}");
     let told = asked("Hi", config("alibaba::m").reasoning(Low)).unwrap().adaptations;
@@ -782,7 +782,7 @@ fn several_system_messages_are_one_where_only_one_is_taken() {
     assert_eq!(roles(&preview), ["system", "user", "assistant", "user"]);
     assert_eq!(preview.body["messages"][0]["content"], "Be brief.\n\nBe kind.");
     let told = &preview.adaptations[0];
-    assert_eq!((&*told.what, &*told.sent), ("messages[3]", "it in the first one"));
+    assert_eq!((&*told.what, &*told.sent), ("messages[3]", "its text in the first one"));
     let one = [Message::system("Be brief."), Message::user("Q")];
     let preview = asked(&one, config("minimax::MiniMax-M3")).unwrap();
     assert_eq!((roles(&preview).len(), preview.adaptations.len()), (2, 0));

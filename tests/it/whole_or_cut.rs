@@ -99,17 +99,17 @@ fn a_finish_reason_or_the_end_marker_makes_it_whole() {
 fn anything_else_is_cut_after_the_chunks_that_arrived() {
     let hi = text("Hi");
     for (cut, arrived, says) in [
-        (hi.clone(), "Hi", "1 events and 1 chunks"),
-        (format!("{hi}data: {}", STOP.split_at(20).0), "Hi", "before the answer did"),
-        (format!("{hi}{}", event(ROLE)), "Hi", "2 events"),
-        (event(ROLE), "", "before the answer did"),
+        (hi.clone(), "Hi", "(events: 1, chunks: 1)"),
+        (format!("{hi}data: {}", STOP.split_at(20).0), "Hi", "before the response was complete"),
+        (format!("{hi}{}", event(ROLE)), "Hi", "events: 2"),
+        (event(ROLE), "", "before the response was complete"),
         (event("[DONE]"), "", "the stream is empty"),
         (event(ROLE) + &event("[DONE]"), "", "the stream is empty"),
         (event(ROLE) + &event(USAGE) + &event("[DONE]"), "", "the stream is empty"),
         // llama-cpp-python ends so when another request interrupts the answer.
         (format!("{hi}{}", event("[DONE]")), "Hi", "was interrupted"),
         (reasoning("Hm") + &event(USAGE) + &event("[DONE]"), "", "was interrupted"),
-        (call(0, "c", "", "{}") + &event(STOP), "", "whose name never came"),
+        (call(0, "c", "", "{}") + &event(STOP), "", "a tool call without a name"),
         // Usage before the last piece ends nothing.
         (event(USAGE) + &hi + &event("[DONE]"), "Hi", "was interrupted"),
         (hi.clone() + &event(USAGE) + &hi + &event("[DONE]"), "HiHi", "was interrupted"),
@@ -119,10 +119,10 @@ fn anything_else_is_cut_after_the_chunks_that_arrived() {
             "Hi",
             "was interrupted",
         ),
-        (hi.clone() + &event(CALLS) + &event("[DONE]"), "Hi", "but none came"),
+        (hi.clone() + &event(CALLS) + &event("[DONE]"), "Hi", "but the response has none"),
         (": ping\n\n: ping\n\n".to_owned(), "", "without a single event"),
         (String::new(), "", "without a single event"),
-        (format!("{hi}{}{hi}", event(STOP)), "HiHi", "a finish reason before the answer"),
+        (format!("{hi}{}{hi}", event(STOP)), "HiHi", "a finish reason before the text"),
     ] {
         let (texts, end) = outcome(&cut);
         let (kind, message) = end.unwrap_err();
@@ -447,7 +447,7 @@ fn arguments_that_were_cut_are_never_none() {
                 let history = [Message::user("Hi"), Message::from(&response)];
                 let asked = generate_stream(history, local.clone().protocol(protocol)).request();
                 let told = asked.unwrap().adaptations.remove(0);
-                assert_eq!(told.what, "the arguments of the call of \"f\"", "{protocol}");
+                assert_eq!(told.what, "the arguments of the tool call \"f\"", "{protocol}");
             }
         }
         call.parse::<serde_json::Value>().map(|arguments| arguments.to_string()).ok()

@@ -181,7 +181,7 @@ fn what_goes_wrong_is_said() {
                 Network,
                 None,
                 true,
-                "closed the connection before it answered",
+                "closed the connection without a response",
             ),
         ] {
             let run = ask(prompt, &config);

@@ -49,7 +49,7 @@ fn an_answer_comes_through_a_proxy() {
 #[ignore = "needs tinyproxy and microsocks at $KERB_STREAM_TINYPROXY, $KERB_STREAM_MICROSOCKS, …_AUTH"]
 fn a_proxy_that_refuses_is_named_and_its_password_is_not() {
     watchdog(LIMIT, || {
-        let login = "asks for a valid user and password";
+        let login = "requires a valid user name and password";
         let mut wrong = Vec::new();
         for (proxy, retryable, says) in [
             (url("http", "", "KERB_STREAM_TINYPROXY_AUTH"), false, "407"),

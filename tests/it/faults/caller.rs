@@ -10,14 +10,14 @@ pub(super) fn faults() -> Vec<Fault> {
     vec![
         refused("F150", "The key contains a line break")
             .set(|config| config.api_key("sk-se\r\nx: cret"))
-            .fails(Auth, "has characters that no key has"),
+            .fails(Auth, "has characters that an API key cannot have"),
         fault("F150", "The key ends with a line end, as in a file", |s| s.good())
             .on(OPENAI)
             .set(|config| config.api_key("sk-secret\n"))
             .gives(HELLO),
         refused("F151", "The key has non-ASCII characters")
             .set(|config| config.api_key("sk-äöü"))
-            .fails(Auth, "has characters that no key has"),
+            .fails(Auth, "has characters that an API key cannot have"),
         refused("F152", "There is no key")
             .set(|config| config.provider(LlmProvider::OpenAi).api_key(""))
             .fails(Auth, "there is no API key; set OPENAI_API_KEY"),
@@ -34,7 +34,7 @@ pub(super) fn faults() -> Vec<Fault> {
             .fails(Config, "has a fragment"),
         refused("F156", "The base URL has a password")
             .set(|config| config.base_url("http://u:hunter2@127.0.0.1/v1"))
-            .fails(Config, "has a user name or a password in it"),
+            .fails(Config, "contains a user name or a password"),
         refused("F158", "The base URL is empty")
             .set(|config| config.base_url(""))
             .fails(Config, "is empty"),
@@ -49,13 +49,13 @@ pub(super) fn faults() -> Vec<Fault> {
             .fails(Config, "a port that is not between 1 and 65535"),
         refused("F158", "The base URL contains a space")
             .set(|config| config.base_url("http://local host/v1"))
-            .fails(Config, "has a blank"),
+            .fails(Config, "contains a blank"),
         refused("F158", "The proxy URL is invalid")
             .set(|config| config.proxy(Proxy::Url("gopher://x".into())))
             .fails(Config, "is an invalid URL"),
         refused("F158", "A key would be sent over plain HTTP to another machine")
             .set(|config| config.base_url("http://192.0.2.1/v1"))
-            .fails(Config, "the key would travel in the clear"),
+            .fails(Config, "the API key would be sent unencrypted"),
         refused("F158", "The same to this machine, through a proxy on another machine")
             .set(|config| config.proxy(Proxy::Url("http://192.0.2.1:3128".into())))
             .fails(Config, "is not on this machine"),

@@ -34,10 +34,10 @@ pub(super) fn faults() -> Vec<Fault> {
             .requests(0)
             .takes(250, 2_000),
         fault("F04", "The server reads the request, then closes the connection", |s| s.close())
-            .fails(Network, "closed the connection before it answered")
+            .fails(Network, "closed the connection without a response")
             .requests(3),
         fault("F05", "The server reads the request, then resets the connection", |s| s.reset())
-            .fails(Network, "closed the connection before it answered")
+            .fails(Network, "closed the connection without a response")
             .requests(3),
         staged(
             "F06",
@@ -47,7 +47,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .on(OPENAI)
         .prompt(30 << 20)
         .set(short_idle)
-        .fails(Timeout, "read nothing of the request")
+        .fails(Timeout, "did not read the request")
         .requests(0),
         fault("F07", "The server reads the request and sends no response", |s| s.hang())
             .set(short_head)
@@ -107,7 +107,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .variant("status=407")
         .needs_tls()
         .on(OPENAI)
-        .fails(Network, "asks for a valid user and password"),
+        .fails(Network, "requires a valid user name and password"),
         staged("F15", "The proxy refuses the target (403)", |_| {
             Stage::proxy("http", |connection| refuse(connection, 403))
         })

@@ -167,7 +167,7 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .variant("v=nothing")
         .on(&[ChatCompletions, Messages, GenerateContent])
-        .fails(Incomplete, "a finish reason before the answer and no end marker")
+        .fails(Incomplete, "a finish reason before the text and no end marker")
         .requests(3),
         fault("F129", "The stream has an end marker, but no finish reason and no usage", |s| {
             s.stream(two(s.shape) + &s.shape.done())
@@ -313,7 +313,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .gives("Hello"),
         fault("F148", "The stream has only [DONE]", |s| s.stream(s.shape.done()))
             .on(OPENAI)
-            .fails(Incomplete, "its end marker is all there is")
+            .fails(Incomplete, "it has nothing but an end marker")
             .requests(3),
         fault("F148", "The stream has only a role and [DONE]", |s| {
             s.stream(s.shape.start() + &s.shape.done())

@@ -26,8 +26,8 @@ pub(super) fn faults() -> Vec<Fault> {
             s.with_length(begun.len() + 10, &(begun + &s.shape.ending()))
         })
         .gives("Hello ")
-        .fails(Incomplete, "ended before the answer did"),
-        fault("F47", "The chunk size is not a number", |s| chunk_of_size(s, "zz"))
+        .fails(Incomplete, "ended before the response was complete"),
+        fault("F47", "The chunk size is not a finite number", |s| chunk_of_size(s, "zz"))
             .gives(TWO)
             .fails(Incomplete, "not well-formed HTTP"),
         fault("F48", "The chunk size exceeds 64 bits", |s| chunk_of_size(s, "FFFFFFFFFFFFFFFFF"))
@@ -134,19 +134,19 @@ pub(super) fn faults() -> Vec<Fault> {
         fault("F56", "The body is compressed with gzip, which was not requested", |s| {
             s.good_with(&format!("{EVENTS}content-encoding: gzip\r\n"))
         })
-        .fails(Decode, "is encoded (gzip)"),
+        .fails(Decode, "is compressed (gzip)"),
         fault("F57", "The body is plain, but the header says gzip", |s| {
             s.good_with(&format!("{EVENTS}content-encoding: gzip\r\n"))
         })
-        .fails(Decode, "is encoded (gzip)"),
+        .fails(Decode, "is compressed (gzip)"),
         fault("F58", "The body is a gzip bomb", |s| {
             s.good_with(&format!("{EVENTS}content-encoding: gzip\r\n"))
         })
-        .fails(Decode, "is encoded (gzip)"),
+        .fails(Decode, "is compressed (gzip)"),
         fault("F59", "The content encoding is unknown", |s| {
             s.good_with(&format!("{EVENTS}content-encoding: br\r\n"))
         })
-        .fails(Decode, "is encoded (br)"),
+        .fails(Decode, "is compressed (br)"),
         fault(
             "F60",
             "A pooled connection is reset at the second request; a new connection is used",

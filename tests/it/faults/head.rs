@@ -31,13 +31,13 @@ pub(super) fn faults() -> Vec<Fault> {
         .fails(Timeout, "first_byte_timeout"),
         fault("F19", "The connection ends after the status line", |s| s.write_and_close("HTTP/1.1 200 OK\r\n"))
             .set(twice)
-            .fails(Network, "closed the connection before it answered")
+            .fails(Network, "closed the connection without a response")
             .requests(2),
         fault("F20", "The connection ends in the middle of a header line", |s| {
             s.write_and_close("HTTP/1.1 200 OK\r\nContent-Type: text/event-str")
         })
         .set(twice)
-        .fails(Network, "closed the connection before it answered")
+        .fails(Network, "closed the connection without a response")
         .requests(2),
         fault("F21", "The response is not HTTP", |s| {
             s.write_and_close(b"SSH-2.0-OpenSSH_9.6\r\n\x00\x01\x02\xff\xfe")
@@ -74,7 +74,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.write("HTTP/1.1 204 No Content\r\n\r\n")?;
             s.keep()
         })
-        .fails(Decode, "204: this is not a stream"),
+        .fails(Decode, "204: this is not an event stream"),
         fault("F28", "200 with an empty body", |s| s.answer(200, "", ""))
             .fails(Incomplete, "without a single event")
             .requests(3),
@@ -82,7 +82,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.write("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n")?;
             s.write_and_close(b"connection: upgrade\r\n\r\n\x81\x02hi")
         })
-        .fails(Decode, "101: this is not a stream"),
+        .fails(Decode, "101: this is not an event stream"),
         fault("F30", "HTTP/1.0; the body ends when the connection closes", |s| {
             s.write_and_close(format!("HTTP/1.0 200 OK\r\n{EVENTS}\r\n{}", hello(s.shape)))
         })
@@ -131,7 +131,7 @@ pub(super) fn faults() -> Vec<Fault> {
         fault("F41", "A redirect to the same URL", |s| s.redirect(307, &s.request.path.clone()))
             .fails(InvalidRequest, "which was not followed"),
         fault("F42", "307 without a Location header", |s| s.answer(307, "", ""))
-            .fails(InvalidRequest, "does not say where to"),
+            .fails(InvalidRequest, "a redirect without a location"),
         staged("F43", "A redirect from HTTPS to HTTP", |_| {
             Stage::tls(Shows::Good, |stream| {
                 tls::read_request(stream)?;

@@ -13,26 +13,26 @@ use super::{Fault, HELLO, fault, twice};
 pub(super) fn faults() -> Vec<Fault> {
     vec![
         fault("F80", "400", |s| s.status(400, "invalid_request_error", ""))
-            .fails(InvalidRequest, "answered 400: synthetic 400")
+            .fails(InvalidRequest, "returned 400: synthetic 400")
             .also("the message has the request id", |seen| seen.message().contains("req_fault")),
         fault("F81", "401", |s| s.status(401, "authentication_error", ""))
-            .fails(Auth, "answered 401: synthetic 401"),
+            .fails(Auth, "returned 401: synthetic 401"),
         fault("F82", "403", |s| s.status(403, "permission_error", ""))
-            .fails(Auth, "answered 403: synthetic 403"),
+            .fails(Auth, "returned 403: synthetic 403"),
         fault("F83", "404", |s| s.status(404, "not_found_error", "")).fails(
             NotFound,
-            "check the model's name, whether the model can do what is asked, and the base URL",
+            "check the model's name, whether the model supports the request, and the base URL",
         ),
         fault("F84", "408", |s| s.status(408, "timeout_error", "retry-after-ms: 1\r\n"))
             .set(twice)
-            .fails(Server, "answered 408")
+            .fails(Server, "returned 408")
             .requests(2),
         fault("F85", "409", |s| s.status(409, "conflict_error", "retry-after-ms: 1\r\n"))
             .set(twice)
-            .fails(Server, "answered 409")
+            .fails(Server, "returned 409")
             .requests(2),
         fault("F86", "413", |s| s.status(413, "request_too_large", ""))
-            .fails(InvalidRequest, "answered 413"),
+            .fails(InvalidRequest, "returned 413"),
         fault("F87", "422 in FastAPI's format", |s| {
             let detail = json!([{"loc": ["body", "messages"], "msg": "field required",
                 "type": "value_error.missing"}]);
@@ -40,7 +40,7 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .fails(InvalidRequest, "field required"),
         fault("F88", "429", |s| s.status(429, "rate_limit_error", ""))
-            .fails(RateLimited, "answered 429")
+            .fails(RateLimited, "returned 429")
             .requests(3)
             .takes(700, 4_000),
         fault("F89", "429, Retry-After in seconds", |s| retry_after(s, "1"))
@@ -81,23 +81,23 @@ pub(super) fn faults() -> Vec<Fault> {
         .fails(RateLimited, "try again in"),
         fault("F92", "429, Retry-After: -5", |s| retry_after(s, "-5"))
             .variant("ra=-5")
-            .fails(RateLimited, "answered 429")
+            .fails(RateLimited, "returned 429")
             .requests(3),
         fault("F92", "429, Retry-After: NaN", |s| retry_after(s, "NaN"))
             .variant("ra=NaN")
-            .fails(RateLimited, "answered 429")
+            .fails(RateLimited, "returned 429")
             .requests(3),
         fault("F92", "429, Retry-After: inf", |s| retry_after(s, "inf"))
             .variant("ra=inf")
-            .fails(RateLimited, "answered 429")
+            .fails(RateLimited, "returned 429")
             .requests(3),
         fault("F92", "429, Retry-After: 1e400", |s| retry_after(s, "1e400"))
             .variant("ra=1e400")
-            .fails(RateLimited, "answered 429")
+            .fails(RateLimited, "returned 429")
             .requests(3),
         fault("F92", "429, Retry-After: soon", |s| retry_after(s, "soon"))
             .variant("ra=soon")
-            .fails(RateLimited, "answered 429")
+            .fails(RateLimited, "returned 429")
             .requests(3),
         fault("F93", "429, the credit is used up", |s| {
             let error = json!({"message": "no money", "type": "insufficient_quota",
@@ -107,7 +107,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .on(&[ChatCompletions, Responses, Messages])
         .fails(Quota, "credit or quota is used up"),
         fault("F94", "500", |s| s.status(500, "api_error", "retry-after-ms: 1\r\n"))
-            .fails(Server, "answered 500")
+            .fails(Server, "returned 500")
             .requests(3),
         fault("F95", "502 with a web page", |s| {
             s.html(
@@ -116,11 +116,11 @@ pub(super) fn faults() -> Vec<Fault> {
             )
         })
         .set(twice)
-        .fails(Server, "answered 502: 502 Bad Gateway")
+        .fails(Server, "returned 502: 502 Bad Gateway")
         .requests(2),
         fault("F96", "503, Retry-After: 1", |s| s.status(503, "api_error", "retry-after: 1\r\n"))
             .set(twice)
-            .fails(Overloaded, "answered 503")
+            .fails(Overloaded, "returned 503")
             .requests(2)
             .takes(1_000, 4_000),
         fault("F97", "504 as plain text", |s| {
@@ -131,16 +131,16 @@ pub(super) fn faults() -> Vec<Fault> {
         .requests(2),
         fault("F98", "529", |s| s.status(529, "overloaded_error", ""))
             .set(twice)
-            .fails(Overloaded, "answered 529")
+            .fails(Overloaded, "returned 529")
             .requests(2),
         fault("F99", "500, x-should-retry: false", |s| {
             s.status(500, "api_error", "x-should-retry: false\r\n")
         })
-        .fails(Server, "answered 500"),
+        .fails(Server, "returned 500"),
         fault("F100", "400, x-should-retry: true", |s| {
             s.status(400, "invalid_request_error", "x-should-retry: true\r\n")
         })
-        .fails(InvalidRequest, "answered 400"),
+        .fails(InvalidRequest, "returned 400"),
         fault("F101", "503 twice, then a good response", |s| match s.number {
             1 | 2 => s.status(503, "api_error", "retry-after: 0\r\n"),
             _ => s.good(),
@@ -166,13 +166,13 @@ pub(super) fn faults() -> Vec<Fault> {
         .takes(1_000, 4_000),
         fault("F102", "299", |s| s.status(299, "invalid_request_error", ""))
             .variant("status=299")
-            .fails(Decode, "299: this is not a stream"),
+            .fails(Decode, "299: this is not an event stream"),
         fault("F102", "600", |s| s.status(600, "invalid_request_error", ""))
             .variant("status=600")
-            .fails(InvalidRequest, "answered 600"),
+            .fails(InvalidRequest, "returned 600"),
         fault("F102", "999", |s| s.status(999, "invalid_request_error", ""))
             .variant("status=999")
-            .fails(InvalidRequest, "answered 999"),
+            .fails(InvalidRequest, "returned 999"),
         fault("F103", "The status line has no reason phrase", |s| {
             let head = format!("HTTP/1.1 200\r\n{EVENTS}connection: close\r\n\r\n");
             s.write_and_close(head + &hello(s.shape))
@@ -183,7 +183,7 @@ pub(super) fn faults() -> Vec<Fault> {
             .fails(Quota, "credit or quota is used up"),
         fault("F104", "418", |s| s.status(418, "invalid_request_error", ""))
             .variant("status=418")
-            .fails(InvalidRequest, "answered 418"),
+            .fails(InvalidRequest, "returned 418"),
         fault("F105", "The error body never ends", |s| {
             s.write(format!("HTTP/1.1 400 X\r\n{CHUNKED}\r\n"))?;
             s.chunk("{\"error\":{\"message\":\"")?;
@@ -191,35 +191,35 @@ pub(super) fn faults() -> Vec<Fault> {
                 s.chunk("x".repeat(1 << 20))?;
             }
         })
-        .fails(InvalidRequest, "answered 400"),
+        .fails(InvalidRequest, "returned 400"),
         fault("F106", "The error body is not UTF-8", |s| {
             let body =
                 b"{\"error\":{\"message\":\"Erreur \xe0 la cl\xe9 \xff\xfe\",\"type\":\"x\"}}";
             s.answer(400, "", body)
         })
-        .fails(InvalidRequest, "answered 400: Erreur \u{fffd} la cl\u{fffd}"),
+        .fails(InvalidRequest, "returned 400: Erreur \u{fffd} la cl\u{fffd}"),
         fault("F107", "The error body is empty", |s| s.answer(500, "retry-after-ms: 1\r\n", ""))
             .set(twice)
-            .fails(Server, "answered 500")
+            .fails(Server, "returned 500")
             .requests(2),
         fault("F108", "The error body is a web page", |s| s.html(400, SIGN_IN))
-            .fails(InvalidRequest, "answered 400: Sign in to WiFi"),
+            .fails(InvalidRequest, "returned 400: Sign in to WiFi"),
         fault("F109", "`error` is a string", |s| s.answer(400, "", r#"{"error":"just a string"}"#))
             .variant("i=0")
             .fails(InvalidRequest, "just a string"),
         fault("F109", "`error` is null", |s| s.answer(400, "", r#"{"error":null}"#))
             .variant("i=1")
-            .fails(InvalidRequest, "answered 400"),
+            .fails(InvalidRequest, "returned 400"),
         fault("F109", "`error.message` is null", |s| {
             s.answer(400, "", r#"{"error":{"message":null}}"#)
         })
         .variant("i=2")
-        .fails(InvalidRequest, "answered 400"),
+        .fails(InvalidRequest, "returned 400"),
         fault("F109", "`error.message` is an object", |s| {
             s.answer(400, "", r#"{"error":{"message":{"nested":["x"]}}}"#)
         })
         .variant("i=3")
-        .fails(InvalidRequest, "answered 400"),
+        .fails(InvalidRequest, "returned 400"),
         fault("F109", "`message` is at the top level", |s| {
             s.answer(400, "", r#"{"message":"top level","code":7}"#)
         })
@@ -234,7 +234,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.answer(400, "", r#"{"errors":[{"message":"a"},{"message":"b"}]}"#)
         })
         .variant("i=6")
-        .fails(InvalidRequest, "answered 400: a"),
+        .fails(InvalidRequest, "returned 400: a"),
         fault("F109", "The error is in a list of responses (Gemini)", |s| {
             let error = json!({"code": 400, "message": "array (Gemini)",
                 "status": "INVALID_ARGUMENT"});
@@ -249,30 +249,30 @@ pub(super) fn faults() -> Vec<Fault> {
         .fails(InvalidRequest, "a bare string"),
         fault("F109", "The error body is null", |s| s.answer(400, "", "null"))
             .variant("i=9")
-            .fails(InvalidRequest, "answered 400"),
+            .fails(InvalidRequest, "returned 400"),
         fault("F109", "The error body is a number", |s| s.answer(400, "", "42"))
             .variant("i=10")
-            .fails(InvalidRequest, "answered 400"),
+            .fails(InvalidRequest, "returned 400"),
         fault("F109", "The error body is truncated JSON", |s| s.answer(400, "", "{"))
             .variant("i=11")
-            .fails(InvalidRequest, "answered 400"),
+            .fails(InvalidRequest, "returned 400"),
         fault("F109", "`message` occurs twice", |s| {
             s.answer(400, "", r#"{"error":{"message":"a","message":"b"}}"#)
         })
         .variant("i=12")
-        .fails(InvalidRequest, "answered 400: b"),
+        .fails(InvalidRequest, "returned 400: b"),
         fault("F109", "The error has Anthropic's format", |s| {
             s.answer(400, "", r#"{"type":"error","error":{"type":"x","message":"y"}}"#)
         })
         .variant("i=13")
-        .fails(InvalidRequest, "answered 400: y"),
+        .fails(InvalidRequest, "returned 400: y"),
         fault(
             "F109",
             "The message has half a surrogate pair, and the code is not a finite number",
             |s| s.answer(400, "", r#"{"error":{"message":"\ud83d","code":1e999}}"#),
         )
         .variant("i=14")
-        .fails(InvalidRequest, "answered 400"),
+        .fails(InvalidRequest, "returned 400"),
         fault("F109", "The error has vLLM's format", |s| {
             let error = json!({"object": "error", "message": "vLLM", "type": "BadRequestError",
                 "param": null, "code": 400});
@@ -297,7 +297,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.write("{\"error\":{\"message\":\"wait")?;
             s.hang()
         })
-        .fails(InvalidRequest, "answered 400: {\"error\":{\"message\":\"wait")
+        .fails(InvalidRequest, "returned 400: {\"error\":{\"message\":\"wait")
         .takes(4_000, 8_000),
         fault("F111", "The error message contains the API key", |s| {
             let names = ["authorization", "x-api-key", "x-goog-api-key"];
@@ -310,7 +310,7 @@ pub(super) fn faults() -> Vec<Fault> {
         fault("F112", "The error body is compressed with gzip", |s| {
             s.answer(400, "content-encoding: gzip\r\n", "\u{1f}\u{8b}\u{8}")
         })
-        .fails(InvalidRequest, "the error is encoded (gzip)"),
+        .fails(InvalidRequest, "the error is compressed (gzip)"),
     ]
 }
 

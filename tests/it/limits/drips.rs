@@ -26,7 +26,7 @@ const COMMENT: &str = ": x\n";
 type Ends = Option<(ErrorKind, &'static str)>;
 
 const STALLED: Ends =
-    Some((ErrorKind::Timeout, "no piece of the answer was completed for 500ms (stall_timeout)"));
+    Some((ErrorKind::Timeout, "no part of the response was completed for 500ms (stall_timeout)"));
 const NO_HEAD: Ends = Some((ErrorKind::Timeout, "(first_byte_timeout)"));
 const NO_CONNECTION: Ends = Some((ErrorKind::Timeout, "(connect_timeout)"));
 
@@ -79,13 +79,13 @@ fn scripts() -> Vec<Script> {
             "body of an error",
             &[b"HTTP/1.1 500 No\r\ntransfer-encoding: chunked\r\n\r\n"],
             chunk("x"),
-            Some((ErrorKind::Server, "answered 500")),
+            Some((ErrorKind::Server, "returned 500")),
         ),
         script(
             "trailers of an error",
             &[b"HTTP/1.1 500 No\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"],
             "x: y\r\n",
-            Some((ErrorKind::Server, "answered 500: x")),
+            Some((ErrorKind::Server, "returned 500: x")),
         ),
     ]
 }
@@ -108,7 +108,7 @@ fn scripts_in_records() -> Vec<(Script, bool)> {
 fn scripts_of_proxies() -> Vec<Script> {
     let head: &[u8] = b"HTTP/1.1 200 OK\r\n";
     let refuses = Some((ErrorKind::Network, "refuses to connect"));
-    let login = Some((ErrorKind::Network, "asks for a valid user and password"));
+    let login = Some((ErrorKind::Network, "requires a valid user name and password"));
     let no_response = Some((ErrorKind::Network, "did not connect"));
     let no: &[u8] = b"HTTP/1.1 407 No\r\ncontent-length: 100000000\r\n\r\n";
     vec![
@@ -275,10 +275,10 @@ fn end_of(mode: &str) -> Ends {
         "1xx-drip" | "head-drip" | "tls-head-record-drip" | "tls-head-half" => NO_HEAD,
         "tls-handshake-drip" | "proxy-head-drip" => NO_CONNECTION,
         "trailers-fast" => Some((ErrorKind::Incomplete, "the trailers of the response")),
-        "errorbody-drip" | "errortrailer" => Some((ErrorKind::Server, "answered 500: x")),
+        "errorbody-drip" | "errortrailer" => Some((ErrorKind::Server, "returned 500: x")),
         "proxy-head-fast" => Some((ErrorKind::Network, "did not connect")),
         "proxy-1xx-fast" | "proxy-1xx-drip" => Some((ErrorKind::Network, "refuses to connect")),
-        "proxy-407-body" => Some((ErrorKind::Network, "asks for a valid user and password")),
+        "proxy-407-body" => Some((ErrorKind::Network, "requires a valid user name and password")),
         _ => panic!("{mode} is new"),
     }
 }
