@@ -1,10 +1,10 @@
-//! Twice the input is twice the work: counted in instructions, under valgrind, since time says little on a
-//! machine that does other things as well.
+//! Checks that twice the input takes twice the work. Valgrind counts instructions, because time is
+//! unreliable on a busy machine.
 //!
-//! It stands alone because valgrind reads a program's debugging information whenever it starts it, and
-//! that of all the tests together is large.
+//! This is a test program of its own, because valgrind reads the program's debug information at
+//! every start, and that of all tests together is large.
 
-#![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
+#![cfg(test)] // Clippy treats helpers as tests too, so they may unwrap (clippy.toml).
 
 use std::process::Command;
 
@@ -18,21 +18,21 @@ mod shapes;
 use reader::in_pieces;
 use shapes::Shape;
 
-/// What the test, run under valgrind by itself, is to do: a case, a protocol, a size.
+/// The variable that gives the process under valgrind its work: a case, a protocol, a size.
 const WORK: &str = "KERB_STREAM_LINEAR";
 
 const CASES: &[(&str, usize)] = &[
-    // One event with a text of so many bytes, in reads of 1460 bytes.
+    // One event with a text of this many bytes, in reads of 1460 bytes.
     ("one huge event", 400_000),
-    // The same with escapes and a character beyond ASCII in it.
+    // One event whose text has escapes and a non-ASCII character.
     ("one huge event with escapes", 200_000),
-    // So many events with a text of one byte.
+    // This many events with a text of one byte each.
     ("many tiny events", 1_000),
-    // So many events, byte by byte.
+    // This many events, read byte by byte.
     ("one byte per read", 100),
-    // One event of so many `data` lines.
+    // One event with this many `data` lines.
     ("an event of many lines", 2_000),
-    // So many bytes of comments, which are no event.
+    // This many bytes of comments, which produce no events.
     ("nothing but comments", 100_000),
 ];
 
@@ -50,7 +50,7 @@ fn twice_the_input_is_twice_the_work() {
             println!("{case}, {protocol}: {ratio:.2}");
             assert!((1.8..2.3).contains(&ratio), "{case}, {protocol}: {ratio:.2}");
             if *case != "one huge event" {
-                break; // The rest says nothing about the protocol.
+                break; // The other cases do not depend on the protocol.
             }
         }
     }
@@ -91,7 +91,7 @@ fn child(work: &str) {
     let config = GenerationConfig::default().protocol(protocol);
     let response = GenerationStream::from_reader(in_pieces(events, &[step]), config);
     let Ok(response) = response.into_response() else {
-        // Gemini's stop with nothing before it is no end.
+        // Gemini's stop without text before it is not an end, so this stream is incomplete.
         return assert_eq!(size, 0);
     };
     assert!(size == 0 || case == "nothing but comments" || !response.content.is_empty());

@@ -1,8 +1,9 @@
-//! A panic in between leaves no whole answer: of a logger, a reader, a callback.
+//! Checks that a response is never reported as whole after a panic in a logger, a reader or a
+//! callback.
 //!
-//! It stands alone because a process has one logger, and this one panics.
+//! This is a test program of its own, because a process has only one logger, and this one panics.
 
-#![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
+#![cfg(test)] // Clippy treats helpers as tests too, so they may unwrap (clippy.toml).
 
 mod support;
 
@@ -23,14 +24,14 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 const WHOLE: &str = r#"data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}"#;
 
 thread_local! {
-    /// How many records the logger takes in this thread before it panics, once.
+    /// The number of log records in this thread before the logger panics once.
     static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 struct Panics;
 
 impl Panics {
-    /// Makes it the logger of this process.
+    /// Installs the logger of this process.
     fn log() {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
@@ -49,7 +50,7 @@ impl log::Log for Panics {
         let left = LEFT.get();
         LEFT.set(left.and_then(|left| left.checked_sub(1)));
         if left == Some(0) {
-            // A panic without a word on stderr: there are many.
+            // `resume_unwind` prints nothing to stderr. There are many of these panics.
             resume_unwind(Box::new("the logger panics"));
         }
     }
@@ -63,8 +64,9 @@ impl Read for Panics {
     }
 }
 
-/// Catches the one panic that there may be. Behind it come one error and nothing more, and no whole;
-/// without it, the answer is whole.
+/// Reads the stream and catches its only panic. After a panic there must be one error, then
+/// nothing, and no whole response. Without a panic, the response must be whole and `None` is
+/// returned.
 fn interrupted<F: FnMut(&StreamChunk)>(
     mut stream: GenerationStream<F>,
 ) -> Option<GenerationResponse> {
@@ -98,7 +100,7 @@ fn nothing_that_panicked_is_whole() {
     let partial = interrupted(stream.callback(|_| panic!("the callback panics"))).unwrap();
     assert_eq!(partial.content, "Hi");
 
-    // Whoever collects the chunks and catches what panics sees that something is missing.
+    // A caller that collects chunks and catches the panic must see that a part is missing.
     let two = WHOLE.replace("stop", "").repeat(2).replace("}data", "}\n\ndata");
     let mut chunks = 0;
     let mut stream = GenerationStream::from_reader(io::Cursor::new(two), &config).callback(|_| {
@@ -113,7 +115,8 @@ fn config(url: String) -> GenerationConfig {
     GenerationConfig::new("m").base_url(url).environment(Environment::empty())
 }
 
-/// Lets the logger panic at each record of a request in turn, and says how many there are.
+/// Repeats a request and lets the logger panic at each record in turn. Returns the number of
+/// records.
 fn at_every_record(question: &str, config: &GenerationConfig) -> usize {
     for at in 0.. {
         let warm = generate_stream("Hi", config).into_response();
@@ -152,7 +155,7 @@ fn a_logger_may_panic_at_any_record() {
         let config = config(server.unwrap().url());
         let records = ["kept", "stale", "busy"].map(|question| at_every_record(question, &config));
         assert!(records.iter().all(|&records| records > 5), "{records:?}");
-        // A connection that turned out to be closed, and a try more, are logged, too.
+        // Requests with a stale connection or a retry write additional log records.
         assert!(records[1] > records[0] && records[2] > records[0], "{records:?}");
     });
 }
@@ -165,7 +168,7 @@ mod with_tls {
     use super::support::tls::{self, Shows, TlsServer};
     use super::*;
 
-    /// A certificate of a client, and a key that is its own or another one's.
+    /// Writes a client certificate in one file with its own key, or with a key that does not match.
     fn certificate(key_fits: bool) -> PathBuf {
         let name = format!("kerb-stream-panics-{}-{key_fits}", std::process::id());
         let folder = std::env::temp_dir().join(name);

@@ -1,4 +1,4 @@
-//! The demo speaks the protocol, on one connection for as many requests as the client likes.
+//! The demo server speaks the protocol and serves many requests on one connection.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{demo, watchdog};
 
-/// Sends requests over one connection and returns everything that came back.
+/// Sends requests over one connection and returns all bytes that the server sent.
 fn exchange(requests: &[(&str, Value)]) -> String {
     let requests: Vec<_> = requests
         .iter()
@@ -31,7 +31,7 @@ fn exchange(requests: &[(&str, Value)]) -> String {
 
 const CHAT: &str = "POST /v1/chat/completions";
 
-/// The JSON of every event.
+/// Returns the JSON of every event.
 fn events(answer: &str) -> Vec<Value> {
     let data = answer.lines().filter_map(|line| line.strip_prefix("data: "));
     data.filter_map(|data| serde_json::from_str(data).ok()).collect()

@@ -1,4 +1,5 @@
-//! What a server leaves on a connection over TLS is no response to the next question.
+//! Bytes that a server leaves in a TLS connection are never read as the response to the next
+//! request.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -15,29 +16,30 @@ use crate::support::tls::{self, Session, Shows, TlsServer, records};
 use crate::support::{Server, all_at_once, chunk, config, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
-/// What comes behind the response to the first question.
+/// The bytes that the server sends after the response to the first request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Leaves {
     Nothing,
     /// A second response in the same record.
     SameRecord,
-    /// The same in a record of its own, in the same packet.
+    /// A second response in its own record, in the same packet.
     NextRecord,
-    /// The same, when the input buffer is full exactly at the end of the first.
+    /// A second response after a first one that ends exactly where the input buffer is full.
     BehindFullBuffer,
-    /// The same in a record that is so large that its end is not taken from the socket's buffer.
+    /// A second response in a record so large that its end stays in the socket's buffer.
     LongRecord,
-    /// The same in a record of its own, whose header has come in part; the rest follows the second
-    /// question.
+    /// A second response in its own record. Only a part of the record header arrives before the
+    /// second request.
     TornHeader,
-    /// The same, but the first half of the record has come.
+    /// A second response in its own record. Only the first half of the record arrives before the
+    /// second request.
     TornRecord,
 }
 
-/// How much the input buffer holds.
+/// The size of the client's input buffer, in bytes.
 const INPUT: usize = 24 << 10;
 
-/// A whole response, whose head is so much longer.
+/// Returns a whole response with `pad` additional bytes in its headers.
 fn response(text: &str, pad: usize) -> Vec<u8> {
     let body = format!(
         "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":\"stop\"}}]}}\n\n\
@@ -49,7 +51,7 @@ fn response(text: &str, pad: usize) -> Vec<u8> {
     [head.as_bytes(), &chunk(body), b"0\r\n\r\n"].concat()
 }
 
-/// The response to the first question with what it leaves, and what follows the second question.
+/// Returns the bytes that the server sends after the first request, and those after the second.
 fn first_response(session: &mut Session, leaves: Leaves) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let (first, stray) = (response("first", 0), response("stray", 0));
     let whole = match leaves {
@@ -77,7 +79,7 @@ fn first_response(session: &mut Session, leaves: Leaves) -> io::Result<(Vec<u8>,
     Ok((whole?, Vec::new()))
 }
 
-/// Responds to questions on one connection until the client goes away.
+/// Responds to requests on one connection until the client closes it.
 fn respond(session: &mut Session, leaves: Leaves) -> io::Result<()> {
     let mut later = Vec::new();
     loop {
@@ -123,7 +125,7 @@ fn what_is_left_in_a_tls_session_is_no_response_to_the_next_question() {
     });
 }
 
-/// The responses to two questions, and how many connections the server saw.
+/// Sends two requests. Returns both responses and the number of connections that the server saw.
 fn ask_twice(
     version: &'static SupportedProtocolVersion,
     leaves: Leaves,
@@ -155,7 +157,7 @@ fn ask_twice(
                 let socket = session.sock.try_clone()?;
                 tunnel(session, &socket, &target)
             });
-            // Both authorities in one file.
+            // The CA file contains the CAs of the server and of the proxy.
             let both = [&server.ca_file, &secure.ca_file].map(|file| std::fs::read(file).unwrap());
             std::fs::write(&secure.ca_file, both.concat()).unwrap();
             config = config.ca_file(&secure.ca_file);
@@ -185,7 +187,7 @@ fn what_is_left_in_a_session_with_a_proxy_is_no_response_to_the_next_question() 
             ] {
                 let connections = Arc::new(AtomicUsize::new(0));
                 let count = Arc::clone(&connections);
-                // It is the target as well, which speaks no TLS of its own.
+                // This proxy is also the target, which speaks plain HTTP in the tunnel.
                 let proxy = TlsServer::speaking(&[version], Shows::Good, move |session| {
                     count.fetch_add(1, Ordering::SeqCst);
                     tls::read_request(session)?;
@@ -226,7 +228,7 @@ fn what_is_no_tls_on_a_tls_connection_breaks_it() {
                 Ok(())
             });
             let config = config(server.url()).ca_file(&server.ca_file);
-            // On a connection that was kept, another one is opened.
+            // Garbage on a kept connection leads to a new connection.
             assert_eq!(both_responses(&config), ["whole", "whole"]);
             assert_eq!(connections.load(Ordering::SeqCst), 2, "{version:?}");
 
@@ -262,7 +264,7 @@ fn a_tls_connection_is_used_again_and_again() {
     });
 }
 
-/// Carries bytes between a client and the target, taking turns.
+/// Carries bytes between a client and the target, in both directions by turns.
 fn tunnel(client: &mut (impl Read + Write), socket: &TcpStream, target: &str) -> io::Result<()> {
     let mut target = TcpStream::connect(target)?;
     let turn = Some(Duration::from_millis(1));

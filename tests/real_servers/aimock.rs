@@ -1,4 +1,5 @@
-//! A mock of every protocol by others, whose words in the prompt choose what goes wrong.
+//! Tests against aimock, a mock of every protocol by other authors. Words in the prompt choose the
+//! fault.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ fn mock(protocol: Protocol) -> GenerationConfig {
     config
 }
 
-/// Runs `check` for every protocol, with a configuration for it.
+/// Calls `check` for every protocol, with a configuration for the mock.
 fn each(check: fn(Protocol, &GenerationConfig)) {
     watchdog(LIMIT, move || {
         for &protocol in Protocol::ALL {
@@ -52,7 +53,7 @@ fn every_protocol_counts_tokens_and_tells_a_cut_by_length() {
         let response = ask("please count", config).whole();
         assert_eq!(response.content, "Cut by the limit", "{protocol}");
         let expected = match protocol {
-            // The mock's `incomplete` does not say why.
+            // The mock sends the status `incomplete` without a reason.
             Protocol::Responses => FinishReason::Other,
             _ => FinishReason::Length,
         };
@@ -71,7 +72,7 @@ fn thoughts_are_told_apart_from_the_answer() {
         let thought = "First I think about the greeting. Then I choose one.";
         let said = "Hello after thinking.";
         let expected = match protocol {
-            // The mock writes both as `text` there.
+            // For Cohere, the mock writes the reasoning and the text both as text.
             Protocol::CohereChat => (String::new(), format!("{thought}{said}")),
             _ => (thought.to_owned(), said.to_owned()),
         };
@@ -156,7 +157,8 @@ fn a_cut_answer_is_never_a_whole_one() {
             let error = run.failure();
             assert_eq!(error.kind(), ErrorKind::Incomplete, "{protocol} {prompt}: {error:?}");
             let came = &run.response.content;
-            // How far it came differs with the events that a protocol puts around its text.
+            // The mock cuts at an event. How much text arrived by then depends on the protocol's
+            // other events.
             assert!(text.starts_with(came.as_str()), "{protocol} {prompt}: {came:?}");
             assert_eq!(run.response.finish_reason, None, "{protocol} {prompt}");
             let joined: String = run.chunks.iter().map(|chunk| chunk.content.as_str()).collect();
@@ -190,7 +192,7 @@ fn a_refusal_is_told_with_what_to_do() {
 #[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
 fn a_limit_that_passes_is_waited_for() {
     each(|protocol, config| {
-        // The mock counts the requests of each test id for itself.
+        // The mock counts the requests separately for each test id.
         let id = format!("{protocol}-{}", std::process::id());
         let config = config.clone().header("x-test-id", id).max_retries(2);
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! llama.cpp with SmolLM2-135M: a real model that really counts its tokens.
+//! Tests against llama.cpp with SmolLM2-135M, a real model that counts its tokens.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::{LIMIT, ask, config, server, watchdog};
 const PROTOCOLS: [Protocol; 3] =
     [Protocol::ChatCompletions, Protocol::Responses, Protocol::Messages];
 
-/// The same answer twice, and never a long one.
+/// Returns a configuration that makes the response repeatable and short.
 fn llama(protocol: Protocol) -> GenerationConfig {
     config(server("KERB_STREAM_LLAMA") + "/v1").protocol(protocol).temperature(0.0).max_tokens(60)
 }
@@ -51,7 +51,7 @@ fn an_answer_cut_by_max_tokens_says_so() {
             let response = ask("Tell me a long story.", &llama(protocol).max_tokens(5)).whole();
             assert_eq!(response.usage.unwrap().completion_tokens, 5, "{protocol}");
             let expected = match protocol {
-                // llama.cpp itself says `completed` there.
+                // Under `/v1/responses`, llama.cpp reports `completed` even at the token limit.
                 Protocol::Responses => FinishReason::Stop,
                 _ => FinishReason::Length,
             };
@@ -75,7 +75,8 @@ fn a_conversation_goes_on() {
             history.push(first.into());
             history.push(Message::user("What is my name?"));
             let second = ask(&history, &llama(protocol)).whole();
-            // What such a small model makes of it is another matter; it has read all of it.
+            // Such a small model may not use the history, but the token count proves that it has
+            // read all of it.
             let read = second.usage.unwrap().prompt_tokens;
             assert!(read > first_turn, "{protocol}: {read} after {first_turn}");
             assert!(!second.content.is_empty(), "{protocol}");
@@ -179,20 +180,22 @@ fn a_schema_is_kept_to() {
             "additionalProperties": false
         });
         let prompt = "Tom is 30 years old. Give his name and age as JSON.";
-        // Under `/v1/responses` llama.cpp takes no notice of `text.format`, under `/v1/messages` there is none.
+        // llama.cpp ignores `text.format` under `/v1/responses`, and `/v1/messages` has no such
+        // field.
         let config = llama(Protocol::ChatCompletions)
             .response_format(ResponseFormat::json_schema("person", schema));
         let response = ask(prompt, &config).whole();
         let person: Value = serde_json::from_str(&response.content).unwrap();
         assert!(person["name"].is_string() && person["age"].is_i64(), "{person}");
 
-        // Any JSON is asked for, but this llama.cpp does not see to it.
+        // This llama.cpp does not enforce plain JSON mode, so only the request is checked.
         ask(prompt, &llama(Protocol::ChatCompletions).response_format(ResponseFormat::Json))
             .whole();
     });
 }
 
-/// It reads the arguments of calls as JSON, and answers 500 to any history in which they are not.
+/// llama.cpp parses the arguments of calls as JSON, and responds with 500 to any history in which
+/// they are invalid.
 #[test]
 #[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
 fn a_malformed_call_does_not_poison_the_conversation() {
@@ -205,7 +208,7 @@ fn a_malformed_call_does_not_poison_the_conversation() {
             [Message::user("Q"), asked, Message::tool_error("call-a", "that is not JSON")];
         for protocol in PROTOCOLS {
             let config = llama(protocol).tools([tool.clone()]).max_tokens(4);
-            // What it says is up to the model, and may be nothing.
+            // The content depends on the model and may be empty, so it is not checked.
             ask(&history, &config).whole();
         }
     });
@@ -220,7 +223,7 @@ fn tools_are_accepted_with_their_history() {
             "The weather in a city",
             json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}),
         );
-        // What a larger model said: this one calls no tools.
+        // This turn is written by hand, because such a small model calls no tools.
         let mut asked = Message::assistant("");
         asked.tool_calls =
             vec![kerb_stream::ToolCall::new("call-a", "get_weather", r#"{"city": "Paris"}"#)];
@@ -245,7 +248,7 @@ fn an_answer_is_cancelled_in_its_middle() {
         for protocol in PROTOCOLS {
             let long = llama(protocol).max_tokens(2000).extra("ignore_eos", true);
             let mut stream = generate_stream("Count to a thousand.", &long);
-            // Messages tells its usage first.
+            // Messages sends usage before the text.
             while stream.response().content.is_empty() {
                 stream.next().unwrap().unwrap();
             }
@@ -261,7 +264,7 @@ fn an_answer_is_cancelled_in_its_middle() {
             assert!(took < Duration::from_millis(50), "{protocol}: {took:?}");
             assert!(stream.next().is_none());
             assert!(!stream.response().content.is_empty());
-            // A stream that is dropped is no trouble to the next one either.
+            // Dropping a stream must not disturb the next one either.
             let mut dropped = generate_stream("Count to a thousand.", &long);
             dropped.next().unwrap().unwrap();
             drop(dropped);

@@ -1,9 +1,9 @@
-//! Against real servers: llama.cpp with a small model, a mock of every protocol, nginx in front of it,
-//! and proxies. `.ci/run` starts them and says in `KERB_STREAM_…` where they are.
+//! Tests against real servers: llama.cpp with a small model, a mock of every protocol, nginx in
+//! front of it, and proxies. `.ci/run` starts them and sets `KERB_STREAM_…` to their addresses.
 //!
-//! It stands alone because all of it needs those servers, which run only in a stage of their own.
+//! This is a test program of its own, because these servers run only in one stage of `.ci/run`.
 
-#![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
+#![cfg(test)] // Clippy treats helpers as tests too, so they may unwrap (clippy.toml).
 
 use std::time::Duration;
 
@@ -18,15 +18,16 @@ mod support;
 
 use support::{Outcome, watchdog};
 
-/// Far above what any test needs: llama.cpp writes 20 tokens a second where the machine is busy.
+/// This is far more than any test needs. llama.cpp writes 20 tokens a second on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Where a server is. Without it a test fails: a server that is missing is no reason to pass.
+/// Returns the address of a server. A missing server fails the test, because skipping would hide
+/// it.
 fn server(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("`.ci/run` sets {variable}; it is not set"))
 }
 
-/// A configuration that depends on nothing around the test, and does not try again.
+/// Returns a configuration that ignores the environment and does not retry.
 fn config(base_url: impl Into<String>) -> GenerationConfig {
     GenerationConfig::new("smollm2")
         .base_url(base_url)
@@ -34,12 +35,12 @@ fn config(base_url: impl Into<String>) -> GenerationConfig {
         .max_retries(0)
 }
 
-/// What a program sees of the answer to a prompt.
+/// Reads the response to a prompt to its end.
 fn ask(prompt: impl Into<Prompt>, config: &GenerationConfig) -> Outcome {
     Outcome::of(generate_stream(prompt, config))
 }
 
-/// The path below a server's address that its clients call the base URL.
+/// Returns the path that the base URL of this protocol has below the server's address.
 fn version(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::GenerateContent => "/v1beta",

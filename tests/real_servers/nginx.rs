@@ -1,4 +1,5 @@
-//! nginx in front of the mock, on twenty ports that each treat the answer in another way.
+//! Tests with nginx in front of the mock. Each of its twenty ports changes the response in another
+//! way.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +9,14 @@ use super::{LIMIT, ask, config, server, watchdog};
 
 const COUNT: (&str, &str) = ("please count", "Cut by the limit");
 
-/// What is behind port +`offset`, reached by `scheme`, of the nginx that `variable` names.
+/// Returns a configuration for port +`offset` of the nginx that `variable` names.
 fn port(variable: &str, scheme: &str, offset: u16) -> GenerationConfig {
     let first: u16 = server(variable).parse().expect("a port");
     let base = format!("{scheme}://127.0.0.1:{}/v1", first + offset);
     config(base).ca_file(server("KERB_STREAM_CA"))
 }
 
-/// The mock behind port +`offset`.
+/// Returns a configuration for port +`offset` of the nginx in front of the mock.
 fn behind(scheme: &str, offset: u16) -> GenerationConfig {
     port("KERB_STREAM_NGINX", scheme, offset)
 }
@@ -37,8 +38,8 @@ fn what_arrives_whole_is_whole() {
             ("no [DONE]", "http", 16),
         ] {
             for variable in ["KERB_STREAM_NGINX", "KERB_STREAM_NGINX_LLAMA"] {
-                // There nginx says `Connection: close`, but the mock `keep-alive`: every other request
-                // is refused between the two of them.
+                // On these ports nginx sends the mock `Connection: close`, but the mock responds
+                // with `keep-alive`. Every other request then fails between nginx and the mock.
                 if variable == "KERB_STREAM_NGINX" && offset > 12 {
                     continue;
                 }
@@ -46,9 +47,9 @@ fn what_arrives_whole_is_whole() {
                     .header("Authorization", "Basic dXNlcjpzZWNyZXQ=")
                     .temperature(0.0)
                     .max_tokens(4)
-                    // nginx answers 502 when llama.cpp closes a connection that nginx had kept.
+                    // nginx sends a 502 when llama.cpp closes a connection that nginx kept open.
                     .max_retries(2);
-                // The second time on the same connection, where it was kept.
+                // The second request uses the same connection if it was kept open.
                 for _ in 0..2 {
                     let run = ask(COUNT.0, &config);
                     assert!(run.error.is_none(), "{variable}+{offset} {what}: {}", run.message());
@@ -80,7 +81,8 @@ fn what_goes_wrong_is_said() {
         let mut foreign = behind("https", 1);
         foreign.ca_file = None;
         let mut wrong = Vec::new();
-        // What goes wrong, who is asked what, and what a caller must see: the last are words of the message.
+        // Each row: the fault, configuration, prompt, and the expected kind, status, whether a
+        // retry makes sense, and a part of the message.
         for (what, config, prompt, kind, status, retryable, says) in [
             (
                 "+1 a CA nobody knows",
@@ -207,7 +209,7 @@ fn what_goes_wrong_is_said() {
 fn a_gateways_limit_is_waited_for() {
     watchdog(LIMIT, || {
         let config = behind("http", 7);
-        // The limit is one request each two seconds, and counts from an earlier run.
+        // The limit is one request every two seconds. An earlier run may still count.
         ask(COUNT.0, &config.clone().max_retries(2)).whole();
         let run = ask(COUNT.0, &config);
         let error = run.failure();
@@ -230,7 +232,8 @@ fn a_gateways_limit_is_waited_for() {
 #[ignore = "needs nginx at $KERB_STREAM_NGINX"]
 fn slow_bytes_are_life_but_silence_is_not() {
     watchdog(LIMIT, || {
-        // A second passes between two lumps of 400 bytes, and more than two until the end.
+        // nginx sends 400 bytes a second: it pauses for a second between two blocks, and the whole
+        // response takes more than two.
         let patient = behind("http", 11).idle_timeout(Duration::from_millis(2500));
         let started = Instant::now();
         ask(COUNT.0, &patient).whole();
@@ -264,11 +267,12 @@ fn a_stream_over_tls_comes_as_it_is_written() {
 #[ignore = "needs nginx before llama.cpp at $KERB_STREAM_NGINX_LLAMA"]
 fn a_gateway_that_gives_up_while_the_model_reads_is_no_empty_answer() {
     watchdog(LIMIT, || {
-        // More than the model reads in the second that nginx waits, and nothing it has read before.
+        // Reading this prompt takes the model longer than the second that nginx waits. The process
+        // id makes the prompt new, so that llama.cpp has it in no cache.
         let prompt = format!("{} {}", std::process::id(), "word ".repeat(3500));
         let run = ask(prompt, &port("KERB_STREAM_NGINX_LLAMA", "http", 8));
         let error = run.failure();
-        // llama.cpp sends the head at once where it has a slot free.
+        // llama.cpp sends the headers at once if a slot is free.
         let seen = (error.kind(), error.status());
         let cut = (ErrorKind::Incomplete, None);
         assert!(seen == cut || seen == (ErrorKind::Server, Some(504)), "{error:?}");

@@ -1,4 +1,5 @@
-//! tinyproxy (HTTP) and microsocks (SOCKS5), with and without a password, in front of the mock.
+//! Tests with tinyproxy (HTTP) and microsocks (SOCKS5) in front of the mock, with and without a
+//! password.
 
 use kerb_stream::{Environment, ErrorKind, GenerationConfig, Proxy};
 
@@ -6,14 +7,14 @@ use super::{LIMIT, ask, config, server, watchdog};
 
 const COUNT: (&str, &str) = ("please count", "Cut by the limit");
 
-/// The mock in plain HTTP and over TLS. The configuration names the proxy, so that it is used for this
-/// machine too.
+/// Returns the mock in plain HTTP and over TLS. The proxy is set in the configuration, because only
+/// then it is also used for addresses of this machine.
 fn targets() -> [GenerationConfig; 3] {
     let port: u16 = server("KERB_STREAM_NGINX").parse().expect("a port");
     [
         config(server("KERB_STREAM_AIMOCK") + "/v1"),
         config(format!("https://127.0.0.1:{}/v1", port + 1)).ca_file(server("KERB_STREAM_CA")),
-        // A name, which is the proxy's to look up.
+        // The proxy has to resolve this name.
         config(format!("https://localhost:{}/v1", port + 2)).ca_file(server("KERB_STREAM_CA")),
     ]
 }
@@ -34,7 +35,7 @@ fn an_answer_comes_through_a_proxy() {
         ] {
             for target in targets() {
                 let target = target.proxy(proxy.clone());
-                // The second time on the connection of the first, where it was kept.
+                // The second request uses the connection of the first if it was kept open.
                 for _ in 0..2 {
                     let run = ask(COUNT.0, &target);
                     assert!(run.error.is_none(), "{target:?}: {}", run.message());

@@ -1,4 +1,4 @@
-//! Servers that never quite stop: whatever they send, and however slowly, they are left in time.
+//! Servers that send very slowly, or never stop sending, are given up in time.
 
 use std::io::{self, Write};
 use std::thread;
@@ -11,7 +11,7 @@ use crate::support::tls::{self, Session, Shows, TlsServer, records};
 use crate::support::{Connection, Server, all_at_once, chunk, config, shared, watchdog};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
-/// How long a server waits before it sends the next piece, which is well within all limits.
+/// The pause before a server sends the next piece. It is well within all limits.
 const GAP: Duration = Duration::from_millis(20);
 
 const HEAD: &str =
@@ -22,7 +22,8 @@ const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"total_tokens\":1}}\n\n";
 const NAME: &str = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"f\"}}]}}]}\n\n";
 const COMMENT: &str = ": x\n";
 
-/// What ends the wait: the kind of the error and a part of its message, or nothing but the response.
+/// The expected end: the kind of the error and a part of its message, or `None` for a whole
+/// response.
 type Ends = Option<(ErrorKind, &'static str)>;
 
 const STALLED: Ends =
@@ -30,13 +31,13 @@ const STALLED: Ends =
 const NO_HEAD: Ends = Some((ErrorKind::Timeout, "(first_byte_timeout)"));
 const NO_CONNECTION: Ends = Some((ErrorKind::Timeout, "(connect_timeout)"));
 
-/// What comes first, and then again and again until the client goes away.
+/// The bytes that a server sends first, and the bytes that it then repeats until the client closes.
 #[derive(Debug, Clone)]
 struct Script {
     name: &'static str,
     first: Vec<u8>,
     again: Vec<u8>,
-    /// Whether it takes its time.
+    /// Whether the server pauses between the repetitions.
     drips: bool,
     ends: Ends,
 }
@@ -90,7 +91,7 @@ fn scripts() -> Vec<Script> {
     ]
 }
 
-/// Records whose bytes come one by one.
+/// Returns scripts that send TLS records byte by byte.
 fn scripts_in_records() -> Vec<(Script, bool)> {
     let text = [HEAD.as_bytes(), &chunk(TEXT)].concat();
     let finished = [&text[..], &chunk(FINISH)].concat();
@@ -153,7 +154,8 @@ fn play_in_records(script: &Script, session: &mut Session, handshake: bool) -> i
     drip(session, &again)
 }
 
-/// Asks, and says what is not as it should be. Only the limit that is to end the wait is short.
+/// Sends a request, and returns a description of what differs from `ends`. Only the limit that
+/// should end the wait is short.
 fn differs(name: &str, ends: Ends, config: GenerationConfig) -> Option<String> {
     let limit = |is_short| Duration::from_millis(if is_short { 500 } else { 30_000 });
     let kind = ends.map(|(kind, _)| kind);
@@ -219,7 +221,7 @@ fn a_server_behind_a_proxy_that_speaks_tls_is_left_in_time() {
                     session.write_all(&again)?;
                     thread::sleep(GAP);
                 }
-                // Until the client goes away.
+                // The server stays silent until the client closes.
                 tls::read_request(session).map(drop)
             });
             let config = config("http://192.0.2.1/v1")
@@ -236,7 +238,8 @@ fn another_server_that_never_quite_stops_is_left_in_time() {
     watchdog(WATCHDOG, || {
         let program = std::fs::read_to_string(shared("attack/drip.py")).unwrap();
         let modes = program.split("mode == '").skip(1).filter_map(|rest| rest.split('\'').next());
-        // The text of this one never stops, which is what a caller waits for.
+        // `finish-text` never stops sending text. Text is what a caller waits for, so no limit ends
+        // it.
         let modes: Vec<_> =
             modes.filter(|mode| *mode != "finish-text").map(str::to_owned).collect();
         assert!(modes.len() > 25, "{modes:?}");
@@ -255,7 +258,7 @@ fn another_server_that_never_quite_stops_is_left_in_time() {
     });
 }
 
-/// How a mode of `drip.py` has to end.
+/// Returns the expected end of a mode of `drip.py`.
 fn end_of(mode: &str) -> Ends {
     match mode {
         "finish"
@@ -283,8 +286,7 @@ fn end_of(mode: &str) -> Ends {
     }
 }
 
-/// How long a stream takes, with limits of 1 to 3 s, and how it ends: with which kind of error and
-/// what that says.
+/// Reads a stream with limits of 1 to 3 s. Returns its time, and the kind and message of its error.
 fn time_of(mode: &str) -> (Duration, Option<(ErrorKind, String)>) {
     let server = PythonServer::start("attack/drip.py", &[mode]);
     let config = match mode.split_once('-') {

@@ -1,5 +1,5 @@
-//! Everything that a server can draw out or let grow has a limit. The faults of a network that meet one
-//! stand in the table of faults.
+//! Every resource that a server can exhaust has a limit: time and memory. The limits that network
+//! faults meet are tested in the table of faults.
 
 #[cfg(feature = "rustls")]
 mod drips;

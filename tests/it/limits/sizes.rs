@@ -1,4 +1,4 @@
-//! How large an event, a response and the number of its calls may become.
+//! Limits on the size of an event, the size of a response and the number of its tool calls.
 
 use std::io::Cursor;
 
@@ -10,13 +10,13 @@ use crate::support::shapes::Shape;
 
 const CHAT: Shape = Shape(Protocol::ChatCompletions);
 
-/// So many calls, each with an id of its own.
+/// Returns `count` tool calls, each with its own id.
 fn calls(shape: Shape, count: u64) -> String {
     let call = |n| shape.call(n, &["{}"]).replace("\"t\"", &format!("\"t{n}\""));
     (0..count).map(call).collect()
 }
 
-/// Checks that a body of this protocol ends at its limit, and says which one that is.
+/// Checks that a body of this protocol ends at its limit. Returns the error message.
 fn limited(
     protocol: Protocol,
     body: String,
@@ -43,10 +43,10 @@ fn what_a_server_can_grow_is_limited() {
     assert!(message.contains("max_tool_calls"), "{message}");
     for (protocol, body) in [
         (ChatCompletions, long.repeat(3)),
-        // The names of calls, and what only the provider reads again and so makes no chunk, count too.
+        // The limit also counts the names of calls, and replay data, which makes no chunk.
         (ChatCompletions, calls(CHAT, 100)),
         (Messages, thought.repeat(9)),
-        // A refusal is kept twice.
+        // A refusal is stored twice, so it counts twice.
         (ChatCompletions, CHAT.text(&"x".repeat(130)).replace("content", "refusal")),
     ] {
         let message = limited(protocol, body, |config| config.max_response_bytes(250));
@@ -63,7 +63,7 @@ fn a_limit_that_is_passed_after_the_finish_reason_comes_through() {
     limited(Protocol::ChatCompletions, late, |config| config.max_event_bytes(1000));
 }
 
-/// What grows without end meets a limit, whichever way it grows.
+/// Data that grows without end meets a limit, or is not stored (comments, stray lines).
 #[test]
 fn everything_that_a_server_can_grow_has_a_limit() {
     for &protocol in Protocol::ALL {

@@ -1,4 +1,4 @@
-//! How long a stream may bring nothing that its caller reads.
+//! The stall limit ends a stream that brings no new content for the caller.
 
 use std::io::{Cursor, Read};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::support::shapes::Shape;
 
 const CHAT: Shape = Shape(ChatCompletions);
 
-/// What comes of this body, and of `again` behind it, once a millisecond for far longer than the limits here.
+/// Reads `body`, then `again` once a millisecond for much longer than the limits here.
 fn stalling(
     config: GenerationConfig,
     body: impl Into<Vec<u8>>,
@@ -34,7 +34,7 @@ fn event(data: &str) -> String {
     format!("data: {data}\n\n")
 }
 
-/// The wait goes on while there is always something to decode, and hardly ever a read.
+/// The limit also works while events arrive so fast that the stream hardly ever waits for a read.
 #[test]
 fn counts_of_tokens_that_come_without_a_pause_are_no_answer() {
     let counts = event(r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#);
@@ -48,7 +48,8 @@ fn counts_of_tokens_that_come_without_a_pause_are_no_answer() {
     assert_eq!(ErrorKind::of(&last.unwrap_err()), Some(ErrorKind::Timeout));
 }
 
-/// Silence after such a stop is silence, and no end: for as long as the caller waits.
+/// After a finish reason that may not be final, silence does not end the response. The stream times
+/// out.
 #[test]
 fn silence_is_the_end_only_of_an_answer_that_is_settled() {
     let limit = Duration::from_millis(20);
@@ -66,9 +67,9 @@ fn silence_is_the_end_only_of_an_answer_that_is_settled() {
         (GenerateContent, stop(hi), true),
         (GenerateContent, stop(""), false),
         (GenerateContent, stop(&format!("{hi},{code}")), false),
-        // A tool of Google's own was at work: more rounds may follow.
+        // Google's own tool was at work, so more rounds may follow.
         (GenerateContent, stop(&format!("{code},{hi}")), false),
-        // Whatever the reason: as long as nothing was said, it may still be.
+        // Without text, even a finish reason like `length` may not be final.
         (ChatCompletions, CHAT.reasoning("Hm") + &CHAT.stop_for("length"), false),
         (GenerateContent, stop("").replace("STOP", "OTHER"), false),
         (ChatCompletions, CHAT.text("Hi") + &CHAT.stop_for("length"), true),
@@ -104,7 +105,7 @@ fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
     }
     let finished = stalling(impatient, CHAT.text("Hi"), CHAT.stop());
     assert_eq!(finished.whole().content, "Hi");
-    // The provider's own tools are at work, or they are not.
+    // Events of the provider's own tools count as progress. Other events without content do not.
     for (protocol, repeated, stalls) in [
         (
             Messages,
@@ -130,13 +131,13 @@ fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
         ),
     ] {
         let outcome = stalling(config(protocol, limit), "", event(repeated));
-        // What does not stall is read to its end.
+        // A stream that does not stall is read to its end, and has no finish reason there.
         let expected = if stalls { ErrorKind::Timeout } else { ErrorKind::Incomplete };
         assert_eq!(outcome.kind(), Some(expected), "{repeated}");
         assert!(outcome.time > limit, "{repeated}: {:?}", outcome.time);
     }
 
-    // What the caller does with the counts takes none of the stream's time.
+    // The time that the caller takes between two chunks does not count.
     let counts = Cursor::new(event(usage)).chain(Cursor::new(event(usage)));
     let whole = Cursor::new(CHAT.text("Hi")).chain(counts).chain(Cursor::new(CHAT.stop()));
     let config = config(ChatCompletions, Duration::from_millis(500));
