@@ -1,12 +1,12 @@
-//! The bodies that we send, checked against those that other clients sent to the real providers.
+//! Checks our request bodies against those that other clients sent to the real providers.
 //!
-//! A small reader for each protocol, which knows nothing of our encoder, turns a recorded body into a
-//! prompt and a configuration. An assistant's turn is read by letting the crate decode it as the answer
-//! that it once was. What we then would send has to be the recorded body again, but for the differences
-//! that are listed here, each with its reason.
+//! A small reader for each protocol, which shares no code with our encoder, turns a recorded body
+//! into a prompt and a configuration. To read an assistant's turn, the crate decodes it as the
+//! response that it once was. The body that we would send must then equal the recorded body, except
+//! for the differences that are listed here, each with its reason.
 //!
-//! The recordings lie beside the checkout, in the folder that `KERB_STREAM_SHARED` names.
-//! `cargo test --test it recorded_requests:: -- --include-ignored --nocapture` prints what was compared.
+//! The recordings are beside the checkout, in the folder that `KERB_STREAM_SHARED` names. `cargo
+//! test --test it recorded_requests:: -- --include-ignored --nocapture` prints what was compared.
 
 use std::collections::BTreeMap;
 
@@ -56,21 +56,21 @@ fn cohere_chat() {
     check("cohere-v2", Protocol::CohereChat, cohere, COHERE, count);
 }
 
-/// So that fewer cases than before do not go unnoticed.
+/// The expected counts, so that a test that compares fewer cases fails.
 #[derive(Debug, PartialEq)]
 struct Count {
     cases: usize,
-    /// Of them those that are equal without any normalisation.
+    /// The number of cases that are equal without any normalisation.
     as_it_is: usize,
     skipped: usize,
 }
 
-/// Takes what it knows out of a body; the rest is sent as `extra`. An error is the reason why there is no
-/// saying it.
+/// Takes the fields that it knows out of a body. The rest is sent as `extra`. An error is the
+/// reason why the crate cannot express this body.
 type Reader =
     fn(&mut Map<String, Value>, &mut GenerationConfig) -> Result<Vec<Message>, &'static str>;
 
-/// A difference that does not matter, and how to make it disappear from a body.
+/// A difference that does not matter, and a function that removes it from a body.
 type Normalisation = (&'static str, fn(&mut Value));
 
 fn check(folder: &str, protocol: Protocol, read: Reader, known: &[Normalisation], expected: Count) {
@@ -124,7 +124,8 @@ fn check(folder: &str, protocol: Protocol, read: Reader, known: &[Normalisation]
     assert_eq!(count, expected);
 }
 
-/// The body that we would send for a recorded one, and the fields that we have no option for.
+/// Returns the body that we would send for a recorded one, and the fields for which we have no
+/// option.
 fn sent_again(
     case: &Value,
     protocol: Protocol,
@@ -140,7 +141,8 @@ fn sent_again(
         Protocol::Messages => LlmProvider::Anthropic,
         _ => LlmProvider::Local,
     });
-    // The model's name may be anything, and have `::` in it.
+    // The model name may be anything, and may contain `::`, so the provider is always put before
+    // it.
     let mut config = GenerationConfig::new(format!("{own}::{model}"))
         .protocol(protocol)
         .base_url("https://localhost/v1")
@@ -154,14 +156,15 @@ fn sent_again(
     let extra = body.keys().cloned().collect();
     config.extra_body = body;
     let request = generate_stream(messages, config).request().unwrap();
-    // Some addresses were hidden; Writer has a path of its own, and Vertex one for Anthropic.
+    // Some recorded URLs are redacted. Writer has its own path, and so does Anthropic on Vertex.
     let others = ["REDACTED", "api.writer.com", ":streamRawPredict"];
     let path = request.url.strip_prefix("https://localhost/v1").unwrap();
     assert!(url.contains(path) || others.iter().any(|other| url.contains(other)), "{url}");
     Ok((request.body, extra))
 }
 
-/// The normalisations without which two bodies differ; an error is both bodies after all of them.
+/// Returns the normalisations without which the two bodies differ. An error holds both bodies after
+/// all normalisations.
 fn needed(
     known: &[Normalisation],
     ours: &Value,
@@ -190,21 +193,21 @@ fn needed(
     Ok(needed.into_iter().map(|(name, _)| name).collect())
 }
 
-/// The assistant's message, as it comes out of the answer that these events make.
+/// Decodes a response from these events, and returns it as the assistant's message.
 fn said(config: &GenerationConfig, events: &[Value]) -> Message {
     let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
     let stream = GenerationStream::from_reader(std::io::Cursor::new(events), config);
     stream.into_response().unwrap().into()
 }
 
-/// Takes a field out of an object, if it has the type that is wanted.
+/// Takes a field out of an object, if it has the requested type.
 fn take<T: DeserializeOwned>(body: &mut Map<String, Value>, name: &str) -> Option<T> {
     let value = serde_json::from_value(body.get(name)?.clone()).ok()?;
     body.remove(name);
     Some(value)
 }
 
-/// A content's text, whether it is a string or a list of texts.
+/// Returns the text of a content, which is a string or a list of texts.
 fn text(content: &Value) -> Result<String, &'static str> {
     match content {
         Value::Null => Ok(String::new()),
@@ -222,8 +225,8 @@ fn tool(tool: &Value, schema: &str) -> Tool {
     Tool::function(tool["name"].as_str().unwrap(), description, tool[schema].clone())
 }
 
-/// The tools of a list in which there is nothing but those that the caller runs, with the fields that we
-/// have: name, description and schema.
+/// Takes the tools out of a body. Returns none, and changes nothing, if the list has other tools
+/// than the caller's functions, or fields other than name, description and schema.
 fn tools(
     body: &mut Map<String, Value>,
     own: fn(&Value) -> Option<&Value>,
@@ -464,7 +467,7 @@ fn items(
     }
     config.tools = tools(body, |tool| (tool["type"] == "function").then_some(tool), "parameters");
     tool_choice(body, config);
-    // We ask for a summary along with an effort; what asks otherwise is sent as it is.
+    // We send `summary` together with an effort. Any other combination is sent unchanged.
     if let Some(Value::Object(reasoning)) = body.get_mut("reasoning")
         && reasoning.contains_key("summary")
         && let Some(level) = reasoning.get("effort").and_then(Value::as_str).and_then(effort)
@@ -508,10 +511,11 @@ fn items(
     Ok(messages)
 }
 
-/// The items of an answer, as a message.
+/// Decodes the items of a response into a message.
 fn assistant_items(config: &GenerationConfig, turn: &mut Vec<Value>) -> Option<Message> {
     for item in &mut *turn {
-        // Some clients send a text as a string, and none of them leaves out the type of an answer's item.
+        // Some clients send a text as a string. An assistant's item may lack its type; items of
+        // responses always have one.
         if item["role"] == "assistant" {
             item["type"] = "message".into();
         }
@@ -726,7 +730,7 @@ fn contents(
             messages.push(match part.get("functionResponse") {
                 None => Message::user(text(&json!([part]))?),
                 Some(response) => {
-                    // Without an id it is the order that tells which call is meant.
+                    // Without an id, the order of the results tells which call each belongs to.
                     let calls = messages.iter().rev().map(|message: &Message| &message.tool_calls);
                     let mut calls = calls.filter(|calls| !calls.is_empty());
                     Message::tool(&calls.next().unwrap()[at].id, response["response"].to_string())
@@ -828,7 +832,7 @@ const STRICT: Normalisation = ("a tool is strict where its schema can be, said o
     });
 });
 
-/// Takes out of a schema what makes it strict.
+/// Removes from a schema what makes it strict.
 fn loosen(schema: &mut Value) {
     match schema {
         Value::Object(node) => {
@@ -845,7 +849,7 @@ fn loosen(schema: &mut Value) {
     }
 }
 
-/// Does something with each tool, wherever a protocol has it.
+/// Calls `f` for each tool, at the place where a protocol has it.
 fn each_tool(body: &mut Value, mut f: impl FnMut(&mut Value)) {
     each(body, "tools", |tool| {
         if let Some(function) = tool.get_mut("function") {
@@ -858,7 +862,7 @@ fn each_tool(body: &mut Value, mut f: impl FnMut(&mut Value)) {
     });
 }
 
-/// A content that is a list of texts becomes one string.
+/// Turns a content that is a list of texts into one string.
 fn texts_as_string(message: &mut Value) {
     if message["content"].is_array()
         && let Ok(text) = text(&message["content"])
@@ -868,7 +872,7 @@ fn texts_as_string(message: &mut Value) {
     }
 }
 
-/// Does something with each element of a list in an object.
+/// Calls `f` for each element of a list in an object.
 pub(super) fn each(object: &mut Value, list: &str, f: impl FnMut(&mut Value)) {
     let list = object.get_mut(list).and_then(Value::as_array_mut);
     list.into_iter().flatten().for_each(f);

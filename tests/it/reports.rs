@@ -1,5 +1,5 @@
-//! The streams that public bug reports are about come out right. They lie beside the checkout, in the
-//! folder that `KERB_STREAM_SHARED` names; what comes out is written here.
+//! Streams from public bug reports decode correctly. The samples are beside the checkout, in the
+//! folder that `KERB_STREAM_SHARED` names. The expected results are written here.
 
 use std::io::Cursor;
 use std::thread;
@@ -18,7 +18,7 @@ fn sample(name: &str) -> String {
     std::fs::read_to_string(shared("reports").join(name)).unwrap()
 }
 
-/// What comes of a sample.
+/// Reads a sample to its end.
 fn read(name: &str) -> Outcome {
     let protocol: Protocol = name.split('.').next().unwrap().parse().unwrap();
     let config = GenerationConfig::default().protocol(protocol);
@@ -29,8 +29,8 @@ fn read(name: &str) -> Outcome {
 #[ignore = "reads the samples in $KERB_STREAM_SHARED/reports"]
 fn every_sample_comes_out_right() {
     use FinishReason::{Other, Stop, ToolCalls};
-    // The name, then text, reasoning, id, name and arguments of the call, finish reason, and prompt,
-    // completion and cached tokens.
+    // Each row: the name, text, reasoning, tool call (id, name, arguments), finish reason, and
+    // prompt, completion and cached tokens.
     for (name, text, reasoning, call, finish, usage) in [
         (
             "chat_completions.deepseek-final-answer.sse",
@@ -140,8 +140,8 @@ fn every_sample_comes_out_right() {
     }
 }
 
-/// What a sample said goes back as its vendor wants it, and what is asked beside it is said in the
-/// vendor's words.
+/// The response of a sample is sent back in the form that its vendor requires, and options are sent
+/// in the vendor's form too.
 #[test]
 #[ignore = "reads the samples in $KERB_STREAM_SHARED/reports"]
 fn every_sample_goes_back_right() {
@@ -205,10 +205,11 @@ fn every_sample_goes_back_right() {
     assert_eq!(signature, "skip_thought_signature_validator");
 }
 
-/// Longer than what may follow an answer that is settled.
+/// A pause longer than the crate waits for more after a response that is complete.
 const PAUSE: Duration = Duration::from_secs(12);
 
-/// Twelve seconds of silence after a stop that is none.
+/// Checks that a stream goes on after twelve seconds of silence, if its finish reason was not
+/// final.
 #[test]
 #[ignore = "takes twelve seconds, and reads the samples in $KERB_STREAM_SHARED/reports"]
 fn a_model_that_thinks_after_a_stop_is_waited_for() {

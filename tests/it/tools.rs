@@ -1,5 +1,5 @@
-//! The loop of model and tools, on every protocol: what the provider demands back is sent back word for
-//! word and in its place, also from a history that was saved, and never to another provider.
+//! The loop of model and tools, on every protocol. Data that a provider requires back is sent
+//! unchanged and in its place, also from a saved history, and never to another provider.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn the_loop_completes_on_every_protocol() {
     }
 }
 
-/// Runs the loop against a server that asks for two tools and then answers.
+/// Runs the loop against a server that sends two tool calls, and then text.
 fn check(script: &Script, saved: bool) {
     let answers = [(script.calls)(), (script.answer)()];
     let server = Server::start(move |connection| {
@@ -64,7 +64,7 @@ fn check(script: &Script, saved: bool) {
     assert_eq!(requests[1].json()[script.conversation], (script.sent_back)(), "{script:?}");
 }
 
-/// What the tool says of each call.
+/// Returns the tool's result for each call.
 fn results(response: &GenerationResponse) -> Vec<Message> {
     let result = |call: &kerb_stream::ToolCall| {
         assert_eq!(call.name, "weather");
@@ -103,7 +103,7 @@ fn arguments_that_were_cut_stay_visible_and_are_never_none() {
     }
 }
 
-/// A call that went wrong does not make every later request an error.
+/// A malformed call is sent back to the model, and does not make later requests fail.
 #[test]
 fn a_malformed_call_goes_back_for_the_model_to_see() {
     for script in scripts() {
@@ -168,7 +168,7 @@ fn a_tool_that_failed_is_marked_where_the_protocol_has_a_word_for_it() {
             };
             assert_eq!(*sent, expected, "{script:?}");
         }
-        // A result is never marked.
+        // A successful result is never marked as an error.
         let mut history = vec![Message::user(QUESTION), Message::from(&response)];
         history.extend(results(&response));
         let asked = kerb_stream::generate_stream(&history, script.config()).request().unwrap();
@@ -186,28 +186,28 @@ fn value(json: &str) -> Value {
     serde_json::from_str(json).unwrap()
 }
 
-/// The answer that a script's events make.
+/// Decodes the response that these events make.
 fn decoded(script: &Script, events: &[Value]) -> GenerationResponse {
     let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
     let stream = GenerationStream::from_reader(std::io::Cursor::new(events), script.config());
     stream.into_response().unwrap()
 }
 
-/// How one provider asks for a tool twice, and what it demands to hear then. Whatever only the provider
-/// understands has the word "opaque" in it.
+/// One provider's events for two tool calls, and the conversation that it requires afterwards. All
+/// replay data (which only the provider understands) contains the word "opaque".
 #[derive(Clone, Copy)]
 struct Script {
     provider: LlmProvider,
     protocol: Protocol,
-    /// The events of an answer with a thought, some text and two calls.
+    /// The events of a response with reasoning, some text and two calls.
     calls: fn() -> Vec<Value>,
-    /// The field of a request with the conversation in it.
+    /// The name of the request's field with the conversation.
     conversation: &'static str,
-    /// That field, after the results.
+    /// The expected value of that field after the results.
     sent_back: fn() -> Value,
-    /// The events of the answer "In Rome.".
+    /// The events of the response "In Rome.".
     answer: fn() -> Vec<Value>,
-    /// The events of an answer that was cut in the middle of a call.
+    /// The events of a response that was cut in the middle of a call.
     cut: fn() -> Vec<Value>,
 }
 
@@ -217,7 +217,7 @@ impl Script {
         GenerationConfig::new("m")
             .provider(self.provider)
             .protocol(self.protocol)
-            // Without TLS, the provider's own URL would be refused.
+            // A build without TLS would reject the provider's own URL.
             .base_url("http://127.0.0.1:1/v1")
             .api_key("k")
             .environment(Environment::empty())
@@ -579,7 +579,7 @@ fn item(kind: &str, index: usize, item: Value) -> Value {
     json!({"type": format!("response.output_item.{kind}"), "output_index": index, "item": item})
 }
 
-/// A block of an Anthropic message, from start to stop.
+/// Returns the events of one block of an Anthropic message, from start to stop.
 fn block(index: usize, block: Value, deltas: &[Value]) -> Vec<Value> {
     let start = json!({"type": "content_block_start", "index": index, "content_block": block});
     let deltas = deltas

@@ -1,5 +1,5 @@
-//! An answer is whole if a finish reason or the end marker came; otherwise its last item is an error,
-//! after the chunks that arrived.
+//! A response is whole if it has a finish reason or an end marker. Otherwise its last item is an
+//! error, after the chunks that arrived.
 
 use std::io::{self, Cursor, Read};
 use std::net::TcpListener;
@@ -19,7 +19,8 @@ fn config() -> GenerationConfig {
     GenerationConfig::default().protocol(Protocol::ChatCompletions)
 }
 
-/// The text of each chunk, and how the stream ended: well, or as the kind of error and its message.
+/// Returns the text of each chunk, and the kind and message of the error, if the stream ended with
+/// one.
 fn outcome(body: &str) -> (Vec<String>, Result<(), (ErrorKind, String)>) {
     read(config(), Cursor::new(body.to_owned()))
 }
@@ -38,7 +39,7 @@ fn event(data: &str) -> String {
     format!("data: {data}\n\n")
 }
 
-/// What comes of a body in a protocol: the text, the reasoning, the finish reason, and the error.
+/// Decodes a body. Returns its text, reasoning, finish reason, and kind of error.
 fn told(
     protocol: Protocol,
     body: &str,
@@ -75,17 +76,17 @@ fn a_finish_reason_or_the_end_marker_makes_it_whole() {
     for (whole, chunks) in [
         (format!("{hi}{stop}{done}"), 2),
         (format!("{hi}{stop}"), 2),
-        // The end marker alone is enough after usage: Snowflake.
+        // After usage, the end marker is enough. Snowflake sends no finish reason.
         (format!("{hi}{}{done}", event(USAGE)), 2),
         (format!("{}{hi}{stop}{}{done}", event(ROLE), event(USAGE)), 3),
-        // What follows the end marker is nobody's.
+        // Bytes after the end marker are ignored.
         (format!("{hi}{stop}{done}data: {{broken\n\n{hi}"), 2),
         // The last event may lack its line ends.
         (format!("{hi}{}data: [DONE]", event(USAGE)), 2),
         (format!("{hi}{}data: [DONE] \n", event(USAGE)), 2),
         (format!("{hi}data: {STOP}"), 2),
         (format!("{hi}{}data:  [DONE]  \n\n", event(USAGE)), 2),
-        // Broken pieces after the finish reason destroy nothing.
+        // Broken events after the finish reason change nothing.
         (format!("{hi}{stop}data: {{\"choices\""), 2),
         (format!("{hi}{stop}data: {{broken\n\n{hi}"), 2),
     ] {
@@ -106,14 +107,14 @@ fn anything_else_is_cut_after_the_chunks_that_arrived() {
         (event("[DONE]"), "", "the stream is empty"),
         (event(ROLE) + &event("[DONE]"), "", "the stream is empty"),
         (event(ROLE) + &event(USAGE) + &event("[DONE]"), "", "the stream is empty"),
-        // llama-cpp-python ends so when another request interrupts the answer.
+        // llama-cpp-python ends a stream like this when another request interrupts it.
         (format!("{hi}{}", event("[DONE]")), "Hi", "was interrupted"),
         (reasoning("Hm") + &event(USAGE) + &event("[DONE]"), "", "was interrupted"),
         (call(0, "c", "", "{}") + &event(STOP), "", "a tool call without a name"),
-        // Usage before the last piece ends nothing.
+        // Usage before the last text does not end the response.
         (event(USAGE) + &hi + &event("[DONE]"), "Hi", "was interrupted"),
         (hi.clone() + &event(USAGE) + &hi + &event("[DONE]"), "HiHi", "was interrupted"),
-        // A reason that came before a call is not that of the call.
+        // A finish reason before a tool call does not end that call.
         (
             hi.clone() + &event(STOP) + &call(0, "c", "f", "{") + &event("[DONE]"),
             "Hi",
@@ -138,7 +139,7 @@ fn ollama_ends_without_a_reason() {
     assert_eq!(read(ollama, Cursor::new(body)), (vec!["Hi".into()], Ok(())));
 }
 
-/// A plain stop is the end only of what was said before it, unless an end marker follows.
+/// A plain stop ends a response only if text came before it, or an end marker follows.
 #[test]
 fn a_stop_before_anything_is_said_is_not_the_end() {
     use Protocol::{ChatCompletions, GenerateContent, Messages};
@@ -174,7 +175,7 @@ fn a_stop_before_anything_is_said_is_not_the_end() {
         (GenerateContent, gemini("", "SAFETY"), "", "ContentFilter", true),
         (GenerateContent, gemini(r#"{"inlineData":{"data":"x"}}"#, "STOP"), "", "Stop", true),
         (GenerateContent, gemini(r#"{"fileData":{"fileUri":"x"}}"#, "STOP"), "", "Stop", true),
-        // A call waits for its result, whatever Gemini did besides.
+        // A tool call is final, because it waits for its result, whatever Gemini's own tools did.
         (
             GenerateContent,
             gemini(r#"{"functionCall":{"name":"f","args":{}}},{"toolCall":{"id":"1"}}"#, "STOP"),
@@ -206,7 +207,7 @@ fn a_stop_before_anything_is_said_is_not_the_end() {
     }
 }
 
-/// Baseten says `stop` at the end of the reasoning, and then the answer.
+/// Baseten sends `stop` at the end of the reasoning, and then the text.
 #[test]
 fn a_reason_that_was_taken_back_comes_again_at_the_end_marker() {
     let body = reasoning("Hm") + &event(STOP) + &text("Hi");
@@ -219,7 +220,7 @@ fn a_reason_that_was_taken_back_comes_again_at_the_end_marker() {
     assert_eq!(chunks[3].raw_finish_reason.as_deref(), Some("stop"));
 }
 
-/// The half of a character at the end takes no finish reason back.
+/// Half a character (a lone surrogate) at the end does not withdraw the finish reason.
 #[test]
 fn half_a_character_at_the_end_does_not_follow_the_finish_reason() {
     let half = r#"{"choices":[{"delta":{"content":"Hi \ud83d"},"finish_reason":"stop"}]}"#;
@@ -229,7 +230,7 @@ fn half_a_character_at_the_end_does_not_follow_the_finish_reason() {
     }
 }
 
-/// Gateways write errors where no event is read, and name events in their own way.
+/// Some gateways write errors outside of events, or name their events differently.
 #[test]
 fn an_error_is_found_wherever_it_stands() {
     let bare = "{\"error\":{\"message\":\"context too long\",\"code\":400}}\n\n".to_owned();
@@ -250,7 +251,7 @@ fn an_error_is_found_wherever_it_stands() {
     }
 }
 
-/// A reader that was given is not asked for ever for what follows an error.
+/// After an error, a reader from the caller is not read for long, even if it never ends.
 #[test]
 fn what_follows_an_error_is_not_waited_for() {
     let error = event(r#"{"error":{"message":"m"}}"#);
@@ -266,7 +267,7 @@ fn what_is_not_understood_is_not_an_empty_answer() {
     let (kind, message) = end.unwrap_err();
     assert_eq!((texts.len(), kind), (0, ErrorKind::Decode));
     assert!(message.contains(r#"{\"response\":\"Hi\""#), "{message}");
-    // Usage is not an answer.
+    // Usage alone does not make this a valid response.
     let counted = event(r#"{"response":"Hi","usage":{"prompt_tokens":1,"completion_tokens":2}}"#);
     assert_eq!(outcome(&(counted + &event("[DONE]"))).1.unwrap_err().0, ErrorKind::Decode);
     for &spoken in Protocol::ALL {
@@ -280,7 +281,7 @@ fn what_is_not_understood_is_not_an_empty_answer() {
     }
 }
 
-/// As long as nothing was handed out, a clean end is retried like a broken connection.
+/// As long as the caller got no chunk, a clean end is retried like a broken connection.
 #[test]
 fn an_answer_that_ends_before_it_begins_is_asked_for_again() {
     let usage = event(ROLE) + &event(USAGE) + &event("[DONE]");
@@ -313,7 +314,7 @@ fn an_answer_that_ends_before_it_begins_is_asked_for_again() {
     });
 }
 
-/// A retry counts once its request is sent: not while the stream still waits for it.
+/// A retry counts only once its request is sent, not while the stream waits to send it.
 #[test]
 fn a_retry_that_was_not_sent_is_not_counted() {
     let server = Server::start(|connection| {
@@ -339,7 +340,8 @@ fn a_retry_that_was_not_sent_is_not_counted() {
     canceller.join().unwrap();
 }
 
-/// What a provider tells beside or behind its error counts, although no chunk brings it.
+/// The model, usage and finish reason that a provider sends with or after its error are kept,
+/// although no chunk has them.
 #[test]
 fn a_failure_keeps_the_model_the_usage_and_the_reason() {
     let created = event(r#"{"type":"response.created","response":{"model":"m-1"}}"#);
@@ -400,7 +402,7 @@ fn an_error_in_any_shape_is_the_last_item() {
             ErrorKind::Server,
             "m",
         ),
-        // Not even an event: old llama.cpp, and gateways that give up.
+        // Old llama.cpp, and gateways that give up, write the error without an event.
         (format!("{hi}error: {{\"message\":\"slot\"}}\n"), "Hi", ErrorKind::Server, "slot"),
         (format!("{hi}{{\"error\":{{\"message\":\"m\"}}}}"), "Hi", ErrorKind::Server, "m"),
         (
@@ -530,7 +532,7 @@ fn an_answer_that_was_not_streamed_is_one_chunk() {
     assert_eq!(outcome(body), (vec!["Hi".into()], Ok(())));
     let list = format!("[{},\n{STOP}]", r#"{"choices":[{"delta":{"content":"Hi"}}]}"#);
     assert_eq!(outcome(&list), (vec!["Hi".into(), String::new()], Ok(())));
-    // The end of the document is that of the answer.
+    // The end of the document also ends the response.
     let unsaid = body.replace("\"stop\"", "null");
     assert_eq!(outcome(&unsaid), (vec!["Hi".into()], Ok(())));
     for marker in ["data: [DONE]\n\n", "data: [DONE]\n", "data: [DONE]"] {
@@ -541,7 +543,8 @@ fn an_answer_that_was_not_streamed_is_one_chunk() {
                 .unwrap_err();
         assert!(kind == ErrorKind::InvalidRequest && message.contains("no"), "{message}");
     }
-    // A first line of a stream that is not an event stream is no document.
+    // A single line with a chunk, which is no event and has no finish reason, is not a whole
+    // document.
     let cut = r#"{"choices":[{"delta":{"content":"Hi"}}]}"#;
     assert_eq!(outcome(cut).1.unwrap_err().0, ErrorKind::Incomplete);
 
@@ -581,7 +584,7 @@ fn an_answer_that_was_not_streamed_is_one_chunk() {
             let (text, reasoning, finish, error) = told(protocol, &body);
             assert_eq!((&*text, &*reasoning), ("Hi", "Hm"), "{protocol}: {body}");
             let unsaid = reason == "null" && protocol != Protocol::Responses;
-            // A piece of a stream looks like the whole in Gemini's form.
+            // In Gemini's protocol, one chunk of a stream looks like a whole document.
             let is_cut = unsaid && protocol == Protocol::GenerateContent;
             assert_eq!(error, is_cut.then_some(ErrorKind::Incomplete), "{protocol}: {body}");
             assert_eq!(finish, (!unsaid).then_some(FinishReason::Stop), "{protocol}");

@@ -1,4 +1,4 @@
-//! What is wrong on the caller's own side. Where anything is sent, the answer is a good one.
+//! Faults on the caller's own side. Where a request is sent, the server's response is good.
 
 use kerb_stream::ErrorKind::{Auth, Config};
 use kerb_stream::Protocol::GenerateContent;
@@ -69,7 +69,7 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// What is found before anything is sent.
+/// A fault that is found before anything is sent.
 fn refused(id: &'static str, sentence: &'static str) -> Fault {
     fault(id, sentence, |s| s.good()).on(OPENAI).requests(0)
 }

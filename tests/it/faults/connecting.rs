@@ -1,4 +1,4 @@
-//! What goes wrong on the way to the server.
+//! Faults on the way to the server.
 
 use std::io::Read as _;
 
@@ -13,7 +13,7 @@ use crate::support::{Connection, Server};
 
 pub(super) fn faults() -> Vec<Fault> {
     vec![
-        // Bound and not listening, so that nobody else gets the port.
+        // The socket is bound but does not listen, so that no other process gets the port.
         staged("F01", "No server listens on the port", |_| Stage::socket(|_| ()))
             .on(OPENAI)
             .fails(Network, "refused the connection; is the server running?")
@@ -153,7 +153,7 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// A server whose queue of connections that nobody accepts is full.
+/// Returns a server whose queue of connections is full, and which accepts none of them.
 fn full_queue() -> Stage {
     let mut others = Vec::new();
     let stage = Stage::socket(|socket| {

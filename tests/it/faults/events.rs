@@ -1,4 +1,4 @@
-//! What stands in the stream.
+//! Faults in the events of a stream.
 
 use kerb_stream::ErrorKind::{Decode, Incomplete, Limit, Timeout};
 use kerb_stream::Protocol::{ChatCompletions, CohereChat, GenerateContent, Messages, Responses};
@@ -350,25 +350,25 @@ fn future_chat_completions() -> Vec<Value> {
     ]
 }
 
-/// A whole answer with this event before its text.
+/// Sends a whole response with this event before its last text.
 fn before_the_end(server: &mut Scripted<'_>, event: &str) -> Then {
     let shape = server.shape;
     server.among(shape.event("", event) + &shape.text(" end"))
 }
 
-/// An answer with this end marker.
+/// Sends a response with this end marker.
 fn done(server: &mut Scripted<'_>, marker: &str) -> Then {
     let shape = server.shape;
     server.stream(two(shape) + &shape.stop() + marker)
 }
 
-/// A whole answer, where something is done to each event.
+/// Sends a whole response after `change` was applied to each event.
 fn each_event(server: &mut Scripted<'_>, change: impl Fn(&str) -> String) -> Then {
     let body = server.shape.whole(&["Hel", "lo"]);
     server.stream(body.split_inclusive("\n\n").map(change).collect::<String>())
 }
 
-/// The data of each event over several lines, without the blanks behind the colons.
+/// Splits the data of each event into several lines, without blanks after the colons.
 fn pretty(body: &str) -> String {
     let line = |line: &str| match line.strip_prefix("data: ").map(serde_json::from_str::<Value>) {
         Some(Ok(json)) => {

@@ -1,4 +1,4 @@
-//! The table of faults, acted out by somebody else: the fault server in the folder that
+//! Runs the table of faults against a server by other authors: the fault server in the folder that
 //! `KERB_STREAM_SHARED` names. It speaks three of the protocols.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,30 +12,32 @@ use serde_json::Value;
 use super::{Fault, acts, parts, play_all};
 use crate::support::python::PythonServer;
 
-/// What it does otherwise than the table says.
+/// The cases in which the fault server differs from the table: the fault, the protocol (empty for
+/// all), and the difference.
 const OTHERWISE: &[(&str, &str, Otherwise)] = &[
-    // Its error is a `server_error`, which is tried again.
+    // Its error is a `server_error`, which is retried.
     ("F32", "chat_completions", Otherwise::Kind(ErrorKind::Server, 3)),
     ("F32", "messages", Otherwise::Kind(ErrorKind::Server, 3)),
     ("F73", "chat_completions", Otherwise::Kind(ErrorKind::Server, 1)),
     ("F73", "messages", Otherwise::Kind(ErrorKind::Overloaded, 1)),
-    // It speaks of bills whatever the status, where errors have a type.
+    // Its error type is about billing, whatever the status, in protocols whose errors have a type.
     ("F104", "chat_completions", Otherwise::Kind(ErrorKind::Quota, 1)),
     ("F104", "messages", Otherwise::Kind(ErrorKind::Quota, 1)),
-    // Its Gemini calls everything an invalid argument, and that says more than the status.
+    // Its Gemini errors are all `INVALID_ARGUMENT`, which takes precedence over the status.
     ("F94", "generate_content", Otherwise::Kind(ErrorKind::InvalidRequest, 1)),
     ("F99", "generate_content", Otherwise::Kind(ErrorKind::InvalidRequest, 1)),
-    // Its call has no name.
+    // Its tool call has no name.
     ("F144", "chat_completions", Otherwise::Kind(ErrorKind::Incomplete, 1)),
     // It closes the connection before it reads the second request.
     ("F60", "", Otherwise::Requests(2)),
-    // What comes in one packet with a fault of the framing is lost with it, and then asked for again.
+    // An event in the same packet as a framing error is lost, and the request is then retried.
     ("F47", "", Otherwise::OnlyKind),
     ("F48", "", Otherwise::OnlyKind),
     ("F53", "", Otherwise::OnlyKind),
-    // Gemini has no end marker: what may follow the finish reason is waited for.
+    // Gemini has no end marker, so the client waits for more after the finish reason.
     ("F74", "generate_content", Otherwise::Takes(12)),
-    // Its second answer comes for itself, and so perhaps after the next request, whose it then seems.
+    // It sends the stray second response separately. That may arrive after the next request, and
+    // then looks like the response to it.
     ("F61", "", Otherwise::Not),
     // It puts text into each of its hundred thousand events.
     ("F116", "", Otherwise::Not),
@@ -46,7 +48,7 @@ enum Otherwise {
     Kind(ErrorKind, usize),
     Requests(usize),
     OnlyKind,
-    /// At most so many seconds.
+    /// The test may take at most this many seconds.
     Takes(u64),
     Not,
 }
@@ -71,7 +73,8 @@ fn every_fault_is_what_the_table_says() {
         assert!(faults.into_iter().any(is_known), "nothing is otherwise with {id} {on}");
     }
     let acts = acts().into_iter().filter(|(fault, protocol)| {
-        // What is not a server's doing, and variants that this one does not have.
+        // Faults that a server cannot cause, and variants that this server does not have, are
+        // skipped.
         let is_a_servers = (fault.id < "F150" || fault.id.len() < 4) && fault.id != "F02";
         let has_one = matches!(fault.id, "F15" | "F49" | "F50" | "F61" | "F71" | "F128" | "F148");
         let is_had = !has_one || !fault.variant.starts_with("v=");
@@ -93,7 +96,7 @@ fn every_fault_is_what_the_table_says() {
     });
 }
 
-/// Where the server listens, and for what.
+/// The ports of the fault server, by purpose, and the folder of its certificates.
 struct Ports {
     ports: Value,
     certificates: PathBuf,
@@ -105,7 +108,7 @@ impl Ports {
     }
 
     fn play(&self, mut fault: Fault, protocol: Protocol, number: usize) -> Vec<String> {
-        // A name of its own, for its counters and for the log.
+        // A unique path, for the server's counters and its log.
         let comma = if fault.variant.is_empty() { "" } else { "," };
         let path = format!("/f/{}{comma}{},k=case{number}", fault.id, fault.variant);
         let (port, scheme) = match fault.id {
@@ -137,7 +140,7 @@ impl Ports {
             config = config.base_url("https://192.0.2.1/v1").proxy(Proxy::Url(url));
         }
         if !matches!(fault.id, "F60" | "F61") {
-            // A connection that another fault has left would be one more.
+            // A connection that an earlier fault left open would count as one more.
             config = config.header("connection", "close");
         }
         let mut seen = fault.ask(&config, || ());
@@ -161,12 +164,12 @@ impl Ports {
             }
             Some(Otherwise::Not) | None => {}
         }
-        // Its words are its own.
+        // Its error messages differ from ours, so only the kind is compared.
         fault.error = fault.error.map(|(kind, _)| (kind, ""));
         fault.differences(&seen, requests)
     }
 
-    /// How many requests had this in their paths.
+    /// Returns the number of requests whose path contains this part.
     fn requests(&self, part: &str) -> usize {
         let stream = TcpStream::connect(("127.0.0.1", self.port("main") as u16)).unwrap();
         (&stream).write_all(b"GET /_/log HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();

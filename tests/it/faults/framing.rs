@@ -1,4 +1,4 @@
-//! What goes wrong with HTTP's framing of the answer's body.
+//! Faults in HTTP's framing of the response body.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -163,13 +163,14 @@ pub(super) fn faults() -> Vec<Fault> {
             "The server sends a second response without a request, on a pooled connection",
             |s| {
                 if s.connection.number == 0 && s.number > 1 {
-                    // The client took what came before it asked for an answer.
+                    // The client used the connection again despite the stray bytes. It now has to
+                    // retry, and the test sees a third request.
                     return s.close();
                 }
                 s.head("")?;
                 s.chunk(good(s.shape))?;
-                // In one piece with the end: one that comes after the next request is written cannot be
-                // told from its answer.
+                // The stray bytes go out in one packet with the end. If they came after the next
+                // request was written, they could not be told from its response.
                 s.write(format!("0\r\n\r\nHTTP/1.1 200 OK\r\n{EVIL}"))?;
                 s.keep()
             },
@@ -199,14 +200,14 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// The rest of an answer that nobody asked for.
+/// The rest of a stray response, for which there was no request.
 const EVIL: &str =
     "content-type: application/json\r\ncontent-length: 16\r\n\r\n{\"evil\":\"reply\"}";
 
-/// Two good chunks, and one that says it is of this size.
+/// Sends two good chunks, and then one that declares this size.
 fn chunk_of_size(s: &mut Scripted<'_>, size: &str) -> Then {
     s.begin()?;
-    // What comes in one packet with a fault of the framing is lost with it.
+    // Chunks in the same packet as a framing error are lost.
     s.wait_for_chunks(2)?;
     s.write(format!("{size}\r\nhello\r\n"))?;
     s.hang()
@@ -240,9 +241,10 @@ fn refused_while_sending(shape: Shape) -> Stage {
             let body = shape.error("too large", "request_too_large").to_string();
             let head = "HTTP/1.1 413 Too Large\r\ncontent-type: application/json\r\n";
             let length = format!("content-length: {}\r\n\r\n", body.len());
-            // In one piece, since closing also destroys what has not left yet.
+            // Everything is sent in one packet, because closing also discards bytes that were not
+            // sent yet.
             let _ = stream.write_all(format!("{head}{length}{body}").as_bytes());
-            // With the request unread, closing is resetting.
+            // The request is unread, so closing the socket resets the connection.
         }
     });
     Stage::at(url).counting(move || count.load(Ordering::SeqCst))

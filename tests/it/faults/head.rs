@@ -1,4 +1,4 @@
-//! What goes wrong with the headers of the response.
+//! Faults in the headers of the response.
 
 use std::io::Write as _;
 

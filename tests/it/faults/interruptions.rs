@@ -1,4 +1,4 @@
-//! What interrupts an answer that has begun.
+//! Faults that interrupt a response after it has begun.
 
 use std::thread;
 use std::time::Duration;
@@ -121,7 +121,7 @@ pub(super) fn faults() -> Vec<Fault> {
         fault("F74", "The end marker comes, and the connection stays open", |s| {
             s.head("")?;
             s.chunk(two(s.shape) + &s.shape.ending())?;
-            // Gemini has no end marker, so only the body's end tells that the answer is over.
+            // Gemini has no end marker, so only the end of the body ends the response.
             match s.shape.0 {
                 Protocol::GenerateContent => s.end(),
                 _ => s.hang(),
@@ -162,7 +162,7 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// The most of an event.
+/// Returns an event without its last 20 bytes.
 fn torn(shape: Shape) -> String {
     let event = shape.text("half");
     event.split_at(event.len() - 20).0.to_owned()

@@ -1,12 +1,13 @@
-//! Whatever a server or a network does, a caller gets the answer or an error that says what happened:
-//! never a hang, never a part passed off as a whole.
+//! Whatever a server or a network does, a caller gets the response or an error that says what
+//! happened. The stream never hangs, and a part is never reported as whole.
 //!
-//! A fault is one entry of a table: its number, what happens in words, what the server does, and what a
-//! caller sees. The table is acted out here, in every protocol; [`fault_server`] has somebody else act it
-//! out; and `docs/faults.md` is written from it. The numbers are those of `faults/FAULTS.md` in the folder
-//! that `KERB_STREAM_SHARED` names.
+//! A fault is one entry of a table: its number, a sentence, what the server does, and what a caller
+//! sees. The table is run here in every protocol, and by [`fault_server`] against a server by other
+//! authors. `docs/faults.md` is generated from it. The numbers are those of `faults/FAULTS.md` in
+//! the folder that `KERB_STREAM_SHARED` names.
 
-// A method of a type with a lifetime cannot stand for a script, and clippy takes it that it can.
+// Clippy suggests methods instead of closures, but a method of a type with a lifetime cannot be a
+// script.
 #![allow(clippy::redundant_closure_for_method_calls)]
 
 mod caller;
@@ -35,18 +36,18 @@ use crate::support::{Outcome, watchdog};
 
 use Protocol::{ChatCompletions, GenerateContent, Messages, Responses};
 
-/// What stands in for a key. It must never come back out.
+/// The API key of these tests. It must never appear in errors or responses.
 const KEY: &str = "sk-test-7c0ffee7c0ffee";
 
-/// The text of a good answer.
+/// The text of a good response.
 const HELLO: &str = "Hello wörld 😀";
-/// The text before many a fault.
+/// The text that arrives before most faults.
 const TWO: &str = "tok0 tok1 ";
 
 const OPENAI: &[Protocol] = &[ChatCompletions];
-/// Those whose errors have a type.
+/// The protocols whose errors have a type.
 const TYPED: &[Protocol] = &[ChatCompletions, Messages, Responses, GenerateContent];
-/// Those whose end marker is an event of its own.
+/// The protocols whose end marker is an event of its own.
 const MARKED: &[Protocol] = &[ChatCompletions, Messages];
 
 fn parts() -> [(&'static str, Vec<Fault>); 7] {
@@ -65,25 +66,25 @@ fn parts() -> [(&'static str, Vec<Fault>); 7] {
 #[derive(Clone)]
 struct Fault {
     id: &'static str,
-    /// What happens, in words.
+    /// The sentence that describes the fault.
     sentence: &'static str,
-    /// What the server does.
+    /// The server's behaviour.
     script: Script,
-    /// How the fault server is asked for the same: `v=neg,n=2`.
+    /// The parameters that make the fault server do the same, such as `v=neg,n=2`.
     variant: &'static str,
     needs_tls: bool,
     protocols: &'static [Protocol],
     config: fn(GenerationConfig) -> GenerationConfig,
     prompt_bytes: usize,
-    /// How often the caller asks. Only the last answer differs from what is told here.
+    /// The number of requests that the caller makes in turn. All but the last get a whole response.
     turns: usize,
     /// The text of all chunks.
     text: &'static str,
-    /// How it ends otherwise than well: the kind, and a part of the message.
+    /// The kind of the error and a part of its message, or `None` if the stream ends well.
     error: Option<(ErrorKind, &'static str)>,
-    /// How many requests the server sees.
+    /// The number of requests that the server sees.
     requests: usize,
-    /// Something else that holds, in words and as a check.
+    /// An additional condition, in words and as a check.
     also: Option<Also>,
     at_least: Duration,
     at_most: Duration,
@@ -91,12 +92,12 @@ struct Fault {
 
 type Also = (&'static str, fn(&Outcome) -> bool);
 
-/// What happens when the server answers the requests that come to it with `script`.
+/// A fault of a server that handles each request with `script`.
 fn fault(id: &'static str, sentence: &'static str, script: fn(&mut Scripted<'_>) -> Then) -> Fault {
     Fault::new(id, sentence, Script::Requests(script))
 }
 
-/// What happens on a stage that is set up in another way.
+/// A fault that needs more than one scripted server.
 fn staged(id: &'static str, sentence: &'static str, stage: fn(Shape) -> Stage) -> Fault {
     Fault::new(id, sentence, Script::Stage(stage))
 }
@@ -118,7 +119,7 @@ impl Fault {
             requests: 1,
             also: None,
             at_least: Duration::ZERO,
-            at_most: Duration::from_secs(20), // A bound against hanging, on a machine that is busy.
+            at_most: Duration::from_secs(20), // This catches hangs, even on a busy machine.
         }
     }
 
@@ -170,7 +171,7 @@ impl Fault {
         }
     }
 
-    /// How the caller asks.
+    /// Returns the caller's configuration.
     fn config(&self, protocol: Protocol, base_url: String) -> GenerationConfig {
         let limit = Duration::from_secs(10);
         let config = GenerationConfig::new("m")
@@ -185,7 +186,8 @@ impl Fault {
         (self.config)(config)
     }
 
-    /// Asks as often as the fault wants it. `show` is called with each chunk.
+    /// Makes the fault's number of requests, and returns the last outcome. Calls `show` for each
+    /// chunk.
     fn ask(&self, config: &GenerationConfig, show: impl Fn()) -> Outcome {
         let prompt = match self.prompt_bytes {
             0 => "Hello?".to_owned(),
@@ -198,7 +200,7 @@ impl Fault {
         ask()
     }
 
-    /// What is not as it should be, if anything is. `requests` is how many the server saw.
+    /// Returns what differs from the table. `requests` is the number that the server saw.
     fn differences(&self, seen: &Outcome, requests: usize) -> Vec<String> {
         let mut differences = Vec::new();
         let mut check = |holds: bool, what: String| {
@@ -230,9 +232,9 @@ impl Fault {
         differences
     }
 
-    /// The row of the table in the documentation.
+    /// Returns the fault's row of the table in the documentation.
     fn row(&self) -> String {
-        // What stands in brackets is no link.
+        // Text in brackets must not become a link.
         let sentence = self.sentence.replace('[', "\\[").replace(']', "\\]");
         let mut row = format!("| {} | {sentence} | ", self.id);
         let text = !self.text.is_empty();
@@ -261,7 +263,7 @@ impl Fault {
     }
 }
 
-/// The table as it stands in the documentation.
+/// Returns the table of the documentation.
 fn table() -> String {
     let mut table = String::from(
         "# What can go wrong, and what a caller sees\n\n\
@@ -290,8 +292,8 @@ fn the_documentation_has_the_same_table() {
     assert!(known == table, "run this test with KERB_STREAM_WRITE=1 to write docs/faults.md anew");
 }
 
-/// Every fault in every protocol in which it makes a difference; of one number alone if
-/// `KERB_STREAM_FAULT` names it.
+/// Returns every fault in every protocol in which it makes a difference. `KERB_STREAM_FAULT`
+/// restricts the list to one number.
 fn acts() -> Vec<(Fault, Protocol)> {
     let only = std::env::var("KERB_STREAM_FAULT").ok();
     let faults = parts().into_iter().flat_map(|(_, faults)| faults);
@@ -303,8 +305,8 @@ fn acts() -> Vec<(Fault, Protocol)> {
     acts
 }
 
-/// Calls `play` with each act and its number, with many at once, since most of them wait. It says what is
-/// not as it should be, and has so long for it.
+/// Calls `play` with each act and its number, and fails if it returns differences or exceeds
+/// `limit`. Runs many acts at once, because most of them wait.
 fn play_all(
     acts: Vec<(Fault, Protocol)>,
     at_once: usize,
@@ -345,11 +347,11 @@ fn play_all(
 
 #[test]
 fn every_fault_is_what_the_table_says() {
-    // Each act has a server of its own: more descriptors than a shell allows.
+    // Each act has its own server, so the test needs more descriptors than a shell allows.
     let _ = rlimit::increase_nofile_limit(8192);
     let mut acts = acts();
     acts.retain(|(fault, _)| cfg!(feature = "rustls") || !fault.needs_tls);
-    // What takes long begins first.
+    // The longest acts begin first.
     acts.sort_by_key(|(fault, _)| Reverse(fault.at_least));
     play_all(acts, 48, Duration::from_secs(30), |fault, protocol, _| {
         let shown = Arc::new(Shown::default());

@@ -1,4 +1,4 @@
-//! What the faults take place on: servers in this process that do what a script says.
+//! The servers of the fault tests. They run in this process and do what a script says.
 
 use std::any::Any;
 use std::io;
@@ -17,16 +17,16 @@ use crate::support::shapes::Shape;
 use crate::support::tls::{Session, Shows, TlsServer};
 use crate::support::{Connection, Request, Server};
 
-/// What makes a fault happen.
+/// The cause of a fault.
 #[derive(Clone, Copy)]
 pub(super) enum Script {
-    /// What a server does with each request.
+    /// A function that a server calls for each request.
     Requests(fn(&mut Scripted<'_>) -> Then),
-    /// What else there may be at the other end.
+    /// A function that sets up any other endpoint.
     Stage(fn(Shape) -> Stage),
 }
 
-/// Whether the connection can carry another request. An error says that the client went away.
+/// Says whether the connection can carry another request. An error means that the client closed it.
 pub(super) type Then = io::Result<After>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) enum After {
     Close,
 }
 
-/// How many chunks the caller has seen: what a server waits for, in place of a pause.
+/// The number of chunks that the caller has seen. Servers wait for it, instead of for a fixed time.
 #[derive(Default)]
 pub(super) struct Shown {
     count: Mutex<usize>,
@@ -59,12 +59,12 @@ impl Shown {
     }
 }
 
-/// What a caller finds at the other end.
+/// The endpoint that a caller connects to, and everything it needs.
 pub(super) struct Stage {
     pub(super) url: String,
     change: Box<dyn Fn(GenerationConfig) -> GenerationConfig>,
     requests: Box<dyn Fn() -> usize>,
-    /// What has to live as long as the stage.
+    /// Values that must live as long as the stage.
     props: Vec<Box<dyn Any>>,
 }
 
@@ -90,7 +90,7 @@ impl Stage {
         Self::at(server.unwrap().url()).counting(move || requests.load(Ordering::SeqCst))
     }
 
-    /// A stage at this URL that sees no request.
+    /// Returns a stage at this URL that sees no requests.
     pub(super) fn at(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -100,7 +100,7 @@ impl Stage {
         }
     }
 
-    /// A server in TLS sessions, which are what it counts.
+    /// Starts a TLS server. It counts sessions instead of requests.
     pub(super) fn tls(
         shows: Shows,
         serve: impl Fn(&mut Session) -> io::Result<()> + Send + Sync + 'static,
@@ -121,7 +121,7 @@ impl Stage {
             .with(server)
     }
 
-    /// A proxy on the way to a server that it does not connect to.
+    /// Starts a proxy in front of a server that it does not connect to.
     pub(super) fn proxy(
         scheme: &'static str,
         serve: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
@@ -133,13 +133,13 @@ impl Stage {
             .counting(move || proxy.connections())
     }
 
-    /// What is accepted by the system, and by nobody else.
+    /// Returns a stage whose connections the system accepts, but no program.
     pub(super) fn unaccepted(scheme: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         Self::at(format!("{scheme}://{}/v1", listener.local_addr().unwrap())).with(listener)
     }
 
-    /// A socket that is bound to a port, and that may or may not listen.
+    /// Returns a stage with a socket that is bound to a port. `prepare` decides whether it listens.
     pub(super) fn socket(prepare: impl FnOnce(&Socket)) -> Self {
         let socket = new_socket();
         let address: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
@@ -165,7 +165,7 @@ impl Stage {
         Self { requests: Box::new(requests), ..self }
     }
 
-    /// What a caller needs to find it.
+    /// Returns the configuration that a caller needs to reach this stage.
     pub(super) fn change(&self, config: GenerationConfig) -> GenerationConfig {
         (self.change)(config)
     }
@@ -179,17 +179,17 @@ pub(super) fn new_socket() -> Socket {
     Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap()
 }
 
-/// The beginning of an answer: the text [`TWO`](super::TWO).
+/// Returns the beginning of a response, with the text [`TWO`](super::TWO).
 pub(super) fn two(shape: Shape) -> String {
     shape.start() + &shape.text("tok0 ") + &shape.text("tok1 ")
 }
 
-/// A whole answer of one word.
+/// Returns a whole response of one word.
 pub(super) fn hello(shape: Shape) -> String {
     shape.whole(&["Hello"])
 }
 
-/// The events of a good answer, whose text is [`HELLO`](super::HELLO).
+/// Returns the events of a good response, with the text [`HELLO`](super::HELLO).
 pub(super) fn good(shape: Shape) -> String {
     shape.whole(&["Hel", "lo ", "wörld", " 😀"])
 }
@@ -197,11 +197,11 @@ pub(super) fn good(shape: Shape) -> String {
 pub(super) const EVENTS: &str = "content-type: text/event-stream\r\n";
 pub(super) const CHUNKED: &str = "transfer-encoding: chunked\r\n";
 
-/// A request, and what a server makes of it.
+/// A request, and the functions with which a script responds to it.
 pub(super) struct Scripted<'a> {
     pub(super) connection: &'a mut Connection,
     pub(super) request: Request,
-    /// 1 for the first request that the server sees.
+    /// The number of the request, counted from 1 over all connections of the server.
     pub(super) number: usize,
     pub(super) shape: Shape,
     shown: &'a Shown,
@@ -212,13 +212,13 @@ impl Scripted<'_> {
         self.connection.write(bytes)
     }
 
-    /// Nothing more than this, and then the end of the connection.
+    /// Sends these bytes and closes the connection.
     pub(super) fn write_and_close(&mut self, bytes: impl AsRef<[u8]>) -> Then {
         self.write(bytes)?;
         self.close()
     }
 
-    /// What was written is a whole answer.
+    /// Keeps the connection open, because the response is whole.
     pub(super) fn keep(&mut self) -> Then {
         Ok(After::Keep)
     }
@@ -232,18 +232,18 @@ impl Scripted<'_> {
         self.close()
     }
 
-    /// Nothing until the client goes away.
+    /// Sends nothing more until the client closes.
     pub(super) fn hang(&mut self) -> Then {
         self.connection.wait_until_closed();
         self.close()
     }
 
-    /// Waits until the caller has seen so many chunks.
+    /// Waits until the caller has seen this many chunks.
     pub(super) fn wait_for_chunks(&mut self, count: usize) -> io::Result<()> {
         self.shown.wait_for(count)
     }
 
-    /// The head of an answer in chunks.
+    /// Sends the headers of a chunked response.
     pub(super) fn head(&mut self, headers: &str) -> io::Result<()> {
         self.write(format!("HTTP/1.1 200 OK\r\n{EVENTS}{CHUNKED}{headers}\r\n"))
     }
@@ -252,37 +252,37 @@ impl Scripted<'_> {
         self.connection.chunk(bytes)
     }
 
-    /// The end of an answer in chunks.
+    /// Ends a chunked response.
     pub(super) fn end(&mut self) -> Then {
         self.connection.end()?;
         self.keep()
     }
 
-    /// A well-framed answer with this body.
+    /// Sends a well-framed response with this body.
     pub(super) fn stream(&mut self, body: impl AsRef<[u8]>) -> Then {
         self.head("")?;
         self.chunk(body)?;
         self.end()
     }
 
-    /// A whole answer with these events as its text.
+    /// Sends a whole response with these events as its text.
     pub(super) fn among(&mut self, events: String) -> Then {
         let shape = self.shape;
         self.stream(shape.start() + &events + &shape.ending())
     }
 
-    /// The head and two pieces of text.
+    /// Sends the headers and two pieces of text.
     pub(super) fn begin(&mut self) -> io::Result<()> {
         self.head("")?;
         self.chunk(two(self.shape))
     }
 
-    /// A good answer.
+    /// Sends a good response.
     pub(super) fn good(&mut self) -> Then {
         self.good_with(EVENTS)
     }
 
-    /// A good answer with these headers.
+    /// Sends a good response with these headers.
     pub(super) fn good_with(&mut self, headers: &str) -> Then {
         self.write(format!("HTTP/1.1 200 OK\r\n{headers}{CHUNKED}\r\n"))?;
         for event in good(self.shape).split_inclusive("\n\n") {
@@ -291,7 +291,7 @@ impl Scripted<'_> {
         self.end()
     }
 
-    /// A body, and that its length is another one.
+    /// Sends a body with a wrong `Content-Length`.
     pub(super) fn with_length(&mut self, length: usize, body: &str) -> Then {
         let head = format!("HTTP/1.1 200 OK\r\n{EVENTS}content-length: {length}\r\n\r\n");
         self.write_and_close(head + body)
@@ -314,7 +314,7 @@ impl Scripted<'_> {
         self.answer(status, &headers, body.to_string())
     }
 
-    /// An error with this status.
+    /// Sends an error with this status.
     pub(super) fn status(&mut self, status: u16, kind: &str, headers: &str) -> Then {
         let error = self.shape.error_with(status, &format!("synthetic {status}"), kind);
         self.json(status, &format!("x-request-id: req_fault\r\n{headers}"), &error)
@@ -324,7 +324,7 @@ impl Scripted<'_> {
         self.answer(status, &format!("location: {location}\r\n"), "")
     }
 
-    /// The same until the client goes away.
+    /// Sends `first`, then repeats `again` until the client closes.
     pub(super) fn endless(&mut self, first: &str, again: &str) -> Then {
         self.write(first)?;
         let block = again.repeat(1 + 65_536 / again.len());
@@ -333,7 +333,7 @@ impl Scripted<'_> {
         }
     }
 
-    /// The same in the body.
+    /// Does the same inside a chunked body.
     pub(super) fn endless_body(&mut self, first: &str, again: &str) -> Then {
         self.head("")?;
         self.chunk(": they begin\n".to_owned() + &self.shape.start() + first)?;
@@ -343,7 +343,7 @@ impl Scripted<'_> {
         }
     }
 
-    /// The same, now and then.
+    /// Repeats these bytes every 20 ms until the client closes.
     pub(super) fn drip(&mut self, again: &str) -> Then {
         loop {
             self.write(again)?;
@@ -351,7 +351,7 @@ impl Scripted<'_> {
         }
     }
 
-    /// The same, now and then and in chunks.
+    /// Repeats these bytes as a chunk every 20 ms until the client closes.
     pub(super) fn drip_chunks(&mut self, again: &str) -> Then {
         loop {
             self.chunk(again)?;
@@ -359,7 +359,7 @@ impl Scripted<'_> {
         }
     }
 
-    /// These bytes, one by one.
+    /// Sends these bytes one by one.
     pub(super) fn drip_bytes(&mut self, bytes: &str, pause: Duration) -> io::Result<()> {
         for byte in bytes.bytes() {
             self.write([byte])?;

@@ -1,4 +1,4 @@
-//! Answers that are errors by their status.
+//! Responses with an error status.
 
 use kerb_stream::ErrorKind::{
     Auth, Decode, InvalidRequest, NotFound, Overloaded, Quota, RateLimited, Server,
@@ -53,7 +53,7 @@ pub(super) fn faults() -> Vec<Fault> {
             "F90",
             "429, Retry-After as a date, compared with the Date header of the response",
             |s| {
-                // On this server's clock, which is many years behind.
+                // This server's clock is many years behind.
                 let now = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
                 let then = "retry-after: Sun, 06 Nov 1994 08:49:39 GMT\r\n";
                 s.status(429, "rate_limit_error", &format!("{now}{then}"))
