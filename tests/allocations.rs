@@ -1,12 +1,12 @@
-//! What a chunk costs in memory: one allocation, which is its text, and nothing that stays.
+//! A chunk costs one allocation, which is its text, and keeps no other memory.
 //!
-//! The folded answer grows, too: by reallocations, which are counted apart, and which its capacity
-//! accounts for.
+//! The folded response grows too. Its reallocations are counted separately, and its capacity
+//! accounts for them.
 //!
-//! It stands alone because its allocator is that of the whole program, and counts what other tests
-//! allocate, too.
+//! This is a test program of its own, because its allocator counts what the whole program
+//! allocates, other tests included.
 
-#![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
+#![cfg(test)] // Clippy treats helpers as tests too, so they may unwrap (clippy.toml).
 
 use std::alloc::System;
 
@@ -26,7 +26,7 @@ static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn stream(protocol: Protocol, events: &[String]) -> GenerationStream {
     let config = GenerationConfig::default().protocol(protocol).max_response_bytes(usize::MAX);
-    // The same events again and again, in reads of a packet's size.
+    // The same events repeat without end, in reads of a packet's size.
     let reader = Pieces::new(events.concat().leak().as_bytes().chunks(1460).cycle());
     let mut stream = GenerationStream::from_reader(reader, config);
     for _ in 0..1_000 {
@@ -35,7 +35,7 @@ fn stream(protocol: Protocol, events: &[String]) -> GenerationStream {
     stream
 }
 
-/// How often memory was asked for, and asked to grow, during 1,000 chunks.
+/// Returns the numbers of allocations and reallocations during 1,000 chunks.
 fn count(protocol: Protocol, events: &[String]) -> (usize, usize) {
     let mut stream = stream(protocol, events);
     let before = COUNTED.stats();
@@ -47,13 +47,13 @@ fn count(protocol: Protocol, events: &[String]) -> (usize, usize) {
     (after.allocations - before.allocations, after.reallocations - before.reallocations)
 }
 
-/// One test, since the counters are those of the whole process.
+/// This is a single test, because the counters belong to the whole process.
 #[test]
 fn a_chunk_is_one_allocation_and_leaves_nothing_behind() {
     for &protocol in Protocol::ALL {
         let shape = Shape(protocol);
         let events = [shape.text(" word"), shape.text(" and"), shape.text(" so")];
-        // The test's harness allocates now and then, too: the least of a few counts is ours.
+        // The test harness allocates now and then too, so the lowest of five counts is used.
         let (allocations, reallocations) = (0..5).map(|_| count(protocol, &events)).min().unwrap();
         assert_eq!(allocations, 1_000, "{protocol}");
         assert!(reallocations <= 1, "{protocol}");

@@ -1,11 +1,12 @@
-//! However a server builds its JSON: a stream takes no more memory than a few times the event, or
-//! ends at a limit. Measured as the peak of a process of its own for each shape.
+//! Whatever JSON a server sends, a stream takes at most a few times the memory of the event, or
+//! ends at a limit. Each case is measured as the peak memory of its own process.
 //!
-//! It stands alone because a program with all the tests would need more memory before its first event,
-//! and because these processes take every core for a while, which tests of times should not have to bear.
+//! This is a test program of its own, because a program with all tests would need more memory
+//! before its first event. Its processes also use every core for a while, which would disturb tests
+//! that measure time.
 
 #![cfg(target_os = "linux")]
-#![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
+#![cfg(test)] // Clippy treats helpers as tests too, so they may unwrap (clippy.toml).
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -18,26 +19,27 @@ mod reader;
 
 use reader::Pieces;
 
-/// Which shape the child process reads.
+/// The variable that tells a child process which shape to read.
 const SHAPE: &str = "KERB_STREAM_SHAPE";
 
-/// The size of an event. The limits are as far above it as the default ones are above 31 MB.
-/// It fills a buffer that grows by doubling, so that what is left of that does not count.
+/// The size of an event, in bytes. The limits are larger in the same proportion as the default
+/// limits are above 31 MB. It nearly fills a buffer that grows by doubling, so that spare capacity
+/// does not count.
 const EVENT: usize = 4_190_000;
 const MAX_EVENT: usize = EVENT + EVENT / 20;
 const MAX_RESPONSE: usize = 2 * MAX_EVENT;
 
-/// What is allowed beside the multiple of the event, and what was there before the first byte: some
-/// 2.7 MB of it are the program itself, which is loaded as it runs.
+/// The allowed bytes beside the multiple of the event and the memory before the first byte. About
+/// 2.7 MB of this is the program itself, which is loaded as it runs.
 const BASE: usize = 3_500_000;
 
-/// What is read, in pieces.
+/// The pieces of a body.
 type Body = Box<dyn Iterator<Item = String> + Send>;
 
-/// About how long a piece is.
+/// The approximate length of a piece, in bytes.
 const PIECE: usize = 4 << 10;
 
-/// One event: `before`, as many `unit`s as fit, `after`.
+/// Returns one event: `before`, as many `unit`s as fit, and `after`.
 fn event(before: &'static str, unit: &'static str, after: &'static str) -> Body {
     let count = (EVENT - before.len() - after.len()) / unit.len();
     let units = repeated(unit, count);
@@ -45,20 +47,20 @@ fn event(before: &'static str, unit: &'static str, after: &'static str) -> Body 
     Box::new(before.chain(units).chain(iter::once(format!("{after}\n\n"))))
 }
 
-/// So many `unit`s.
+/// Returns `count` repetitions of `unit`.
 fn repeated(unit: &'static str, count: usize) -> Body {
     let each = PIECE.div_ceil(unit.len());
     Box::new((0..count).step_by(each).map(move |at| unit.repeat(each.min(count - at))))
 }
 
-/// The same without a stream around it.
+/// Returns the same JSON as a document that is not a stream.
 fn document(before: &'static str, unit: &'static str, after: &'static str) -> Body {
     let mut event = event(before, unit, after);
     event.next();
     Box::new(iter::once(before.to_owned()).chain(event))
 }
 
-/// As many events as one large one has bytes, each with its number.
+/// Returns many small events with twice the bytes of one large event. Each has its own number.
 fn events(event: &'static str) -> Body {
     let count = 2 * EVENT / event.len();
     let event =
@@ -296,7 +298,7 @@ fn no_shape_of_json_takes_more_memory_than_a_few_times_the_event() {
     let next = || names.lock().unwrap().next();
     let work = || {
         while let Some(name) = next() {
-            // What the system counts of the same varies by half a megabyte.
+            // The system's count varies by half a megabyte, so a large peak is measured again.
             let is_small = |(peak, _): &(usize, String)| *peak <= 4 * EVENT + BASE;
             let (peak, kind) =
                 (0..2).map(|_| peak(name)).find(is_small).unwrap_or_else(|| peak(name));
@@ -315,7 +317,7 @@ fn no_shape_of_json_takes_more_memory_than_a_few_times_the_event() {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-/// The peak of a process that reads a shape, and how the stream ends.
+/// Returns the peak memory of a process that reads a shape, and how the stream ends.
 fn peak(name: &str) -> (usize, String) {
     let out = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--nocapture", "--test-threads=1"])
@@ -329,7 +331,8 @@ fn peak(name: &str) -> (usize, String) {
     (peak.parse().unwrap(), kind.lines().next().unwrap().to_owned())
 }
 
-/// Reads one shape, and tells the peak of this process in bytes, beside what it had before.
+/// Reads one shape. Returns the peak memory of this process, less the memory before, in bytes, and
+/// the error.
 fn read(name: &str) -> String {
     let (_, protocol, pieces) = shapes().into_iter().find(|(known, ..)| *known == name).unwrap();
     let config = GenerationConfig::default()

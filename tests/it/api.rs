@@ -1,4 +1,4 @@
-//! What the types promise: to the compiler, and to those who write the shortest program.
+//! The promises of the public types: what the compiler accepts, and what short programs rely on.
 
 use std::io;
 use std::iter::FusedIterator;
@@ -49,7 +49,7 @@ fn everything_crosses_threads() {
     shares::<Prompt>();
     shares::<StreamChunk>();
 
-    // A stream whose callback stays at home stays there with it; any other can go.
+    // A stream can move to another thread if its callback can.
     let stream = hello().callback(|_: &StreamChunk| ());
     std::thread::spawn(move || stream.into_response()).join().unwrap().unwrap();
 }
@@ -68,7 +68,7 @@ fn a_callback_borrows_what_the_caller_uses_again_before_the_stream_is_dropped() 
     let mut lengths = Vec::new();
     let mut stream = hello().callback(|chunk| lengths.push(chunk.content.len()));
     let mut seen = 0;
-    #[allow(clippy::while_let_on_iterator)] // the form that a boxed callback would break
+    #[allow(clippy::while_let_on_iterator)] // a boxed callback would break this form
     while let Some(chunk) = stream.next() {
         seen += chunk.unwrap().content.len();
     }
@@ -133,13 +133,13 @@ fn a_stream_is_lazy_and_every_failure_is_an_item() {
     assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Auth));
     assert!(stream.next().is_none());
 
-    // The error is found through any context, and a context does not hide its message.
+    // The error is found under any context, and a context does not hide its message.
     let error = generate("Hi", &config).unwrap_err().context("while greeting");
     assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Auth));
     assert!(format!("{error:#}").starts_with("while greeting: openai: there is no API key"));
 }
 
-/// What sent the request elsewhere, or gave it its key, is often a variable that somebody has forgotten.
+/// A forgotten environment variable is a common reason for a wrong base URL or a wrong API key.
 #[test]
 fn an_error_says_with_whom_and_which_variable_named_it() {
     const MISSING: &str = r#"{"error":{"message":"No such model.","code":"model_not_found"}}"#;
@@ -189,7 +189,7 @@ fn an_error_says_with_whom_and_which_variable_named_it() {
         assert_eq!(error, format!("openai at {address} (from OPENAI_BASE_URL) {says}"));
     }
 
-    // A name that is nearly that of a known model of this provider.
+    // The model name is a typing error of a known model of this provider.
     let server = Server::start(|connection| {
         connection.request()?;
         connection.answer("404 Not Found", "application/json", MISSING)
@@ -279,7 +279,7 @@ fn chunks_and_responses_serialise() {
     assert_eq!(usage.prompt_tokens, 3);
 }
 
-/// A program that goes slower as its limit comes near needs it most after a 429.
+/// A program that slows down near its limit needs these headers most after a 429.
 #[test]
 fn what_the_head_of_the_last_response_says_is_in_the_response() {
     const LIMITED: &str = "HTTP/1.1 429 X\r\nretry-after-ms: 1\r\nx-request-id: r-NUMBER\r\n\
@@ -328,7 +328,7 @@ fn what_the_head_of_the_last_response_says_is_in_the_response() {
     }
 }
 
-/// A writer that tells its flushes, and breaks after so many writes.
+/// A writer that records its flushes, and fails after `breaks_after` writes.
 struct Tell {
     told: Vec<String>,
     breaks_after: usize,

@@ -1,5 +1,5 @@
-//! Whatever bytes come, in whatever pieces: no panic, the same result, and no more memory than the
-//! limits allow.
+//! Any bytes in any pieces never cause a panic, give the same result however they are split, and
+//! take no more memory than the limits allow.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
     vec(1_usize..40, 0..6)
 }
 
-/// A change to a stream: where (of 65,536), how long, and what.
+/// A change to a stream: the kind, the position (in 65,536ths of the stream), the length, and a
+/// value that selects what is changed or inserted.
 type Change = (u8, u16, u16, u8);
 
 fn changed(protocol: Protocol, seed: usize, changes: &[Change]) -> Vec<u8> {
@@ -74,8 +75,8 @@ proptest! {
     }
 }
 
-/// A few for each protocol, or for `KERB_STREAM_FUZZ` seconds; `fuzz/` does it with an eye on what is
-/// reached.
+/// Decodes a few damaged streams for each protocol, or as many as fit into `KERB_STREAM_FUZZ`
+/// seconds. The programs in `fuzz/` do the same, guided by coverage.
 #[test]
 fn damaged_streams_for_as_long_as_is_asked_for() {
     const FEW: u64 = 300;

@@ -1,7 +1,7 @@
-//! Every stream recorded from a real provider decodes to what its own SDK made of it, whole and byte by
-//! byte; every recorded error answer keeps its message.
+//! Every stream recorded from a real provider decodes to the result of the provider's own SDK, at
+//! once and byte by byte. Every recorded error response keeps its message.
 //!
-//! The recordings lie beside the checkout, in the folder that `KERB_STREAM_SHARED` names.
+//! The recordings are beside the checkout, in the folder that `KERB_STREAM_SHARED` names.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -16,10 +16,10 @@ use serde_json::Value;
 use crate::support::reader::in_pieces;
 use crate::support::{Outcome, Server, shared};
 
-/// The folders of recordings, the older first.
+/// The folders of recordings. The older is first.
 pub(super) const SETS: [&str; 2] = ["streams", "streams-2"];
 
-/// Where we decide otherwise than the provider's SDK: the case, what differs, and why.
+/// Cases in which we deliberately differ from the provider's SDK: the case, what differs, and why.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
     (
         "anthropic.anthropic-programmatic-tool-calling-1.0.5394e9db",
@@ -78,13 +78,14 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Spoken responses, whose transcript is the text for us and nothing for the SDK: the pieces.
+/// Spoken responses with the pieces of their transcript. The transcript is the text for us, while
+/// the SDK has no text.
 const SPOKEN: &[(&str, &[&str])] = &[
     ("openai.genstream-maxtokens.0.56f5bd67", &["Sure", "!"]),
     ("openai.gpt-audio-genstream-stop.0.19727619", &["Canada", " "]),
 ];
 
-/// Protocols that the crate does not speak.
+/// Protocols that the crate does not support.
 const FOREIGN: &[&str] = &[
     "google-interactions",
     "openai-assistants",
@@ -93,7 +94,7 @@ const FOREIGN: &[&str] = &[
     "writer-completions",
 ];
 
-/// What is read: the folder, the protocol that it is read as, and how many cases each set has.
+/// The folders that are read: the name, the protocol, and the number of cases in each set.
 const READ: &[(&str, Protocol, [usize; 2])] = &[
     ("anthropic-messages", Protocol::Messages, [66, 63]),
     ("cohere-v2", Protocol::CohereChat, [8, 19]),
@@ -134,7 +135,7 @@ fn responses() {
     check(Protocol::Responses);
 }
 
-/// A folder that nobody reads would be a test that cannot fail.
+/// A folder that no test reads would prove nothing.
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED"]
 fn every_folder_is_read_or_foreign() {
@@ -177,8 +178,8 @@ fn check(protocol: Protocol) {
     assert!(failures.is_empty(), "{} of {seen}: {failures:#?}", failures.len());
 }
 
-/// Responses tells everything twice: a relay that loses, doubles or mixes up events makes no other
-/// answer of it.
+/// Responses sends all content twice. If a relay loses, doubles or reorders events, the result must
+/// be an error or the same response.
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED"]
 fn events_that_are_lost_or_mixed_up_make_an_error_or_no_difference() {
@@ -188,7 +189,7 @@ fn events_that_are_lost_or_mixed_up_make_an_error_or_no_difference() {
         let response = stream.into_response().ok()?;
         let calls = response.tool_calls.into_iter().map(|call| (call.name, call.arguments));
         let mut calls: Vec<_> = calls.collect();
-        // One that was lost comes at the end.
+        // A call whose events were lost comes last, so the order is ignored.
         calls.sort();
         Some((response.content, calls))
     };
@@ -197,7 +198,7 @@ fn events_that_are_lost_or_mixed_up_make_an_error_or_no_difference() {
         for case in cases(&shared(set).join("openai-responses")) {
             let body = std::fs::read_to_string(case.with_extension("sse")).unwrap();
             let body = body.replace("\r\n", "\n");
-            // What failed on its own tells nothing.
+            // Recordings of failed responses cannot be compared.
             let Some(whole) = read(body.clone()) else { continue };
             whole_recordings += 1;
             let events: Vec<&str> = body.split_inclusive("\n\n").collect();
@@ -210,7 +211,7 @@ fn events_that_are_lost_or_mixed_up_make_an_error_or_no_difference() {
                 mixed.swap(at, (at + 1).min(events.len() - 1));
                 changes.push((what("later"), mixed));
             }
-            // ChatGPT's endpoint for Codex tells nothing again at the end.
+            // ChatGPT's endpoint for Codex does not repeat the content at the end.
             let tells_again = !events.iter().any(|event| {
                 event.contains("response.completed") && event.contains("\"output\":[]")
             });
@@ -231,7 +232,7 @@ fn events_that_are_lost_or_mixed_up_make_an_error_or_no_difference() {
     assert!(whole_recordings > 90 && mended > 1_000 && mended < changed, "{mended} of {changed}");
 }
 
-/// The JSON files of a folder whose stream lies beside them.
+/// Returns the JSON files of a folder that have a stream beside them.
 pub(super) fn cases(folder: &Path) -> Vec<PathBuf> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let is_stream = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "sse");
@@ -262,8 +263,8 @@ fn differences(case: &Value, stream: &Path, protocol: Protocol) -> Vec<String> {
     differences
 }
 
-/// The tier that a stream tells last: in an event itself, in its response or in its usage. At the
-/// beginning of Responses it is the one that was asked for.
+/// Returns the last service tier in a stream: from an event itself, its response or its usage.
+/// Early events of Responses are skipped, because they repeat the requested tier.
 fn served(stream: &str, protocol: Protocol) -> Option<String> {
     let events = stream.lines().filter_map(|line| {
         let event: Value = serde_json::from_str(line.strip_prefix("data:")?).ok()?;
@@ -281,7 +282,7 @@ fn served(stream: &str, protocol: Protocol) -> Option<String> {
     tiers.reduce(|_, latest| latest)
 }
 
-/// For the vendor that the case names; where it names none, for the one that the model does.
+/// Returns a configuration for the vendor of the case, or else for the vendor of its model.
 pub(super) fn config(case: &Value) -> GenerationConfig {
     let in_url = case["request"]["url"].as_str().and_then(|url| url.split_once("models/"));
     let in_url = in_url.and_then(|(_, model)| model.split(':').next());
@@ -299,11 +300,11 @@ pub(super) fn config(case: &Value) -> GenerationConfig {
     config.provider(provider)
 }
 
-/// How a stream ended.
+/// The way in which a stream ended.
 #[derive(Debug, PartialEq)]
 pub(super) enum End {
     Well,
-    /// The provider said that it failed.
+    /// The provider reported an error.
     Told,
     Cut,
     Otherwise,
@@ -342,7 +343,7 @@ fn differences_to(outcome: &Outcome, case: &Value, protocol: Protocol) -> Vec<St
             outcome.chunks.iter().map(|c| c.content.len()).filter(|&length| length > 0).collect();
         check("deltas", lengths.into(), &expected["text_delta_byte_lens"]);
     }
-    // Cohere's plan for its tools is what it thinks before it answers.
+    // Cohere's plan for its tools is reasoning for us.
     let reasoning = [&expected["reasoning"], &expected["tool_plan"]];
     let reasoning: String = reasoning.iter().filter_map(|text| text.as_str()).collect();
     check("reasoning", response.reasoning.as_str().into(), &reasoning.into());
@@ -360,7 +361,7 @@ fn differences_to(outcome: &Outcome, case: &Value, protocol: Protocol) -> Vec<St
                 .map(|(id, name, arguments)| Value::from_iter([id.into(), name.into(), arguments])),
         )
     };
-    // Where the arguments are JSON within JSON, what counts is their value.
+    // Gemini's arguments are a JSON object, so they are compared by value, not as text.
     let arguments = |text: &str| {
         if protocol == Protocol::GenerateContent {
             serde_json::from_str(text).unwrap_or_default()
@@ -394,11 +395,11 @@ fn differences_to(outcome: &Outcome, case: &Value, protocol: Protocol) -> Vec<St
     differences
 }
 
-/// What a recording must decode to.
+/// Returns the result to which a recording must decode.
 pub(super) fn expected(case: &Value) -> Value {
     let mut expected = case["expected"].clone();
     if let Some(Value::Object(flushed)) = expected.get("if_tail_flushed").cloned() {
-        // We count a last event that is whole but for its line end.
+        // We accept a last event that lacks only its blank line.
         expected.as_object_mut().unwrap().extend(flushed);
     }
     expected
@@ -411,7 +412,8 @@ fn end_differences(outcome: &Outcome, expected: &Value, case: &Value) -> Option<
         .then(|| format!("end: {ours:?} with {error:?} is not {end:?} with {says:?}"))
 }
 
-/// How it ends: well if it is whole, with the provider's words if it failed, else as cut.
+/// Returns the expected end: `Well` for a whole response, `Told` with the provider's message for a
+/// failed one, otherwise `Cut`.
 pub(super) fn expected_end<'a>(expected: &'a Value, case: &Value) -> (End, &'a str) {
     let text = |path: &str| expected.pointer(path).and_then(Value::as_str);
     let is = |path: &str| expected.pointer(path).is_some_and(|value| !value.is_null());
@@ -419,7 +421,7 @@ pub(super) fn expected_end<'a>(expected: &'a Value, case: &Value) -> (End, &'a s
     let told = is("/stream_error")
         || is("/error_outside_sse")
         || reason.is_some_and(|reason| FAILURES.contains(&reason));
-    // The end marker alone says little: some servers send it after a failure, too.
+    // The end marker alone is not enough, because some servers send it after a failure too.
     let is_marked = is("/sse/done_marker") && (is("/usage") || case["provider"] == "ollama");
     let message = ["/stream_error/message", "/stream_error", "/error_outside_sse/message"];
     let message = message.iter().find_map(|path| text(path)).unwrap_or_default();
@@ -430,8 +432,9 @@ pub(super) fn expected_end<'a>(expected: &'a Value, case: &Value) -> (End, &'a s
     }
 }
 
-/// What the provider counts, put together by what the names mean: all that was read and all that
-/// was written, whether it counts its cache and its reasoning among these or beside them.
+/// Compares usage with the provider's counts, by the meaning of their names: all tokens that were
+/// read and all that were written. Some providers include the cached and reasoning tokens in these
+/// totals, and others count them separately.
 fn usage_differences(ours: Option<Usage>, raw: &Value, protocol: Protocol) -> Vec<String> {
     let inner = raw.as_object().into_iter().flat_map(|raw| raw.values());
     let objects: Vec<_> = inner.chain([raw]).collect();
@@ -476,7 +479,7 @@ fn usage_differences(ours: Option<Usage>, raw: &Value, protocol: Protocol) -> Ve
         .collect()
 }
 
-/// The words with which a provider ends a response that failed.
+/// The finish reasons of a failed response.
 const FAILURES: &[&str] =
     &["error", "insufficient_system_resource", "network_error", "ERROR", "TIMEOUT", "failed"];
 
@@ -500,10 +503,10 @@ fn errors() {
     assert!(failures.is_empty(), "{}: {failures:#?}", failures.len());
 }
 
-/// Errors with status 400 that say more than that the request is wrong: about the key,
+/// Errors with status 400 that are about the API key.
 const KEYS: &[&str] =
     &["google-vertex.400.66415d57d5", "google-vertex.400.d469fa4d2a", "google.400.362254c67d"];
-/// about the length of the prompt,
+/// Errors with status 400 that are about the length of the prompt.
 const LENGTHS: &[&str] = &[
     "bedrock.400.0e6e6e0b26",
     "cohere.400.6a92e75237",
@@ -512,7 +515,7 @@ const LENGTHS: &[&str] = &[
     "openai.400.e31a7dc494",
     "openrouter.400.5ca09608b7",
 ];
-/// and about the name of the model.
+/// Errors with status 400 that are about the model name.
 const MODELS: &[&str] = &[
     "deepseek.400.8dff7d8280",
     "deepseek.400.caf4269efc",
@@ -560,14 +563,14 @@ fn error_differences(case: &Value) -> Vec<String> {
     check(error.kind() == kind, format!("kind: {} is not {kind}", error.kind()));
     let gist = &case["gist"];
     let mut message = text(&gist["message"]);
-    // Xiaomi's message says nothing, and its `param` is a sentence.
+    // Xiaomi's message is generic, but its `param` is a sentence.
     if let (Some(message), Some(param)) = (&mut message, gist["param"].as_str())
         && param.contains(' ')
     {
         *message += &format!(": {param}");
     }
     match message {
-        // A long message is cut.
+        // A long message is truncated.
         Some(message) => check(
             message.starts_with(error.message().trim_end_matches('…'))
                 && error.message().len() >= message.len().min(900),
@@ -598,7 +601,7 @@ fn error_differences(case: &Value) -> Vec<String> {
     differences
 }
 
-/// A server that gives one recorded answer.
+/// Returns a server that sends one recorded response.
 fn answering(case: &Value) -> Server {
     let body = case["body"].as_str().unwrap();
     let mut head =

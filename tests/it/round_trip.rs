@@ -1,12 +1,13 @@
-//! An assistant's turn goes back to its provider word for word.
+//! An assistant's turn is sent back to its provider unchanged.
 //!
-//! A small reader for each protocol, which knows nothing of our decoders, puts a recorded answer
-//! together as the provider's own SDK does. The crate decodes the same bytes and sends the message back
-//! in a conversation that goes on, directly and after it was saved. The turn in that request has to be
-//! the recorded one, but for the differences that are listed here, each with its reason.
+//! A small reader for each protocol, which shares no code with our decoders, assembles a recorded
+//! response as the provider's own SDK does. The crate decodes the same bytes and sends the message
+//! back in the next request, directly and after it was saved and loaded. The turn in that request
+//! must equal the recorded one, except for the differences that are listed here, each with its
+//! reason.
 //!
-//! The recordings lie beside the checkout, in the folder that `KERB_STREAM_SHARED` names.
-//! `cargo test --test it round_trip:: -- --include-ignored --nocapture` prints what was compared.
+//! The recordings are beside the checkout, in the folder that `KERB_STREAM_SHARED` names. `cargo
+//! test --test it round_trip:: -- --include-ignored --nocapture` prints what was compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
@@ -52,18 +53,18 @@ fn cohere_chat() {
     check(&["cohere-v2"], &COHERE, "26 whole, 1 failed, 0 cut, 0 silent");
 }
 
-/// How a protocol is read.
+/// The reader for one protocol.
 struct Reader {
     protocol: Protocol,
-    /// The turn that the events of an answer make; one more where its end tells it again in other
-    /// words, and none where nothing was said.
+    /// Returns the turn that the events of a response make. Returns two if the end repeats the turn
+    /// in a different form, and none if the turn is empty.
     recorded: fn(&[Value]) -> Vec<Value>,
-    /// The turn in a body, what its calls are known by, and what the results after it refer to.
+    /// Returns the turn in a body, the ids of its calls, and the ids in the results after it.
     sent: fn(&Value) -> (Value, [Vec<String>; 2]),
     tolerated: &'static [Tolerance],
 }
 
-/// A turn as it is sent, and as it was recorded.
+/// A turn as we send it, and as it was recorded.
 #[derive(Clone)]
 struct Turns {
     provider: LlmProvider,
@@ -71,14 +72,14 @@ struct Turns {
     theirs: Value,
 }
 
-/// A difference that does not matter, and how to make it disappear.
+/// A difference that does not matter, and a function that removes it.
 type Tolerance = (&'static str, fn(&mut Turns));
 
-/// The tolerances without which two turns differ; an error is how they do after all of them.
+/// The tolerances without which two turns differ. An error says how they differ after all of them.
 type Needed = Result<Vec<&'static str>, String>;
 
-/// Compares all cases that are whole and say something. What was counted is `expected`, so that fewer
-/// than before do not go unnoticed.
+/// Compares all cases that are whole and not empty. `expected` holds the counts, so that a test
+/// that compares fewer cases fails.
 fn check(folders: &[&str], reader: &Reader, expected: &str) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut failures: BTreeMap<String, String> = BTreeMap::new();
@@ -139,7 +140,7 @@ fn compare(case: &Value, bytes: &[u8], recorded: &[Value], reader: &Reader) -> N
     needed.reduce(|told, again| again.or(told)).unwrap()
 }
 
-/// What is sent when the conversation goes on.
+/// Returns the body of the next request in this conversation.
 fn body(message: &Message, config: &GenerationConfig) -> Result<Value, String> {
     let mut conversation = vec![Message::user("Q"), message.clone()];
     conversation.extend(message.tool_calls.iter().map(|call| Message::tool(&call.id, "x")));
@@ -165,7 +166,7 @@ fn needed(tolerated: &[Tolerance], turns: &Turns) -> Needed {
     Ok(needed.into_iter().map(|(name, _)| name).collect())
 }
 
-/// The first line of two turns that differs.
+/// Returns the first line in which two turns differ.
 fn difference(Turns { ours, theirs, .. }: &Turns) -> Option<String> {
     (ours != theirs).then(|| {
         let [ours, theirs] = [ours, theirs].map(|it| serde_json::to_string_pretty(it).unwrap());
@@ -175,7 +176,7 @@ fn difference(Turns { ours, theirs, .. }: &Turns) -> Option<String> {
     })
 }
 
-/// The data of the events that is JSON. A last event counts without its blank line, too.
+/// Returns the data of all events that is JSON, even if the last event lacks its blank line.
 fn events(body: &str) -> Vec<Value> {
     let body = body.replace("\r\n", "\n").replace('\r', "\n");
     let data = |event: &str| {
@@ -284,8 +285,8 @@ const RESPONSES: Reader = Reader {
     ],
 };
 
-/// The items as each was told when it was done, and as the end tells all of them again: OpenAI
-/// encrypts its reasoning anew there.
+/// Returns all items twice: as each was sent when it was done, and as the end repeats them. OpenAI
+/// encrypts its reasoning anew at the end.
 fn items(events: &[Value]) -> Vec<Value> {
     let (mut done, mut end) = (BTreeMap::new(), &Value::Null);
     for event in events {
@@ -302,7 +303,7 @@ fn items(events: &[Value]) -> Vec<Value> {
         done.entry(at).or_insert_with(|| item.clone());
     }
     let told = [done.into_values().collect(), again.to_vec()].into_iter().map(|mut items| {
-        // OpenAI refuses to hear reasoning again without what it has led to.
+        // OpenAI rejects reasoning without the item that followed it.
         if end["status"] == "incomplete" {
             let led_to = items.iter().rposition(|item| item["type"] != "reasoning");
             items.truncate(led_to.map_or(0, |at| at + 1));
@@ -357,7 +358,7 @@ const GEMINI: Reader = Reader {
 
 fn parts(events: &[Value]) -> Vec<Value> {
     let mut parts: Vec<Value> = Vec::new();
-    // Whether more of the latest call is to come.
+    // Set while the latest call has more pieces to come.
     let mut is_open = false;
     for part in first(events, "candidates").flat_map(|it| elements(&it["content"]["parts"])) {
         let mut part = part.clone();
@@ -373,7 +374,7 @@ fn parts(events: &[Value]) -> Vec<Value> {
         is_open = goes_on;
         let call = &mut parts.last_mut().unwrap()["functionCall"];
         for piece in elements(&pieces) {
-            // Nothing deeper and no other type was recorded.
+            // The recordings have no deeper paths and no other types.
             let name = piece["jsonPath"].as_str().unwrap().strip_prefix("$.").unwrap();
             assert!(!name.contains(['.', '[']) && piece["stringValue"].is_string(), "{piece}");
             let arguments = fields(call).entry("args").or_insert_with(|| json!({}));
@@ -386,7 +387,8 @@ fn parts(events: &[Value]) -> Vec<Value> {
 const COHERE: Reader =
     Reader { protocol: Protocol::CohereChat, recorded: cohere, sent: message, tolerated: &[] };
 
-/// Each part and call is whole before the next begins; some models give all parts the same index.
+/// Each part and call is complete before the next begins. Some models give all parts the same
+/// index, so the index is ignored.
 fn cohere(events: &[Value]) -> Vec<Value> {
     let mut turn = json!({});
     for event in events {
@@ -450,19 +452,20 @@ const CHAT: Reader = Reader {
     ],
 };
 
-/// Mistral's thinking is a part of the content.
+/// Returns whether a field holds reasoning. `thinking` is Mistral's, which is a part of the
+/// content.
 fn is_reasoning(name: &String) -> bool {
     name.starts_with("reasoning") || name == "thinking"
 }
 
 fn chat(events: &[Value]) -> Vec<Value> {
     let mut turn = json!({});
-    // Each call with its index.
+    // Each element is a call and its index.
     let mut calls: Vec<(&Value, Value)> = Vec::new();
     for choice in first(events, "choices") {
         let delta = choice.get("delta").unwrap_or(&choice["message"]);
         add_content(&mut turn, &delta["content"]);
-        // A spoken answer goes back as its text.
+        // A spoken response is sent back as its text.
         add(&mut turn, "content", &delta["audio"]["transcript"]);
         for name in ["refusal", "reasoning_content", "reasoning"] {
             add(&mut turn, name, &delta[name]);
@@ -487,7 +490,8 @@ fn chat(events: &[Value]) -> Vec<Value> {
     said(if fields(&mut turn).keys().all(is_reasoning) { json!({}) } else { turn })
 }
 
-/// Adds a piece of reasoning. Those of a text or a summary follow each other; all else is whole.
+/// Adds a piece of reasoning. Pieces of a text or a summary are joined, and all others are
+/// complete.
 fn add_detail(turn: &mut Value, piece: &Value) {
     let is_same = |known: &Value| ["type", "index"].iter().all(|name| known[name] == piece[name]);
     let details = turn.get_mut("reasoning_details").and_then(Value::as_array_mut);
@@ -498,7 +502,8 @@ fn add_detail(turn: &mut Value, piece: &Value) {
     }
 }
 
-/// Adds a content, which is a text or a list of parts: only Mistral thinks in some of them.
+/// Adds a content, which is a text or a list of parts. Only Mistral has reasoning in some of the
+/// parts.
 fn add_content(turn: &mut Value, content: &Value) {
     add(turn, "content", content);
     for part in elements(content) {
@@ -514,7 +519,7 @@ fn add_content(turn: &mut Value, content: &Value) {
     }
 }
 
-/// The turn and the results as both Cohere and Chat Completions have them.
+/// Returns the turn, its calls and the results. Cohere and Chat Completions have the same form.
 fn message(body: &Value) -> (Value, [Vec<String>; 2]) {
     let mut turn = body["messages"][1].clone();
     assert_eq!(fields(&mut turn).remove("role").unwrap(), "assistant");
@@ -528,24 +533,24 @@ impl Turns {
         f(&mut self.theirs);
     }
 
-    /// Does something with each element of both turns.
+    /// Calls `f` for each element of both turns.
     fn each(&mut self, f: impl Fn(&mut Value)) {
         self.both(|turn| turn.as_array_mut().into_iter().flatten().for_each(&f));
     }
 
-    /// Does something with each part of the content of each element.
+    /// Calls `f` for each part of the content of each element.
     fn each_part(&mut self, f: impl Fn(&mut Value)) {
         self.each(|element| each(element, "content", &f));
     }
 }
 
-/// The first of the alternatives that each event tells.
+/// Returns the first alternative of each event.
 fn first<'a>(events: &'a [Value], name: &'a str) -> impl Iterator<Item = &'a Value> {
     let all = events.iter().flat_map(move |event| elements(&event[name]));
     all.filter(|one| one["index"].as_u64().unwrap_or(0) == 0)
 }
 
-/// A turn, unless nothing was said in it.
+/// Returns a turn, unless it is empty.
 fn said(turn: Value) -> Vec<Value> {
     if turn == json!([]) || turn == json!({}) { Vec::new() } else { vec![turn] }
 }
@@ -554,13 +559,13 @@ fn is(one: &Value, name: &str, kinds: &[&str]) -> bool {
     one[name].as_str().is_some_and(|kind| kinds.contains(&kind))
 }
 
-/// What the elements of these kinds are known by.
+/// Returns the ids of the elements of these kinds.
 fn ids(list: &Value, name: &str, kinds: &[&str], id: &str) -> Vec<String> {
     let those = elements(list).iter().filter(|one| is(one, name, kinds));
     those.map(|one| one[id].to_string()).collect()
 }
 
-/// What is a text becomes a list of one part.
+/// Turns a text into a list of one part.
 fn text_as_part(content: &mut Value, kind: &str) {
     if content.is_string() {
         *content = json!([{"type": kind, "text": content}]);
@@ -575,7 +580,7 @@ fn add(object: &mut Value, name: &str, piece: &Value) {
     }
 }
 
-/// Adds the fields of a piece, of which texts grow.
+/// Adds the fields of a piece. Texts are joined.
 fn grow(object: &mut Value, piece: &Value) {
     for (name, value) in piece.as_object().unwrap() {
         match &**name {

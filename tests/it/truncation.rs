@@ -1,5 +1,5 @@
-//! Wherever an answer is cut, a caller gets what arrived and then `Error::Incomplete`; it is whole only
-//! once the model has said why it stopped.
+//! Wherever a response is cut, a caller gets what arrived and then `Error::Incomplete`. The
+//! response is whole only after a finish reason.
 
 use std::io::{self, Cursor};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,7 +45,7 @@ fn at_a_byte_of_a_body_in_chunks_that_end_well() {
     });
 }
 
-/// A reset also destroys what has arrived and was not read yet, but not each time.
+/// A reset may also discard bytes that arrived but were not read yet.
 #[test]
 fn at_a_byte_by_a_reset() {
     let arrived = Arc::new(AtomicUsize::new(0));
@@ -70,8 +70,8 @@ fn has_finish(chunks: &[StreamChunk]) -> bool {
     chunks.iter().any(|chunk| chunk.finish_reason.is_some())
 }
 
-/// Calls `check` with places of each protocol's answer: those around the end of each event, and of the
-/// others every seventh, or all of them if `KERB_STREAM_THOROUGH` is set.
+/// Calls `check` with positions in the response of each protocol: those near the end of an event,
+/// and every seventh of the others. `KERB_STREAM_THOROUGH` checks every position.
 fn everywhere(check: impl Fn(&Answer, usize, &Server, &Ways) + Send + Sync + 'static) {
     let step = if std::env::var_os("KERB_STREAM_THOROUGH").is_some() { 1 } else { 7 };
     watchdog(WATCHDOG, move || {
@@ -97,7 +97,7 @@ fn config(protocol: Protocol) -> GenerationConfig {
         .max_retries(0)
 }
 
-/// What a caller sees.
+/// The chunks and the error that a caller gets.
 #[derive(Debug, PartialEq)]
 struct Seen {
     chunks: Vec<StreamChunk>,
@@ -111,11 +111,11 @@ impl Seen {
     }
 }
 
-/// An answer with text, reasoning, a tool call and usage.
+/// A response with text, reasoning, a tool call and usage.
 struct Answer {
     protocol: Protocol,
     body: String,
-    /// Where each event ends, its line ends included, and the chunks up to there.
+    /// The end of each event, including its line ends. `chunks` holds the chunks up to there.
     events: Vec<usize>,
     chunks: Vec<Vec<StreamChunk>>,
 }
@@ -142,7 +142,8 @@ impl Answer {
         Self { protocol, body, events, chunks }
     }
 
-    /// What a caller is to see of so many bytes: the events that are whole, line ends or not.
+    /// Returns what a caller must get from the first `cut` bytes: the whole events, even without
+    /// their line ends.
     fn expected(&self, cut: usize) -> Seen {
         let whole = self.events.iter().rposition(|&end| end == 0 || end - 2 <= cut).unwrap();
         let chunks = self.chunks[whole].clone();
@@ -151,7 +152,7 @@ impl Answer {
     }
 }
 
-/// How a server cuts an answer.
+/// The way in which a server cuts a response.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 enum End {
     #[default]
@@ -160,7 +161,7 @@ enum End {
     Reset,
 }
 
-/// What the server is to do with the next request.
+/// The position and the way of the next cut.
 #[derive(Default)]
 struct Ways {
     cut: Arc<AtomicUsize>,
@@ -180,7 +181,7 @@ impl Ways {
                     return connection.write([head.as_bytes(), body].concat());
                 }
                 let head = format!("{head}transfer-encoding: chunked\r\n\r\n");
-                // A chunk without bytes would be the last.
+                // An empty chunk would end the body.
                 let chunk = if body.is_empty() { Vec::new() } else { chunk(body) };
                 connection.write([head.as_bytes(), &chunk].concat())?;
                 if end == End::Reset {

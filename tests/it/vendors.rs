@@ -1,5 +1,5 @@
-//! What each vendor wants to hear, row by row: the facts are those of docs/providers.md, and their
-//! sources stand beside the rows.
+//! Tests what each vendor requires, row by row. The facts are those of docs/providers.md, and their
+//! sources are beside the rows of the table.
 
 use std::io::Cursor;
 
@@ -9,7 +9,7 @@ use kerb_stream::{
 };
 use serde_json::{Value, json};
 
-/// What the addresses of some have in them.
+/// The variables that are part of some vendors' URLs.
 const VARIABLES: [(&str, &str); 5] = [
     ("AWS_REGION", "eu-central-1"),
     ("AZURE_RESOURCE_NAME", "res"),
@@ -18,7 +18,7 @@ const VARIABLES: [(&str, &str); 5] = [
     ("GOOGLE_CLOUD_PROJECT", "p-1"),
 ];
 
-/// A request to a vendor's own address.
+/// Returns a configuration for a vendor's own base URL.
 fn config(model: &str) -> GenerationConfig {
     GenerationConfig::new(model).api_key("k").environment(VARIABLES.into_iter().collect())
 }
@@ -34,7 +34,7 @@ fn tool() -> Tool {
     Tool::function("look", "Looks.", json!({"type": "object", "properties": {}}))
 }
 
-/// A provider, where it is reached for a model `m`, and the variables that may hold its key.
+/// Each row: a provider, its URL for the model `m`, and the variables that may hold its API key.
 const ADDRESSES: &[(&str, &str, &str)] = &[
     ("openai", "https://api.openai.com/v1/responses", "OPENAI_API_KEY"),
     (
@@ -244,7 +244,7 @@ fn a_name_that_several_addresses_serve_is_not_chosen() {
     }
 }
 
-/// What `reasoning` adds to a body, or `None` where it is refused by name.
+/// Returns the fields that `reasoning` adds to a body, or `None` if the option is rejected by name.
 fn switched(model: &str, reasoning: Reasoning) -> Option<Value> {
     let plain = asked("Hi", config(model)).unwrap().body;
     match asked("Hi", config(model).reasoning(reasoning)) {
@@ -383,7 +383,7 @@ fn reasoning_is_switched_as_each_vendor_wants_it() {
         ("vertex::google/gemini-3-pro", vec![(Off, effort("none")), (Low, effort("low"))]),
         ("llamacpp::m", vec![(Off, effort("none")), (Medium, effort("medium"))]),
         ("lmstudio::m", vec![(Off, effort("none")), (High, effort("high"))]),
-        // The other protocols of the table.
+        // The remaining rows use the other protocols.
         (
             "gpt-6-luna",
             vec![
@@ -427,7 +427,7 @@ fn reasoning_is_switched_as_each_vendor_wants_it() {
             assert_eq!(switched(model, reasoning), expected, "{model} {reasoning:?}");
         }
     }
-    // A level that has another name is told.
+    // A level that is sent under another name is reported as an adaptation.
     let told = asked("Hi", config("deepseek::m").reasoning(Minimal)).unwrap().adaptations;
     assert_eq!((&*told[0].what, &*told[0].asked, &*told[0].sent), ("reasoning", "minimal", "low"));
     let told = asked("Hi", config("xiaomi::m").reasoning(Low)).unwrap().adaptations;
@@ -438,7 +438,7 @@ fn reasoning_is_switched_as_each_vendor_wants_it() {
     assert!(told.is_empty(), "{told:?}");
     let told = asked("Hi", config("alibaba::m").reasoning(Low)).unwrap().adaptations;
     assert_eq!((&*told[0].asked, &*told[0].sent), ("low", "a budget of 1024 tokens"));
-    // Every form of every row is JSON.
+    // Every form in the table is valid JSON.
     for &provider in LlmProvider::ALL.iter().filter(|it| **it != LlmProvider::Local) {
         for reasoning in [Off, Low, Budget(2000)] {
             let model = format!("{provider}::m");
@@ -471,7 +471,7 @@ fn fields_that_a_vendor_wants_always() {
     }
 }
 
-/// Whoever names the address: an option, a variable, or the table.
+/// The base URL may come from an option, a variable or the table.
 #[test]
 fn a_vendors_own_address_is_spoken_to_as_the_vendor_wants_it() {
     let schema = || {
@@ -504,14 +504,14 @@ fn a_vendors_own_address_is_spoken_to_as_the_vendor_wants_it() {
         let body = asked_at("https://api.deepseek.com", config).body;
         assert_eq!(body["thinking"], json!({"type": "disabled"}), "{provider}");
     }
-    // No key of the environment goes to an address that is all that is named.
+    // The provider is not named here, so its API key is not taken from the environment.
     let variables = [("OPENAI_API_KEY", "k")].into_iter().collect();
     let keyless = GenerationConfig::new("gpt-4o").environment(variables);
     let headers = asked_at("https://api.openai.com/v1", keyless).headers;
     assert!(!headers.iter().any(|(name, _)| name == "authorization"), "{headers:?}");
 }
 
-/// Everything that the vendor wants otherwise than others, asked by name and by address.
+/// Everything that a vendor requires is sent the same way, whether its name or its URL was given.
 #[test]
 fn an_address_is_as_good_as_its_name() {
     let mut asking = Message::assistant("");
@@ -536,7 +536,7 @@ fn an_address_is_as_good_as_its_name() {
         let by_url = asked(&history, options(config("m").base_url(base).protocol(protocol)));
         let by_url = by_url.unwrap();
         assert_eq!(by_url.url, by_name.url);
-        // Nobody knows which server listens on this machine.
+        // Any server may listen on localhost, so its URL does not identify a vendor.
         if !url.starts_with("http://localhost") {
             assert_eq!(by_url.body, by_name.body, "{name}");
         }
@@ -589,7 +589,7 @@ fn a_tool_choice_that_a_server_ignores_is_refused_with_advice() {
     }
 }
 
-/// The answer that events make, as a provider's.
+/// Returns the response that these deltas make, as an assistant's message of this provider.
 fn answer(provider: LlmProvider, deltas: &[Value]) -> Message {
     answer_to(GenerationConfig::new("m").provider(provider), deltas)
 }
@@ -612,7 +612,7 @@ fn call() -> Value {
     json!({"tool_calls": [{"index": 0, "id": "abcdefgh1", "function": {"name": "look", "arguments": "{}"}}]})
 }
 
-/// The assistant's turns of a body, without their calls.
+/// Returns the assistant's turns of a body, without their calls.
 fn turns(history: Vec<Message>, config: GenerationConfig) -> Vec<Value> {
     let body = asked(history, config.tools([tool()])).unwrap().body;
     let messages = body["messages"].as_array().unwrap().iter();
@@ -660,8 +660,8 @@ fn reasoning_goes_back_where_it_must_under_the_name_that_it_came_under() {
         vec![turn("", first), turn("So.", second)]
     };
     let hm = Some("Hm.");
-    // The provider, the field that it tells it in, whether answers without calls get it back, and
-    // what stands for reasoning that another one has told, with calls and without.
+    // Each row: the provider, the field of its reasoning, whether turns without calls get it back,
+    // and the text that replaces another provider's reasoning, in turns with and without calls.
     for (provider, field, all, fillers) in [
         (DeepSeek, "reasoning_content", true, (Some(""), Some(""))),
         (Moonshot, "reasoning_content", true, (Some(" "), None)),
@@ -690,7 +690,7 @@ fn reasoning_goes_back_where_it_must_under_the_name_that_it_came_under() {
         }
         assert_eq!(turns(history(provider, field), config()), expected, "{provider} {field}");
         assert_eq!(turns(of_others(), config()), foreign, "{provider} from others");
-        // What one vendor has told does not go to another.
+        // The reasoning of one vendor is not sent to another.
         assert_eq!(turns(history(provider, field), self::config("xai::m")).len(), 2);
         assert_eq!(
             turns(history(provider, field), self::config("xai::m")),
@@ -701,13 +701,13 @@ fn reasoning_goes_back_where_it_must_under_the_name_that_it_came_under() {
     assert_eq!(glm, [json!({"content": "<think>Hm.</think>"}), json!({"content": "So."})]);
     assert_eq!(turns(history(OpenAi, "reasoning"), config("gpt-4o"))[0]["reasoning"], "Hm.");
 
-    // The row holds at its own address, whoever is named.
+    // The row also applies when only the vendor's base URL is given.
     let moonshot = || config("kimi-k3").base_url("https://api.moonshot.ai/v1");
     let reply = answer_to(moonshot(), &[thought("reasoning_content"), json!({"content": "So."})]);
     let sent = turns(vec![Message::user("Q"), reply, Message::user("And?")], moonshot());
     assert_eq!(sent, [json!({"content": "So.", "reasoning_content": "Hm."})]);
 
-    // The details say more than the text, and MiniMax tells both.
+    // The details say more than the text, and MiniMax sends both.
     let details = json!([{"type": "reasoning.text", "text": "Hm.", "index": 0}]);
     let detailed = |provider, field: &str| {
         let thought = json!({field: "Hm.", "reasoning_details": details});
@@ -764,7 +764,7 @@ fn an_empty_answer_is_left_out_and_an_empty_content_is_text() {
     }
 }
 
-/// MiniMax answers 400 to a second system message, and so to every later request.
+/// MiniMax responds with 400 to a second system message, so every later request would fail.
 #[test]
 fn several_system_messages_are_one_where_only_one_is_taken() {
     let history = [
@@ -790,7 +790,7 @@ fn several_system_messages_are_one_where_only_one_is_taken() {
     assert_eq!(roles(&others), ["system", "user", "assistant", "system", "user"]);
 }
 
-/// llama.cpp answers 500 to arguments that are not JSON, and vLLM and Ollama 400.
+/// llama.cpp responds with 500 to arguments that are not JSON. vLLM and Ollama respond with 400.
 #[test]
 fn malformed_arguments_are_wrapped_where_they_are_read() {
     let mut asking = Message::assistant("");
@@ -827,10 +827,10 @@ fn malformed_arguments_are_wrapped_where_they_are_read() {
     }
 }
 
-/// Where arguments go back as an object, each number in them is read and written again.
+/// Some protocols send arguments as an object, so each number is parsed and written again.
 #[test]
 fn the_numbers_in_arguments_go_back_as_they_came() {
-    // From 1 to 2 in steps that no short decimal meets, and the ends of what a number can be.
+    // Numbers from 1 to 2 that have no short decimal form, and the limits of integers and floats.
     let steps = (0..999).map(|n| (1.0 + f64::from(n) / 999.0).to_string());
     let ends = ["18446744073709551615", "-9223372036854775808", "1.7976931348623157e308", "5e-324"];
     let numbers: Vec<_> = steps.chain(ends.map(str::to_owned)).filter(|n| n != "1").collect();
@@ -883,10 +883,10 @@ fn ids_of_calls_are_made_to_fit_alike_in_call_and_result() {
     assert_eq!(mistral[2], "D681PevKs");
     let distinct: std::collections::BTreeSet<_> = mistral.iter().collect();
     assert_eq!(distinct.len(), 4);
-    // The same id has the same substitute in every request.
+    // An id has the same substitute in every request.
     assert_eq!(sent(Mistral, ChatCompletions, &["call_0"]), [mistral[1].clone()]);
 
-    // One without an id, and two answers that count their calls from 0.
+    // This covers a call without an id, and two responses that both count their calls from 0.
     assert!(fits(&sent(Anthropic, Messages, &[""])[0], 9, ""));
     for (provider, protocol) in [
         (Anthropic, Messages),
@@ -907,7 +907,7 @@ fn ids_of_calls_are_made_to_fit_alike_in_call_and_result() {
     );
 }
 
-/// Some servers give all calls of an answer the same id; each result has to find its own.
+/// Some servers give all calls of a response the same id. Each result must still match its call.
 #[test]
 fn calls_of_one_answer_with_the_same_id_are_told_apart() {
     for id in ["same", "call_1"] {
@@ -949,7 +949,7 @@ fn calls_with_the_id(id: &str) {
     }
 }
 
-/// The ids of calls and results in a body, whatever they are called.
+/// Collects the ids of calls and results in a body, whatever their fields are called.
 fn collect(value: &Value, calls: &mut Vec<String>, results: &mut Vec<String>) {
     let Value::Object(object) = value else {
         for element in value.as_array().into_iter().flatten() {
