@@ -1,10 +1,11 @@
-//! This crate as a program would use it, for `../shared/bench`: `mod common` is its `common.rs`.
+//! Uses this crate as a program would, for `../shared/bench`. `mod common` is the `common.rs` of
+//! that folder.
 
 use kerb_stream::{GenerationConfig, LlmProvider, Message, generate_stream};
 
 mod common;
 
-/// Made up, and as long as the keys that programs have.
+/// A fake key that is as long as real ones.
 const KEY: &str = "sk-proj-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789\
                    -0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-0123456789_abcdefghi";
 

@@ -1,7 +1,8 @@
-//! Decodes recorded streams from memory, over and over: with this crate, or with `serde_json` into
-//! the smallest struct that has the pieces of text and how the answer ends, which is the floor.
+//! Decodes recorded streams from memory, repeatedly. `ours` uses this crate. `floor` uses
+//! `serde_json` and the smallest struct that holds the pieces of text and the finish reason, which
+//! is the least possible work.
 //!
-//! `decode ours|floor PROTOCOL REPEATS FOLDER...` prints how many events there are.
+//! `decode ours|floor PROTOCOL REPEATS FOLDER...` prints the number of events.
 
 use std::fs;
 use std::hint::black_box;
@@ -9,7 +10,7 @@ use std::hint::black_box;
 use kerb_stream::{GenerationConfig, GenerationStream, Protocol};
 use serde::Deserialize;
 
-/// Declares objects whose fields may be missing, and nothing else.
+/// Declares structs with only these fields, all of which may be missing.
 macro_rules! smallest {
     ($($name:ident { $($field:ident: $type:ty),* $(,)? })+) => {$(
         #[derive(Deserialize)]
@@ -18,7 +19,7 @@ macro_rules! smallest {
     )+};
 }
 
-/// A string, borrowed where it has no escapes.
+/// A string that is borrowed if it has no escapes.
 #[derive(Deserialize)]
 #[allow(dead_code)]
 struct Text<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
@@ -88,7 +89,7 @@ fn floor(protocol: Protocol, stream: &[u8]) {
     }
 }
 
-/// The data of each event, which stands on one line here.
+/// Returns the data of each event, which is on one line in these recordings.
 fn lines(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = stream;
     std::iter::from_fn(move || {

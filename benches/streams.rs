@@ -1,5 +1,5 @@
-//! What reading costs, in process and over loopback: `cargo bench`. With `KERB_STREAM_SHARED` set, the
-//! recordings of real providers are read as well.
+//! Measures the cost of reading, in the process and over loopback: `cargo bench`. If
+//! `KERB_STREAM_SHARED` is set, recordings of real providers are read too.
 
 #![allow(clippy::indexing_slicing, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -26,7 +26,7 @@ fn main() {
     Divan::from_args().main();
 }
 
-/// Framing and little else: long comments, and events that repeat.
+/// Measures mostly the framing: long comments, and events that repeat.
 #[divan::bench(args = [1, 16, 1460, 16384])]
 fn framing(bencher: Bencher<'_, '_>, read: usize) {
     let shape = Shape(Protocol::CohereChat);
@@ -34,14 +34,14 @@ fn framing(bencher: Bencher<'_, '_>, read: usize) {
     read_all(bencher, shape.0, shape.start() + &pings + &shape.ending(), read);
 }
 
-/// A whole answer of events that differ only in their text.
+/// Reads a whole response whose events differ only in their text.
 #[divan::bench(args = Protocol::ALL)]
 fn events_that_repeat(bencher: Bencher<'_, '_>, protocol: &Protocol) {
     let shape = Shape(*protocol);
     read_all(bencher, *protocol, shape.whole(&[" word"; CHUNKS]), 1460);
 }
 
-/// A whole answer of events that differ elsewhere too, so that each is decoded.
+/// Reads a whole response whose events also differ elsewhere, so that each is decoded.
 #[divan::bench(args = Protocol::ALL)]
 fn events_that_change(bencher: Bencher<'_, '_>, protocol: &Protocol) {
     let shape = Shape(*protocol);
@@ -51,7 +51,8 @@ fn events_that_change(bencher: Bencher<'_, '_>, protocol: &Protocol) {
     read_all(bencher, *protocol, shape.start() + &events + &shape.ending(), 1460);
 }
 
-/// A recorded stream: the largest of its folder. Without the recordings, a small one that is made up.
+/// Reads the largest recorded stream of a folder, or a small generated one if there are no
+/// recordings.
 #[divan::bench(args = [
     ("openai-chat", Protocol::ChatCompletions),
     ("anthropic-messages", Protocol::Messages),
@@ -65,7 +66,7 @@ fn recordings(bencher: Bencher<'_, '_>, recording: &Recording) {
     read_all(bencher, recording.protocol, stream, 1460);
 }
 
-/// A whole answer over loopback, each on the connection of the one before.
+/// Reads whole responses over loopback, all on one connection.
 #[divan::bench]
 fn loopback(bencher: Bencher<'_, '_>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -125,7 +126,7 @@ fn read_all(bencher: Bencher<'_, '_>, protocol: Protocol, stream: String, read: 
         .bench_values(fold);
 }
 
-/// Reads at most so many bytes at once.
+/// A reader that reads at most this many bytes at once.
 struct Slowly<R>(R, usize);
 
 impl<R: Read> Read for Slowly<R> {
@@ -135,7 +136,7 @@ impl<R: Read> Read for Slowly<R> {
     }
 }
 
-/// Answers whatever comes, as long as somebody asks.
+/// Sends the same response to every request until the client closes.
 fn serve(listener: &TcpListener, stream: &str) {
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\

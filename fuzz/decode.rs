@@ -1,4 +1,5 @@
-//! Coverage-guided: any bytes, in any pieces, through `from_reader` and the decoder of a protocol.
+//! Fuzzes `from_reader` and the decoder of a protocol with any bytes in any pieces, guided by
+//! coverage.
 //!
 //! It runs with the stable toolchain, in this folder:
 //!
@@ -22,7 +23,7 @@ mod reader;
 #[path = "../tests/support/shapes.rs"]
 mod shapes;
 
-/// The one to look at; all of them unless `PROTOCOL` names it.
+/// The protocols to fuzz. Defaults to all, unless `PROTOCOL` names one.
 static PROTOCOLS: LazyLock<Vec<Protocol>> = LazyLock::new(|| match std::env::var("PROTOCOL") {
     Ok(name) => vec![name.parse().expect("the name of a protocol")],
     Err(_) => Protocol::ALL.to_vec(),

@@ -1,5 +1,5 @@
-//! Coverage-guided: the scanner of JSON takes for JSON what `serde_json` does, and reads the same
-//! out of it.
+//! Checks, guided by coverage, that the JSON scanner accepts the same input as `serde_json`, and
+//! reads the same values from it.
 //!
 //! ```text
 //! cargo run --bin scanner -- -max_total_time=600 corpus/scanner
@@ -24,7 +24,7 @@ mod visitors;
 #[path = "../src/protocol/wire.rs"]
 mod wire;
 
-/// Where these files look for each other.
+/// The path under which the included files look for each other.
 mod protocol {
     pub(crate) use super::{json, visitors, wire};
 }

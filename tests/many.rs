@@ -1,11 +1,11 @@
-//! Many streams at once, and many after one another: all whole, with few sockets and little memory; and
-//! a cancelled one ends at once, wherever it stands.
+//! Many streams at once, and many in turn, are all whole, and use few sockets and little memory. A
+//! stream that is cancelled ends at once, in every state.
 //!
-//! It stands alone because memory, descriptors and threads are counted for the whole process. For the
-//! same reason its tests take turns.
+//! This is a test program of its own, because memory, descriptors and threads are counted for the
+//! whole process. For the same reason, its tests run one at a time.
 
 #![cfg(target_os = "linux")]
-#![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
+#![cfg(test)] // Clippy treats helpers as tests too, so they may unwrap (clippy.toml).
 
 mod support;
 
@@ -49,7 +49,7 @@ fn a_thousand_streams_at_once() {
     let _turn = turn();
     watchdog(WATCHDOG, move || {
         let before = descriptors();
-        // The same with bare sockets, for what threads, sockets and the server cost.
+        // Bare sockets show the costs of threads, sockets and the server.
         let bare = at_once(streams, |server, begun| {
             let mut socket = TcpStream::connect(server.address()).unwrap();
             socket.write_all(b"POST / HTTP/1.1\r\n\r\n").unwrap();
@@ -73,7 +73,7 @@ fn a_thousand_streams_at_once() {
             (bare / streams) >> 10
         );
         assert!(each < 256 << 10, "{each} bytes a stream");
-        // Ours and the server's end of at most 8 connections that wait.
+        // At most 8 idle connections remain, and each has a descriptor on either end.
         eventually(
             || descriptors() <= before + 2 * 8 + 4,
             || format!("{} descriptors", descriptors()),
@@ -110,8 +110,8 @@ fn a_stream_that_waits_takes_little_memory() {
     });
 }
 
-/// Runs `client` in so many threads at once; the memory that they and the server take while all of
-/// them are between the first and the second piece of their answers.
+/// Runs `client` in `count` threads at once. Returns the memory that they and the server use while
+/// all are between the first and the second piece of their responses.
 fn at_once(count: usize, client: impl Fn(&Server, &dyn Fn()) + Send + Sync + 'static) -> usize {
     let gate = Arc::new(Barrier::new(count + 1));
     let served = Arc::clone(&gate);
@@ -145,7 +145,7 @@ fn at_once(count: usize, client: impl Fn(&Server, &dyn Fn()) + Send + Sync + 'st
             });
         });
         threads.push(thread.unwrap());
-        // The system lets only so many wait for the server to accept them.
+        // The system limits how many connections may wait until the server accepts them.
         wait_for(number.saturating_sub(64), &threads);
     }
     wait_for(count, &threads);
@@ -173,7 +173,7 @@ fn a_thousand_one_after_another_and_memory_stays_flat() {
         ask(1000);
         let more = resident().saturating_sub(before.0);
         println!("1,000 more streams: {} KiB more resident", more >> 10);
-        // The server remembers what it was asked.
+        // The server stores the requests.
         assert!(more < 4 << 20, "{more} bytes");
         assert!(descriptors() <= before.1 + 2);
         assert_eq!(server.connections(), 1, "a connection is used again");
@@ -184,7 +184,7 @@ fn a_thousand_one_after_another_and_memory_stays_flat() {
 fn ten_turns_on_one_connection_while_the_server_lingers_or_not() {
     let _turn = turn();
     watchdog(WATCHDOG, || {
-        // The end of the body comes with the end marker, 20 ms later, and never.
+        // The end of the body comes with the end marker, 20 ms later, or never.
         for (linger, connections, most) in [(Some(0), 1, 200), (Some(20), 1, 600), (None, 10, 2500)]
         {
             let server = Server::start(move |connection| {
@@ -232,7 +232,7 @@ fn a_stream_without_end_takes_no_more_memory() {
                     .unwrap_err();
                 assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Incomplete));
             };
-            // What is loaded once, and once only.
+            // The first read pays for what is loaded only once.
             read(64 << 10);
             let before = resident();
             read(8 << 20);
@@ -242,7 +242,7 @@ fn a_stream_without_end_takes_no_more_memory() {
     });
 }
 
-/// Where a stream stands when it is cancelled.
+/// The state of a stream when it is cancelled.
 #[derive(Debug, Clone, Copy)]
 enum Stands {
     WaitingForProxy,
@@ -275,7 +275,7 @@ fn cancelling_ends_a_stream_at_once_wherever_it_stands() {
     });
 }
 
-/// From `cancel` to the end of `next` in the other thread.
+/// Returns the time from `cancel` until `next` returns in the other thread.
 fn time_to_cancel(stands: Stands) -> Duration {
     let (arrived, arrives) = mpsc::channel();
     let (_end, ends) = mpsc::channel::<()>();
@@ -307,7 +307,7 @@ fn time_to_cancel(stands: Stands) -> Duration {
         if !matches!(stands, Stands::WritingTheRequest) {
             connection.wait_until_closed();
         } else {
-            // Reads nothing, until the test has ended.
+            // The server reads nothing until the test has ended.
             let _ = ends.lock().unwrap().recv();
         }
         Ok(())
@@ -341,7 +341,7 @@ fn time_to_cancel(stands: Stands) -> Duration {
     if let Stands::InTheBody = stands {
         sees.recv().unwrap();
     }
-    // It may still be on its way into the wait, which cancelling must withstand too.
+    // The stream may not have begun to wait yet. Cancelling must work then too.
     thread::sleep(Duration::from_millis(2));
     let cancelled = Instant::now();
     handle.cancel();
@@ -376,7 +376,8 @@ fn cancelling_one_stream_touches_no_other() {
             assert_eq!(text, "Hello");
             (stream, handle)
         };
-        // A handle whose stream has ended: neither the answer nor the connection's next turn.
+        // The handle of a stream that has ended affects neither its response nor the next stream on
+        // the connection.
         let (stream, late) = ask();
         late.cancel();
         assert_eq!(stream.into_response().unwrap().content, "Hello");
@@ -386,7 +387,7 @@ fn cancelling_one_stream_touches_no_other() {
         assert_eq!(next.into_response().unwrap().content, "Hello");
         assert_eq!(server.connections(), 1);
 
-        // Two at once: one is cancelled in its body, the other goes on.
+        // Two streams run at once. One is cancelled in its body, and the other continues.
         let [mut one, mut other] =
             [(); 2].map(|()| generate_stream("Hello?", config(server.url())));
         one.next().unwrap().unwrap();
@@ -397,7 +398,7 @@ fn cancelling_one_stream_touches_no_other() {
     });
 }
 
-/// Dropped, by `break` or by a panic in the middle of the loop, and the server notices at once.
+/// A stream that is dropped by `break`, or by a panic in the loop, closes its connection at once.
 #[test]
 fn a_stream_that_is_dropped_closes_its_connection() {
     let _turn = turn();
@@ -409,7 +410,7 @@ fn a_stream_that_is_dropped_closes_its_connection() {
                 connection.request()?;
                 connection.start()?;
                 let event = SHAPE.text("0123456789abcdef").repeat(100);
-                // More than anybody would drain.
+                // This body is far too long for a client to drain.
                 while connection.chunk(&event).is_ok() {}
                 closed.lock().unwrap().send(Instant::now()).unwrap();
                 Ok(())
@@ -431,7 +432,7 @@ fn a_stream_that_is_dropped_closes_its_connection() {
     });
 }
 
-/// A consumer that sleeps makes the server wait: nothing is read ahead.
+/// A caller that sleeps makes the server wait, because the crate does not read ahead.
 #[test]
 fn a_slow_consumer_slows_the_server() {
     let _turn = turn();
@@ -454,7 +455,7 @@ fn a_slow_consumer_slows_the_server() {
         );
         stream.next().unwrap().unwrap();
         let before = resident();
-        // Longer than the limit, which is only for time within a read.
+        // This is longer than `idle_timeout`, which counts only the time within a read.
         thread::sleep(Duration::from_millis(500));
         let (ahead, more) = (written.load(Ordering::SeqCst), resident().saturating_sub(before));
         println!("while the caller sleeps: {ahead} bytes written, {more} more resident");
@@ -476,20 +477,21 @@ fn whole_answers() -> Server {
     server.unwrap()
 }
 
-/// The memory of this process that is in use, in bytes.
+/// Returns the resident memory of this process, in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
 }
 
-/// So many streams, or as many as the machine has descriptors for: each takes one at either end.
+/// Returns `streams`, or fewer if the machine allows fewer descriptors. Each stream needs one on
+/// either end.
 fn as_many_as(streams: usize) -> usize {
     let limit = rlimit::increase_nofile_limit(4 * streams as u64 + 500).unwrap_or(1024);
     streams.min((limit as usize).saturating_sub(500) / 4)
 }
 
-/// How many descriptors this process has open.
+/// Returns the number of open descriptors of this process.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }

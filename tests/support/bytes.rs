@@ -1,6 +1,6 @@
-//! Bytes that come in any pieces, and what is made of them: for the property tests and the fuzzer.
+//! Streams of arbitrary bytes in arbitrary pieces, for the property tests and the fuzzer.
 
-#![allow(dead_code)] // Each program uses another part of it.
+#![allow(dead_code)] // Each test program uses only a part of this file.
 
 use kerb_stream::{Environment, GenerationConfig, GenerationStream, Protocol, StreamChunk};
 
@@ -8,13 +8,13 @@ use super::outcome::Outcome;
 use super::reader::in_pieces;
 use super::shapes::Shape;
 
-/// Small, so that the tests meet them.
+/// These limits are small, so that the tests reach them.
 pub(crate) const MAX_EVENT: usize = 4 << 10;
 pub(crate) const MAX_RESPONSE: usize = 16 << 10;
 pub(crate) const MAX_CALLS: usize = 8;
 
-/// Decodes `bytes`, which come in pieces of these sizes over and over, and checks what must hold of
-/// every stream.
+/// Decodes `bytes` in pieces of these sizes, which repeat, and checks what must be true of every
+/// stream.
 pub(crate) fn decode(protocol: Protocol, bytes: &[u8], sizes: &[usize]) -> Outcome {
     let config = GenerationConfig::new("m")
         .protocol(protocol)
@@ -36,7 +36,7 @@ pub(crate) fn decode(protocol: Protocol, bytes: &[u8], sizes: &[usize]) -> Outco
     outcome
 }
 
-/// Decodes `bytes` in pieces of each of these sizes, which must make no difference.
+/// Decodes `bytes` in pieces of each of these sizes, and checks that the results are equal.
 pub(crate) fn decode_in_any_pieces(protocol: Protocol, bytes: &[u8], sizes: &[&[usize]]) {
     let whole = decode(protocol, bytes, &[]);
     for sizes in sizes {
@@ -47,7 +47,7 @@ pub(crate) fn decode_in_any_pieces(protocol: Protocol, bytes: &[u8], sizes: &[&[
     }
 }
 
-/// Streams to begin with, whole and odd.
+/// Returns the streams that the tests damage, both whole and unusual ones.
 pub(crate) fn seeds(protocol: Protocol) -> Vec<String> {
     let shape = Shape(protocol);
     let error = shape.error("no \u{1b}[31m", "overloaded_error").to_string();
@@ -66,7 +66,7 @@ pub(crate) fn seeds(protocol: Protocol) -> Vec<String> {
     ]
 }
 
-/// Pieces to put in anywhere.
+/// Pieces that the tests insert anywhere.
 pub(crate) const WORDS: &[&str] = &[
     "data: ",
     "data:",

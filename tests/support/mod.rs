@@ -1,6 +1,7 @@
-//! What the tests have in common. `Server`, which does what a closure says, is that of the demo.
+//! Helpers that the tests share. `Server` is that of the demo: it calls a closure for each
+//! connection.
 
-#![allow(dead_code, unused_imports)] // Each program uses another part of it.
+#![allow(dead_code, unused_imports)] // Each test program uses only a part of this file.
 
 use std::panic;
 use std::path::PathBuf;
@@ -23,24 +24,24 @@ pub(crate) mod tls;
 pub(crate) use demo::server::{Connection, Request, Server};
 pub(crate) use outcome::Outcome;
 
-/// The folder with the data and servers that some tests need, or a path in it.
+/// Returns a path in the folder with the data and servers that some tests need.
 pub(crate) fn shared(path: &str) -> PathBuf {
     let shared = std::env::var_os("KERB_STREAM_SHARED").expect("KERB_STREAM_SHARED names a folder");
     PathBuf::from(shared).join(path)
 }
 
-/// A configuration that depends on nothing around the test, and does not try again.
+/// Returns a configuration that ignores the environment and does not retry.
 pub(crate) fn config(url: impl Into<String>) -> GenerationConfig {
     GenerationConfig::new("m").base_url(url).environment(Environment::empty()).max_retries(0)
 }
 
-/// These bytes as one chunk of HTTP.
+/// Returns these bytes as one chunk of HTTP's chunked encoding.
 pub(crate) fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     let bytes = bytes.as_ref();
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
-/// Runs `test` with all cases at the same time, since most of its time it waits.
+/// Runs `test` with all cases at the same time, because it mostly waits.
 pub(crate) fn all_at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
     thread::scope(|scope| {
         let test = &test;
@@ -54,7 +55,7 @@ pub(crate) fn all_at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: imp
     });
 }
 
-/// Runs `test`, and fails should it take longer than `limit`, which is there for what would hang.
+/// Runs `test`, and fails if it takes longer than `limit`, so that a hang is found.
 pub(crate) fn watchdog<T: Send + 'static>(
     limit: Duration,
     test: impl FnOnce() -> T + Send + 'static,

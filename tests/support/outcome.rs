@@ -1,6 +1,6 @@
-//! What a program sees of a stream that it reads to its end.
+//! The items that a program gets from a stream that it reads to its end.
 
-#![allow(dead_code)] // Each program uses another part of it.
+#![allow(dead_code)] // Each test program uses only a part of this file.
 
 use std::time::{Duration, Instant};
 
@@ -9,22 +9,22 @@ use kerb_stream::{Error, ErrorKind, GenerationResponse, GenerationStream, Stream
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) chunks: Vec<StreamChunk>,
-    /// The last item, if that is an error.
+    /// The last item, if it is an error.
     pub(crate) error: Option<anyhow::Error>,
     pub(crate) response: GenerationResponse,
     pub(crate) time: Duration,
 }
 
 impl Outcome {
-    /// Reads the stream to its end, and checks what must hold of every stream.
+    /// Reads the stream to its end, and checks what must be true of every stream.
     pub(crate) fn of(stream: GenerationStream) -> Self {
         Self::of_shown(stream, |_| ())
     }
 
-    /// The same, where `show` is called with each chunk as it comes.
+    /// Does the same as [`of`](Self::of), and calls `show` with each chunk as it arrives.
     pub(crate) fn of_shown(mut stream: GenerationStream, show: impl FnMut(&StreamChunk)) -> Self {
         let outcome = Self::read(&mut stream, show);
-        // A part is never passed off as a whole.
+        // A part must never be reported as a whole response.
         match (stream.into_response(), &outcome.error) {
             (Ok(whole), None) => assert_eq!(whole, outcome.response),
             (Err(last), Some(_)) => {
@@ -37,7 +37,7 @@ impl Outcome {
         outcome
     }
 
-    /// The same for a stream that is still needed afterwards.
+    /// Reads a stream that the caller still needs afterwards.
     pub(crate) fn read(stream: &mut GenerationStream, mut show: impl FnMut(&StreamChunk)) -> Self {
         let started = Instant::now();
         let (mut chunks, mut error) = (Vec::new(), None);
@@ -55,18 +55,18 @@ impl Outcome {
         assert!(stream.next().is_none(), "an item after the end");
         let outcome = Self { chunks, error, response: stream.response().clone(), time };
         let (told, text) = (&outcome.response.content, outcome.text());
-        // A chunk that is too much is folded, and not handed out.
+        // A chunk beyond a limit is added to the response, but not returned.
         let is_limit = outcome.kind() == Some(ErrorKind::Limit);
         assert!(*told == text || is_limit && told.starts_with(&text), "{told:?}, not {text:?}");
         outcome
     }
 
-    /// The text of all chunks.
+    /// Returns the text of all chunks.
     pub(crate) fn text(&self) -> String {
         self.texts().concat()
     }
 
-    /// The text of each chunk.
+    /// Returns the text of each chunk.
     pub(crate) fn texts(&self) -> Vec<&str> {
         self.chunks.iter().map(|chunk| chunk.content.as_str()).collect()
     }
@@ -80,25 +80,25 @@ impl Outcome {
         self.error().map(Error::kind)
     }
 
-    /// The error with its causes, or nothing.
+    /// Returns the error with its causes, or an empty string.
     pub(crate) fn message(&self) -> String {
         self.error.as_ref().map(|error| format!("{error:#}")).unwrap_or_default()
     }
 
-    /// The response of a stream that must have ended well.
+    /// Returns the response. The stream must have ended without an error.
     #[track_caller]
     pub(crate) fn whole(self) -> GenerationResponse {
         assert!(self.error.is_none(), "{}", self.message());
         self.response
     }
 
-    /// The error of a stream that must have failed.
+    /// Returns the error. The stream must have failed.
     #[track_caller]
     pub(crate) fn failure(&self) -> &Error {
         self.error().unwrap_or_else(|| panic!("it ended well: {:?}", self.response))
     }
 
-    /// All of it but the times, which are others whenever the same bytes are read.
+    /// Returns everything except the times, which differ between two readings of the same bytes.
     pub(crate) fn without_times(&self) -> (&[StreamChunk], String, GenerationResponse) {
         let mut response = self.response.clone();
         response.latency = Duration::ZERO;

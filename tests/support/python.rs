@@ -1,4 +1,4 @@
-//! Servers of somebody else's: Python programs in the folder that `KERB_STREAM_SHARED` names.
+//! Servers by other authors: Python programs in the folder that `KERB_STREAM_SHARED` names.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use kerb_stream::GenerationConfig;
 
 use super::{config, shared, tls};
 
-/// It ends when this is dropped.
+/// A running server. Dropping this ends it.
 #[derive(Debug)]
 pub(crate) struct PythonServer {
     process: Child,
-    /// What it printed when it began to listen: its port, or more about it.
+    /// The line that the server printed when it began to listen: its port, or details about it.
     pub(crate) line: String,
     folder: PathBuf,
 }
 
 impl PythonServer {
-    /// Starts this program in a folder of its own with a certificate for 127.0.0.1.
+    /// Starts a program in its own folder, with a certificate for 127.0.0.1.
     pub(crate) fn start(program: &str, arguments: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
@@ -38,12 +38,12 @@ impl PythonServer {
         &self.folder
     }
 
-    /// Where it listens, if it prints nothing else.
+    /// Returns the server's port. The server must print nothing else.
     pub(crate) fn port(&self) -> u16 {
         self.line.trim().parse().unwrap()
     }
 
-    /// A configuration for it, by `http` or `https`.
+    /// Returns a configuration for the server. `scheme` is `http` or `https`.
     pub(crate) fn config(&self, scheme: &str) -> GenerationConfig {
         let url = format!("{scheme}://127.0.0.1:{}/v1", self.port());
         config(url).ca_file(self.folder.join("ca.pem"))

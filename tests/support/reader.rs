@@ -1,18 +1,18 @@
-//! A reader that hands out its bytes in given pieces.
+//! A reader that returns its bytes in given pieces.
 
-#![allow(dead_code)] // Each program uses another part of it.
+#![allow(dead_code)] // Each test program uses only a part of this file.
 
 use std::io::{self, Read};
 use std::iter;
 use std::thread;
 use std::time::Duration;
 
-/// A read gives no more than the rest of one piece.
+/// A reader whose reads return at most the rest of one piece.
 #[derive(Debug)]
 pub(crate) struct Pieces<I: Iterator> {
     pieces: I,
     piece: Option<I::Item>,
-    /// How much of the piece has been read.
+    /// The number of bytes of the piece that were read.
     at: usize,
 }
 
@@ -41,7 +41,8 @@ impl<I: Iterator<Item: AsRef<[u8]>>> Read for Pieces<I> {
     }
 }
 
-/// These bytes in pieces of these sizes, over and over; in one piece if there are no sizes.
+/// Returns a reader of these bytes in pieces of these sizes, which repeat. Without sizes,
+/// everything is one piece.
 pub(crate) fn in_pieces(bytes: impl Into<Vec<u8>>, sizes: &[usize]) -> impl Read + Send + 'static {
     let (bytes, sizes) = (bytes.into(), sizes.to_vec());
     let (mut at, mut count) = (0, 0);
@@ -55,7 +56,7 @@ pub(crate) fn in_pieces(bytes: impl Into<Vec<u8>>, sizes: &[usize]) -> impl Read
     }))
 }
 
-/// These bytes again and again, a millisecond after one another.
+/// Returns a reader that repeats these bytes without end, once a millisecond.
 pub(crate) fn dripping(bytes: impl Into<Vec<u8>>) -> impl Read + Send + 'static {
     let bytes = bytes.into();
     Pieces::new(iter::repeat_with(move || {

@@ -1,17 +1,17 @@
-//! The events of each protocol, as its servers write them. The tests say what is in them, in JSON
-//! literals, so that anything can be put there.
+//! The events of each protocol, as its servers write them. The tests pass the content as JSON
+//! literals, so that anything can be sent.
 
-#![allow(dead_code)] // Each program uses another part of it.
+#![allow(dead_code)] // Each test program uses only a part of this file.
 
 use kerb_stream::Protocol;
 use serde_json::{Value, json};
 
-/// How a protocol's servers speak.
+/// The form in which the servers of a protocol write events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape(pub(crate) Protocol);
 
 impl Shape {
-    /// What comes before the text.
+    /// Returns the events before the text.
     pub(crate) fn start(self) -> String {
         match self.0 {
             Protocol::ChatCompletions => self.event(
@@ -44,12 +44,12 @@ impl Shape {
         }
     }
 
-    /// A piece of text.
+    /// Returns a piece of text.
     pub(crate) fn text(self, text: &str) -> String {
         self.literal(&Value::from(text).to_string())
     }
 
-    /// A piece of text, as a JSON string literal.
+    /// Returns a piece of text that is given as a JSON string literal.
     pub(crate) fn literal(self, literal: &str) -> String {
         match self.0 {
             Protocol::ChatCompletions => self.event(
@@ -85,7 +85,7 @@ impl Shape {
         }
     }
 
-    /// A piece of reasoning.
+    /// Returns a piece of reasoning.
     pub(crate) fn reasoning(self, text: &str) -> String {
         let text = Value::from(text);
         match self.0 {
@@ -120,8 +120,8 @@ impl Shape {
         }
     }
 
-    /// A call of the tool `f`, whose arguments come in these pieces (in one, where the protocol knows no
-    /// pieces). `index` is how the server counts it.
+    /// Returns a call of the tool `f` with its arguments in these pieces, or in one piece if the
+    /// protocol has no pieces. `index` is the server's index of the call.
     pub(crate) fn call(self, index: u64, arguments: &[&str]) -> String {
         let pieces = |piece: &dyn Fn(Value) -> String| {
             let pieces = arguments.iter().map(|text| piece(Value::from(*text)));
@@ -206,7 +206,7 @@ impl Shape {
         }
     }
 
-    /// The model's stop, with usage where the protocol tells it there.
+    /// Returns the finish reason of a normal end, with usage if the protocol sends it there.
     pub(crate) fn stop(self) -> String {
         self.stop_for(match self.0 {
             Protocol::ChatCompletions => "stop",
@@ -217,7 +217,7 @@ impl Shape {
         })
     }
 
-    /// The stop in the provider's word.
+    /// Returns this finish reason, in the provider's words.
     pub(crate) fn stop_for(self, word: &str) -> String {
         match self.0 {
             Protocol::ChatCompletions => self.event(
@@ -256,7 +256,7 @@ impl Shape {
         }
     }
 
-    /// Usage in an event of its own, where the protocol has one.
+    /// Returns usage as an event of its own, if the protocol has one.
     pub(crate) fn usage(self) -> String {
         match self.0 {
             Protocol::ChatCompletions => self.event(
@@ -267,7 +267,7 @@ impl Shape {
         }
     }
 
-    /// The end marker, where there is one besides the stop.
+    /// Returns the end marker, if the protocol has one besides the finish reason.
     pub(crate) fn done(self) -> String {
         match self.0 {
             Protocol::ChatCompletions => self.event("", "[DONE]"),
@@ -276,7 +276,7 @@ impl Shape {
         }
     }
 
-    /// Whether the end marker is an event of its own.
+    /// Returns whether the end marker is an event of its own.
     pub(crate) fn has_done(self) -> bool {
         !self.done().is_empty()
     }
@@ -285,13 +285,14 @@ impl Shape {
         self.stop() + &self.done()
     }
 
-    /// A whole answer of these pieces.
+    /// Returns a whole response with these pieces of text.
     pub(crate) fn whole(self, pieces: &[&str]) -> String {
         let text: String = pieces.iter().map(|piece| self.text(piece)).collect();
         self.start() + &text + &self.ending()
     }
 
-    /// A whole answer with text, reasoning, a tool call and usage: `Hé😀 !`, `hm…`, `f({"city":"Köln"})`.
+    /// Returns a whole response with text, reasoning, a tool call and usage: `Hé😀 !`, `hm…`,
+    /// `f({"city":"Köln"})`.
     pub(crate) fn everything(self) -> String {
         let stop = match self.0 {
             Protocol::ChatCompletions => self.stop_for("tool_calls"),
@@ -310,12 +311,12 @@ impl Shape {
             + &self.done()
     }
 
-    /// An error of this kind, as OpenAI and Anthropic call it.
+    /// Returns an error of this kind, in the words of OpenAI and Anthropic.
     pub(crate) fn error(self, message: &str, kind: &str) -> Value {
         self.error_with(400, message, kind)
     }
 
-    /// An error as the body of an answer with this status.
+    /// Returns an error as the body of a response with this status.
     pub(crate) fn error_with(self, status: u16, message: &str, kind: &str) -> Value {
         match self.0 {
             Protocol::Messages => {
@@ -341,7 +342,7 @@ impl Shape {
         }
     }
 
-    /// The same answer for those who did not ask for a stream.
+    /// Returns the same response as one document, which a server sends without streaming.
     pub(crate) fn unstreamed(self) -> Value {
         match self.0 {
             Protocol::ChatCompletions => {

@@ -1,4 +1,4 @@
-//! Certificates made on the spot, and TLS servers that use them.
+//! Certificates that are generated in the test, and TLS servers that use them.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,20 +13,20 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ALL_VERSIONS, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
-/// What a server shows of itself.
+/// The certificate that a server shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shows {
     Good,
     Expired,
-    /// For another name than 127.0.0.1.
+    /// A certificate for another name than 127.0.0.1.
     OtherHost,
-    /// Issued by nobody but itself.
+    /// A certificate that is signed by itself, not by the CA.
     SelfSigned,
 }
 
 pub(crate) type Session = StreamOwned<ServerConnection, TcpStream>;
 
-/// A server on 127.0.0.1 and the file of the authority that vouches for it.
+/// A server on 127.0.0.1, and the file of the CA that signed its certificate.
 #[derive(Debug)]
 pub(crate) struct TlsServer {
     pub(crate) address: SocketAddr,
@@ -34,8 +34,8 @@ pub(crate) struct TlsServer {
 }
 
 impl TlsServer {
-    /// Calls `serve` with each session, in a thread of its own. What it does not shut down properly ends
-    /// without a goodbye.
+    /// Calls `serve` with each session, in its own thread. A session that `serve` does not close
+    /// properly ends without `close_notify`.
     pub(crate) fn start(
         shows: Shows,
         serve: impl Fn(&mut Session) -> io::Result<()> + Send + Sync + 'static,
@@ -43,7 +43,7 @@ impl TlsServer {
         Self::speaking(ALL_VERSIONS, shows, serve)
     }
 
-    /// The same with these versions of TLS.
+    /// Starts a server that supports only these versions of TLS.
     pub(crate) fn speaking(
         versions: &[&'static SupportedProtocolVersion],
         shows: Shows,
@@ -75,7 +75,7 @@ impl TlsServer {
 
 impl Drop for TlsServer {
     fn drop(&mut self) {
-        // Nothing hangs on it.
+        // A leftover file does no harm.
         let _ = std::fs::remove_file(&self.ca_file);
     }
 }
@@ -97,10 +97,10 @@ fn config(
     (Arc::new(config), authority)
 }
 
-/// A certificate, its key, and the authority that has issued it, in PEM.
+/// Returns a certificate, its key, and the CA that signed it, in PEM.
 fn certificate(shows: Shows) -> (Certificate, KeyPair, String) {
     let mut issuer = CertificateParams::new(Vec::new()).unwrap();
-    // Else it has the name of every certificate that does not say whose it is.
+    // Without this, the CA would have rcgen's default name, like every other certificate here.
     issuer.distinguished_name.push(DnType::CommonName, "The authority of the tests");
     issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
@@ -119,7 +119,7 @@ fn certificate(shows: Shows) -> (Certificate, KeyPair, String) {
     (certificate, key, issuer.pem())
 }
 
-/// Writes the files that a server needs which is not of these tests: `s.pem` and `s.key`, and `ca.pem`
+/// Writes the files for a server that is not part of these tests: `s.pem` and `s.key`, and `ca.pem`
 /// for its clients.
 pub(crate) fn write_pem(folder: &Path) -> io::Result<()> {
     let (certificate, key, authority) = certificate(Shows::Good);
@@ -129,7 +129,7 @@ pub(crate) fn write_pem(folder: &Path) -> io::Result<()> {
     std::fs::write(folder.join("ca.pem"), authority)
 }
 
-/// The records of these pieces, one or more each, which are still to be sent.
+/// Returns the TLS records of these pieces, one or more for each. They are not sent yet.
 pub(crate) fn records<'a>(
     session: &mut Session,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -144,7 +144,7 @@ pub(crate) fn records<'a>(
     Ok(records)
 }
 
-/// Reads a request to its end, so that closing the connection resets nothing.
+/// Reads a whole request, so that closing the connection does not reset it.
 pub(crate) fn read_request(stream: &mut impl Read) -> io::Result<String> {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
@@ -163,7 +163,7 @@ pub(crate) fn read_request(stream: &mut impl Read) -> io::Result<String> {
     }
 }
 
-/// Writes an answer whose end is that of the connection.
+/// Writes a response whose body ends when the connection closes.
 pub(crate) fn answer(stream: &mut impl Write, body: &str) -> io::Result<()> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
     stream.write_all(format!("{head}{body}").as_bytes())?;
