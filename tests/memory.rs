@@ -19,7 +19,7 @@ mod reader;
 
 use reader::Pieces;
 
-/// The variable that tells a child process which shape to read.
+/// The variable that names the shape for a child process.
 const SHAPE: &str = "KERB_STREAM_SHAPE";
 
 /// The size of an event, in bytes. The limits are larger in the same proportion as the default

@@ -730,7 +730,7 @@ fn contents(
             messages.push(match part.get("functionResponse") {
                 None => Message::user(text(&json!([part]))?),
                 Some(response) => {
-                    // Without an id, the order of the results tells which call each belongs to.
+                    // Without an id, the order of the results shows which call each belongs to.
                     let calls = messages.iter().rev().map(|message: &Message| &message.tool_calls);
                     let mut calls = calls.filter(|calls| !calls.is_empty());
                     Message::tool(&calls.next().unwrap()[at].id, response["response"].to_string())

@@ -373,7 +373,7 @@ impl Shape {
         }
     }
 
-    /// One event, named where the protocol names its events.
+    /// Returns one event. An empty `name` makes an event without a name.
     pub(crate) fn event(self, name: &str, data: &str) -> String {
         match name {
             "" => format!("data: {data}\n\n"),

@@ -170,7 +170,7 @@ pub(super) fn faults() -> Vec<Fault> {
                 s.head("")?;
                 s.chunk(good(s.shape))?;
                 // The stray bytes go out in one packet with the end. If they came after the next
-                // request was written, they could not be told from its response.
+                // request was written, they would look like its response.
                 s.write(format!("0\r\n\r\nHTTP/1.1 200 OK\r\n{EVIL}"))?;
                 s.keep()
             },

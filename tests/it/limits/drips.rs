@@ -37,7 +37,7 @@ struct Script {
     name: &'static str,
     first: Vec<u8>,
     again: Vec<u8>,
-    /// Whether the server pauses between the repetitions.
+    /// Set if the server pauses between the repetitions.
     drips: bool,
     ends: Ends,
 }
