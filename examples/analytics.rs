@@ -1,27 +1,32 @@
-//! Measures a stream with a callback: how many chunks came, how long they are, and how far apart.
+//! Measures a stream with a callback, without a loop: the number of chunks, their length, and the
+//! time between them.
+//!
+//! ```text
+//! cargo run --example analytics -- ollama::llama3.2
+//! ```
 
-#![allow(clippy::print_stderr, clippy::print_stdout, clippy::indexing_slicing)]
-
+use std::env;
+use std::io::{Write, stderr, stdout};
 use std::time::{Duration, Instant};
 
-use kerb_stream::generate_stream;
+use kerb_stream::{generate_stream, terminal_safe};
 
 fn main() -> anyhow::Result<()> {
-    let (start, mut arrivals, mut letters) = (Instant::now(), Vec::new(), 0);
-    let stream =
-        generate_stream("Name three benefits of streaming.", "gpt-4o-mini").callback(|chunk| {
-            arrivals.push(start.elapsed());
-            letters += chunk.content.chars().count();
-        });
-    let response = stream.into_response()?;
-    println!("{}", response.content);
+    let model = env::args().nth(1).unwrap_or_else(|| "gemini-flash-latest".to_owned());
 
-    let gaps: Vec<Duration> = arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let mean = gaps.iter().sum::<Duration>() / gaps.len().max(1) as u32;
-    eprintln!(
-        "{} chunks, {letters} characters, mean gap {mean:.1?}, {:?}",
-        arrivals.len(),
-        response.finish_reason
-    );
+    let (start, mut arrivals, mut characters) = (Instant::now(), Vec::new(), 0);
+    let stream = generate_stream("Name three benefits of streaming.", model).callback(|chunk| {
+        arrivals.push(start.elapsed());
+        characters += chunk.content.chars().count();
+    });
+    let response = stream.into_response()?;
+    writeln!(stdout(), "{}", terminal_safe(&response.content))?;
+
+    let gap = match arrivals.as_slice() {
+        [first, between @ .., last] => (*last - *first) / (between.len() as u32 + 1),
+        _ => Duration::ZERO,
+    };
+    let (chunks, reason) = (arrivals.len(), response.finish_reason);
+    writeln!(stderr(), "{chunks} chunks, {characters} characters, mean gap {gap:.1?}, {reason:?}")?;
     Ok(())
 }

@@ -1,56 +1,55 @@
-//! Looks over the loop's shoulder: a callback records when each chunk came.
+//! Prints an answer while a callback records when each chunk arrives.
+//!
+//! ```text
+//! cargo run --example callback -- ollama::llama3.2
+//! ```
 
-mod common;
-
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::env;
+use std::io::{Write, stderr, stdout};
 use std::time::Instant;
 
 use kerb_stream::{FinishReason, generate_stream, terminal_safe};
 
 /// What the callback keeps of a chunk.
-struct Seen {
+struct Record {
     content: String,
-    /// In seconds since the request.
+    /// Seconds since the request.
     at: f64,
     finish_reason: Option<FinishReason>,
 }
 
-fn main() -> ExitCode {
-    common::exit(run())
-}
-
-fn run() -> anyhow::Result<()> {
-    let arguments = common::Arguments::read(None)?;
-    let prompt = arguments.prompt("Name three benefits of streaming.");
-    let model = arguments.model()?;
-    let mut out = common::stdout();
+fn main() -> anyhow::Result<()> {
+    let model = env::args().nth(1).unwrap_or_else(|| "gemini-flash-latest".to_owned());
 
     let start = Instant::now();
-    let mut seen = Vec::new();
-    let stream = generate_stream(prompt, model).callback(|chunk| {
-        seen.push(Seen {
-            content: chunk.content.clone(),
-            at: start.elapsed().as_secs_f64(),
-            finish_reason: chunk.finish_reason,
+    let mut records = Vec::new();
+    let mut stream =
+        generate_stream("Name three benefits of streaming.", model).callback(|chunk| {
+            records.push(Record {
+                content: chunk.content.clone(),
+                at: start.elapsed().as_secs_f64(),
+                finish_reason: chunk.finish_reason,
+            });
         });
-    });
-    for chunk in stream {
-        write!(out, "{}", terminal_safe(&chunk?.content))?;
+    let mut out = stdout();
+    for chunk in &mut stream {
+        let Ok(chunk) = chunk else { break }; // `into_response` returns the error.
+        write!(out, "{}", terminal_safe(&chunk.content))?;
         out.flush()?;
     }
     writeln!(out)?;
+    // This consumes the stream, so its callback no longer borrows `records`.
+    stream.into_response()?;
 
-    // The loop has ended, and so has the loan: `seen` is ours again.
-    let letters: usize = seen.iter().map(|seen| seen.content.chars().count()).sum();
-    let finish_reason = seen.iter().find_map(|seen| seen.finish_reason);
-    let span = match seen.as_slice() {
+    let characters: usize = records.iter().map(|record| record.content.chars().count()).sum();
+    let finish_reason = records.iter().find_map(|record| record.finish_reason);
+    let span = match records.as_slice() {
         [first, .., last] => last.at - first.at,
         _ => 0.0,
     };
-    let gap = span / seen.len().saturating_sub(1).max(1) as f64 * 1e3;
-    let mut report = io::stderr();
-    writeln!(report, "chunks         {}, {letters} characters", seen.len())?;
+    let gap = span / records.len().saturating_sub(1).max(1) as f64 * 1e3;
+    let mut report = stderr();
+    writeln!(report, "chunks         {}, {characters} characters", records.len())?;
     writeln!(report, "total span     {span:.3} s")?;
     writeln!(report, "mean gap       {gap:.1} ms")?;
     if let Some(reason) = finish_reason {

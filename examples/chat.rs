@@ -1,98 +1,108 @@
-//! A chat in the terminal. Ctrl-C stops the answer; the end of input, Ctrl-D, ends the chat.
+//! Chats in the terminal. Ctrl-C stops the answer; the end of input (Ctrl-D on Unix) ends the chat.
+//!
+//! ```text
+//! cargo run --example chat -- ollama::llama3.2 "What is a monad?"
+//! ```
+//!
+//! A copy of this file also needs `cargo add ctrlc`.
 
-mod common;
-
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::iter;
-use std::process::{self, ExitCode};
+use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kerb_stream::{
-    CancelHandle, ErrorKind, GenerationStream, Message, generate_stream, terminal_safe,
+    CancelHandle, ErrorKind, GenerationConfig, GenerationStream, Message, generate_stream,
+    terminal_safe,
 };
 
-fn main() -> ExitCode {
-    common::exit(run())
-}
-
-fn run() -> anyhow::Result<()> {
-    let arguments = common::Arguments::read(None)?;
-    let model = arguments.model()?;
-    let person = io::stdin().is_terminal() && io::stderr().is_terminal();
+fn main() -> anyhow::Result<()> {
+    let mut arguments = env::args().skip(1);
+    let model = arguments.next().unwrap_or_else(|| "gemini-flash-latest".to_owned());
+    let config = GenerationConfig::new(model);
+    let interactive = io::stdin().is_terminal() && io::stderr().is_terminal();
     let running = Running::default();
-    let stop = running.clone();
-    ctrlc::set_handler(move || stop.stop(person))?;
+    let on_interrupt = running.clone();
+    ctrlc::set_handler(move || on_interrupt.stop(interactive))?;
 
-    let lines = iter::from_fn(|| read_line(person).transpose());
+    let lines = iter::from_fn(|| read_line(interactive).transpose());
     let mut history = Vec::new();
-    for question in arguments.prompt.into_iter().map(Ok).chain(lines) {
+    for question in arguments.next().into_iter().map(Ok).chain(lines) {
         let question = question?;
         if question.trim().is_empty() {
             continue;
         }
         history.push(Message::user(question));
-        let mut stream = generate_stream(&history, &model);
+        let mut stream = generate_stream(&history, &config);
         running.set(Some(stream.cancel_handle()));
-        let shown = show(&mut stream, person);
+        let shown = show(&mut stream, interactive);
         running.set(None);
 
         if let Err(error) = shown {
             match ErrorKind::of(&error) {
                 Some(ErrorKind::Cancelled) => writeln!(io::stderr(), "(stopped)")?,
-                Some(_) if person => {
-                    writeln!(io::stderr(), "error: {error:#}")?;
+                Some(_) if interactive => {
+                    writeln!(io::stderr(), "Error: {error:#}")?;
                     history.pop();
                     continue;
                 }
                 _ => return Err(error),
             }
         }
-        // What was said until it was stopped stays said: the person has read it.
-        let said = stream.response();
-        if said.content.is_empty() {
+        // A stopped answer stays in the history, since the user has read it.
+        let response = stream.response();
+        if response.content.is_empty() {
             history.pop();
         } else {
-            history.push(Message::from(said));
+            history.push(Message::from(response));
         }
     }
-    if person {
-        // The shell gets a line of its own.
+    if interactive {
+        // The shell's prompt then begins on a new line.
         writeln!(io::stderr())?;
     }
     Ok(())
 }
 
-/// Prints the answer as it comes.
-fn show(stream: &mut GenerationStream, person: bool) -> anyhow::Result<()> {
-    let mut out = common::stdout();
-    let mut waiting = Waiting::start(person)?;
-    for chunk in stream {
-        let chunk = chunk?;
-        if !chunk.content.is_empty() {
-            drop(waiting.take());
+/// Prints the answer while it arrives.
+fn show(stream: &mut GenerationStream, interactive: bool) -> anyhow::Result<()> {
+    let mut out = io::stdout();
+    let mut waiting = Waiting::start(interactive)?;
+    let mut result = Ok(());
+    for chunk in &mut *stream {
+        match chunk {
+            Ok(chunk) => {
+                if !chunk.content.is_empty() {
+                    drop(waiting.take());
+                }
+                write!(out, "{}", terminal_safe(&chunk.content))?;
+                out.flush()?;
+            }
+            Err(error) => result = Err(error),
         }
-        write!(out, "{}", terminal_safe(&chunk.content))?;
-        out.flush()?;
     }
     drop(waiting);
-    writeln!(out)?;
-    Ok(())
+    if !stream.response().content.is_empty() {
+        writeln!(out)?;
+    }
+    result
 }
 
-/// The next line, without its end; `None` when there are no more.
-fn read_line(person: bool) -> io::Result<Option<String>> {
-    if person {
+/// Returns the next line without its end, or `None` at the end of input.
+fn read_line(interactive: bool) -> io::Result<Option<String>> {
+    if interactive {
         io::stderr().write_all(b"> ")?;
     }
     io::stdin().lines().next().transpose()
 }
 
-/// Shows that no text has come yet, until it is dropped.
+/// Shows that no text has arrived yet, until it is dropped.
 struct Waiting;
 
 impl Waiting {
-    fn start(person: bool) -> io::Result<Option<Self>> {
-        if !person {
+    fn start(interactive: bool) -> io::Result<Option<Self>> {
+        if !interactive {
             return Ok(None);
         }
         io::stderr().write_all("waiting …".as_bytes())?;
@@ -102,12 +112,12 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        // To the start of the line, and clear it.
+        // This moves the cursor to the start of the line and clears the line.
         let _ = io::stderr().write_all(b"\r\x1b[K");
     }
 }
 
-/// The handle of the answer that is running, for the thread that hears Ctrl-C.
+/// The cancel handle of the running answer, for the thread that handles Ctrl-C.
 #[derive(Clone, Default)]
 struct Running(Arc<Mutex<Option<CancelHandle>>>);
 
@@ -116,11 +126,11 @@ impl Running {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = handle;
     }
 
-    fn stop(&self, person: bool) {
+    fn stop(&self, interactive: bool) {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(handle) => handle.cancel(),
-            None if person => {
-                let _ = io::stderr().write_all(b"\n(Ctrl-D ends the chat)\n> ");
+            None if interactive => {
+                let _ = io::stderr().write_all(b"\n(the end of input ends the chat)\n> ");
             }
             None => process::exit(130),
         }

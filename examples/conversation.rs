@@ -1,41 +1,38 @@
-//! Asks, and asks again: the second turn continues the first.
+//! Asks two questions. The second one continues the conversation.
+//!
+//! ```text
+//! cargo run --example conversation -- ollama::llama3.2
+//! ```
 
-mod common;
-
-use std::io::Write;
-use std::process::ExitCode;
+use std::env;
+use std::io::{Write, stdout};
 
 use kerb_stream::{GenerationConfig, GenerationResponse, Message, generate_stream, terminal_safe};
 
-fn main() -> ExitCode {
-    common::exit(run())
-}
+fn main() -> anyhow::Result<()> {
+    let model = env::args().nth(1).unwrap_or_else(|| "gemini-flash-latest".to_owned());
+    let config = GenerationConfig::new(model);
 
-fn run() -> anyhow::Result<()> {
-    let arguments = common::Arguments::read(None)?;
-    let question = arguments.prompt("What is an iterator in Rust?");
-    let model = arguments.model()?;
-
-    let mut conversation = vec![
+    let mut history = vec![
         Message::system("You are a patient teacher. Answer in one sentence."),
-        Message::user(question),
+        Message::user("What is an iterator in Rust?"),
     ];
-    let response = answer(&conversation, &model)?;
+    let response = answer(&history, &config)?;
 
-    conversation.push(Message::from(response));
-    conversation.push(Message::user("And what does it mean that an iterator is lazy?"));
-    answer(&conversation, &model)?;
+    // A message made from the response carries everything that the provider expects to get back.
+    history.push(Message::from(response));
+    history.push(Message::user("And what does it mean that an iterator is lazy?"));
+    answer(&history, &config)?;
     Ok(())
 }
 
-fn answer(
-    conversation: &[Message],
-    model: &GenerationConfig,
-) -> anyhow::Result<GenerationResponse> {
-    let mut out = common::stdout();
-    let mut stream = generate_stream(conversation, model);
+/// Prints an answer while it arrives, and returns the response.
+fn answer(history: &[Message], config: &GenerationConfig) -> anyhow::Result<GenerationResponse> {
+    let mut out = stdout();
+    let mut stream = generate_stream(history, config);
     for chunk in &mut stream {
-        write!(out, "{}", terminal_safe(&chunk?.content))?;
+        let Ok(chunk) = chunk else { break }; // `into_response` returns the error.
+        write!(out, "{}", terminal_safe(&chunk.content))?;
         out.flush()?;
     }
     writeln!(out)?;

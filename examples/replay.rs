@@ -1,29 +1,25 @@
-//! Decodes a recorded stream, from a file or from standard input: as text, or a chunk a line as
-//! JSON.
+//! Decodes a recorded stream from a file or from standard input, and prints its text, or one chunk
+//! per line as JSON.
 //!
 //! ```text
 //! cargo run --example replay -- --json recording.sse
 //! curl -sN … | cargo run --example replay -- --protocol chat_completions
 //! ```
+//!
+//! A copy of this file also needs `cargo add serde_json`.
 
-mod common;
-
+use std::env;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::process::ExitCode;
+use std::io::{Read, Write, stdin, stdout};
 
 use anyhow::{Context as _, bail};
 use kerb_stream::{GenerationConfig, GenerationStream, Protocol, terminal_safe};
 
-fn main() -> ExitCode {
-    common::exit(run())
-}
-
-fn run() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let mut protocol = Protocol::ChatCompletions;
     let mut json = false;
-    let mut recording: Box<dyn Read + Send> = Box::new(io::stdin());
-    let mut arguments = std::env::args().skip(1);
+    let mut recording: Box<dyn Read + Send> = Box::new(stdin());
+    let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => json = true,
@@ -36,14 +32,13 @@ fn run() -> anyhow::Result<()> {
         }
     }
 
-    let mut out = common::stdout();
+    let mut out = stdout();
     let config = GenerationConfig::default().protocol(protocol);
     let mut stream = GenerationStream::from_reader(recording, config);
     for chunk in &mut stream {
-        let chunk = chunk?;
+        let Ok(chunk) = chunk else { break }; // `into_response` returns the error.
         if json {
-            // For programs to read, so exactly as it is, but in escapes where it could drive a
-            // terminal.
+            // Control characters that JSON allows, such as U+009B, could still drive a terminal.
             for c in serde_json::to_string(&chunk)?.chars() {
                 match c {
                     c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c))?,
@@ -59,5 +54,6 @@ fn run() -> anyhow::Result<()> {
     if !json {
         writeln!(out)?;
     }
+    stream.into_response()?;
     Ok(())
 }

@@ -1,36 +1,41 @@
-//! Prints an answer piece by piece, as it arrives, and then what it came to.
+//! Prints an answer while it arrives, then its timing and its tokens.
 //!
 //! ```text
 //! cargo run --example stream
 //! cargo run --example stream -- ollama::llama3.2 "Why is the sky blue?"
 //! ```
+//!
+//! Without a model on the command line it asks the demo server. A copy of this file in another project
+//! can leave the demo out.
 
-mod common;
+use std::env;
+use std::io::{Write, stderr, stdout};
 
-use std::io::{self, Write};
-use std::process::ExitCode;
+use kerb_stream::{GenerationConfig, generate_stream, terminal_safe};
 
-use kerb_stream::{generate_stream, terminal_safe};
+#[path = "demo/mod.rs"]
+mod demo;
 
-fn main() -> ExitCode {
-    common::exit(run())
-}
+fn main() -> anyhow::Result<()> {
+    let mut arguments = env::args().skip(1);
+    let config = match arguments.next() {
+        Some(model) => GenerationConfig::new(model),
+        None => demo::config()?,
+    };
+    let prompt = arguments.next();
+    let prompt = prompt.as_deref().unwrap_or("Explain async/await in two sentences.");
 
-fn run() -> anyhow::Result<()> {
-    let arguments = common::Arguments::read(None)?;
-    let prompt = arguments.prompt("Explain async/await in two sentences.");
-    let model = arguments.model()?;
-    let mut out = common::stdout();
-
-    let mut stream = generate_stream(prompt, model);
+    let mut out = stdout();
+    let mut stream = generate_stream(prompt, config);
     for chunk in &mut stream {
-        write!(out, "{}", terminal_safe(&chunk?.content))?;
+        let Ok(chunk) = chunk else { break }; // `into_response` returns the error.
+        write!(out, "{}", terminal_safe(&chunk.content))?;
         out.flush()?;
     }
     writeln!(out)?;
 
     let response = stream.into_response()?;
-    let mut report = io::stderr();
+    let mut report = stderr();
     writeln!(
         report,
         "{} chunks in {:.2?}, the first text after {:.2?}",

@@ -1,10 +1,14 @@
-//! A loop of model and tools: the model asks for a tool, the program runs it and tells the result,
-//! until the model has its answer.
+//! Runs tools for the model: it asks for calls, this program runs them and sends the results back,
+//! until the model answers with text.
+//!
+//! ```text
+//! cargo run --example tools -- ollama::llama3.2
+//! ```
+//!
+//! A copy of this file also needs `cargo add serde_json`.
 
-mod common;
-
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::env;
+use std::io::{Write, stderr, stdout};
 
 use anyhow::{Context as _, bail};
 use kerb_stream::{
@@ -12,50 +16,46 @@ use kerb_stream::{
 };
 use serde_json::{Value, json};
 
-/// A model that has not found its answer by then is going round in circles.
+/// A model that still asks for tools after so many rounds is going round in circles.
 const MAX_ROUNDS: usize = 8;
 
-fn main() -> ExitCode {
-    common::exit(run())
-}
+fn main() -> anyhow::Result<()> {
+    let model = env::args().nth(1).unwrap_or_else(|| "gemini-flash-latest".to_owned());
+    let config = GenerationConfig::new(model).tools(tools());
 
-fn run() -> anyhow::Result<()> {
-    let arguments = common::Arguments::read(None)?;
-    let question = arguments.prompt("How heavy are 3 cubic metres of Oak?");
-    let model = arguments.model()?.tools(tools());
-
-    let mut conversation = vec![Message::user(question)];
+    let mut history = vec![Message::user("How heavy are 3 cubic metres of Oak?")];
     for _ in 0..MAX_ROUNDS {
-        let response = answer(&conversation, &model)?;
+        let response = answer(&history, &config)?;
         if response.tool_calls.is_empty() {
             return Ok(());
         }
-        conversation.push(Message::from(&response));
+        history.push(Message::from(&response));
         for call in &response.tool_calls {
             let shown = format!("{}({})", call.name, call.arguments);
-            write!(io::stderr(), "{} = ", terminal_safe(&shown))?;
-            let told = match call_tool(call) {
+            write!(stderr(), "{} = ", terminal_safe(&shown))?;
+            let result = match call_tool(call) {
                 Ok(result) => Message::tool(&call.id, result),
-                // The model learns from an error, too: it may ask again.
+                // The model reads the error and may correct its call.
                 Err(error) => Message::tool_error(&call.id, format!("{error:#}")),
             };
-            writeln!(io::stderr(), "{}", terminal_safe(&told.content))?;
-            conversation.push(told);
+            writeln!(stderr(), "{}", terminal_safe(&result.content))?;
+            history.push(result);
         }
     }
     bail!("no answer after {MAX_ROUNDS} rounds of tools")
 }
 
-/// Prints what the model says, if it says anything.
-fn answer(
-    conversation: &[Message],
-    model: &GenerationConfig,
-) -> anyhow::Result<GenerationResponse> {
-    let mut out = common::stdout();
-    let mut stream = generate_stream(conversation, model);
+/// Prints the model's text while it arrives, if there is any, and returns the response.
+fn answer(history: &[Message], config: &GenerationConfig) -> anyhow::Result<GenerationResponse> {
+    let mut out = stdout();
+    let mut stream = generate_stream(history, config);
     for chunk in &mut stream {
-        write!(out, "{}", terminal_safe(&chunk?.content))?;
+        let Ok(chunk) = chunk else { break }; // `into_response` returns the error.
+        write!(out, "{}", terminal_safe(&chunk.content))?;
         out.flush()?;
+    }
+    if !stream.response().content.is_empty() {
+        writeln!(out)?;
     }
     stream.into_response()
 }
@@ -99,7 +99,7 @@ fn call_tool(call: &ToolCall) -> anyhow::Result<String> {
         "density" => {
             let wanted = text("material")?.to_lowercase();
             let known = DENSITIES.iter().find(|(material, _)| *material == wanted);
-            known.context("nothing is known of this material")?.1
+            known.context("unknown material")?.1
         }
         "calculate" => {
             let (left, right) = (number("left")?, number("right")?);

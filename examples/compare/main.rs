@@ -1,49 +1,50 @@
-//! Asks the same twice, with `generate` and with `generate_stream`, and draws when the text was
-//! there.
+//! Sends one prompt twice, with `generate` and with `generate_stream`, and draws when the text of
+//! each could be read.
 //!
 //! ```text
 //! cargo run --example compare -- --svg timeline.svg
+//! cargo run --example compare -- ollama::llama3.2 "Why is the sky blue?"
 //! ```
 
-#[path = "../common/mod.rs"]
-mod common;
-mod timeline;
-
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::env;
+use std::io::{Write, stderr, stdout};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use kerb_stream::{Error, generate, generate_stream, terminal_safe};
+use kerb_stream::{GenerationConfig, generate, generate_stream, terminal_safe};
 
 use timeline::Timeline;
 
-fn main() -> ExitCode {
-    common::exit(run())
-}
+#[path = "../demo/mod.rs"]
+mod demo;
+mod timeline;
 
-fn run() -> anyhow::Result<()> {
-    let arguments = common::Arguments::read(Some("--svg"))?;
-    let prompt = arguments.prompt("Describe in one paragraph how a river gets to the sea.");
-    let model = arguments.model()?;
-    let mut out = common::stdout();
-    let mut report = io::stderr();
+fn main() -> anyhow::Result<()> {
+    let mut arguments = env::args().skip(1).peekable();
+    let picture = match arguments.next_if(|argument| argument == "--svg") {
+        Some(_) => Some(arguments.next().context("--svg needs a file name")?),
+        None => None,
+    };
+    let config = match arguments.next() {
+        Some(model) => GenerationConfig::new(model),
+        None => demo::config()?,
+    };
+    let prompt = arguments.next();
+    let prompt =
+        prompt.as_deref().unwrap_or("Describe in one paragraph how a river gets to the sea.");
+    let mut out = stdout();
+    let mut report = stderr();
 
-    writeln!(report, "generate: nothing, and then everything")?;
+    writeln!(report, "generate: the whole answer at once")?;
     let start = Instant::now();
-    let result = generate(prompt, &model);
+    let response = generate(prompt, &config)?;
     let whole = Timeline::new("generate", [start.elapsed()]);
-    if let Err(error) = &result
-        && let Some(part) = Error::of(error).and_then(Error::partial)
-    {
-        write!(out, "{}", terminal_safe(&part.content))?;
-    }
-    writeln!(out, "{}", terminal_safe(&result?.content))?;
+    writeln!(out, "{}", terminal_safe(&response.content))?;
 
-    writeln!(report, "\ngenerate_stream: each piece as it comes")?;
+    writeln!(report, "\ngenerate_stream: each piece when it arrives")?;
     let start = Instant::now();
     let mut pieces = Vec::new();
-    for chunk in generate_stream(prompt, &model) {
+    for chunk in generate_stream(prompt, &config) {
         let chunk = chunk?;
         if !chunk.content.is_empty() {
             pieces.push(start.elapsed());
@@ -55,8 +56,8 @@ fn run() -> anyhow::Result<()> {
 
     let timelines = [whole, Timeline::new("generate_stream", pieces)];
     writeln!(report, "\n{}", timeline::bars(&timelines))?;
-    if let Some(file) = &arguments.option {
-        std::fs::write(file, timeline::svg(&timelines)).with_context(|| file.to_owned())?;
+    if let Some(file) = picture {
+        std::fs::write(&file, timeline::svg(&timelines)).with_context(|| file.clone())?;
         writeln!(report, "\nThe picture is in {file}.")?;
     }
     Ok(())

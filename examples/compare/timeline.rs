@@ -1,11 +1,13 @@
-//! Timelines of answers, request → first text → end, as bars of characters and as a picture.
+//! Draws when the text of answers arrived, from the request to the end, as bars of characters or as
+//! an SVG picture.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// When the pieces of one answer could be read, in seconds since the request.
+/// The times at which the pieces of one answer could be read.
 pub(crate) struct Timeline {
     name: &'static str,
+    /// Seconds since the request.
     pieces: Vec<f64>,
 }
 
@@ -24,13 +26,13 @@ impl Timeline {
     }
 }
 
-/// The longest of them, and never zero.
+/// Returns the end of the longest timeline in seconds. It is never zero.
 fn longest(timelines: &[Timeline]) -> f64 {
     timelines.iter().map(Timeline::end).fold(1e-6, f64::max)
 }
 
-/// For the terminal, 80 columns wide: a row each, `░` while there is nothing to read and `█` while
-/// text comes.
+/// Draws one row per timeline for a terminal of 80 columns: `░` while there is nothing to read, and
+/// `█` while text arrives.
 pub(crate) fn bars(timelines: &[Timeline]) -> String {
     const WIDTH: usize = 42;
     let longest = longest(timelines);
@@ -54,9 +56,9 @@ const TOP: f64 = 92.0;
 const ROW: f64 = 74.0;
 const BAR: f64 = 26.0;
 
-/// A picture for a page, in light and dark.
+/// Draws an SVG picture that fits light and dark pages.
 pub(crate) fn svg(timelines: &[Timeline]) -> String {
-    // A little room after the longest, so that its last piece is seen to be the last.
+    // Some room after the longest timeline shows that its last piece is the last.
     let scale = (WIDTH - 2.0 * MARGIN - 10.0) / longest(timelines);
     let x = |seconds: f64| MARGIN + seconds * scale;
     let axis = TOP + ROW * timelines.len() as f64 - ROW + BAR + 30.0;
@@ -85,13 +87,13 @@ pub(crate) fn svg(timelines: &[Timeline]) -> String {
         body += &svg_row(timeline, baseline, x);
     }
 
-    let told: Vec<_> = timelines
+    let times: Vec<_> = timelines
         .iter()
         .map(|t| {
             format!("{}: first text after {:.2} s, end after {:.2} s", t.name, t.first(), t.end())
         })
         .collect();
-    let description = told.join("; ");
+    let description = times.join("; ");
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-labelledby="title description">
   <title id="title">One prompt, asked twice</title>
@@ -155,7 +157,7 @@ fn svg_row(timeline: &Timeline, baseline: f64, x: impl Fn(f64) -> f64) -> String
         WIDTH - MARGIN,
         timeline.first(),
     );
-    // Where the pieces lie far enough apart to be seen, each has its own edge.
+    // Each piece gets its own edge if the pieces are far enough apart to be seen.
     let pieces = timeline.pieces.get(1..).unwrap_or_default();
     if text / pieces.len() as f64 >= 3.0 {
         for &piece in pieces.iter().take(pieces.len().saturating_sub(1)) {
@@ -169,7 +171,8 @@ fn svg_row(timeline: &Timeline, baseline: f64, x: impl Fn(f64) -> f64) -> String
     row
 }
 
-/// Between two ticks of the axis: 1, 2 or 5 times a power of ten, for about six of them.
+/// Returns the distance between two ticks of the axis: 1, 2 or 5 times a power of ten, for about six
+/// ticks.
 fn step(longest: f64) -> f64 {
     let power = 10_f64.powf((longest / 6.0).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);

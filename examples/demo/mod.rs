@@ -1,21 +1,34 @@
-//! A stand-in for a model: a small server on this machine that speaks OpenAI's protocol, over real
-//! TCP and real HTTP, at the pace of a model. What it says is canned.
+//! Replaces a model: a small server on this machine that speaks Chat Completions over real TCP and
+//! HTTP, at the pace of a model. Its answers are canned.
 
-#![allow(dead_code)] // each program uses another part of it
-#![allow(clippy::indexing_slicing)] // what a JSON value lacks is `null`, and no panic
+#![allow(dead_code)] // Each program uses a different part of this module.
+#![allow(clippy::indexing_slicing)] // A missing field of a JSON value is `null`, not a panic.
 
 pub(crate) mod server;
 
-use std::io;
+use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
+use kerb_stream::GenerationConfig;
 use serde_json::{Value, json};
 
 use self::server::{Connection, Request, Server};
 
-/// Starts the demo. Before piece `n` of an answer it calls `pace(n)`, which may sleep, or wait for
-/// whatever a test wants to see first.
+/// Starts the demo, says so on standard error, and returns a configuration that reaches it.
+pub(crate) fn config() -> io::Result<GenerationConfig> {
+    writeln!(
+        io::stderr(),
+        "This is the demo: canned answers from a server inside this program.\n\
+         For a real model, name one on the command line: ollama::llama3.2, or gemini-flash-latest\n\
+         with its key in GEMINI_API_KEY.\n"
+    )?;
+    let server = start(like_a_model)?;
+    Ok(GenerationConfig::new("demo").base_url(server.url()))
+}
+
+/// Starts the demo. Before piece `n` of an answer it calls `pace(n)`, which may sleep or, in a test,
+/// wait for something else to happen first.
 pub(crate) fn start(pace: impl Fn(usize) + Send + Sync + 'static) -> io::Result<Server> {
     Server::start(move |connection| {
         while let Some(request) = connection.request()? {
@@ -34,15 +47,15 @@ pub(crate) fn start(pace: impl Fn(usize) + Send + Sync + 'static) -> io::Result<
     })
 }
 
-/// A pause before the first piece and short ones after it, as a model makes them; `DEMO_PACE`, in
-/// percent, makes them longer (200) or leaves them out (0).
+/// Pauses like a model: longer before the first piece, and shortly before the others. The variable
+/// `DEMO_PACE` scales the pauses in percent: 200 doubles them, and 0 leaves them out.
 pub(crate) fn like_a_model(piece: usize) {
     let percent = std::env::var("DEMO_PACE").ok().and_then(|pace| pace.parse().ok());
     let pause = Duration::from_millis(if piece == 0 { 400 } else { 30 });
     thread::sleep(pause * percent.unwrap_or(100) / 100);
 }
 
-/// What the demo is going to say.
+/// An answer of the demo, before it is sent.
 struct Answer {
     model: Value,
     /// The `delta` of each event.
@@ -67,7 +80,7 @@ impl Answer {
             return bad("The demo only streams: set 'stream' to true.");
         }
 
-        // It calls one tool after the other, and then answers.
+        // The demo calls the tools one after the other, and then answers.
         let results = messages.iter().filter(|message| message["role"] == "tool");
         let tool = &asked["tools"][results.count()]["function"];
         let (mut deltas, mut finish_reason) = if tool.is_object() {
@@ -122,7 +135,8 @@ impl Answer {
     }
 }
 
-/// An answer that fits the examples' prompts, and that shows that the whole conversation was read.
+/// Returns an answer that fits the prompts of the examples. It shows that the whole conversation was
+/// read.
 fn text(messages: &[Value]) -> String {
     if let Some(message) = messages.last().filter(|message| message["role"] == "tool") {
         return format!("The tool says: {}. That answers the question.", content(message));
@@ -152,7 +166,7 @@ const ANSWERS: &[(&[&str], &str)] = &[
     ),
     (
         &["iterator", "lazy"],
-        "It does nothing until somebody calls `next`, so a chain of adapters costs nothing \
+        "It does nothing until `next` is called, so a chain of adapters costs nothing \
          until its values are wanted, and an endless one is no problem.",
     ),
     (
@@ -175,13 +189,13 @@ const ANSWERS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// A call of `tool` with arguments made up after its schema, in several pieces.
+/// Returns the pieces of a call of `tool`, with arguments that fit its schema.
 fn tool_call(tool: &Value, messages: &[Value]) -> Vec<Value> {
     let words = |text: &str| -> Vec<String> {
         let words = text.split(|c: char| !(c.is_alphanumeric() || c == '.'));
         words.map(|word| word.trim_matches('.').to_owned()).collect()
     };
-    // The last name in the prompt is the likeliest subject: "What is the weather in Paris?"
+    // The last name in the prompt is probably its subject, as in "What is the weather in Paris?"
     let prompt = words(&last(messages, "user"));
     let name = prompt.iter().rfind(|word| word.starts_with(char::is_uppercase));
     let said: Vec<_> = messages.iter().map(content).collect();
@@ -214,21 +228,21 @@ fn tool_call(tool: &Value, messages: &[Value]) -> Vec<Value> {
     std::iter::once(first).chain(rest).collect()
 }
 
-/// What the last message of this role says.
+/// Returns the text of the last message with this role.
 fn last(messages: &[Value], role: &str) -> String {
     let message = messages.iter().rev().find(|message| message["role"] == role);
     message.map(content).unwrap_or_default()
 }
 
-/// The text of a message, which is a string or a list of parts.
+/// Returns the text of a message, which is a string or a list of parts.
 fn content(message: &Value) -> String {
     let parts = message["content"].as_array().into_iter().flatten();
     let text = parts.filter_map(|part| part["text"].as_str()).collect();
     message["content"].as_str().map_or(text, str::to_owned)
 }
 
-/// Cuts a text the way models do: words with the space before them, long ones in two, punctuation
-/// on its own.
+/// Splits a text as models do: a space belongs to the word after it, a long word becomes two pieces,
+/// and punctuation is a piece of its own.
 fn pieces(text: &str) -> Vec<String> {
     let mut pieces: Vec<String> = Vec::new();
     for c in text.chars() {

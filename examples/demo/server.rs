@@ -1,20 +1,20 @@
-//! HTTP/1.1 over TCP on this machine, no more than the demo and the tests need.
+//! Serves HTTP/1.1 over TCP on this machine, with no more than the demo and the tests need.
 
-#![allow(dead_code)] // each program uses another part of it
+#![allow(dead_code)] // Each program uses a different part of this module.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// A server on 127.0.0.1, at a port that the system picks. It runs until the process ends.
+/// A server on 127.0.0.1, on a port that the system chooses. It runs until the process ends.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
     log: Arc<Mutex<Log>>,
 }
 
-/// What a server has seen.
+/// The connections and requests that a server has received.
 #[derive(Debug, Default)]
 struct Log {
     connections: usize,
@@ -23,7 +23,7 @@ struct Log {
 
 impl Server {
     /// Calls `serve` with each connection, in a thread of its own, and closes the connection when
-    /// it returns. An error is taken to mean that the client went away.
+    /// it returns. An error only ends that connection: the client has probably closed it.
     pub(crate) fn start(
         serve: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -40,7 +40,7 @@ impl Server {
                     log.connections += 1;
                 });
                 thread::spawn(move || {
-                    // Each write is one piece of an answer, and is to travel at once.
+                    // Each write is one piece of an answer, and must be sent at once.
                     stream.set_nodelay(true)?;
                     serve(&mut Connection { stream: BufReader::new(stream), number, log })
                 });
@@ -49,7 +49,7 @@ impl Server {
         Ok(Self { address, log })
     }
 
-    /// The base URL, as OpenAI's clients want it.
+    /// Returns the base URL, as OpenAI's clients expect it.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
@@ -58,12 +58,12 @@ impl Server {
         self.address
     }
 
-    /// How many connections were opened so far.
+    /// Returns how many connections were opened so far.
     pub(crate) fn connections(&self) -> usize {
         with(&self.log, |log| log.connections)
     }
 
-    /// The requests that were read so far, of all connections.
+    /// Returns the requests that were read so far on all connections.
     pub(crate) fn requests(&self) -> Vec<Request> {
         with(&self.log, |log| log.requests.clone())
     }
@@ -73,7 +73,7 @@ fn with<T>(log: &Mutex<Log>, f: impl FnOnce(&mut Log) -> T) -> T {
     f(&mut log.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// One client.
+/// A connection to one client.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
@@ -83,7 +83,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Reads the next request whole; `None` once the client has closed the connection.
+    /// Reads the next request and its body, or returns `None` if the client has closed the
+    /// connection.
     pub(crate) fn request(&mut self) -> io::Result<Option<Request>> {
         let Some(first) = self.line()? else {
             return Ok(None);
@@ -112,12 +113,12 @@ impl Connection {
         Ok((read > 0).then(|| line.trim_end().to_owned()))
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes.as_ref())
     }
 
-    /// A whole answer.
+    /// Sends a response with its whole body.
     pub(crate) fn answer(&mut self, status: &str, media_type: &str, body: &str) -> io::Result<()> {
         let length = body.len();
         self.write(format!(
@@ -125,65 +126,65 @@ impl Connection {
         ))
     }
 
-    /// The head of an answer that comes in chunks; [`Self::end`] ends it.
+    /// Sends the headers of a chunked event stream, which [`Self::end`] ends.
     pub(crate) fn start(&mut self) -> io::Result<()> {
         self.write(
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
         )
     }
 
-    /// One server-sent event, as one chunk.
+    /// Sends one server-sent event as one chunk.
     pub(crate) fn event(&mut self, data: impl ToString) -> io::Result<()> {
         self.chunk(format!("data: {}\n\n", data.to_string()))
     }
 
-    /// One chunk.
+    /// Sends one chunk.
     pub(crate) fn chunk(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let bytes = bytes.as_ref();
         let size = format!("{:x}\r\n", bytes.len());
         self.write([size.as_bytes(), bytes, b"\r\n"].concat())
     }
 
-    /// The end of an answer in chunks. The connection can carry another one.
+    /// Ends a chunked response. The connection stays open for another one.
     pub(crate) fn end(&mut self) -> io::Result<()> {
         self.write("0\r\n\r\n")
     }
 
-    /// The connection itself.
+    /// Returns the socket.
     pub(crate) fn tcp(&self) -> &TcpStream {
         self.stream.get_ref()
     }
 
     /// Waits until the client has closed the connection.
     pub(crate) fn wait_until_closed(&mut self) {
-        // A client that does not close cleanly has closed, too.
+        // An error means that the client has closed the connection without a clean end.
         let _ = io::copy(&mut self.stream, &mut io::sink());
     }
 
-    /// Ends the connection now, in both directions.
+    /// Shuts the connection down in both directions.
     pub(crate) fn close(&mut self) -> io::Result<()> {
         self.stream.get_mut().shutdown(Shutdown::Both)
     }
 }
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
-    /// Names in lower case.
+    /// The headers in their order, with names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    /// The first header of this name (in lower case).
+    /// Returns the first header with this name, which must be in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|(given, _)| given == name)?;
         Some(&header.1)
     }
 
-    /// The body as JSON; `null` if it is none.
+    /// Returns the body as JSON, or `null` if it is not JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }

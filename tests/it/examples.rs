@@ -1,6 +1,6 @@
-//! The examples keep their promises: each one runs as a process of its own, with the keys, base URLs and
-//! proxies of this machine out of its sight. `cargo test` builds them; `cargo test --test it` alone
-//! takes them as they were built last.
+//! Runs each example as a process of its own, without the keys, base URLs and proxies of this
+//! machine. `cargo test` builds the examples; `cargo test --test it` alone runs them as they were built
+//! last.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -14,28 +14,78 @@ use kerb_stream::Protocol;
 use serde_json::json;
 
 use crate::support::shapes::Shape;
-use crate::support::{Connection, Server, watchdog};
+use crate::support::{Connection, Server, demo, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const NOTICE: &str = "This is the demo";
 
 #[test]
-fn without_a_key_every_example_does_its_whole_job_with_the_demo() {
-    for (name, answer) in [
-        ("stream", "Async/await lets"),
-        ("conversation", "until its values are wanted"),
-        ("callback", "First, the reader"),
-        ("compare", "salt water of the sea.\nA river begins"),
-        ("chat", "You said “Hello”"),
-        ("tools", "The tool says: 2130"),
-    ] {
-        let ended = run(&mut example(name), "Hello\n");
+fn without_a_model_two_examples_ask_the_demo() {
+    for (name, answer) in
+        [("stream", "Async/await lets"), ("compare", "salt water of the sea.\nA river begins")]
+    {
+        let ended = run(&mut example(name), "");
         assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
         assert!(ended.stdout.contains(answer), "{name}: {}", ended.stdout);
         assert!(ended.stdout.ends_with('\n'), "{name}");
         assert_eq!(ended.stderr.matches(NOTICE).count(), 1, "{name}: {}", ended.stderr);
-        assert!(ended.stderr.contains("OPENAI_API_KEY"), "{name}: {}", ended.stderr);
         assert!(!ended.stdout.contains(NOTICE), "{name}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn with_a_model_every_example_does_its_whole_job() {
+    let server = demo::start(|_| {}).unwrap();
+    for (name, answer) in [
+        ("stream", "Async/await lets"),
+        ("conversation", "until its values are wanted"),
+        ("callback", "First, the reader"),
+        ("analytics", "First, the reader"),
+        ("compare", "salt water of the sea.\nA river begins"),
+        ("chat", "You said “Hello”"),
+        ("tools", "The tool says: 2130"),
+    ] {
+        let ended = run(&mut at(&server, name), "Hello\n");
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
+        assert!(ended.stdout.contains(answer), "{name}: {}", ended.stdout);
+        assert!(ended.stdout.ends_with('\n'), "{name}");
+        assert!(!ended.stderr.contains(NOTICE), "{name}: {}", ended.stderr);
+    }
+}
+
+/// A copy of an example is a whole program; `stream` and `compare` also need the demo.
+#[test]
+fn an_example_can_be_copied_alone() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut examples = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_file = path.extension().is_some_and(|it| it == "rs");
+        let Ok(source) =
+            std::fs::read_to_string(if is_file { path.clone() } else { path.join("main.rs") })
+        else {
+            continue;
+        };
+        examples += 1;
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let modules: Vec<_> = source.lines().filter(|line| line.starts_with("mod ")).collect();
+        let expected: &[&str] = match name {
+            "stream" => &["mod demo;"],
+            "compare" => &["mod demo;", "mod timeline;"],
+            _ => &[],
+        };
+        assert_eq!(modules, expected, "{name}");
+        assert_eq!(source.matches("#[path").count(), usize::from(!expected.is_empty()), "{name}");
+    }
+    assert_eq!(examples, 8);
+}
+
+#[test]
+fn without_a_key_an_example_names_the_variable() {
+    for name in ["conversation", "callback", "analytics", "tools"] {
+        let ended = run(&mut example(name), "");
+        assert_eq!(ended.code, Some(1), "{name}: {}", ended.stderr);
+        assert!(ended.stderr.contains("GEMINI_API_KEY"), "{name}: {}", ended.stderr);
     }
 }
 
@@ -82,16 +132,16 @@ fn a_replayed_pipe_is_not_held_back_either() {
 }
 
 #[test]
-fn a_reader_that_leaves_ends_an_example_quietly() {
+fn a_reader_that_leaves_ends_an_example_without_a_panic() {
     for name in ["stream", "conversation", "callback", "chat", "compare", "tools"] {
         let (left, go) = channel::<()>();
         let go = Mutex::new(go);
-        // `compare` prints nothing before its first answer is whole.
+        // `compare` prints nothing before its first answer is complete.
         let first = AtomicBool::new(name == "compare");
         let server = server(move |connection| {
             connection.event(text("Hello"))?;
             if !first.swap(false, Ordering::Relaxed) {
-                // Until the test lets go of the other end: its reader has left.
+                // This waits until the test has dropped the reader of the example's output.
                 let _ = go.lock().unwrap().recv();
             }
             connection.event(text(" world"))?;
@@ -104,16 +154,16 @@ fn a_reader_that_leaves_ends_an_example_quietly() {
             take(&mut stdout, 5);
             drop((stdout, left));
             let ended = Ended::from(process.wait_with_output().unwrap());
-            assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
+            assert_eq!(ended.code, Some(1), "{name}: {}", ended.stderr);
+            assert!(ended.stderr.contains("Error: "), "{name}: {}", ended.stderr);
             assert!(!ended.stderr.contains("panicked"), "{name}: {}", ended.stderr);
-            assert!(!ended.stderr.contains("error"), "{name}: {}", ended.stderr);
         });
     }
 }
 
 #[test]
 fn a_cut_answer_is_printed_and_then_an_error() {
-    for name in ["stream", "conversation", "callback", "compare", "chat", "tools"] {
+    for name in ["stream", "conversation", "callback", "chat", "tools"] {
         let server = server(|connection| {
             connection.event(text("Half an "))?;
             connection.event(text("answer"))?;
@@ -122,18 +172,18 @@ fn a_cut_answer_is_printed_and_then_an_error() {
         let ended = run(&mut at(&server, name), "Hello\nHello again\n");
         assert_eq!(ended.code, Some(1), "{name}: {}", ended.stderr);
         assert_eq!(ended.stdout, "Half an answer\n", "{name}");
-        assert!(ended.stderr.contains("error: "), "{name}: {}", ended.stderr);
+        assert!(ended.stderr.contains("Error: "), "{name}: {}", ended.stderr);
         assert_eq!(server.requests().len(), 1, "{name}");
     }
     let recording = format!("data: {}\n\n", text("Half an answer"));
     let ended = run(&mut example("replay"), &recording);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), "Half an answer\n"));
-    assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("Error: "), "{}", ended.stderr);
 }
 
 #[test]
 fn a_wrong_key_is_told_and_not_shown() {
-    for name in ["stream", "conversation", "callback", "compare", "chat", "tools"] {
+    for name in ["stream", "conversation", "callback", "analytics", "compare", "chat", "tools"] {
         let server = Server::start(|connection| {
             connection.request()?;
             let error =
@@ -142,8 +192,8 @@ fn a_wrong_key_is_told_and_not_shown() {
             connection.answer("401 Unauthorized", "application/json", &body)
         });
         let ended = run(&mut at(&server.unwrap(), name), "Hello\n");
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{name}");
-        for part in ["error: ", "401", "Incorrect API key provided", "OPENAI_API_KEY"] {
+        assert_eq!((ended.code, ended.stdout.trim()), (Some(1), ""), "{name}");
+        for part in ["Error: ", "401", "Incorrect API key provided", "OPENAI_API_KEY"] {
             assert!(ended.stderr.contains(part), "{name}: {}", ended.stderr);
         }
         assert!(!ended.stderr.contains("sk-test"), "{name}: {}", ended.stderr);
@@ -152,7 +202,7 @@ fn a_wrong_key_is_told_and_not_shown() {
 
 #[test]
 fn what_a_model_writes_cannot_drive_the_terminal() {
-    for name in ["stream", "conversation", "callback", "compare", "chat", "tools"] {
+    for name in ["stream", "conversation", "callback", "analytics", "compare", "chat", "tools"] {
         let server = server(|connection| {
             connection.event(text("\u{1b}[2J\u{7}"))?;
             whole(connection)
@@ -166,20 +216,14 @@ fn what_a_model_writes_cannot_drive_the_terminal() {
 #[test]
 fn the_command_line_names_model_and_prompt() {
     let server = server(whole);
-    for arguments in [
-        &["openai::gpt-test", "Why is", "the sky blue?"][..],
-        &["--model", "gpt-test", "Why is the sky blue?"],
-    ] {
-        let ended = run(at(&server, "stream").args(arguments), "");
+    for name in ["stream", "compare"] {
+        let ended = run(at(&server, name).arg("Why is the sky blue?"), "");
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let asked = server.requests().pop().unwrap();
-        assert_eq!(asked.json()["model"], "gpt-test");
-        assert_eq!(asked.json()["messages"][0]["content"], "Why is the sky blue?");
-        assert_eq!(asked.header("authorization"), Some("Bearer sk-test"));
+        let request = server.requests().pop().unwrap();
+        assert_eq!(request.json()["model"], "gpt-test");
+        assert_eq!(request.json()["messages"][0]["content"], "Why is the sky blue?");
+        assert_eq!(request.header("authorization"), Some("Bearer sk-test"));
     }
-    let ended = run(example("stream").arg("--help"), "");
-    assert_eq!(ended.code, Some(1));
-    assert!(ended.stderr.contains("usage: "), "{}", ended.stderr);
 }
 
 #[test]
@@ -196,7 +240,7 @@ fn conversation_continues_with_what_was_said() {
 
 #[test]
 fn tools_run_until_the_model_has_its_answer() {
-    let ended = run(&mut example("tools"), "");
+    let ended = run(&mut at(&demo::start(|_| {}).unwrap(), "tools"), "");
     let calls = ended.stderr.lines().filter(|line| line.contains(" = "));
     let calls: Vec<_> = calls.collect();
     let expected = [
@@ -224,7 +268,7 @@ fn tools_run_until_the_model_has_its_answer() {
     assert!(content.starts_with(says), "{content}");
 }
 
-/// The model is told what was wrong with its call, and the conversation goes on.
+/// The model receives the error of its call, and the conversation goes on.
 #[test]
 fn a_malformed_call_does_not_end_the_tools_example() {
     for (protocol, model, key, address) in [
@@ -269,7 +313,7 @@ fn callback_counts_what_came() {
     let ended = run(&mut at(&server, "callback"), "");
     assert_eq!(ended.stdout, "one two three\n", "{}", ended.stderr);
     let lines: Vec<_> = ended.stderr.lines().collect();
-    // The bare role is no chunk, and the last one has the finish reason.
+    // The event with the role alone gives no chunk; the one with the finish reason does.
     assert_eq!(lines[0], "chunks         4, 13 characters");
     assert_eq!(lines[3], "finish reason  Stop");
     let number = |line: &str| line.split_whitespace().nth(2).unwrap().parse::<f64>().unwrap();
@@ -361,7 +405,7 @@ fn replay_prints_a_chunk_a_line_as_json() {
     assert!(ended.stderr.contains("chat_completions"), "names the known ones: {}", ended.stderr);
 }
 
-/// An example, in an environment where only the demo answers, and at once.
+/// Returns an example in an environment without keys, in which the demo does not pause.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let target: PathBuf = test.ancestors().nth(2).unwrap().join("examples");
@@ -369,19 +413,20 @@ fn example(name: &str) -> Command {
     assert!(program.exists(), "{name} is not built: run `cargo test`, or `cargo build --examples`");
     let mut command = Command::new(program);
     command.env_clear().env("DEMO_PACE", "0");
-    // Without it, Windows opens no sockets.
+    // Windows opens no sockets without this variable.
     command.envs(std::env::var_os("SystemRoot").map(|root| ("SystemRoot", root)));
     command
 }
 
-/// An example that takes `server` for OpenAI.
+/// Returns an example that asks a model of OpenAI, whose base URL is that of `server`.
 fn at(server: &Server, name: &str) -> Command {
     let mut command = example(name);
     command.env("OPENAI_API_KEY", "sk-test").env("OPENAI_BASE_URL", server.url());
+    command.arg("openai::gpt-test");
     command
 }
 
-/// A server that answers each request with the events that `answer` sends.
+/// Starts a server that answers each request with the events that `answer` sends.
 fn server(
     answer: impl Fn(&mut Connection) -> std::io::Result<()> + Send + Sync + 'static,
 ) -> Server {
@@ -395,19 +440,19 @@ fn server(
     server.unwrap()
 }
 
-/// What an event with a piece of text looks like.
+/// Returns the data of an event with a piece of text.
 fn text(piece: &str) -> serde_json::Value {
     json!({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": null}]})
 }
 
-/// The end of an answer that was not cut.
+/// Sends the end of an answer that is not cut.
 fn whole(connection: &mut Connection) -> std::io::Result<()> {
     connection.event(json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))?;
     connection.event("[DONE]")?;
     connection.end()
 }
 
-/// The conversation that a request carried: roles, and what the model is reminded of.
+/// Returns the conversation in a request: the roles, and the text of the assistant's messages.
 fn said(server: &Server, request: usize) -> Vec<String> {
     let messages = server.requests()[request].json()["messages"].clone();
     let messages = messages.as_array().unwrap().iter();
@@ -425,7 +470,7 @@ fn start(command: &mut Command) -> (Child, ChildStdin, ChildStdout) {
     (process, stdin, stdout)
 }
 
-/// Only `chat` reads it; the others may have ended.
+/// Writes a question. Only `chat` reads it; the other examples may have ended.
 fn ask(mut stdin: ChildStdin) {
     let _ = stdin.write_all(b"Hello\n");
 }
@@ -449,7 +494,7 @@ fn run(command: &mut Command, stdin: &str) -> Ended {
     })
 }
 
-/// How a process ended, and what it printed.
+/// The exit code and the output of a process.
 struct Ended {
     code: Option<i32>,
     stdout: String,
