@@ -14,6 +14,7 @@ mod limits;
 #[cfg(feature = "rustls")] // Its table includes the messages about TLS.
 mod messages;
 mod properties;
+mod readme;
 mod recorded_requests;
 mod recordings;
 mod reports;
