@@ -371,12 +371,12 @@ mod tests {
         use crate::provider::CallIds;
 
         let mut rows = Rows::default();
-        let table = "| Provider | Token limit | Usage | Reasoning goes back | Without it | Ids of \
-            calls | Refused | Besides |\n|---|---|---|---|---|---|---|---|\n"
+        let table = "| Provider | Token limit | Usage | Reasoning sent back | Filler | Tool call \
+            ids | Refused | Other |\n|---|---|---|---|---|---|---|---|\n"
             .to_owned();
         for (provider, dialect) in dialects() {
             let limit = dialect.max_tokens.split('=').next_back().unwrap();
-            let usage = if dialect.usage == "{}" { "comes unasked" } else { "asked for" };
+            let usage = if dialect.usage == "{}" { "always sent" } else { "requested" };
             let mut back = match dialect.reasoning_field {
                 "" => "no".to_owned(),
                 field if dialect.returns_all_reasoning => format!("`{field}`, always"),
