@@ -323,11 +323,11 @@ impl ResponseDecoder {
         let builder = &mut self.events.builder;
         let reason = response.finish_reason.or(builder.chunk.finish_reason);
         let problem = if builder.seen.gap {
-            "a part of the response is missing: later events do not match what arrived"
+            "the response is inconsistent: later events do not match earlier ones"
         } else if builder.has_nameless_call() {
             "the response has a tool call without a name"
         } else if reason == Some(FinishReason::ToolCalls) && builder.calls() == 0 {
-            "the finish reason is a tool call, but the response has none"
+            "the finish reason is a tool call, but the response has no tool call"
         } else if reason.is_some() {
             return Ok(());
         } else if let Some((reason, word)) = self.early_stop.take() {
@@ -342,7 +342,7 @@ impl ResponseDecoder {
             if end == End::Protocol || (self.events.builder.seen.anything && is_marked) {
                 return Ok(());
             }
-            "the response was interrupted: the end marker came without a finish reason and usage"
+            "the response was interrupted: no finish reason and no usage came before the end marker"
         };
         Err(self.error(ErrorKind::Incomplete, problem))
     }
@@ -359,8 +359,8 @@ impl ResponseDecoder {
             let problem = "the stream is empty: it has no text and no tool call";
             return self.error(ErrorKind::Incomplete, format!("{problem}. It begins: {begins}"));
         }
-        let problem = format!("none of the events ({count}) could be understood");
-        let advice = format!("is the protocol {protocol}? The stream begins: {begins}");
+        let problem = format!("no event could be decoded (events: {count})");
+        let advice = format!("is `protocol` {protocol} right? The stream begins: {begins}");
         self.error(ErrorKind::Decode, format!("{problem}; {advice}"))
     }
 
@@ -483,7 +483,7 @@ impl ResponseDecoder {
         let seconds = self.opened.elapsed().as_secs_f64();
         let count = self.events.count;
         if count == 0 {
-            return format!("after {seconds:.1} s without a single event");
+            return format!("after {seconds:.1} s, before the first event");
         }
         let chunks = response.chunk_count;
         let has_stopped = response.finish_reason.is_some() || self.early_stop.is_some();

@@ -43,7 +43,7 @@ pub(super) fn choose(
             let name = format!("{}:{}{from}", proxy.host(), proxy.port());
             return Ok(Some(ChosenProxy { proxy, name }));
         }
-        _ => "is an invalid URL; it should look like http://host:3128 or socks5://host:1080",
+        _ => "is not supported; it should look like http://host:3128 or socks5://host:1080",
     };
     Err(format!("the proxy {shown:?} ({}) {problem}", variable.unwrap_or("the option `proxy`")))
 }

@@ -579,7 +579,7 @@ mod tests {
         let both = refusal(new().top_k(1).seed(1), Moonshot);
         assert!(both.contains("the options `top_k`, `seed` cannot be sent"), "{both}");
         let over = refusal(new().top_k(1).protocol(Protocol::ChatCompletions), OpenAi);
-        assert!(over.contains("over the protocol chat_completions"), "{over}");
+        assert!(over.contains("over the protocol `chat_completions`"), "{over}");
         assert!(refusal(new().reasoning(Reasoning::Budget(9)), Local).contains("`reasoning`"));
     }
 

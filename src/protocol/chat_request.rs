@@ -47,7 +47,7 @@ pub struct Adaptation {
 impl fmt::Display for Adaptation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, asked, sent, why } = self;
-        write!(f, "{what}: asked {asked}, sent {sent}: {why}")
+        write!(f, "{what}: sent {sent} instead of {asked}, because {why}")
     }
 }
 

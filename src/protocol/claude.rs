@@ -19,7 +19,7 @@ const EFFORTS: ReasoningForm = ReasoningForm {
 const ALWAYS: ReasoningForm = ReasoningForm { off: "", ..EFFORTS };
 const BETWEEN_TOOLS: ReasoningForm = ReasoningForm {
     off: r#"{"thinking":{"type":"between_tools"}}"#,
-    off_means: Some(("between tool calls", "this model cannot think less")),
+    off_means: Some(("reasoning between tool calls", "this model cannot think less")),
     ..EFFORTS
 };
 const IF_ASKED: ReasoningForm = ReasoningForm {
@@ -115,7 +115,12 @@ mod tests {
             ("claude-sonnet-5", Budget(0), plain(kind("disabled")), ""),
             ("claude-haiku-5-5", Off, plain(kind("disabled")), ""),
             ("claude-haiku-4-5", Off, plain(kind("disabled")), ""),
-            ("claude-sonnet-5-5", Off, plain(kind("between_tools")), "between tool calls"),
+            (
+                "claude-sonnet-5-5",
+                Off,
+                plain(kind("between_tools")),
+                "reasoning between tool calls",
+            ),
             ("claude-opus-4-8", Off, plain(Value::Null), "nothing"),
             ("claude-sonnet-4-6", Budget(0), plain(Value::Null), "nothing"),
             // Hosts write the names in this way.

@@ -198,8 +198,8 @@ pub(super) fn turns(
         let later = turns.split_off(turns.iter().rposition(is_last).map_or(0, |at| at + 1));
         turns.push((role, parts));
         if !later.is_empty() {
-            let (what, why) = (format!("messages[{at}]"), "system messages follow user messages");
-            request.adapt(&what, "it after a system message", "it before that message", why);
+            let (what, why) = (format!("messages[{at}]"), "a system message needs one before it");
+            request.adapt(&what, "after it", "it before the system message", why);
         }
         turns.extend(later);
     }

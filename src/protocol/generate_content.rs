@@ -169,7 +169,7 @@ fn result(request: ChatRequest<'_>, at: usize, message: &Message) -> Result<Valu
     let earlier = request.messages.iter().take(at).rev();
     let mut calls = earlier.flat_map(|earlier| earlier.tool_calls.iter().enumerate());
     let (index, call) = calls.find(|(_, call)| call.id == id).ok_or_else(|| {
-        request.refuse(format!("no earlier message has the tool call {id:?} of a result"))
+        request.refuse(format!("no message before the result of tool call {id:?} has that call"))
     })?;
     let told = serde_json::from_str(&message.content).ok().filter(Value::is_object);
     // Gemini reads `$ref` as the name of a file. (https://github.com/vercel/ai/issues/14369)

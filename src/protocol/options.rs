@@ -119,13 +119,13 @@ impl<'a> Options<'a> {
         let set = self.set.iter().map(|(name, _)| *name).filter(|name| options.contains(name));
         let set: Vec<_> = set.map(|name| format!("`{name}`")).collect();
         let (whom, advice) = match self.request.config.protocol {
-            Some(protocol) => (format!("over the protocol {protocol}"), ""),
+            Some(protocol) => (format!("over the protocol `{protocol}`"), ""),
             // The model name selected this protocol, and Chat Completions may accept the option.
             None if self.request.protocol == Protocol::Responses => {
                 let refused = self.request.vendor().dialect.refuses;
                 let is_taken = !self.set.iter().any(|(name, _)| refused.contains(name));
                 let advice = ", or set `.protocol(Protocol::ChatCompletions)`";
-                let whom = "over the protocol responses, which this model uses";
+                let whom = "over the protocol `responses`, which this model uses";
                 (whom.to_owned(), if is_taken { advice } else { "" })
             }
             None => ("to this provider".to_owned(), ""),

@@ -28,11 +28,11 @@ const JOINING: &str = "$ref anyOf oneOf allOf if then else dependentSchemas patt
 pub(super) fn strict(request: ChatRequest<'_>, what: &str, schema: &Value) -> (Value, bool) {
     let mut strict = schema.clone();
     if let Err(why) = rewrite(schema, &mut strict, 0, 0) {
-        request.adapt(what, "a schema", "it with `strict: false`", &why.to_string());
+        request.adapt(what, "a strict schema", "it with `strict: false`", &why.to_string());
         return (schema.clone(), false);
     }
     if strict != *schema {
-        let sent = "the same in OpenAI's strict dialect";
+        let sent = "an equivalent strict schema";
         request.adapt(what, "a schema", sent, "only strict schemas are enforced");
     }
     (strict, true)
@@ -124,7 +124,7 @@ fn rewrite(root: &Value, schema: &mut Value, depth: usize, objects: usize) -> an
             // one, so an optional property must allow `null`.
             let is_said = property
                 .is_some_and(|it| required.contains(name) || !is_apart(root, [it, &null], 8));
-            ensure!(is_said, "the property {name} is optional but not `null`, or has no schema");
+            ensure!(is_said, "the property {name} is not required or nullable, or has no schema");
         }
         node.insert("required".to_owned(), names.into());
         node.insert("additionalProperties".to_owned(), false.into());
@@ -483,7 +483,7 @@ mod tests {
     #[test]
     fn what_would_say_something_else_stays_as_it_is() {
         for (schema, why) in [
-            (schema_of::<Lenient>(), "the property \"b\" is optional"),
+            (schema_of::<Lenient>(), "the property \"b\" is not required or nullable"),
             (schema_of::<Counts>(), "`additionalProperties`"),
             (schema_of::<BTreeSet<u8>>(), "`uniqueItems`"),
             (schema_of::<Vec<u8>>(), ": properties"),
@@ -565,7 +565,10 @@ mod tests {
             schema["required"] = json!([]);
             schema["$defs"] = json!({ "text": text });
             let told = strictly(&schema).unwrap_err();
-            assert!(told.contains("the property \"a\" is optional"), "{told}: {schema}");
+            assert!(
+                told.contains("the property \"a\" is not required or nullable"),
+                "{told}: {schema}"
+            );
         }
         let deep =
             |levels| (0..levels).fold(text.clone(), |inner, _| object(json!({ "a": inner })));

@@ -37,9 +37,9 @@ pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> 
     if let Some(field) =
         FROM_PROMPT.iter().find(|&&name| extra.contains_key(name) && body.contains_key(name))
     {
-        return Err(request.refuse(format!(
-            "`extra_body` sets `{field}`, and so does the prompt; leave one of them out"
-        )));
+        return Err(
+            request.refuse(format!("`extra_body` cannot set `{field}`: the prompt sets it"))
+        );
     }
     // The fields that the crate sets by itself, or because of another option.
     let mut added: Vec<_> = ADDED.split(' ').collect();

@@ -124,7 +124,7 @@ fn without_foreign_replay(request: ChatRequest<'_>) -> Cow<'_, [Message]> {
             && let Some(message) = messages.to_mut().get_mut(at)
         {
             message.replay = None;
-            let asked = format!("the turn as {} sent it", replay.provider);
+            let asked = format!("the whole turn of {}", replay.provider);
             let why = format!("{provider} cannot read another provider's reasoning and signatures");
             request.adapt(&format!("messages[{at}]"), asked, "its text and tool calls", &why);
         }
@@ -204,7 +204,7 @@ fn path(request: ChatRequest<'_>) -> Result<String, Error> {
         let is_option = endpoint::leads_elsewhere(&template);
         let whose = if is_option { "the option `path`" } else { "the model's name in the URL" };
         return Err(request.refuse(format!(
-            "{whose} has a segment `.` or `..`, which leads to another path on the server; leave it out"
+            "{whose} has a segment `.` or `..`, which is another path on the server; remove the segment"
         )));
     }
     Ok(path)

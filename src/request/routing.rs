@@ -84,7 +84,7 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
     if let (Some(one), Some(other)) = (config.provider, named)
         && one != other
     {
-        let problem = format!("the model's name says {other}, but `provider` says {one}");
+        let problem = format!("the model name says {other}, but `provider` says {one}; remove one");
         return Err(refuse(Some(one), problem));
     }
     let implied = config.base_url.as_ref().map(|_| LlmProvider::Local);

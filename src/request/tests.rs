@@ -582,7 +582,7 @@ fn what_is_changed_to_fit_the_provider_is_told() {
     }
     assert_eq!(
         told(plain(), &config("claude-x")),
-        ["max_tokens: asked nothing, sent 64000: this protocol requires a limit"]
+        ["max_tokens: sent 64000 instead of nothing, because this protocol requires a limit"]
     );
     let moved = Prompt::from([
         Message::user("Hi"),
@@ -600,11 +600,11 @@ fn what_is_changed_to_fit_the_provider_is_told() {
             told.iter().filter(|told| !told.contains("an empty assistant")).collect::<Vec<_>>(),
             [
                 &format!(
-                    "messages: asked system messages in their places, sent {system}: this protocol \
-                     takes system messages only at the top"
+                    "messages: sent {system} instead of system messages in their places, because this \
+                     protocol takes system messages only at the top"
                 ),
-                "messages[1]: asked a second user message, sent both in one turn: the roles must \
-                 alternate in this protocol",
+                "messages[1]: sent both in one turn instead of a second user message, because the \
+                 roles must alternate in this protocol",
             ],
             "{told:?}"
         );
@@ -615,19 +615,19 @@ fn what_is_changed_to_fit_the_provider_is_told() {
     let told_between = told(between, &config("claude-x").max_tokens(5));
     assert!(
         told_between.contains(
-            &"messages: asked a message before a tool result, sent the result \
-              first: tool results must directly follow their calls"
+            &"messages: sent the result first instead of a message before a tool result, because \
+              tool results must directly follow their calls"
                 .to_owned()
         ),
         "{told_between:?}"
     );
     let low = |model: &str| told("Hi".into(), &config(model).reasoning(Reasoning::Minimal));
-    assert!(low("claude-x")[0].starts_with("reasoning: asked minimal, sent low"));
+    assert!(low("claude-x")[0].starts_with("reasoning: sent low instead of minimal"));
     assert!(low("gemini-2.5-pro")[0].contains("a budget of 1024 tokens"));
     assert!(low("command-x")[0].contains("a budget of 1024 tokens"));
     assert_eq!(low("gpt-5"), [""; 0]);
     let max = |model: &str| told("Hi".into(), &config(model).reasoning(Reasoning::Max));
-    assert!(max("gemini-x")[0].starts_with("reasoning: asked max, sent high"));
+    assert!(max("gemini-x")[0].starts_with("reasoning: sent high instead of max"));
     assert!(max("command-x")[0].contains("a budget of 32768 tokens"));
     assert_eq!(max("gpt-5"), [""; 0]);
 }

@@ -133,7 +133,7 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "two providers",
-            "openai: the model's name says groq, but `provider` says openai",
+            "openai: the model name says groq, but `provider` says openai; remove one",
             |config| config.model("groq::m").provider(LlmProvider::OpenAi),
         ),
         refused(
@@ -212,7 +212,7 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a base URL that leads elsewhere",
-            "local: the option `base_url` has a segment `.` or `..`, which leads to another path on the server; it should look like http://localhost:8080/v1",
+            "local: the option `base_url` has a segment `.` or `..`, which is another path on the server; it should look like http://localhost:8080/v1",
             |config| config.base_url("http://localhost/v1/../x"),
         ),
         refused(
@@ -243,12 +243,12 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a path that leads elsewhere",
-            "openai: the option `path` has a segment `.` or `..`, which leads to another path on the server; leave it out",
+            "openai: the option `path` has a segment `.` or `..`, which is another path on the server; remove the segment",
             |config| config.path("../x"),
         ),
         refused(
             "a model that leads elsewhere",
-            "google: the model's name in the URL has a segment `.` or `..`, which leads to another path on the server; leave it out",
+            "google: the model's name in the URL has a segment `.` or `..`, which is another path on the server; remove the segment",
             |config| config.model("google::../x"),
         ),
         refused(
@@ -258,7 +258,7 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a proxy that is none",
-            "openai: the proxy \"gopher://x\" (the option `proxy`) is an invalid URL; it should look like http://host:3128 or socks5://host:1080",
+            "openai: the proxy \"gopher://x\" (the option `proxy`) is not supported; it should look like http://host:3128 or socks5://host:1080",
             |config| config.proxy(Proxy::Url("gopher://x".into())),
         ),
         row("a CA file that is missing", "local: cannot read /nowhere/ca.pem (ca_file)", || {
@@ -293,18 +293,18 @@ fn configuration() -> Vec<Row> {
             |config| config.top_k(9),
         ),
         refused(
-            "two of them",
+            "two unsupported options: the first is reported",
             "cohere: the option `logprobs` must be 0: Cohere returns no alternatives",
             |config| config.model("cohere::m").parallel_tool_calls(true).logprobs(2),
         ),
         refused(
             "an option that Responses has no word for",
-            "openai: the option `seed` cannot be sent over the protocol responses, which this model uses; leave it unset, or set `.protocol(Protocol::ChatCompletions)`",
+            "openai: the option `seed` cannot be sent over the protocol `responses`, which this model uses; leave it unset, or set `.protocol(Protocol::ChatCompletions)`",
             |config| config.model("gpt-6-luna").seed(9),
         ),
         refused(
             "an option over a protocol that was named",
-            "openai: the option `seed` cannot be sent over the protocol responses; leave it unset",
+            "openai: the option `seed` cannot be sent over the protocol `responses`; leave it unset",
             |config| config.protocol(Protocol::Responses).seed(9),
         ),
         refused(
@@ -359,7 +359,7 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "the prompt among the caller's fields",
-            "openai: `extra_body` sets `messages`, and so does the prompt; leave one of them out",
+            "openai: `extra_body` cannot set `messages`: the prompt sets it",
             |config| config.extra("messages", json!([])),
         ),
         refused(
@@ -406,7 +406,7 @@ fn configuration() -> Vec<Row> {
         ),
         refused_prompt(
             "a result without a call",
-            "google: no earlier message has the tool call \"c\" of a result",
+            "google: no message before the result of tool call \"c\" has that call",
             || [Message::user("Hi"), Message::tool("c", "42")].into(),
             |config| config.model("gemini-flash-latest"),
         ),
@@ -437,43 +437,43 @@ fn adaptations() -> Vec<Row> {
     vec![
         adapted(
             "a history for Messages",
-            "the id of a tool call: asked a:b, sent ke6e7be3j: anthropic requires unique ids of another form\nmessages[2]: asked an empty assistant message, sent nothing: this protocol refuses a turn without content\nthe arguments of the tool call \"look\": asked {\"a, sent {\"INVALID_JSON\":\"{\\\"a\"}: they are not the JSON of an object\nmessages[3]: asked a second assistant message, sent both in one turn: the roles must alternate in this protocol\nmessages[7]: asked a second user message, sent both in one turn: the roles must alternate in this protocol\nmessages: asked system messages in their places, sent one `system` text: this protocol takes system messages only at the top\nmax_tokens: asked nothing, sent 64000: this protocol requires a limit",
+            "the id of a tool call: sent ke6e7be3j instead of a:b, because anthropic requires unique ids of another form\nmessages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[3]: sent both in one turn instead of a second assistant message, because the roles must alternate in this protocol\nmessages[7]: sent both in one turn instead of a second user message, because the roles must alternate in this protocol\nmessages: sent one `system` text instead of system messages in their places, because this protocol takes system messages only at the top\nmax_tokens: sent 64000 instead of nothing, because this protocol requires a limit",
             history,
             |config| config.model("claude-opus-4-5"),
         ),
         adapted(
             "a history for Gemini",
-            "messages[2]: asked an empty assistant message, sent nothing: this protocol refuses a turn without content\nthe arguments of the tool call \"look\": asked {\"a, sent {\"INVALID_JSON\":\"{\\\"a\"}: they are not the JSON of an object\nmessages[3]: asked a second assistant message, sent both in one turn: the roles must alternate in this protocol\nmessages[7]: asked a second user message, sent both in one turn: the roles must alternate in this protocol\nmessages: asked system messages in their places, sent parts of `systemInstruction`: this protocol takes system messages only at the top",
+            "messages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[3]: sent both in one turn instead of a second assistant message, because the roles must alternate in this protocol\nmessages[7]: sent both in one turn instead of a second user message, because the roles must alternate in this protocol\nmessages: sent parts of `systemInstruction` instead of system messages in their places, because this protocol takes system messages only at the top",
             history,
             |config| config.model("gemini-flash-latest"),
         ),
         adapted(
             "a history for Cohere",
-            "messages[2]: asked an empty assistant message, sent nothing: this protocol refuses a turn without content\nthe arguments of the tool call \"look\": asked {\"a, sent {\"INVALID_JSON\":\"{\\\"a\"}: they are not the JSON of an object\nmessages[3]: asked text and tool calls, sent a `tool_plan`: Cohere refuses both",
+            "messages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[3]: sent a `tool_plan` instead of text and tool calls, because Cohere refuses both",
             history,
             |config| config.model("command-a-03-2025"),
         ),
         adapted(
             "a history for Mistral",
-            "the id of a tool call: asked a:b, sent ke6e7be3j: mistral requires unique ids of another form\nmessages[2]: asked an empty assistant message, sent nothing: this protocol refuses a turn without content",
+            "the id of a tool call: sent ke6e7be3j instead of a:b, because mistral requires unique ids of another form\nmessages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content",
             history,
             |config| config.model("mistral-small-latest"),
         ),
         adapted(
             "a history for MiniMax",
-            "messages[2]: asked an empty assistant message, sent nothing: this protocol refuses a turn without content\nthe arguments of the tool call \"look\": asked {\"a, sent {\"INVALID_JSON\":\"{\\\"a\"}: they are not the JSON of an object\nmessages[5]: asked a system message, sent its text in the first one: only one is accepted here",
+            "messages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[5]: sent its text in the first one instead of a system message, because only one is accepted here",
             history,
             |config| config.model("minimax::m"),
         ),
         adapted(
             "a history for Responses",
-            "messages[2]: asked an empty assistant message, sent nothing: this protocol refuses a turn without content",
+            "messages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content",
             history,
             |config| config.model("gpt-6-luna"),
         ),
         adapted(
             "a system message inside",
-            "messages[3]: asked it after a system message, sent it before that message: system messages follow user messages\nmax_tokens: asked nothing, sent 64000: this protocol requires a limit",
+            "messages[3]: sent it before the system message instead of after it, because a system message needs one before it\nmax_tokens: sent 64000 instead of nothing, because this protocol requires a limit",
             || {
                 [
                     Message::user("Q"),
@@ -487,13 +487,13 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "a system message that has no place inside",
-            "messages: asked system messages in their places, sent one `system` text: this model takes system messages at the top, or after a user message\nmax_tokens: asked nothing, sent 64000: this protocol requires a limit",
+            "messages: sent one `system` text instead of system messages in their places, because this model takes system messages at the top, or after a user message\nmax_tokens: sent 64000 instead of nothing, because this protocol requires a limit",
             || [Message::user("Q"), Message::assistant("A"), Message::system("Be kind.")].into(),
             |config| config.model("claude-opus-5"),
         ),
         adapted(
             "results after another message",
-            "messages: asked a message before a tool result, sent the result first: tool results must directly follow their calls",
+            "messages: sent the result first instead of a message before a tool result, because tool results must directly follow their calls",
             || {
                 let mut asking = Message::assistant("");
                 asking.tool_calls.push(ToolCall::new("c", "look", "{}"));
@@ -504,7 +504,7 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "no call, and their number",
-            "parallel_tool_calls: asked false, sent nothing: tool calls are off, so their number cannot be limited",
+            "parallel_tool_calls: sent nothing instead of false, because tool calls are off, so their number cannot be limited",
             || "Hi".into(),
             |config| {
                 let config = config.model("claude-opus-5").max_tokens(9).tools([look()]);
@@ -513,43 +513,43 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "a level with another name",
-            "reasoning: asked minimal, sent low: this model has other reasoning levels",
+            "reasoning: sent low instead of minimal, because this model has other reasoning levels",
             || "Hi".into(),
             |config| config.model("deepseek-flash").reasoning(Reasoning::Minimal),
         ),
         adapted(
             "a level where there is only a switch",
-            "reasoning: asked low, sent reasoning on: this model has no reasoning levels",
+            "reasoning: sent reasoning on instead of low, because this model has no reasoning levels",
             || "Hi".into(),
             |config| config.model("xiaomi::m").reasoning(Reasoning::Low),
         ),
         adapted(
             "a level where there is a budget",
-            "reasoning: asked low, sent a budget of 1024 tokens: this model takes a token budget",
+            "reasoning: sent a budget of 1024 tokens instead of low, because this model takes a token budget",
             || "Hi".into(),
             |config| config.model("gemini-2.5-flash").reasoning(Reasoning::Low),
         ),
         adapted(
             "off where that is minimal",
-            "reasoning: asked off, sent minimal: this model cannot turn thinking off",
+            "reasoning: sent minimal instead of off, because this model cannot turn thinking off",
             || "Hi".into(),
             |config| config.model("gemini-flash-latest").reasoning(Reasoning::Off),
         ),
         adapted(
             "off where that is between tools",
-            "reasoning: asked off, sent between tool calls: this model cannot think less",
+            "reasoning: sent reasoning between tool calls instead of off, because this model cannot think less",
             || "Hi".into(),
             |config| config.model("claude-sonnet-5-5").max_tokens(9).reasoning(Reasoning::Off),
         ),
         adapted(
             "off where nothing is to be said",
-            "reasoning: asked off, sent nothing: this model does not think by default",
+            "reasoning: sent nothing instead of off, because this model does not think by default",
             || "Hi".into(),
             |config| config.model("claude-opus-4-8").max_tokens(9).reasoning(Reasoning::Off),
         ),
         adapted(
             "a schema that is made strict",
-            "response_format: asked a schema, sent the same in OpenAI's strict dialect: only strict schemas are enforced",
+            "response_format: sent an equivalent strict schema instead of a schema, because only strict schemas are enforced",
             || "Hi".into(),
             |config| {
                 let property = json!({"type": ["string", "null"]});
@@ -559,7 +559,7 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "a schema that cannot be strict",
-            "response_format: asked a schema, sent it with `strict: false`: the property \"a\" is optional but not `null`, or has no schema",
+            "response_format: sent it with `strict: false` instead of a strict schema, because the property \"a\" is not required or nullable, or has no schema",
             || "Hi".into(),
             |config| {
                 let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
@@ -568,7 +568,7 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "a schema that is closed",
-            "response_format: asked a schema, sent it with `additionalProperties: false`: this protocol requires that of every object",
+            "response_format: sent it with `additionalProperties: false` instead of a schema, because this protocol requires that of every object",
             || "Hi".into(),
             |config| {
                 let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
@@ -578,7 +578,7 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "what another provider has attached",
-            "messages[1]: asked the turn as anthropic sent it, sent its text and tool calls: openai cannot read another provider's reasoning and signatures",
+            "messages[1]: sent its text and tool calls instead of the whole turn of anthropic, because openai cannot read another provider's reasoning and signatures",
             || {
                 let event = "event: message\ndata: {\"type\":\"message\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"Hm\",\"signature\":\"s\"},{\"type\":\"text\",\"text\":\"A\"}],\"stop_reason\":\"end_turn\"}\n\n";
                 let config =
@@ -597,7 +597,7 @@ fn streams() -> Vec<Row> {
     vec![
         read(
             "nothing",
-            "local: the stream ended before the response was complete, after 0.0 s without a single event",
+            "local: the stream ended before the response was complete, after 0.0 s, before the first event",
             ChatCompletions,
             "",
         ),
@@ -615,13 +615,13 @@ fn streams() -> Vec<Row> {
         ),
         read(
             "an end marker without a reason",
-            "local: the response was interrupted: the end marker came without a finish reason and usage",
+            "local: the response was interrupted: no finish reason and no usage came before the end marker",
             ChatCompletions,
             "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: [DONE]\n\n",
         ),
         read(
             "events that say nothing",
-            "local: none of the events (1) could be understood; is the protocol chat_completions? The stream begins: \"{\\\"a\\\":1}\"",
+            "local: no event could be decoded (events: 1); is `protocol` chat_completions right? The stream begins: \"{\\\"a\\\":1}\"",
             ChatCompletions,
             "data: {\"a\":1}\n\ndata: [DONE]\n\n",
         ),
@@ -639,7 +639,7 @@ fn streams() -> Vec<Row> {
         ),
         read(
             "a call that never came",
-            "local: the finish reason is a tool call, but the response has none",
+            "local: the finish reason is a tool call, but the response has no tool call",
             ChatCompletions,
             "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n",
         ),
@@ -651,7 +651,7 @@ fn streams() -> Vec<Row> {
         ),
         read(
             "a piece that is missing",
-            "local: a part of the response is missing: later events do not match what arrived",
+            "local: the response is inconsistent: later events do not match earlier ones",
             Responses,
             "data: {\"type\":\"response.output_text.delta\",\"output_index\":0,\"delta\":\"Hi\"}\n\ndata: {\"type\":\"response.output_text.done\",\"output_index\":0,\"text\":\"Ho\"}\n\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\"}}\n\n",
         ),
@@ -696,7 +696,7 @@ fn streams() -> Vec<Row> {
         ),
         row(
             "a reader that fails",
-            "local: the stream was cut after 0.0 s without a single event",
+            "local: the stream was cut after 0.0 s, before the first event",
             || {
                 let config = GenerationConfig::new("m").provider(LlmProvider::Local);
                 last(GenerationStream::from_reader(Failing(io::ErrorKind::Other), config))
@@ -772,7 +772,7 @@ fn servers() -> Vec<Row> {
             |config| config,
         ),
         served(
-            "401 of OpenAI without a key",
+            "401 without an error text, with a key",
             "openai at HOST returned 401; check the API key (from the option `api_key`)",
             response!("401 No", "", ""),
             |config| config.provider(LlmProvider::OpenAi).api_key("k"),
@@ -861,7 +861,7 @@ fn servers() -> Vec<Row> {
         }),
         served(
             "a body that is cut",
-            "local: the stream was cut after 0.0 s without a single event",
+            "local: the stream was cut after 0.0 s, before the first event",
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n5\r\nda",
             |config| config,
         ),

@@ -120,9 +120,9 @@ fn anything_else_is_cut_after_the_chunks_that_arrived() {
             "Hi",
             "was interrupted",
         ),
-        (hi.clone() + &event(CALLS) + &event("[DONE]"), "Hi", "but the response has none"),
-        (": ping\n\n: ping\n\n".to_owned(), "", "without a single event"),
-        (String::new(), "", "without a single event"),
+        (hi.clone() + &event(CALLS) + &event("[DONE]"), "Hi", "but the response has no tool call"),
+        (": ping\n\n: ping\n\n".to_owned(), "", "before the first event"),
+        (String::new(), "", "before the first event"),
         (format!("{hi}{}{hi}", event(STOP)), "HiHi", "a finish reason before the text"),
     ] {
         let (texts, end) = outcome(&cut);

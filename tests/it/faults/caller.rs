@@ -52,7 +52,7 @@ pub(super) fn faults() -> Vec<Fault> {
             .fails(Config, "contains a blank"),
         refused("F158", "The proxy URL is invalid")
             .set(|config| config.proxy(Proxy::Url("gopher://x".into())))
-            .fails(Config, "is an invalid URL"),
+            .fails(Config, "is not supported"),
         refused("F158", "A key would be sent over plain HTTP to another machine")
             .set(|config| config.base_url("http://192.0.2.1/v1"))
             .fails(Config, "the API key would be sent unencrypted"),

@@ -174,7 +174,7 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .on(OPENAI)
         .gives(TWO)
-        .fails(Incomplete, "without a finish reason and usage"),
+        .fails(Incomplete, "no finish reason and no usage came"),
         fault("F129", "The end event has no finish reason", |s| {
             s.stream(two(s.shape) + &s.shape.done())
         })

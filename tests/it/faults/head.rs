@@ -76,7 +76,7 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .fails(Decode, "204: this is not an event stream"),
         fault("F28", "200 with an empty body", |s| s.answer(200, "", ""))
-            .fails(Incomplete, "without a single event")
+            .fails(Incomplete, "before the first event")
             .requests(3),
         fault("F29", "101 Switching Protocols", |s| {
             s.write("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n")?;
