@@ -265,7 +265,7 @@ pub use stream::GenerationStream;
 pub use terminal::{TerminalSafe, terminal_safe};
 pub use tool::{Tool, ToolChoice};
 
-/// Returns the model's answer as a stream of chunks, while the model writes it.
+/// Returns a stream that yields the chunks of the model's answer as the model writes them.
 ///
 /// `prompt` is text, a [`Message`], or a collection of messages. `config` is a [`ModelName`], any
 /// model's name (`"gpt-4o-mini"`, `"ollama::llama3.2"`), or a [`GenerationConfig`].

@@ -19,7 +19,7 @@ use crate::request::{self, RequestPreview};
 use crate::response::GenerationResponse;
 use crate::retry;
 
-/// An iterator over the [chunks](StreamChunk) of an answer, while the model writes it.
+/// An iterator that yields the [chunks](StreamChunk) of an answer as the model writes them.
 ///
 /// The stream is lazy: nothing is sent before the first `next`. Dropping it closes the connection,
 /// which makes most servers stop writing.
@@ -60,8 +60,9 @@ impl GenerationStream {
     /// `config` sets the size limits and the protocol. The protocol may also follow from the
     /// provider or the model. Of the time limits, only `stall_timeout` applies. A read of `reader`
     /// can block without limit: `stall_timeout` and [`cancel_handle`](Self::cancel_handle) take
-    /// effect between two reads. If the provider reports an error in the stream, up to 64 KiB more
-    /// are read within 0.1 s, because usage may follow the error. Errors arrive as items.
+    /// effect between two reads. If the provider reports an error in the stream, reading goes on,
+    /// because usage may follow the error. But no read starts after 64 KiB or after 0.1 s. Errors
+    /// arrive as items.
     ///
     /// ```
     /// use kerb_stream::{GenerationConfig, GenerationStream, Protocol};
@@ -126,10 +127,10 @@ impl<F> GenerationStream<F> {
     /// ```
     ///
     /// # Errors
-    /// Returns every error that the first `next` would return before it sends anything. The only
-    /// exception is a client certificate that does not match its key, because that is found when it
-    /// is used. It is also an error to call this after the first `next`, or on a stream of
-    /// [`from_reader`](GenerationStream::from_reader).
+    /// Returns the error with which the first `next` would fail before it sends anything. Only one
+    /// such error is not found here, because `next` finds it when it connects: a client certificate
+    /// that does not match its key. It is also an error to call this after the first `next`, or on
+    /// a stream of [`from_reader`](GenerationStream::from_reader).
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
         let why = match &self.inner.state {
             StreamState::Asked(prompt) => return Ok(request::preview(prompt, &self.inner.config)?),
@@ -216,7 +217,8 @@ struct StreamCore {
     /// response.
     request: Option<Box<PreparedRequest>>,
     state: StreamState,
-    /// A call of `next` has begun and not ended: it is still running, or it has panicked.
+    /// Set while `next` runs. If it is already set when `next` begins, the previous call panicked.
+    /// [`GenerationStream::next`] clears it, because the callback can panic, too.
     is_running: bool,
 }
 
@@ -266,8 +268,8 @@ impl StreamCore {
         item
     }
 
-    /// Ends the stream. No other place does. The connection is closed, unless the response was read
-    /// to its end.
+    /// Ends the stream. Only this function sets `Ended`. Dropping the old state closes the
+    /// connection, unless the response was read to its end.
     fn end(&mut self, error: Option<Error>) {
         if error.is_some() {
             self.response.cut();
@@ -323,7 +325,8 @@ impl StreamCore {
                 self.response.rate_limit = response.rate_limit;
                 (response.body, (request.peer.provider, request.peer.vendor, request.protocol))
             }
-            // This cannot happen: `Sending` has a request, and nothing is opened a second time.
+            // Unreachable: `open` is not called in `Reading` or `Ended`. If there is no request in
+            // `Sending`, an earlier `open` has failed, and that ends the stream.
             _ => return Err(decode::panic_error(self.response.provider)),
         };
         self.response.provider = Some(whom.0);
@@ -333,13 +336,13 @@ impl StreamCore {
         Ok(())
     }
 
-    /// Waits and returns to `Sending`, if a retry may help and no chunk has been handed out.
+    /// Sets the state to `Sending` and waits, if a retry may help and no chunk has been handed out.
     /// Otherwise returns the error.
     fn try_again(&mut self, error: Error) -> Result<(), Error> {
         let wait = retry::wait_before_retry(&error, self.response.retries, &self.config)
             .filter(|_| self.response.chunk_count == 0 && self.request.is_some());
         let Some(wait) = wait else { return Err(error) };
-        // This closes the failed connection before the wait.
+        // Dropping the old state closes its connection, if there is one, before the wait.
         self.state = StreamState::Sending;
         log::info!("{error}; trying again in {:.1} s", wait.as_secs_f64());
         if self.cancel.wait(wait) {

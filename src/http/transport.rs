@@ -11,9 +11,10 @@ use ureq::{Error, Timeout};
 use super::control::{ConnectionControl, Phase};
 use super::fault::{Fault, is_disconnect};
 
-/// The maximum number of bytes that may arrive before the response headers are complete. It is more
-/// than twice the limit of the headers themselves, since interim responses may precede them. It
-/// also limits the trailers after a body.
+/// The maximum number of bytes that may arrive until the response headers are complete. Interim
+/// responses may precede the headers, so it is more than twice as large as ureq's limit for the
+/// headers of one response. The count restarts with each read of the body. So the trailers, which
+/// are read together, are limited too.
 pub(crate) const MAX_PREAMBLE: usize = 64 << 10;
 
 /// The outer transport of a connection. It makes sure that a response belongs to its request: bytes
@@ -22,16 +23,19 @@ pub(crate) const MAX_PREAMBLE: usize = 64 << 10;
 pub(super) struct ControlledTransport {
     pub(super) control: Arc<ConnectionControl>,
     pub(super) inner: Box<dyn Transport>,
-    /// `true` for the transport that receives the response, `false` for that of a proxy below it.
+    /// `true` for the connection to the target, which receives the response. `false` for a
+    /// connection to a proxy, through which the connection to the target runs.
     pub(super) outermost: bool,
     /// The beginning of the request, which is held back. ureq writes the headers and the body
-    /// separately. Written in one piece, they wake the server only once.
+    /// separately. One write for both wakes the server only once.
     pub(super) held: Vec<u8>,
-    /// `true` while the beginning of a request is held back.
+    /// `true` while writes are held back: until a read needs the server's response, or until
+    /// [`HELD`] bytes are reached.
     pub(super) holds: bool,
 }
 
-/// When this many bytes are held back, they are written. The rest of a large request is not copied.
+/// The limit for the bytes that are held back. When it is reached, they are written. The rest of a
+/// large request is then written directly, without a copy.
 const HELD: usize = 8 << 10;
 
 /// The limit of a read that returns what is available and does not wait: see
@@ -39,7 +43,8 @@ const HELD: usize = 8 << 10;
 pub(super) const AT_ONCE: Span = Span::Exact(Duration::ZERO);
 
 impl ControlledTransport {
-    /// Writes the bytes that were held back.
+    /// Writes the bytes that were held back. On a reused connection, it first checks that nothing
+    /// arrived before the request, and fails otherwise.
     fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
         self.holds = false;
         let held = std::mem::take(&mut self.held);
@@ -66,9 +71,10 @@ impl ControlledTransport {
     /// them. The session can contain encrypted records, decrypted text, or a part of a record whose
     /// rest has not arrived.
     ///
-    /// The session returns what it has before it reads from the socket. If it does read,
-    /// [`SocketTransport`] reports a torn record as an error. Otherwise it times out at once, which
-    /// does not change the session.
+    /// Only a read that times out at once shows that nothing has arrived. The session returns what
+    /// it has before it reads from the socket. When it reads from the socket after a part of a
+    /// record, [`SocketTransport`] returns an error. When it reads from the socket after a complete
+    /// record and no byte is there, the read times out, which does not change the session.
     fn has_leftovers(&mut self, timeout: NextTimeout) -> bool {
         let at_once = NextTimeout { per_read: Some(AT_ONCE), ..timeout };
         !self.inner.buffers().input().is_empty()
@@ -94,6 +100,7 @@ impl Transport for ControlledTransport {
         self.flush(timeout)?;
         let before = self.inner.buffers().input().len();
         let progress = self.inner.await_input(timeout);
+        // After a read, the next write usually begins a request.
         self.holds = true;
         if !self.outermost {
             return progress;
@@ -120,16 +127,17 @@ impl Transport for ControlledTransport {
 }
 
 /// The transport below TLS. It applies the limits of a [`ConnectionControl`] to each read and
-/// write. Above TLS, it could not: while a record drips in, the TLS session reads many times before
-/// it returns anything.
+/// write. A transport above TLS does not see each read: while a record arrives byte by byte, the
+/// TLS session reads many times before it returns anything.
 ///
-/// It also keeps a response that arrives before the request is written completely. A server that
-/// rejects a large body responds and closes the connection, so the rest of the write fails. That
-/// failure is ignored here, because TLS would repeat the write before it reads the response.
+/// It also hides a failed write, so that an early response can still be read: a server that rejects
+/// a large body responds and closes the connection before the request is written completely. The
+/// failure is hidden below TLS, because TLS would repeat the write before it reads the response.
 #[derive(Debug)]
 pub(super) struct SocketTransport {
     control: Arc<ConnectionControl>,
     inner: Box<dyn Transport>,
+    /// Set when the server has closed the connection during a write.
     broken: bool,
     /// The position in the TLS records that arrive here; `None` without TLS.
     records: Option<TlsRecords>,
@@ -177,6 +185,7 @@ impl Transport for SocketTransport {
         let progress = loop {
             let (limit, is_early) = self.control.read_limit(timeout);
             match self.inner.await_input(limit) {
+                // This was the shorter limit of `read_limit`, not the deadline.
                 Err(Error::Timeout(Timeout::RecvBody)) if is_early => {}
                 progress => break progress,
             }
@@ -196,8 +205,8 @@ impl Transport for SocketTransport {
     }
 }
 
-/// The position in the incoming TLS records. The TLS session does not report whether it has only a
-/// part of one. Only the record headers are read, and nothing of the rest is kept.
+/// The position in the incoming TLS records. The TLS session does not report whether its latest
+/// record is incomplete, so the record headers are read here. No bytes of the records are kept.
 #[derive(Debug, Default)]
 struct TlsRecords {
     /// The number of bytes of the record header that have arrived.

@@ -46,7 +46,8 @@ pub(crate) struct ChunkBuilder {
     /// The parts of the whole response in order, with the provider-specific data that is sent back
     /// unchanged (replay data).
     parts: Vec<ReplayPart>,
-    /// The approximate memory that the replay data takes, beyond text and calls.
+    /// The approximate memory of everything that is kept besides the response's text, reasoning and
+    /// calls: the replay data, and a copy of the refusal.
     opaque_bytes: usize,
     /// A high surrogate at the end of the text, or of the reasoning, whose low surrogate has not
     /// arrived yet.
@@ -71,8 +72,8 @@ pub(crate) struct Seen {
     pub(crate) understood: bool,
     /// An event had the form of a whole response that is not streamed.
     pub(crate) document: bool,
-    /// A piece is known to be missing: a piece belongs to no call, or the full value at the end
-    /// differs from its pieces.
+    /// A part of the response was lost: an event refers to a call that never started or has ended,
+    /// events arrive in an impossible order, or a complete value differs from its pieces.
     pub(crate) gap: bool,
 }
 
@@ -89,8 +90,8 @@ struct BuiltCall {
 }
 
 impl ChunkBuilder {
-    /// Creates a builder that accepts `max_tool_calls` tool calls and `max_opaque_bytes` bytes of
-    /// replay data.
+    /// Creates a builder that accepts `max_tool_calls` tool calls, and `max_opaque_bytes` as the
+    /// limit of [`opaque_bytes`](Self::opaque_bytes).
     pub(crate) fn new(max_tool_calls: usize, max_opaque_bytes: usize) -> Self {
         Self { max_tool_calls, max_opaque_bytes, ..Self::default() }
     }
@@ -219,8 +220,8 @@ impl ChunkBuilder {
     }
 
     fn extend_call(&mut self, at: usize, id: Raw<'_>, name: Raw<'_>, arguments: Raw<'_>) {
-        // Tool results could not distinguish two calls with the same id, so the later call gets
-        // another id.
+        // Tool results could not distinguish two calls with the same id, so the caller gets another
+        // id for the later call. `call.id` stays the provider's id, which later pieces repeat.
         let is_taken = self.call_with_id(id).is_some();
         let Some(call) = self.calls.get_mut(at) else { return };
         let mut piece = String::new();
@@ -287,9 +288,12 @@ impl ChunkBuilder {
     /// Finds the call that a piece belongs to.
     ///
     /// Some providers omit ids or indices, repeat index 0, send the id late, give each piece
-    /// another id, or give all calls the same id. So a name starts a call. A piece without a name
-    /// continues a known call: the call with its id, else the call at its index, else the latest
-    /// call. A piece with a name continues a call only if the arguments can continue too.
+    /// another id, or give all calls the same id.
+    ///
+    /// Usually a name starts a call. A piece without a name continues a call: the one with its id,
+    /// else the one at its index, else the latest call. Exception: a new id without name and
+    /// arguments, at an unused index, starts a call. A piece with a name continues the call with
+    /// its id or at its index, but only if that call's name and arguments can still grow.
     fn find_call(
         &self,
         index: Option<u64>,
@@ -322,14 +326,17 @@ impl ChunkBuilder {
         let moved = is_named && index.is_some() && index != call.index;
         let begins_another = match (is_other_name, call.arguments.is_empty()) {
             (false, _) if again => return Belongs::Nowhere,
-            // This is a piece of the name or, at another index, the name of another call.
+            // A different name before the arguments is the next piece of the name. At another
+            // index, it is the name of another call.
             (true, true) => moved,
-            // The name is complete before the arguments start.
+            // A different name after the arguments is the name of another call: a name is complete
+            // before its arguments start.
             (true, false) => true,
-            // At another index the same name starts another call, unless complete arguments arrive
-            // with it.
+            // The same name at another index starts another call. But if complete arguments arrive
+            // with it, it repeats this call, which still lacks them.
             (false, true) => moved && !is_whole,
-            // Complete arguments cannot be continued by another complete object.
+            // The same name starts another call if it arrives at another index, or if both its
+            // arguments and those of this call are complete: a complete object cannot grow.
             (false, false) => moved || (is_named && is_whole && call.arguments.is_whole()),
         };
         if begins_another { Belongs::ToNewCall } else { Belongs::ToCall(at) }
@@ -356,7 +363,8 @@ impl ChunkBuilder {
     }
 
     /// Adds a part that is neither text nor a call, and that must be sent back to the provider.
-    /// Returns its position, for [`replace`](Self::replace).
+    /// Returns its position, for [`replace`](Self::replace). Beyond the limit the part is dropped,
+    /// and the position is meaningless.
     pub(crate) fn opaque(&mut self, part: Value) -> usize {
         self.hold(size_of::<ReplayPart>());
         if !self.is_full() {
@@ -374,7 +382,8 @@ impl ChunkBuilder {
     }
 
     /// Parses JSON for the replay data. Its memory cost is counted first. Beyond the limit the
-    /// result is `null`, and the stream ends with an error.
+    /// result is `null`. The response decoder then ends the stream with an error, because it checks
+    /// [`opaque_bytes`](Self::opaque_bytes).
     pub(crate) fn keep(&mut self, json: Raw<'_>) -> Value {
         self.hold(json.cost());
         if self.is_full() { Value::Null } else { json.value() }
@@ -397,13 +406,13 @@ impl ChunkBuilder {
         }
     }
 
-    /// Counts bytes of the replay data, also those that a decoder collects before a part is
-    /// complete.
+    /// Adds to [`opaque_bytes`](Self::opaque_bytes). A decoder calls it for bytes that it collects
+    /// before a part is complete.
     pub(crate) fn hold(&mut self, bytes: usize) {
         self.opaque_bytes = self.opaque_bytes.saturating_add(bytes);
     }
 
-    /// Returns whether the replay data exceeds its limit.
+    /// Returns whether [`opaque_bytes`](Self::opaque_bytes) exceeds its limit.
     pub(crate) fn is_full(&self) -> bool {
         self.opaque_bytes > self.max_opaque_bytes
     }
@@ -486,8 +495,9 @@ impl ChunkBuilder {
     }
 
     /// Sets the usage so far. Some servers send each number only once, and 0 in all other events.
-    /// So a later 0 does not replace a known number of prompt or completion tokens, nor the counts
-    /// of its parts. The total is the provider's if that is larger than the sum of both.
+    /// So 0 prompt tokens replace neither the known number nor its parts (cached tokens and cache
+    /// writes). The same holds for completion tokens and their part, the reasoning tokens. The
+    /// total is the provider's, but at least the sum of prompt and completion tokens.
     pub(crate) fn usage(&mut self, told: Option<Usage>) {
         let Some(mut usage) = told else { return };
         let known = self.usage.unwrap_or_default();
@@ -540,7 +550,8 @@ impl ChunkBuilder {
         }
     }
 
-    /// Returns the approximate memory that the replay data takes.
+    /// Returns the approximate memory, in bytes, of everything that is kept besides the response's
+    /// text, reasoning and calls.
     pub(crate) fn opaque_bytes(&self) -> usize {
         self.opaque_bytes
     }
@@ -558,6 +569,7 @@ impl ChunkBuilder {
         if protocol == Protocol::ChatCompletions {
             self.add_reasoning(&mut parts, keeps_reasoning, &response.reasoning);
             for part in &mut parts {
+                // A text that is exactly as long as the whole refusal is taken for the refusal.
                 if let ReplayPart::Text { bytes, extra } = part
                     && self.facts.refusal.as_ref().is_some_and(|text| text.len() == *bytes)
                 {
@@ -580,14 +592,15 @@ impl ChunkBuilder {
         })
     }
 
-    /// Adds the reasoning in the field in which it arrived, if the response has calls or the vendor
-    /// requires all reasoning back. Otherwise it removes `reasoning_details`.
+    /// Adds the reasoning, in the field in which it arrived, to the parts of a Chat Completions
+    /// message. If the response has no calls, and the vendor does not require all reasoning back,
+    /// it removes the opaque parts instead: they are the `reasoning_details`.
     fn add_reasoning(&self, parts: &mut Vec<ReplayPart>, keeps_all: bool, reasoning: &str) {
         let is_detailed = |part: &ReplayPart| matches!(part, ReplayPart::Opaque(_));
         if self.calls.is_empty() && !keeps_all {
             parts.retain(|part| !is_detailed(part));
         } else if let Some(field) = self.reasoning_field.filter(|_| !reasoning.is_empty())
-            // OpenRouter reads `reasoning_details` instead.
+            // OpenRouter reads `reasoning_details` instead of `reasoning`.
             && !(field == "reasoning" && parts.iter().any(is_detailed))
         {
             parts.push(ReplayPart::Opaque(json!({ field: reasoning })));
