@@ -146,8 +146,8 @@ impl ResponseDecoder {
     /// connection can be reused.
     pub(crate) fn finish(mut self, response: &GenerationResponse) -> Option<Replay> {
         let EventDecoder { provider, vendor, protocol, builder, .. } = &mut self.events;
-        let keeps_reasoning = vendor.dialect.returns_all_reasoning;
-        let replay = builder.replay(*provider, *protocol, keeps_reasoning, response);
+        let returns_all = vendor.dialect.returns_all_reasoning;
+        let replay = builder.replay(*provider, *protocol, returns_all, response);
         self.body.drain();
         replay
     }
@@ -288,7 +288,7 @@ impl ResponseDecoder {
         match reason {
             None => false,
             Some(FinishReason::Stop | FinishReason::ToolCalls) => {
-                builder.calls() > 0 || (builder.seen.anything && !builder.seen.at_work)
+                builder.calls() > 0 || (builder.seen.anything && !builder.seen.provider_tool_runs)
             }
             Some(_) => true,
         }
@@ -308,7 +308,7 @@ impl ResponseDecoder {
         let builder = &self.events.builder;
         let was_said = builder.calls() > 0 || builder.seen.anything;
         let is_over =
-            self.is_settled(response.finish_reason) && was_said && !builder.seen.own_tools;
+            self.is_settled(response.finish_reason) && was_said && !builder.seen.provider_tools;
         match (&self.stage, is_over) {
             (Stage::Open, true) => self.stage = Stage::Tail,
             (Stage::Tail, false) => self.stage = Stage::Open,

@@ -100,7 +100,7 @@ impl GenerationResponse {
         }
         self.note(chunk);
         if chunk.finish_reason == Some(FinishReason::Length) {
-            self.cut();
+            self.mark_truncated();
         }
     }
 
@@ -131,7 +131,7 @@ impl GenerationResponse {
 
     /// Marks that the answer was cut off: if the last call has no arguments, they are missing, and
     /// do not mean `{}`.
-    pub(crate) fn cut(&mut self) {
+    pub(crate) fn mark_truncated(&mut self) {
         if let Some(call) = self.tool_calls.last_mut() {
             call.cut = call.arguments.trim().is_empty();
         }

@@ -52,7 +52,7 @@ pub struct GenerationStream<F = fn(&StreamChunk)> {
 
 impl GenerationStream {
     pub(crate) fn new(prompt: Prompt, config: GenerationConfig) -> Self {
-        Self { inner: StreamCore::new(StreamState::Asked(prompt), config), callback: None }
+        Self { inner: StreamCore::new(StreamState::New(prompt), config), callback: None }
     }
 
     /// Decodes a response body from another source: a recording, a pipe, or another HTTP client.
@@ -77,7 +77,7 @@ impl GenerationStream {
         reader: impl Read + Send + 'static,
         config: impl Into<GenerationConfig>,
     ) -> Self {
-        let state = StreamState::Given(Body::from_reader(reader));
+        let state = StreamState::Supplied(Body::from_reader(reader));
         Self { inner: StreamCore::new(state, config.into()), callback: None }
     }
 }
@@ -133,8 +133,8 @@ impl<F> GenerationStream<F> {
     /// a stream of [`from_reader`](GenerationStream::from_reader).
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
         let why = match &self.inner.state {
-            StreamState::Asked(prompt) => return Ok(request::preview(prompt, &self.inner.config)?),
-            StreamState::Given(_) => "the response comes from a reader, so there is no request",
+            StreamState::New(prompt) => return Ok(request::preview(prompt, &self.inner.config)?),
+            StreamState::Supplied(_) => "the response comes from a reader, so there is no request",
             _ => "the stream has begun; call `request` before the first `next`",
         };
         Err(Error::new(ErrorKind::Config, None, why).into())
@@ -191,7 +191,7 @@ impl<F: FnMut(&StreamChunk)> Iterator for GenerationStream<F> {
         {
             callback(chunk);
         }
-        self.inner.is_running = false;
+        self.inner.in_next = false;
         item.map(|item| item.map_err(Into::into))
     }
 }
@@ -219,14 +219,14 @@ struct StreamCore {
     state: StreamState,
     /// Set while `next` runs. If it is already set when `next` begins, the previous call panicked.
     /// [`GenerationStream::next`] clears it, because the callback can panic, too.
-    is_running: bool,
+    in_next: bool,
 }
 
 enum StreamState {
     /// The request has not been prepared.
-    Asked(Prompt),
+    New(Prompt),
     /// The caller supplied the response.
-    Given(Body),
+    Supplied(Body),
     /// The request is prepared, and has no response yet.
     Sending,
     Reading(Box<ResponseDecoder>),
@@ -242,12 +242,12 @@ impl StreamCore {
             started: None,
             request: None,
             state,
-            is_running: false,
+            in_next: false,
         }
     }
 
     fn next(&mut self) -> Option<Result<StreamChunk, Error>> {
-        let item = if mem::replace(&mut self.is_running, true) {
+        let item = if mem::replace(&mut self.in_next, true) {
             // A logger, a callback or a reader has panicked, and the caller has caught the panic.
             // A piece of the answer may be lost, and `None` would mean that the answer is whole.
             Some(Err(decode::panic_error(self.response.provider)))
@@ -272,7 +272,7 @@ impl StreamCore {
     /// connection, unless the response was read to its end.
     fn end(&mut self, error: Option<Error>) {
         if error.is_some() {
-            self.response.cut();
+            self.response.mark_truncated();
         }
         self.response.latency = self.started.map(|at| at.elapsed()).unwrap_or_default();
         let state = mem::replace(&mut self.state, StreamState::Ended(error));
@@ -307,13 +307,13 @@ impl StreamCore {
         let config = &self.config;
         let state = mem::replace(&mut self.state, StreamState::Sending);
         let (body, whom) = match (state, &self.request) {
-            (StreamState::Asked(prompt), _) => {
+            (StreamState::New(prompt), _) => {
                 let (request, _) = request::prepare(&prompt, config)?;
                 self.response.provider = Some(request.peer.provider);
                 self.request = Some(Box::new(request));
                 return Ok(());
             }
-            (StreamState::Given(body), _) => (body, request::route_of_reader(config)?),
+            (StreamState::Supplied(body), _) => (body, request::route_of_reader(config)?),
             (StreamState::Sending, Some(request)) => {
                 let response = http::send(request, &self.cancel).inspect_err(|error| {
                     if let Some(report) = error.report() {

@@ -116,8 +116,8 @@ impl<C: Connector> ControlledConnector<C> {
             control: Arc::clone(&self.control),
             inner: Box::new(transport),
             outermost: !with_proxy,
-            held: Vec::new(),
-            holds: true,
+            unwritten: Vec::new(),
+            holds_back: true,
         }))
     }
 

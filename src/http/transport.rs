@@ -28,15 +28,15 @@ pub(super) struct ControlledTransport {
     pub(super) outermost: bool,
     /// The beginning of the request, which is held back. ureq writes the headers and the body
     /// separately. One write for both wakes the server only once.
-    pub(super) held: Vec<u8>,
+    pub(super) unwritten: Vec<u8>,
     /// `true` while writes are held back: until a read needs the server's response, or until
-    /// [`HELD`] bytes are reached.
-    pub(super) holds: bool,
+    /// [`MAX_UNWRITTEN`] bytes are reached.
+    pub(super) holds_back: bool,
 }
 
 /// The limit for the bytes that are held back. When it is reached, they are written. The rest of a
 /// large request is then written directly, without a copy.
-const HELD: usize = 8 << 10;
+const MAX_UNWRITTEN: usize = 8 << 10;
 
 /// The limit of a read that returns what is available and does not wait: see
 /// [`ControlledTransport::has_leftovers`].
@@ -46,9 +46,9 @@ impl ControlledTransport {
     /// Writes the bytes that were held back. On a reused connection, it first checks that nothing
     /// arrived before the request, and fails otherwise.
     fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
-        self.holds = false;
-        let held = std::mem::take(&mut self.held);
-        if held.is_empty() {
+        self.holds_back = false;
+        let unwritten = std::mem::take(&mut self.unwritten);
+        if unwritten.is_empty() {
             return Ok(());
         }
         let is_reused = self.outermost && !self.control.state().fresh;
@@ -56,7 +56,7 @@ impl ControlledTransport {
             // The connection is unusable, as if the server had closed it.
             return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
         }
-        let mut rest = held.as_slice();
+        let mut rest = unwritten.as_slice();
         while !rest.is_empty() {
             // The output buffer may be too small for everything at once.
             let amount = self.inner.buffers().output().write(rest)?;
@@ -88,10 +88,10 @@ impl Transport for ControlledTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        if self.holds {
+        if self.holds_back {
             let output = self.inner.buffers().output().iter().take(amount);
-            self.held.extend(output);
-            return if self.held.len() < HELD { Ok(()) } else { self.flush(timeout) };
+            self.unwritten.extend(output);
+            return if self.unwritten.len() < MAX_UNWRITTEN { Ok(()) } else { self.flush(timeout) };
         }
         self.inner.transmit_output(amount, timeout)
     }
@@ -101,7 +101,7 @@ impl Transport for ControlledTransport {
         let before = self.inner.buffers().input().len();
         let progress = self.inner.await_input(timeout);
         // After a read, the next write usually begins a request.
-        self.holds = true;
+        self.holds_back = true;
         if !self.outermost {
             return progress;
         }

@@ -65,9 +65,9 @@ pub(crate) struct Seen {
     /// Text, a tool call for the caller, or an image.
     pub(crate) anything: bool,
     /// A tool that the provider runs itself was used.
-    pub(crate) own_tools: bool,
+    pub(crate) provider_tools: bool,
     /// Such a tool seems to be still running: no text, call or image has arrived since.
-    pub(crate) at_work: bool,
+    pub(crate) provider_tool_runs: bool,
     /// An event had the form of the protocol, whatever its content.
     pub(crate) understood: bool,
     /// An event had the form of a whole response that is not streamed.
@@ -102,7 +102,7 @@ impl ChunkBuilder {
         let before = self.chunk.content.len();
         append(text, &mut self.text_half, &mut self.chunk.content);
         if text.is_text() {
-            self.said(before);
+            self.note_text(before);
         }
         self.chunk.content.get(before..).unwrap_or_default()
     }
@@ -110,7 +110,7 @@ impl ChunkBuilder {
     /// Appends a JSON string to the text, and also to the refusal.
     pub(crate) fn refusal(&mut self, text: Raw<'_>) {
         let piece = self.text(text).to_owned();
-        self.hold(piece.len());
+        self.count_kept(piece.len());
         self.facts.refusal.get_or_insert_default().push_str(&piece);
         self.has_news = true;
     }
@@ -120,12 +120,12 @@ impl ChunkBuilder {
         self.text_half = None;
         let before = self.chunk.content.len();
         self.chunk.content.push_str(text);
-        self.said(before);
+        self.note_text(before);
     }
 
     /// Starts a new text part for the text that follows.
     pub(crate) fn new_text(&mut self) {
-        self.hold(size_of::<ReplayPart>());
+        self.count_kept(size_of::<ReplayPart>());
         self.parts.push(ReplayPart::Text { bytes: 0, extra: None });
     }
 
@@ -133,7 +133,7 @@ impl ChunkBuilder {
     /// is not sent back to the provider.
     pub(crate) fn new_message(&mut self) {
         self.flush_text();
-        self.hold(size_of::<ReplayPart>());
+        self.count_kept(size_of::<ReplayPart>());
         self.chunk.content.push_str("\n\n");
         self.parts.push(ReplayPart::Gap { bytes: 2 });
     }
@@ -161,7 +161,7 @@ impl ChunkBuilder {
         let piece = self.reasoning(text);
         let bytes = piece.len();
         kept.push_str(piece);
-        self.hold(bytes);
+        self.count_kept(bytes);
     }
 
     /// Adds a tool call or a piece of one, for protocols that do not say which call a piece belongs
@@ -181,7 +181,7 @@ impl ChunkBuilder {
                 Some(at)
             }
             Belongs::ToNewCall => self.new_call(index, id, name, arguments),
-            Belongs::Nowhere => None,
+            Belongs::Ignored => None,
         }
     }
 
@@ -303,7 +303,7 @@ impl ChunkBuilder {
     ) -> Belongs {
         let piece = text_of(arguments);
         if !(id.is_text() || name.is_text()) && piece.is_empty() {
-            return Belongs::Nowhere;
+            return Belongs::Ignored;
         }
         let has_id = |call: &BuiltCall| call.id.as_deref().is_some_and(|known| id.is(known));
         let at_index = index.and_then(|_| self.call_where(|call| call.index == index));
@@ -325,7 +325,7 @@ impl ChunkBuilder {
         let is_other_name = is_named && !name.is(&call.name);
         let moved = is_named && index.is_some() && index != call.index;
         let begins_another = match (is_other_name, call.arguments.is_empty()) {
-            (false, _) if again => return Belongs::Nowhere,
+            (false, _) if again => return Belongs::Ignored,
             // A different name before the arguments is the next piece of the name. At another
             // index, it is the name of another call.
             (true, true) => moved,
@@ -350,7 +350,7 @@ impl ChunkBuilder {
     /// Adds a piece of a call to the chunk. Consecutive pieces of one call are joined: otherwise a
     /// server could produce many of them with a small event.
     fn call_delta(&mut self, delta: ToolCallDelta) {
-        self.something();
+        self.note_content();
         self.seen.understood = true;
         match self.chunk.tool_calls.last_mut() {
             Some(last) if last.index == delta.index => {
@@ -366,7 +366,7 @@ impl ChunkBuilder {
     /// Returns its position, for [`replace`](Self::replace). Beyond the limit the part is dropped,
     /// and the position is meaningless.
     pub(crate) fn opaque(&mut self, part: Value) -> usize {
-        self.hold(size_of::<ReplayPart>());
+        self.count_kept(size_of::<ReplayPart>());
         if !self.is_full() {
             self.parts.push(ReplayPart::Opaque(part));
         }
@@ -385,7 +385,7 @@ impl ChunkBuilder {
     /// result is `null`. The response decoder then ends the stream with an error, because it checks
     /// [`opaque_bytes`](Self::opaque_bytes).
     pub(crate) fn keep(&mut self, json: Raw<'_>) -> Value {
-        self.hold(json.cost());
+        self.count_kept(json.cost());
         if self.is_full() { Value::Null } else { json.value() }
     }
 
@@ -399,7 +399,7 @@ impl ChunkBuilder {
     /// Adds a field to an object of the replay data.
     pub(crate) fn keep_field(&mut self, into: &mut Map<String, Value>, name: &str, value: Raw<'_>) {
         // A field takes about 110 bytes, and the first field of an object about 640.
-        self.hold(name.len() + if into.is_empty() { 640 } else { 128 });
+        self.count_kept(name.len() + if into.is_empty() { 640 } else { 128 });
         let value = self.keep(value);
         if !self.is_full() {
             into.insert(name.to_owned(), value);
@@ -408,7 +408,7 @@ impl ChunkBuilder {
 
     /// Adds to [`opaque_bytes`](Self::opaque_bytes). A decoder calls it for bytes that it collects
     /// before a part is complete.
-    pub(crate) fn hold(&mut self, bytes: usize) {
+    pub(crate) fn count_kept(&mut self, bytes: usize) {
         self.opaque_bytes = self.opaque_bytes.saturating_add(bytes);
     }
 
@@ -418,16 +418,16 @@ impl ChunkBuilder {
     }
 
     /// Notes that a tool runs at the provider. The response continues after it.
-    pub(crate) fn own_tool(&mut self) {
-        self.seen.own_tools = true;
-        self.seen.at_work = true;
+    pub(crate) fn note_provider_tool(&mut self) {
+        self.seen.provider_tools = true;
+        self.seen.provider_tool_runs = true;
         self.progress = true;
     }
 
     /// Notes that usable content has arrived: text, a call, or another part such as an image.
-    pub(crate) fn something(&mut self) {
+    pub(crate) fn note_content(&mut self) {
         self.seen.anything = true;
-        self.seen.at_work = false;
+        self.seen.provider_tool_runs = false;
         self.progress = true;
     }
 
@@ -562,12 +562,12 @@ impl ChunkBuilder {
         &mut self,
         provider: LlmProvider,
         protocol: Protocol,
-        keeps_reasoning: bool,
+        returns_all: bool,
         response: &GenerationResponse,
     ) -> Option<Replay> {
         let mut parts = std::mem::take(&mut self.parts);
         if protocol == Protocol::ChatCompletions {
-            self.add_reasoning(&mut parts, keeps_reasoning, &response.reasoning);
+            self.add_reasoning(&mut parts, returns_all, &response.reasoning);
             for part in &mut parts {
                 // A text that is exactly as long as the whole refusal is taken for the refusal.
                 if let ReplayPart::Text { bytes, extra } = part
@@ -595,9 +595,9 @@ impl ChunkBuilder {
     /// Adds the reasoning, in the field in which it arrived, to the parts of a Chat Completions
     /// message. If the response has no calls, and the vendor does not require all reasoning back,
     /// it removes the opaque parts instead: they are the `reasoning_details`.
-    fn add_reasoning(&self, parts: &mut Vec<ReplayPart>, keeps_all: bool, reasoning: &str) {
+    fn add_reasoning(&self, parts: &mut Vec<ReplayPart>, returns_all: bool, reasoning: &str) {
         let is_detailed = |part: &ReplayPart| matches!(part, ReplayPart::Opaque(_));
-        if self.calls.is_empty() && !keeps_all {
+        if self.calls.is_empty() && !returns_all {
             parts.retain(|part| !is_detailed(part));
         } else if let Some(field) = self.reasoning_field.filter(|_| !reasoning.is_empty())
             // OpenRouter reads `reasoning_details` instead of `reasoning`.
@@ -609,8 +609,8 @@ impl ChunkBuilder {
 
     /// Notes the text that was appended to the chunk after its first `before` bytes. It extends the
     /// last part if that is text without attached fields.
-    fn said(&mut self, before: usize) {
-        self.something();
+    fn note_text(&mut self, before: usize) {
+        self.note_content();
         self.seen.text = true;
         let more = self.chunk.content.len() - before;
         match self.parts.last_mut() {
@@ -626,7 +626,7 @@ enum Belongs {
     ToCall(usize),
     ToNewCall,
     /// The piece is empty, or repeats what is known.
-    Nowhere,
+    Ignored,
 }
 
 /// Returns the JSON of arguments that are a string which contains JSON, or the JSON itself.

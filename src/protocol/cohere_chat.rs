@@ -242,7 +242,7 @@ impl CohereChatDecoder {
         let fields = std::mem::take(&mut self.fields);
         let thinking = std::mem::take(&mut self.thinking);
         if !thinking.is_empty() {
-            out.hold(640);
+            out.count_kept(640);
             let kind = Some("thinking".into());
             let thought = object([("type", kind), ("thinking", Some(thinking.into()))]);
             out.opaque(common::with(thought, Some(&fields.into())));

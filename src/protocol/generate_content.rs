@@ -288,7 +288,7 @@ impl GenerateContentDecoder {
                 ];
                 let of_call = out.others(call, &known);
                 if !of_call.is_empty() {
-                    out.hold(640);
+                    out.count_kept(640);
                     extra.insert("functionCall".to_owned(), of_call.into());
                 }
             } else {
@@ -311,9 +311,9 @@ impl GenerateContentDecoder {
         }
         let own = [part.code, part.code_result, part.own_call, part.own_response];
         if own.iter().any(|field| field.is_some()) {
-            out.own_tool();
+            out.note_provider_tool();
         } else if part.picture.is_some() || part.file.is_some() {
-            out.something();
+            out.note_content();
         }
         Ok(())
     }

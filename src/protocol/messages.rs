@@ -338,7 +338,7 @@ impl MessagesDecoder {
             }
             kind => {
                 if kind.is_some_and(|kind| kind.contains("tool")) {
-                    out.own_tool();
+                    out.note_provider_tool();
                 }
                 out.reasoning(thinking);
                 let Value::Object(block) = out.keep(json) else { return };
@@ -392,7 +392,7 @@ impl MessagesDecoder {
         if let Some(OpenBlock::Kept { pieces, block }) = self.opened(index)
             && let Some(piece) = text.literal()
         {
-            out.hold(piece.len());
+            out.count_kept(piece.len());
             let so_far = pieces.entry(name).or_insert_with(|| {
                 // Thinking may begin in `content_block_start`.
                 let begun = block.get(name).filter(|_| name == "thinking");

@@ -350,8 +350,8 @@ impl ResponsesDecoder {
             // A tool of OpenAI's own is running. Each event counts towards the memory limit, so
             // that an endless stream of them fails.
             _ if kind.starts_with("response.") && kind.contains("_call") => {
-                out.hold(64);
-                out.own_tool();
+                out.count_kept(64);
+                out.note_provider_tool();
             }
             _ => {}
         }
@@ -363,7 +363,7 @@ impl ResponsesDecoder {
         if item.is_call() && self.item.call.is_none() {
             self.item.call = out.new_call(None, item.call_id, item.name, Raw::default());
             let announced = item.arguments().str().unwrap_or_default();
-            out.hold(announced.len());
+            out.count_kept(announced.len());
             self.item.announced = announced.into_owned();
         } else if item.is_opaque() {
             // Reserves the place, because llama.cpp sends whole items only at the end.
@@ -417,7 +417,7 @@ impl ResponsesDecoder {
     fn keep(&mut self, (item, json): &WholeItem<'_>, was_open: bool, out: &mut ChunkBuilder) {
         let is_thought = item.kind.is("reasoning");
         if was_open && !is_thought {
-            out.own_tool();
+            out.note_provider_tool();
         }
         let place = *self.item.place.get_or_insert_with(|| out.opaque(Value::Null));
         if was_open && item.is_whole() {
@@ -756,7 +756,7 @@ impl OutputItem<'_> {
             if text.literal().is_some() {
                 kept.insert(name.to_owned(), text.str().map_or(0, |text| text.len()).into());
             }
-            out.hold(640);
+            out.count_kept(640);
             if !out.is_full() {
                 parts.push(kept.into());
             }
