@@ -44,8 +44,9 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! Options that are not set are not sent. Every option that is set is sent, or rejected with an
-//! error that names it.
+//! Options that are not set are not sent. An option that you set is sent, in the nearest form that
+//! the provider has ([`RequestPreview::adaptations`] lists such changes), or rejected with an error
+//! that names it.
 //!
 //! # The response
 //!
@@ -125,8 +126,9 @@
 //!
 //! Errors arrive as the last item of the stream. Chunks already received remain valid:
 //! [`GenerationStream::response`] has their text, and so has [`Error::partial`] after a failed
-//! [`generate()`]. An answer that is cut off ends with [`ErrorKind::Incomplete`], never like a
-//! short answer.
+//! [`generate()`]. If the stream breaks off, the error is [`ErrorKind::Incomplete`], so a part
+//! of an answer never looks like a whole one. An answer that reaches `max_tokens` is no error: its
+//! finish reason is [`FinishReason::Length`].
 //!
 //! [`ErrorKind::of`] returns the kind of an error, which decides what to do next. [`Error::of`]
 //! returns the details: the message, the HTTP status, the provider's error code, the request ID.
@@ -148,19 +150,21 @@
 //!
 //! # Limits
 //!
-//! Nothing hangs or grows without limit. Each limit is a field of [`GenerationConfig`]:
+//! Waiting and memory are limited. Only a read of your own reader, in
+//! [`from_reader`](GenerationStream::from_reader), can block without limit. These fields of
+//! [`GenerationConfig`] are the limits:
 //!
 //! | Field | Default | It limits |
 //! |---|---|---|
 //! | [`connect_timeout`] | 10 s | DNS lookup, connection and TLS handshake |
 //! | [`first_byte_timeout`] | 600 s | the wait for the response headers |
 //! | [`idle_timeout`] | 300 s | the time without a single byte |
-//! | [`stall_timeout`] | 900 s | the time without progress, such as only pings |
+//! | [`stall_timeout`] | 900 s | the wait for more of the answer; pings do not end this wait |
 //! | [`max_event_bytes`] | 32 MiB | one line or event |
 //! | [`max_response_bytes`] | 64 MiB | one answer |
 //! | [`max_tool_calls`] | 1,024 | the tool calls in one answer |
 //! | [`max_retries`] | 2 | retries, which happen only before the first chunk |
-//! | [`max_retry_wait`] | 60 s | the wait that a server may ask for |
+//! | [`max_retry_wait`] | 60 s | the wait before a retry; if a server asks for more, there is no retry |
 //!
 //! [`connect_timeout`]: GenerationConfig#structfield.connect_timeout
 //! [`first_byte_timeout`]: GenerationConfig#structfield.first_byte_timeout
@@ -176,8 +180,13 @@
 //!
 //! - It does not reconnect in the middle of an answer, because that would send the prompt again and
 //!   cost the same again.
-//! - It does not follow redirects. It sends a key only to its own provider, and never shows it.
-//! - It only chats: no embeddings, no files, and only the first of several choices.
+//! - It does not follow redirects. A key from the environment goes only to its provider's own
+//!   address (or the one in the base URL variable), or to a base URL that is set together with the
+//!   provider. A key in the configuration goes to the base URL that you set, else to the provider.
+//!   Error messages never show a key.
+//! - It is for conversations, which may contain images. It has no embeddings, no batches, no image
+//!   generation and no files of other kinds. If a response has several choices, only the first is
+//!   read.
 //!
 //! It stays light: no async runtime, and one heap allocation for each piece of text. The only extra
 //! thread is for a DNS lookup, which could not be limited in time otherwise. [`guide::performance`]
@@ -203,18 +212,22 @@
 //!
 //! # How it works
 //!
-//! A call runs through these files of the source:
+//! A call runs through these files and folders of the source, in this order:
 //!
-//! ```text
-//! message ─┐            ┌─ decode: is it whole? ────────────────┐
-//!          ├─ request ─ http ─▶ bytes ─ sse ─▶ events ─ protocol ─▶ chunks ─ stream ─▶ you
-//! config ──┘  └─ protocol                                                    └─ callback, response
-//! ```
+//! 1. `message` and `config` hold the prompt and the options.
+//! 2. `request` finds the provider and prepares the headers. `protocol` writes the body.
+//! 3. `http` sends the request, and reads the response body as bytes.
+//! 4. `sse` splits the bytes into events.
+//! 5. `protocol` decodes the events into chunks.
+//! 6. `decode` runs steps 4 and 5, adds each chunk to the response, and decides at the end whether
+//!    the answer is whole.
+//! 7. `stream` passes each chunk to the callback and to your loop. It also retries a failed request.
 //!
 //! # Logging
 //!
-//! The crate logs through the crate `log`: retries at info, connections at debug, and never a key.
-//! At trace, ureq logs every byte, keys included: see [`guide::logging`].
+//! The crate logs through the crate `log`: retries at info, connections at debug. Its own messages
+//! never contain a key. But its HTTP client (ureq) logs every byte at trace, keys included:
+//! [`guide::logging`] says how to turn that off.
 //!
 //! # Crate features
 //!
