@@ -15,9 +15,9 @@ use crate::provider::{LlmProvider, Protocol};
 use crate::seconds;
 use crate::tool::{Tool, ToolChoice};
 
-/// Declares the options. An option has a field, a default if that is not the type's own, and
-/// usually a setter: its parameter, and the value that it stores. The setter repeats the field's
-/// doc.
+/// Declares the options. Each one is written as
+/// `field: Type = default, (parameter: Type) => stored value;`. The default is left out if it is
+/// the type's own. The last part makes a setter, which repeats the field's doc. It may be missing.
 macro_rules! configuration {
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };
@@ -89,9 +89,9 @@ configuration! {
     /// A model name alone is a complete configuration. Set only what differs from the defaults:
     ///
     /// ```
-    /// use kerb_stream::{GenerationConfig, ModelName, generate_stream};
+    /// use kerb_stream::{GenerationConfig, generate_stream};
     ///
-    /// let config = GenerationConfig::new(ModelName::GPT_4O_MINI).temperature(0.2).max_tokens(200);
+    /// let config = GenerationConfig::new("mistral-small-latest").temperature(0.2).max_tokens(200);
     /// let stream = generate_stream("Hello", &config);
     /// let stream = generate_stream("Hello", "ollama::llama3.2");
     /// ```
@@ -119,35 +119,38 @@ configuration! {
     api_key: Option<String>, (key: impl Into<String>) => Some(key.into());
     /// The URL of the API up to and including its version, such as `http://localhost:8080/v1`.
     /// Defaults to the provider's environment variable, else to its public URL. A base URL without
-    /// a provider means [`LlmProvider::Local`].
+    /// a provider means [`LlmProvider::Local`]: any server that speaks Chat Completions, or the
+    /// [`protocol`](Self::protocol) that you set.
     base_url: Option<String>, (url: impl Into<String>) => Some(url.into());
     /// The path below the base URL, for a gateway with its own paths. `{model}` is replaced by the
     /// model name. Defaults to the protocol's path.
     path: Option<String>, (path: impl Into<String>) => Some(path.into());
-    /// Additional HTTP headers. A header that the crate sets itself is replaced. A name that is
-    /// given twice is an error. A value is protected like an API key if the name of its header
-    /// suggests one (`…key`, `…auth`, `…token`, `…secret`, `cookie`). The same holds for values in
-    /// the query of the base URL or the path. Defaults to none.
+    /// Additional HTTP headers. They replace headers of the same name that the crate sets itself. A
+    /// name that is given twice is an error. A value is protected like an API key if the name of
+    /// its header suggests a secret (`…key`, `…auth`, `…token`, `…secret`, `cookie`). The same
+    /// holds for values in the query of the base URL or the path. Defaults to none.
     #[serde(deserialize_with = "headers")]
     headers: Vec<(String, String)>;
     /// Additional fields of the request body, for everything that has no option here. Objects are
-    /// merged field by field, and elements of `tools` and `include` are appended. A field that the
-    /// crate sets by itself is replaced. A field that the prompt or one of your options has set is
-    /// an error that names both. `model` and `stream` cannot be set. Defaults to none.
+    /// merged field by field. Elements of `tools`, and of `include` in OpenAI's Responses protocol,
+    /// are appended. Your field replaces one that the crate sets by itself. If the prompt or one of
+    /// your options also sets the field, that is an error. It names the field, and the prompt or
+    /// the option. `model` and `stream` cannot be set. Defaults to none.
     extra_body: Map<String, Value>;
 
     /// The sampling temperature. 0 takes the likeliest token, and larger values make the text more
     /// random. The largest is 1 or 2, depending on the provider. Defaults to the provider's value.
     temperature: Option<f64>, (temperature: f64) => Some(temperature);
-    /// The nucleus sampling threshold, from 0 to 1: only the likeliest tokens whose probabilities
-    /// add up to it are considered. Defaults to the provider's value.
+    /// The nucleus sampling threshold, from 0 to 1. At each step the model chooses among the most
+    /// likely tokens: as many as it takes until their probabilities add up to the threshold.
+    /// Defaults to the provider's value.
     top_p: Option<f64>, (probability: f64) => Some(probability);
-    /// The number of tokens that are considered, starting with the likeliest. Defaults to the
+    /// The number of most likely tokens among which the model chooses at each step. Defaults to the
     /// provider's value.
     top_k: Option<u32>, (tokens: u32) => Some(tokens);
     /// The largest number of tokens to write, reasoning included. Defaults to the provider's limit.
-    /// The Messages protocol requires a value: it defaults to at least 64,000 for Claude, and to
-    /// 8,192 plus the reasoning budget for other models.
+    /// The Messages protocol (Anthropic) requires a value, which defaults to 8,192 plus the token
+    /// budget of [`reasoning`](Self::reasoning), and for Claude to 64,000 if that is more.
     max_tokens: Option<u32>, (tokens: u32) => Some(tokens);
     /// The stop sequences: the model stops before it writes one of them. Defaults to none.
     stop: Vec<String>, (sequences: impl IntoIterator<Item = impl Into<String>>)
@@ -186,18 +189,20 @@ configuration! {
     /// The number of retries before the first chunk. A timeout is not retried. Defaults to 2; 0
     /// turns retries off.
     max_retries: u32 = 2, (retries: u32) => retries;
-    /// The longest wait before a retry that a server may request. If it requests a longer wait, the
-    /// error is returned at once. Defaults to 60 s.
+    /// The longest wait that a server may request of the crate before a retry. If it requests a
+    /// longer wait, the error is returned at once. Defaults to 60 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     max_retry_wait: Duration = Duration::from_secs(60), (limit: Duration) => limit;
     /// The time limit for DNS lookup, connection and TLS handshake together. Defaults to 10 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     connect_timeout: Duration = Duration::from_secs(10), (limit: Duration) => limit;
-    /// The time limit from the request until the response headers are complete. Defaults to 600 s.
+    /// The time limit from the request until the response headers are complete. Despite the name,
+    /// it ends with the last header. Defaults to 600 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     first_byte_timeout: Duration = Duration::from_secs(600), (limit: Duration) => limit;
     /// The longest time without a single byte, while the request is written or the response body is
-    /// read. Defaults to 300 s.
+    /// read. Pings are bytes, too: [`stall_timeout`](Self::stall_timeout) limits the time without
+    /// progress. Defaults to 300 s.
     #[serde(deserialize_with = "seconds::deserialize")]
     idle_timeout: Duration = Duration::from_secs(300), (limit: Duration) => limit;
     /// The largest size of a line or an event of the stream, in bytes. Defaults to 32 MiB.
@@ -215,13 +220,14 @@ configuration! {
 
     /// The proxy. Defaults to [`Proxy::Environment`].
     proxy: Proxy, (proxy: Proxy) => proxy;
-    /// The PEM file of trusted CA certificates. It replaces the built-in roots. It has to be a
-    /// regular file: a pipe such as the shell's `<(…)` is refused, since it may never end and can
-    /// be read only once. Defaults to the file that `SSL_CERT_FILE` names, else to the built-in
-    /// roots.
+    /// The file of trusted CA certificates, in PEM format (text with `BEGIN CERTIFICATE` lines). It
+    /// replaces the built-in roots: Mozilla's list of CAs or, with the feature `platform-verifier`,
+    /// the operating system's. It has to be an ordinary file on disk: a pipe such as the shell's
+    /// `<(…)` is refused, since it may never end and can be read only once. Defaults to the file
+    /// that `SSL_CERT_FILE` names, else to the built-in roots.
     ca_file: Option<PathBuf>, (file: impl Into<PathBuf>) => Some(file.into());
     /// The PEM file of the client's certificates and its private key, for servers that require
-    /// them. It has to be a regular file, like `ca_file`. Defaults to none.
+    /// them. It has to be an ordinary file on disk, like `ca_file`. Defaults to none.
     client_certificate: Option<PathBuf>, (file: impl Into<PathBuf>) => Some(file.into());
     /// If true, a key may be sent over plain HTTP to another machine, which may be a proxy.
     /// Defaults to false.
@@ -244,8 +250,8 @@ impl GenerationConfig {
         self
     }
 
-    /// Adds a field of the request body to [`extra_body`](Self#structfield.extra_body). A field of
-    /// the same name is replaced.
+    /// Adds a field of the request body to [`extra_body`](Self#structfield.extra_body). It replaces
+    /// an earlier `extra` of the same name.
     #[must_use]
     pub fn extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra_body.insert(name.into(), value.into());
@@ -321,9 +327,9 @@ pub enum Reasoning {
 
 impl Reasoning {
     /// Returns the budget in tokens, for providers that count them. Levels up to `High` follow
-    /// Google (<https://ai.google.dev/gemini-api/docs/openai#thinking>). Above `High` it is the
-    /// largest budget of Gemini 2.5 Pro, which leaves other models that count tokens room for an
-    /// answer, too.
+    /// Google (<https://ai.google.dev/gemini-api/docs/openai#thinking>). Higher levels get the
+    /// largest budget of Gemini 2.5 Pro. For other models it is not larger, because reasoning
+    /// counts towards the output limit: the rest has to be enough for the answer.
     pub(crate) fn budget(self) -> u32 {
         match self {
             Self::Off => 0,
@@ -342,9 +348,9 @@ impl Reasoning {
 #[non_exhaustive]
 pub enum Proxy {
     /// The proxy that the environment names. It is read as curl reads it: `https_proxy` or
-    /// `http_proxy`, else `all_proxy`, except for the hosts in `no_proxy`. The names may be in
-    /// upper case. Only `HTTP_PROXY` is ignored, since a CGI program gets it from its client.
-    /// Servers on this machine are reached directly.
+    /// `http_proxy`, else `all_proxy`, except for the hosts in `no_proxy`. Upper case works, too,
+    /// except `HTTP_PROXY`: in a CGI web program, any visitor can set that variable. Servers on
+    /// this machine are reached directly.
     #[default]
     Environment,
     /// No proxy, even if the environment names one.
