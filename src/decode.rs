@@ -1,9 +1,12 @@
-//! Decodes a response body into chunks, and decides whether the answer is whole.
+//! Decodes a response body into chunks, and decides whether the answer is whole: the model finished
+//! it, and no piece is missing. `docs/providers.md` lists the cases.
 //!
-//! The stages of a response:
+//! The stages of a response (`Tail`: the model has stopped, but usage may follow; `Leftover`: the
+//! events have ended, and lines that belong to none of them are read as JSON):
 //!
 //! ```text
-//!   Open ◀─▶ Tail ──▶ Ended, Leftover or Failed
+//!   Open ◀──────────▶ Tail
+//!   Open, Tail ─────▶ Ended, Leftover or Failed
 //!   Leftover ───────▶ Ended or Failed
 //!   Ended ──────────▶ whole, or an error that says what is missing; Leftover if nothing arrived
 //!   Failed ─────────▶ the provider's error
@@ -27,7 +30,8 @@ use crate::redact::{Secrets, one_line, truncated};
 use crate::response::GenerationResponse;
 use crate::sse::{Event, Frame, Parser, TooLarge};
 
-/// The longest wait for data after a finish reason. Only usage can follow it.
+/// The longest wait for data after a finish reason. Usually only usage follows. The exceptions are
+/// in [`is_settled`](ResponseDecoder::is_settled) and [`watch_tail`](ResponseDecoder::watch_tail).
 const TAIL: Duration = Duration::from_secs(10);
 /// The longest wait for data after the provider reported a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
@@ -41,10 +45,11 @@ const EXCERPT: usize = 200;
 enum Stage {
     /// More of the answer may come.
     Open,
-    /// The model has stopped. Only usage can follow, so the wait for it is short.
+    /// The model has stopped. Usually only usage follows, so the wait for it is short. If more of
+    /// the answer comes, the stage is `Open` again.
     Tail,
-    /// The event stream has ended, after an end marker if `after_marker` is set. The lines that
-    /// belong to no event are read as JSON.
+    /// The event stream has ended, after an end marker if `after_marker` is set. The body may also
+    /// have lines that are not part of any event. They are now read as JSON.
     Leftover { after_marker: bool },
     /// Nothing more is read. The next step decides whether the answer is whole.
     Ended(End),
@@ -55,14 +60,15 @@ enum Stage {
 /// The sign by which the end of an answer was recognised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
-    /// `[DONE]`. Only Chat Completions promises it, but relays of other protocols send it, too.
+    /// `[DONE]` arrived. Only Chat Completions promises it, but relays of other protocols send it,
+    /// too.
     Marker,
-    /// `[DONE]`, and nothing else is left in the body.
+    /// `[DONE]` arrived, and the lines that are not part of any event were read, too.
     MarkerAlone,
-    /// The protocol's own last event.
+    /// The protocol's own last event arrived.
     Protocol,
-    /// The end of the body, silence or a lost connection, after the model had stopped. Or the end
-    /// of a whole JSON document.
+    /// The model had stopped, and then the body ended, no data came or the connection was lost. Or
+    /// the body was a whole JSON document.
     Settled,
 }
 
@@ -75,8 +81,9 @@ pub(crate) struct ResponseDecoder {
     document: Document,
     /// The beginning of the body, if the body is not an event stream.
     not_a_stream: Option<String>,
-    /// A finish reason that came too early to end the answer, with the provider's word for it: the
-    /// answer was still empty, or more content followed.
+    /// A finish reason that did not end the answer, with the provider's word for it. It came before
+    /// the first piece of the answer, or more pieces followed it. It is used if the answer ends
+    /// without another one.
     early_stop: Option<(FinishReason, String)>,
     /// Usage arrived after the latest piece of the answer.
     has_final_usage: bool,
@@ -189,8 +196,8 @@ impl ResponseDecoder {
             let is_over = self.watch_tail(response);
             match self.read_more(response, cancel) {
                 // A timeout or a lost connection after the finish reason does not make the answer
-                // invalid. A size limit of the caller does, and so does a failure that the provider
-                // reports: that one sets `Stage::Failed` and is not an `Err` here.
+                // invalid. An answer that exceeds a limit of the caller is invalid. So is one whose
+                // failure the provider reports, but that sets `Stage::Failed` and is no `Err` here.
                 Err(error) if is_over && error.kind() != ErrorKind::Limit => {
                     log::debug!("after the finish reason: {error}");
                     self.stage = Stage::Ended(End::Settled);
@@ -214,7 +221,8 @@ impl ResponseDecoder {
         }
         match self.parser.next() {
             Ok(Some(frame)) => self.events.read(frame, &mut self.stage),
-            // A read from the caller's reader cannot be interrupted, but no other one is started.
+            // The body may come from a reader that the caller supplied. Cancelling cannot interrupt
+            // a read from it, but prevents the next read.
             Ok(None) if cancel.is_cancelled() => Err(Error::cancelled(self.events.provider)),
             Ok(None) => self.read_body(response),
             Err(TooLarge) => Err(self.too_large()),
@@ -267,7 +275,8 @@ impl ResponseDecoder {
                 self.early_stop = Some((reason, word.unwrap_or_default()));
             }
             if !chunk.tool_calls.is_empty() && !matches!(self.stage, Stage::Ended(_)) {
-                // A tool call after a finish reason may be cut off: it needs its own finish reason.
+                // An earlier finish reason does not show that this tool call is whole. A later one
+                // has to.
                 self.early_stop = None;
             }
             self.has_final_usage = false;
@@ -280,9 +289,10 @@ impl ResponseDecoder {
 
     /// Returns whether the model has stopped for good, as far as a finish reason alone can show.
     ///
-    /// A plain stop before any content does not count: Gemini sends one and goes on, and Baseten
-    /// ends the reasoning with one. A stop after a tool call counts even while a tool of the
-    /// provider is at work, because the model waits for the result of the call.
+    /// `Stop` and `ToolCalls` do not count before any content: Gemini sends `STOP` and goes on, and
+    /// Baseten, a host of models, ends the reasoning with `stop`. They do not count either while a
+    /// tool of the provider is at work. After a tool call they always count, because the model
+    /// waits for the result of the call.
     fn is_settled(&self, reason: Option<FinishReason>) -> bool {
         let builder = &self.events.builder;
         match reason {
@@ -438,8 +448,8 @@ impl ResponseDecoder {
         self.events.read(Frame::Event(Event { name: "", data: &data }), &mut self.stage)
     }
 
-    /// Looks at the lines that belong to no event. They may be an error, or a whole answer that was
-    /// not streamed.
+    /// Looks for JSON in the lines that are not part of any event. It may be an error, or a whole
+    /// answer that was not streamed.
     fn read_stray_lines(&mut self) {
         let mut stray = self.parser.take_stray();
         stray.truncate(stray.trim_end().len());
@@ -478,7 +488,8 @@ impl ResponseDecoder {
         Ok(())
     }
 
-    /// Describes how far the answer had come, so that a reader can recognise a proxy's time limit.
+    /// Describes how far the answer had come. The duration helps the user to recognise a proxy's
+    /// time limit.
     fn progress_made(&self, response: &GenerationResponse) -> String {
         let seconds = self.opened.elapsed().as_secs_f64();
         let count = self.events.count;
@@ -512,8 +523,8 @@ pub(crate) fn panic_error(provider: Option<LlmProvider>) -> Error {
     Error::new(ErrorKind::Incomplete, provider, message)
 }
 
-/// JSON in place of an event stream: an object or a list of objects. Gemini streams a list if a
-/// proxy has dropped `alt=sse` from the URL.
+/// JSON in place of an event stream: an object or a list of objects. Gemini sends an event stream
+/// only if the URL has the query `alt=sse`. If a proxy has dropped that, Gemini sends a list.
 #[derive(Default)]
 struct Document {
     json: String,
@@ -550,8 +561,10 @@ struct Clock {
 impl Clock {
     /// Resumes a wait when the caller asks for the next chunk.
     fn go_on(&mut self) {
-        // The clock runs even before a read: chunks without such a piece may arrive faster than the
-        // caller takes them. Only the first wait starts with a read.
+        // A wait goes on over several calls if their chunks have no such piece. The clock has to
+        // run before the first read of this call, because the limit is checked there: if such
+        // chunks arrive faster than the caller takes them, no read ever waits. A new wait starts
+        // with a read.
         if !self.waited.is_zero() {
             self.since = Some(Instant::now());
         }
@@ -626,7 +639,8 @@ impl EventDecoder {
             self.beginning = Some(truncated(event.data, EXCERPT).to_owned());
         }
         if self.config.raw && !builder.chunk.is_void() {
-            // The chunk may already hold an event that was not handed out alone.
+            // The chunk may already have an earlier event, such as usage before the first piece of
+            // the answer.
             let before = builder.chunk.raw.take().map(|before| before + "\n");
             builder.chunk.raw = Some(before.unwrap_or_default() + event.data);
         }
