@@ -90,8 +90,8 @@ impl Message {
     /// Creates a message of the model.
     ///
     /// To continue a conversation, prefer `Message::from(response)`. Besides the text, it has the
-    /// tool calls, and the data that some providers require back unchanged (signed reasoning,
-    /// reasoning items).
+    /// tool calls, and the data that some providers require back unchanged. An example is the
+    /// model's reasoning, which Anthropic signs and OpenAI's Responses protocol encrypts.
     pub fn assistant(content: impl Into<String>) -> Self {
         Self::new(MessageRole::Assistant, content)
     }
@@ -104,8 +104,8 @@ impl Message {
     /// Creates the result of a tool call that failed. The model reads the error, and may try
     /// something else.
     ///
-    /// Messages and Gemini's protocol have a field that marks a failure. In the other protocols,
-    /// only the text tells the model about it.
+    /// The Messages protocol (Anthropic) and Gemini's protocol have a field that marks a failure.
+    /// In the other protocols, only the text tells the model about it.
     pub fn tool_error(call_id: impl Into<String>, error: impl Into<String>) -> Self {
         Self { is_error: true, ..Self::tool(call_id, error) }
     }
@@ -170,7 +170,9 @@ impl Message {
 
 names! {
     /// The author of a [`Message`].
-    #[allow(clippy::exhaustive_enums)] // A fifth role would be a new kind of conversation.
+    // The enum is exhaustive on purpose, so that callers can match all roles: a fifth role would be
+    // a new kind of conversation.
+    #[allow(clippy::exhaustive_enums)]
     pub enum MessageRole {
         /// The application, which gives instructions for the whole conversation.
         System = "system",
@@ -197,10 +199,12 @@ pub struct ToolCall {
     pub id: String,
     /// The name of the tool.
     pub name: String,
-    /// The arguments as the model wrote them: JSON text, usually an object. Empty if there are
-    /// none, and cut off if the answer was ([`FinishReason::Length`](crate::FinishReason::Length)).
+    /// The arguments as the model wrote them: JSON text, usually an object. Empty if the model
+    /// wrote none. If the answer was cut off, for example with
+    /// [`FinishReason::Length`](crate::FinishReason::Length), they may be incomplete.
     pub arguments: String,
-    /// The answer was cut off before any arguments arrived, so empty arguments do not mean `{}`.
+    /// True if the answer was cut off before any arguments arrived. Empty arguments then do not
+    /// mean `{}`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cut: bool,
 }
@@ -215,12 +219,14 @@ impl ToolCall {
         Self { id: id.into(), name: name.into(), arguments: arguments.into(), cut: false }
     }
 
-    /// Returns the ID that the crate makes for a call without one, from its index in the response.
+    /// Returns the ID that the crate gives to a call if the provider sends none. `index` is the
+    /// position of the call in the response.
     pub(crate) fn made_up_id(index: usize) -> String {
         format!("call_{index}")
     }
 
-    /// Returns the ID of the call at this index, if it comes from the provider.
+    /// Returns the ID of the call if the provider sent it, or `None` if the crate made it. `index`
+    /// is the position of the call in the response.
     pub(crate) fn given_id(&self, index: usize) -> Option<&str> {
         (!self.id.is_empty() && self.id != Self::made_up_id(index)).then_some(&self.id)
     }
@@ -261,7 +267,9 @@ pub(crate) struct Replay {
     /// The provider that wrote the turn. Its signatures and encrypted reasoning are useless to
     /// others.
     pub(crate) provider: LlmProvider,
+    /// The protocol of the response. The parts cannot be sent in another one.
     pub(crate) protocol: Protocol,
+    /// The parts of the turn, in the order in which the model wrote them.
     pub(crate) parts: Vec<ReplayPart>,
     /// The [fingerprint](fingerprint_of) of the text and the calls as the model wrote them.
     pub(crate) fingerprint: u64,
@@ -271,7 +279,8 @@ pub(crate) struct Replay {
 /// of the calls do not count, because they are changed to fit providers.
 pub(crate) fn fingerprint_of(content: &str, calls: &[ToolCall]) -> u64 {
     let calls = calls.iter().flat_map(|call| [&*call.name, &call.arguments]);
-    // It has 53 bits: every JSON parser keeps such an integer exactly.
+    // Some JSON parsers read numbers as `f64`, which is exact only for integers of up to 53 bits.
+    // So 11 of the 64 bits are dropped.
     fingerprint([content].into_iter().chain(calls)) >> 11
 }
 
@@ -296,16 +305,19 @@ pub(crate) enum ReplayPart {
     Call { extra: Option<Value> },
     /// A part that is neither text nor a call, exactly as received.
     Opaque(Value),
-    /// The next `bytes` bytes of the text. The crate added them between two messages of the model,
-    /// so they are not sent.
+    /// The next `bytes` bytes of the text. They are a blank line that the crate added for readers
+    /// between two messages of the model, so they are not sent back.
     Gap { bytes: usize },
 }
 
 /// One part of a turn that is sent to a provider: see [`Message::turn`].
 #[derive(Debug, PartialEq)]
 pub(crate) enum TurnPart<'a> {
+    /// A piece of the text, and the `extra` of [`ReplayPart::Text`].
     Text(&'a str, Option<&'a Value>),
+    /// A tool call, and the `extra` of [`ReplayPart::Call`].
     Call(&'a ToolCall, Option<&'a Value>),
+    /// A part that is neither text nor a call, exactly as received.
     Opaque(&'a Value),
 }
 
