@@ -146,7 +146,7 @@ impl Message {
     pub(crate) fn remembered(&self, protocol: Protocol) -> Option<Vec<TurnPart<'_>>> {
         let replay = self.replay.as_ref().filter(|r| r.protocol == protocol)?;
         let is_unchanged = replay.fingerprint == fingerprint_of(&self.content, &self.tool_calls);
-        let replay = Some(replay).filter(|_| is_unchanged)?;
+        let replay = is_unchanged.then_some(replay)?;
         let (mut text, mut calls) = (self.content.as_str(), self.tool_calls.iter());
         let mut turn = Vec::with_capacity(replay.parts.len());
         for part in &replay.parts {
