@@ -7,6 +7,7 @@
 mod support;
 
 mod api;
+mod contributing;
 mod demo;
 mod examples;
 mod faults;
