@@ -10,13 +10,19 @@ use super::{Fault, MARKED, OPENAI, TWO, fault, short_stall, small_events};
 
 pub(super) fn faults() -> Vec<Fault> {
     vec![
-        fault("F113", "A data line never ends", |s| s.endless_body("data: ", "x"))
-            .set(small_events)
-            .fails(Limit, "max_event_bytes"),
-        fault("F114", "A comment never ends", |s| s.endless_body(":", "x"))
-            .set(short_stall)
-            .fails(Timeout, "stall_timeout"),
-        fault("F116", "The stream has 100,000 tiny events", |s| {
+        fault("F113", "A data line never ends; its bytes are kept, so a size limit applies", |s| {
+            s.endless_body("data: ", "x")
+        })
+        .set(small_events)
+        .fails(Limit, "max_event_bytes"),
+        fault(
+            "F114",
+            "A comment never ends; its bytes are not kept, so only a time limit applies",
+            |s| s.endless_body(":", "x"),
+        )
+        .set(short_stall)
+        .fails(Timeout, "stall_timeout"),
+        fault("F116", "The stream has 100,000 tiny events without text", |s| {
             let events = "data: {\"choices\":[]}\n\n".repeat(500);
             s.head("")?;
             for _ in 0..200 {
@@ -224,7 +230,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.stream("\u{feff}".to_owned() + &hello(s.shape))
         })
         .gives("Hello"),
-        fault("F135", "CR and LF come in two chunks", |s| {
+        fault("F135", "CR and LF come in two HTTP chunks", |s| {
             let body = s.shape.whole(&["Hel", "lo"]).replace('\n', "\r\n");
             s.head("")?;
             for piece in body.split_inclusive('\r') {

@@ -27,13 +27,17 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .gives("Hello ")
         .fails(Incomplete, "ended before the response was complete"),
-        fault("F47", "The chunk size is not a finite number", |s| chunk_of_size(s, "zz"))
-            .gives(TWO)
-            .fails(Incomplete, "not well-formed HTTP"),
-        fault("F48", "The chunk size exceeds 64 bits", |s| chunk_of_size(s, "FFFFFFFFFFFFFFFFF"))
-            .gives(TWO)
-            .fails(Incomplete, "not well-formed HTTP"),
-        fault("F48", "The chunk size is negative", |s| chunk_of_size(s, "-5"))
+        fault("F47", "The size of an HTTP chunk is not a hexadecimal number", |s| {
+            chunk_of_size(s, "zz")
+        })
+        .gives(TWO)
+        .fails(Incomplete, "not well-formed HTTP"),
+        fault("F48", "The size of an HTTP chunk exceeds 64 bits", |s| {
+            chunk_of_size(s, "FFFFFFFFFFFFFFFFF")
+        })
+        .gives(TWO)
+        .fails(Incomplete, "not well-formed HTTP"),
+        fault("F48", "The size of an HTTP chunk is negative", |s| chunk_of_size(s, "-5"))
             .variant("v=neg")
             .gives(TWO)
             .fails(Incomplete, "not well-formed HTTP"),
@@ -60,7 +64,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .variant("v=endless")
         .gives(TWO)
         .fails(Incomplete, "the trailers of the response"),
-        fault("F50", "Chunks have extensions and zero-padded sizes", |s| {
+        fault("F50", "HTTP chunks have extensions and zero-padded sizes", |s| {
             let body = hello(s.shape);
             s.head("")?;
             s.write(format!("{:08X};n=\"v\"\r\n{body}\r\n0000;last\r\n\r\n", body.len()))?;
@@ -70,7 +74,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .gives("Hello"),
         fault(
             "F50",
-            "A chunk extension makes the chunk-size line longer than 20 bytes, \
+            "An extension makes the size line of an HTTP chunk longer than 20 bytes, \
              which ureq rejects",
             |s| {
                 let body = hello(s.shape);
@@ -84,16 +88,20 @@ pub(super) fn faults() -> Vec<Fault> {
         )
         .set(once)
         .fails(Incomplete, "not well-formed HTTP"),
-        fault("F50", "A chunk extension comes one byte at a time and never ends", |s| {
-            s.begin()?;
-            s.write("5;")?;
-            s.drip("x")
-        })
+        fault(
+            "F50",
+            "The extension of an HTTP chunk comes one byte at a time and never ends",
+            |s| {
+                s.begin()?;
+                s.write("5;")?;
+                s.drip("x")
+            },
+        )
         .variant("v=drip,every=0.02")
         .set(short_stall)
         .gives(TWO)
         .fails(Timeout, "stall_timeout"),
-        fault("F51", "The connection ends inside a chunk", |s| {
+        fault("F51", "The connection ends inside an HTTP chunk", |s| {
             let piece = s.shape.text("never complete");
             let half = piece.split_at(piece.len() / 2).0;
             s.begin()?;
@@ -101,13 +109,13 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .gives(TWO)
         .fails(Incomplete, "the stream was cut"),
-        fault("F52", "The connection ends between chunks", |s| {
+        fault("F52", "The connection ends between HTTP chunks", |s| {
             s.begin()?;
             s.close()
         })
         .gives(TWO)
         .fails(Incomplete, "the stream was cut"),
-        fault("F53", "A chunk is not followed by a line end", |s| {
+        fault("F53", "An HTTP chunk is not followed by a line end", |s| {
             let piece = s.shape.start() + &s.shape.text("Hello");
             let length = piece.len();
             s.head("")?;
@@ -117,7 +125,7 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .gives("Hello")
         .fails(Incomplete, "not well-formed HTTP"),
-        fault("F54", "Each chunk is one byte", |s| {
+        fault("F54", "Each HTTP chunk is one byte", |s| {
             let mut chunks = Vec::new();
             for byte in s.shape.whole(&["Hello 😀 wörld"]).bytes() {
                 chunks.extend([b'1', b'\r', b'\n', byte, b'\r', b'\n']);
@@ -149,7 +157,8 @@ pub(super) fn faults() -> Vec<Fault> {
         .fails(Decode, "is compressed (br)"),
         fault(
             "F60",
-            "A pooled connection is reset at the second request; a new connection is used",
+            "The caller's second request uses the pooled connection, which is reset; the request \
+             is sent again on a new connection",
             |s| match (s.connection.number, s.number) {
                 (0, 2..) => s.reset(),
                 _ => s.good(),
@@ -160,7 +169,8 @@ pub(super) fn faults() -> Vec<Fault> {
         .requests(3),
         fault(
             "F61",
-            "The server sends a second response without a request, on a pooled connection",
+            "After the first response, the server sends another one without a request; the \
+             caller's second request uses a new connection",
             |s| {
                 if s.connection.number == 0 && s.number > 1 {
                     // The client used the connection again despite the stray bytes. It now has to

@@ -240,16 +240,14 @@ impl Fault {
         let text = !self.text.is_empty();
         row += match (&self.error, text) {
             (None, true) => "the whole answer",
-            (None, false) => "a whole answer without text",
+            (None, false) => "the whole answer, which has no text",
             (Some(_), true) => "the chunks that arrived, then ",
             (Some(_), false) => "",
         };
         if let Some((kind, says)) = self.error {
             write!(row, "`{kind:?}`, `…{says}…`").unwrap();
         }
-        let few = 1 < self.protocols.len() && self.protocols.len() < Protocol::ALL.len();
-        let alone = self.protocols.len() == 1 && self.protocols != OPENAI;
-        if few || alone {
+        if self.protocols.len() < Protocol::ALL.len() {
             let names: Vec<_> = self.protocols.iter().map(|protocol| protocol.as_str()).collect();
             write!(row, " ({})", names.join(", ")).unwrap();
         }
@@ -267,13 +265,26 @@ impl Fault {
 fn table() -> String {
     let mut table = String::from(
         "# What can go wrong, and what a caller sees\n\n\
-         Every row is a test. A server in the test process causes the fault, in every protocol in which it\n\
-         makes a difference. An error is shown as its kind and a part of its message (`{:#}`). The server\n\
-         gets one request, unless the row gives another number.\n",
+         Every row is a test. A server in the test process causes the fault. The last column shows:\n\
+         \n\
+         - \"The whole answer\": the stream gives the whole text and ends without an error.\n\
+         - An error: its kind and a part of its message (`{:#}`).\n\
+         - Protocol names in brackets: the row is tested only with these protocols. All other rows are\n\
+         \x20 tested with all five: `chat_completions`, `messages`, `responses`, `generate_content` and\n\
+         \x20 `cohere_chat`. A fault that is the same in every protocol may be tested with only one.\n\
+         - The number of requests that the server gets, if it is more than one. This includes retries. By\n\
+         \x20 default a request is retried twice. Some tests allow fewer retries.\n\
+         \n\
+         A chunk is a [`StreamChunk`](crate::StreamChunk), an item of the stream. An HTTP chunk is a part of\n\
+         a response body with chunked encoding. The numbers come from a longer list of faults, so some are\n\
+         missing. Rows with the same number are variants of one fault.\n",
     );
     for (part, faults) in parts() {
-        write!(table, "\n## {part}\n\n| | What happens | What a caller sees |\n|---|---|---|\n")
-            .unwrap();
+        write!(
+            table,
+            "\n## {part}\n\n| No. | What happens | What a caller sees |\n|---|---|---|\n"
+        )
+        .unwrap();
         for fault in faults {
             table += &fault.row();
         }

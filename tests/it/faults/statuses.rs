@@ -43,7 +43,7 @@ pub(super) fn faults() -> Vec<Fault> {
             .fails(RateLimited, "returned 429")
             .requests(3)
             .takes(700, 4_000),
-        fault("F89", "429, Retry-After in seconds", |s| retry_after(s, "1"))
+        fault("F89", "429, Retry-After: 1", |s| retry_after(s, "1"))
             .variant("ra=1")
             .set(twice)
             .fails(RateLimited, "try again in 1 s")
@@ -51,7 +51,7 @@ pub(super) fn faults() -> Vec<Fault> {
             .takes(1_000, 4_000),
         fault(
             "F90",
-            "429, Retry-After as a date, compared with the Date header of the response",
+            "429, Retry-After is 2 s after the Date header of the response, whose clock is wrong",
             |s| {
                 // This server's clock is many years behind.
                 let now = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
@@ -64,7 +64,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .fails(RateLimited, "try again in")
         .requests(2)
         .takes(900, 5_000),
-        fault("F91", "429, retry-after-ms and a Retry-After of 30 s", |s| {
+        fault("F91", "429, retry-after-ms: 1500 (2 s when rounded up), and Retry-After: 30, which is ignored", |s| {
             s.status(429, "rate_limit_error", "retry-after-ms: 1500\r\nretry-after: 30\r\n")
         })
         .set(twice)
@@ -268,7 +268,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .fails(InvalidRequest, "returned 400: y"),
         fault(
             "F109",
-            "The message has half a surrogate pair, and the code is not a finite number",
+            "The message has half a surrogate pair, and the code is 1e999, which is too large",
             |s| s.answer(400, "", r#"{"error":{"message":"\ud83d","code":1e999}}"#),
         )
         .variant("i=14")
