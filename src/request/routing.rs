@@ -38,8 +38,8 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
     let is_own = |one: &LlmProvider| {
         let host = &base_url.origin.host;
         let own = one.vendor().base_url.split('/').nth(2).unwrap_or_default();
-        match own.split_once('{').zip(own.rsplit_once('}')) {
-            Some(((before, _), (_, after))) => host.starts_with(before) && host.ends_with(after),
+        match own.split_once('{').and_then(|(it, _)| Some((it, own.rsplit_once('}')?.1))) {
+            Some((before, after)) => host.starts_with(before) && host.ends_with(after),
             None => is_within(host, own),
         }
     };
@@ -89,7 +89,7 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
     }
     let implied = config.base_url.as_ref().map(|_| LlmProvider::Local);
     let named = config.provider.or(named).or(implied);
-    let problem = match (named, &*model::providers_of(model)) {
+    let problem = match (named, &*named.map_or_else(|| model::providers_of(model), |_| vec![])) {
         _ if model.is_empty() => {
             "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\""
                 .to_owned()
