@@ -4,31 +4,34 @@
 //! ```no_run
 //! use std::io::{Write, stdout};
 //!
-//! use kerb_stream::{ModelName, generate_stream};
+//! use kerb_stream::generate_stream;
 //!
-//! for chunk in generate_stream("Why is the sky blue?", ModelName::GPT_4O_MINI) {
+//! for chunk in generate_stream("Why is the sky blue?", "mistral-small-latest") {
 //!     print!("{}", chunk?.content);
 //!     stdout().flush()?; // Rust's standard output keeps text back until a line ends.
 //! }
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! The same call works with OpenAI, Anthropic, Google, Mistral, Cohere, some thirty addresses of
-//! compatible vendors, and servers that you run yourself. [`guide::providers`] lists all of them.
-//! It also says what each option, finish reason and token count means with each protocol.
+//! The same call works with OpenAI, Anthropic, Google, Mistral, Cohere, some thirty services that
+//! accept OpenAI's request format, and servers that you run yourself. [`guide::providers`] lists
+//! all of them. It also says what each option means with each protocol (the format of requests and
+//! responses), and how the crate reads finish reasons (why the model stopped) and counts of tokens
+//! (the pieces of words in which the length and the price of an answer are measured).
 //!
 //! # The loop
 //!
 //! [`generate_stream`] takes a prompt and a configuration:
 //!
 //! - The prompt is text, a [`Message`], or a collection of messages.
-//! - The configuration is a [`ModelName`], the name of any other model, or a [`GenerationConfig`]
-//!   with more options. The model's name implies the provider, as in `"gpt-4o-mini"`, or contains
-//!   it, as in `"ollama::llama3.2"`. The API key comes from the provider's environment variable,
-//!   such as `OPENAI_API_KEY`.
+//! - The configuration is the name of a model, a constant of [`ModelName`], or a
+//!   [`GenerationConfig`] with more options. The model's name implies the provider, as in
+//!   `"mistral-small-latest"`, or contains it, as in `"ollama::llama3.2"`. The API key comes from
+//!   the provider's environment variable, such as `MISTRAL_API_KEY`.
 //!
 //! It returns a [`GenerationStream`]: an iterator of [`StreamChunk`]s. A chunk is a piece of the
-//! answer, such as text, reasoning or a part of a tool call. The stream is lazy: it sends nothing
+//! answer, such as text, reasoning (the model's thoughts before the answer) or a part of a tool
+//! call (the model's request to run one of your functions). The stream is lazy: it sends nothing
 //! before the first `next`, and dropping it closes the connection. A
 //! [`callback`](GenerationStream::callback) receives each chunk before the loop does. A
 //! [`CancelHandle`] ends the stream from another thread.
@@ -52,7 +55,7 @@
 //!
 //! The stream folds the chunks into a [`GenerationResponse`] while it hands them out. After the
 //! loop, [`into_response`](GenerationStream::into_response) returns the whole answer with its
-//! finish reason, usage and timing:
+//! finish reason, usage (token counts) and timing:
 //!
 //! ```no_run
 //! use std::io::{Write, stdout};
@@ -88,8 +91,8 @@
 //! ```
 //!
 //! Add the model's turn with `response.into()`. Besides the text, that [`Message`] holds the tool
-//! calls and the data that some providers require back unchanged, such as signed reasoning. A
-//! history can be saved with serde and continued later.
+//! calls and the data that some providers require back unchanged, such as reasoning with the
+//! provider's signature. A history can be saved with serde and continued later.
 //!
 //! # Tools
 //!
@@ -159,7 +162,7 @@
 //! | [`connect_timeout`] | 10 s | DNS lookup, connection and TLS handshake |
 //! | [`first_byte_timeout`] | 600 s | the wait for the response headers |
 //! | [`idle_timeout`] | 300 s | the time without a single byte |
-//! | [`stall_timeout`] | 900 s | the wait for more of the answer; pings do not end this wait |
+//! | [`stall_timeout`] | 900 s | the time without progress, such as only pings (keep-alive events) |
 //! | [`max_event_bytes`] | 32 MiB | one line or event |
 //! | [`max_response_bytes`] | 64 MiB | one answer |
 //! | [`max_tool_calls`] | 1,024 | the tool calls in one answer |
@@ -185,8 +188,8 @@
 //!   provider. A key in the configuration goes to the base URL that you set, else to the provider.
 //!   Error messages never show a key.
 //! - It is for conversations, which may contain images. It has no embeddings, no batches, no image
-//!   generation and no files of other kinds. If a response has several choices, only the first is
-//!   read.
+//!   generation and no files of other kinds. If a response has several alternative answers
+//!   (choices), only the first is read.
 //!
 //! It stays light: no async runtime, and one heap allocation for each piece of text. The only extra
 //! thread is for a DNS lookup, which could not be limited in time otherwise. [`guide::performance`]
@@ -194,8 +197,8 @@
 //!
 //! # Other servers
 //!
-//! Set the base URL to reach any other server. Set the protocol, too, if the server does not speak
-//! Chat Completions:
+//! Set the base URL to reach any other server. Most servers understand Chat Completions, OpenAI's
+//! common request format. If the server does not, set the protocol, too:
 //!
 //! ```
 //! use kerb_stream::{GenerationConfig, Protocol};
@@ -231,8 +234,8 @@
 //!
 //! # Crate features
 //!
-//! - `rustls` (default): TLS, which every hosted provider needs. Without it, the crate speaks plain
-//!   HTTP to servers on this machine, and an `https` URL is an error that says so.
+//! - `rustls` (default): TLS, which every hosted provider needs. Without it, the crate speaks only
+//!   plain HTTP, as local servers do, and an `https` URL is an error that says so.
 //! - `platform-verifier`: trusts the certificate authorities (CAs) of the operating system instead
 //!   of Mozilla's, which are compiled in.
 
