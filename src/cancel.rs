@@ -15,7 +15,7 @@ use std::time::Duration;
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// let mut stream = kerb_stream::generate_stream("Count to a million.", "gpt-4o-mini");
+/// let mut stream = kerb_stream::generate_stream("Count to a million.", "mistral-small-latest");
 /// let cancel = stream.cancel_handle();
 /// std::thread::spawn(move || {
 ///     std::thread::sleep(Duration::from_secs(5));

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// ```
 /// use kerb_stream::{Environment, GenerationConfig};
 ///
-/// let hermetic = GenerationConfig::new("gpt-4o-mini").environment(Environment::empty());
+/// let hermetic = GenerationConfig::new("mistral-small-latest").environment(Environment::empty());
 /// let fixed = Environment::from_iter([("OPENAI_API_KEY", "sk-…")]);
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::response::GenerationResponse;
 /// ```no_run
 /// use kerb_stream::{ErrorKind, generate};
 ///
-/// match generate("Hello", "gpt-4o-mini") {
+/// match generate("Hello", "mistral-small-latest") {
 ///     Ok(response) => println!("{}", response.content),
 ///     Err(error) => match ErrorKind::of(&error) {
 ///         Some(ErrorKind::Auth) => eprintln!("Set OPENAI_API_KEY, please."),

@@ -284,7 +284,7 @@ pub use tool::{Tool, ToolChoice};
 /// Returns a stream that yields the chunks of the model's answer as the model writes them.
 ///
 /// `prompt` is text, a [`Message`], or a collection of messages. `config` is a [`ModelName`], any
-/// model's name (`"gpt-4o-mini"`, `"ollama::llama3.2"`), or a [`GenerationConfig`].
+/// model's name (`"mistral-small-latest"`, `"ollama::llama3.2"`), or a [`GenerationConfig`].
 ///
 /// This function cannot fail, and nothing is sent before the first `next`. Every error is an item
 /// of the stream, and the last one.
@@ -295,7 +295,7 @@ pub use tool::{Tool, ToolChoice};
 /// use kerb_stream::generate_stream;
 ///
 /// let mut full_content = String::new();
-/// for chunk in generate_stream("Why is the sky blue?", "gpt-4o-mini") {
+/// for chunk in generate_stream("Why is the sky blue?", "mistral-small-latest") {
 ///     let chunk = chunk?;
 ///     print!("{}", chunk.content);
 ///     stdout().flush()?;
@@ -313,7 +313,7 @@ pub fn generate_stream(
 /// Returns the model's whole answer. It reads the same stream to its end.
 ///
 /// ```no_run
-/// let response = kerb_stream::generate("Why is the sky blue?", "gpt-4o-mini")?;
+/// let response = kerb_stream::generate("Why is the sky blue?", "mistral-small-latest")?;
 /// println!("{}", response.content);
 /// # Ok::<(), anyhow::Error>(())
 /// ```

@@ -91,7 +91,7 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
     let named = config.provider.or(named).or(implied);
     let problem = match (named, &*named.map_or_else(|| model::providers_of(model), |_| vec![])) {
         _ if model.is_empty() => {
-            "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\""
+            "no model is named; name one, such as \"gemini-flash-latest\" or \"ollama::llama3.2\""
                 .to_owned()
         }
         (Some(provider), _) => return Ok((provider, model)),

@@ -108,7 +108,7 @@ fn configuration() -> Vec<Row> {
     vec![
         refused(
             "no model",
-            "no model is named; name one, such as \"gpt-4o-mini\" or \"ollama::llama3.2\"",
+            "no model is named; name one, such as \"gemini-flash-latest\" or \"ollama::llama3.2\"",
             |_| GenerationConfig::new(""),
         ),
         refused(
