@@ -57,7 +57,7 @@ impl Endpoint {
         let scheme = if is_secure { "https" } else { "http" };
         let uri: Uri = format!("{scheme}://{rest}").parse().map_err(|_| "is an invalid URL")?;
         if leads_elsewhere(uri.path()) {
-            return Err("has a segment `.` or `..`, which is another path on the server");
+            return Err("has a segment `.` or `..`, which the server may resolve to another path");
         }
         Ok(Self { uri, origin: Origin { is_secure, host: host.to_ascii_lowercase(), port } })
     }

@@ -60,7 +60,8 @@ pub(crate) struct PreparedRequest {
     pub(crate) endpoint: Endpoint,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
-    /// The API keys and other secrets. They are redacted in every text from the server.
+    /// The API keys and other secrets. They are redacted in errors and headers from the server, not in
+    /// the answer itself.
     pub(crate) secrets: Secrets,
     pub(crate) connection: ConnectionSettings,
     pub(crate) peer: Arc<Peer>,
@@ -78,7 +79,8 @@ pub(crate) struct HttpResponse {
 /// Sends a request and waits for the response headers.
 ///
 /// This is one attempt. If a pooled connection turns out to be stale, the request is sent once more
-/// over a new connection. That is not a retry: nothing of a response was received.
+/// over a new connection. That does not count as a retry, because the server had most likely closed
+/// the idle connection before it read the request.
 pub(crate) fn send(
     request: &PreparedRequest,
     cancel: &CancelHandle,
@@ -205,7 +207,7 @@ fn refusal(
 /// Returns the message about a redirect: its target and what to do.
 fn redirect(location: Option<&str>, request: &PreparedRequest) -> String {
     let Some(target) = location.and_then(|location| request.endpoint.redirected(location)) else {
-        return "a redirect without a location".to_owned();
+        return "a redirect without a valid location; check the base URL".to_owned();
     };
     let target = target.to_string();
     let clean = |url: &str| request.secrets.redact(&one_line(url));

@@ -558,7 +558,10 @@ fn statuses_are_data_and_only_200_is_a_stream() {
                 "HTTP/1.1 308 No\r\nLocation: /v2/chat/completions\r\nContent-Length: 2\r\n\r\nno",
                 "308: a redirect to http://{address}/v2/chat/completions, which was not followed; if that is right, set the base URL to http://{address}/v2",
             ),
-            ("HTTP/1.1 307 No\r\nContent-Length: 0\r\n\r\n", "307: a redirect without a location"),
+            (
+                "HTTP/1.1 307 No\r\nContent-Length: 0\r\n\r\n",
+                "307: a redirect without a valid location; check the base URL",
+            ),
             ("HTTP/1.1 204 No\r\n\r\n", "204: this is not an event stream; check the base URL"),
             (
                 "HTTP/1.1 101 No\r\nUpgrade: websocket\r\n\r\n",

@@ -98,7 +98,7 @@ fn assistant(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<V
     if !calls.is_empty() && !is_known && !content.is_empty() {
         // Cohere accepts no text with tool calls. (https://github.com/vercel/ai/issues/5794)
         let what = format!("messages[{at}]");
-        request.adapt(&what, "text and tool calls", "a `tool_plan`", "Cohere refuses both");
+        request.adapt(&what, "text", "`tool_plan`", "Cohere accepts no text with tool calls");
         content.clear();
         fields = json!({"tool_plan": message.content});
     }

@@ -151,7 +151,7 @@ pub(super) fn note_changed_turn(request: ChatRequest<'_>, at: usize, is_empty: b
         request.adapt(&what, format!("an empty {role} message"), "nothing", why);
     } else if role != MessageRole::Tool && before.is_some_and(|before| before.role == role) {
         let why = "the roles must alternate in this protocol";
-        request.adapt(&what, format!("a second {role} message"), "both in one turn", why);
+        request.adapt(&what, format!("a second {role} message"), "it in the same turn", why);
     }
 }
 
@@ -198,7 +198,7 @@ pub(super) fn turns(
         let later = turns.split_off(turns.iter().rposition(is_last).map_or(0, |at| at + 1));
         turns.push((role, parts));
         if !later.is_empty() {
-            let (what, why) = (format!("messages[{at}]"), "a system message needs one before it");
+            let (what, why) = (format!("messages[{at}]"), "system messages follow user messages");
             request.adapt(&what, "after it", "it before the system message", why);
         }
         turns.extend(later);

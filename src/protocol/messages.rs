@@ -224,8 +224,8 @@ struct MessagesDecoder {
 
 /// An open block that is not a text.
 enum OpenBlock {
-    /// A call of the caller's tools, and its index in the response. The input is whole from the
-    /// start if code at the provider made the call.
+    /// A call of one of the caller's tools, and its index in the response. `whole`: the input came
+    /// complete with the start of the block, as when code that the provider runs made the call.
     Call { at: usize, whole: bool },
     /// Thinking, a tool of the provider's own or its result, or a newer type. The block is sent
     /// back unchanged. `pieces` are its fields that grow by deltas: JSON strings without their
@@ -285,8 +285,9 @@ impl MessagesDecoder {
         stop(message.stop_reason, message.stop_details, out);
     }
 
-    /// Updates the token counts, because no event has all of them. A 0 does not replace an earlier
-    /// count, unless it counts a part (such as cache reads) of an input or output above 0.
+    /// Updates the token counts, because no event has all of them. A later 0 is ignored, because some
+    /// servers send 0 for what they do not know. Exception: a part (such as cache reads) may become 0
+    /// in an event whose total is above 0.
     fn count(&mut self, counts: &MessagesUsage<'_>, out: &mut ChunkBuilder) {
         let (input, output) = (counts.input_tokens.u64(), counts.output_tokens.u64());
         let told = [

@@ -33,7 +33,7 @@ pub(super) fn strict(request: ChatRequest<'_>, what: &str, schema: &Value) -> (V
     }
     if strict != *schema {
         let sent = "an equivalent strict schema";
-        request.adapt(what, "a schema", sent, "only strict schemas are enforced");
+        request.adapt(what, "the schema", sent, "only strict schemas are enforced");
     }
     (strict, true)
 }
@@ -46,7 +46,7 @@ pub(super) fn closed(request: ChatRequest<'_>, schema: &Value) -> Value {
     close(&mut closed);
     if closed != *schema {
         let why = "this protocol requires that of every object";
-        request.adapt("response_format", "a schema", "it with `additionalProperties: false`", why);
+        request.adapt("response_format", "a schema", "one with `additionalProperties: false`", why);
     }
     closed
 }

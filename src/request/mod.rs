@@ -1,7 +1,7 @@
 //! Turns a prompt and a configuration into a request that is ready to be sent.
 //!
-//! A request is validated here, once: [`prepare`] returns every error that can be found before
-//! anything is sent. A retry sends the same [`PreparedRequest`].
+//! A request is validated here, once: whatever error can be found before anything is sent is found by
+//! [`prepare`], which returns the first one. A retry sends the same [`PreparedRequest`].
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -204,7 +204,7 @@ fn path(request: ChatRequest<'_>) -> Result<String, Error> {
         let is_option = endpoint::leads_elsewhere(&template);
         let whose = if is_option { "the option `path`" } else { "the model's name in the URL" };
         return Err(request.refuse(format!(
-            "{whose} has a segment `.` or `..`, which is another path on the server; remove the segment"
+            "{whose} has a segment `.` or `..`, which the server may resolve to another path; remove it"
         )));
     }
     Ok(path)

@@ -111,7 +111,7 @@ fn provider_of(config: &GenerationConfig) -> Result<(LlmProvider, &str), Error> 
                  write \"{provider}::{model}\""
             ),
             (_, meant) => {
-                format!("several addresses serve the model {model:?}; choose one: {meant}")
+                format!("several providers serve the model {model:?}; choose one: {meant}")
             }
         },
     };

@@ -603,7 +603,7 @@ fn what_is_changed_to_fit_the_provider_is_told() {
                     "messages: sent {system} instead of system messages in their places, because this \
                      protocol takes system messages only at the top"
                 ),
-                "messages[1]: sent both in one turn instead of a second user message, because the \
+                "messages[1]: sent it in the same turn instead of a second user message, because the \
                  roles must alternate in this protocol",
             ],
             "{told:?}"

@@ -1,4 +1,4 @@
-//! Every message that a user of the crate can read, whole and in one table. Read it aloud before you
+//! The messages that a user of the crate can read, whole and in one table. Read it aloud before you
 //! change a word in it.
 
 use std::io::{self, Read};
@@ -123,7 +123,7 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a model that several addresses serve",
-            "several addresses serve the model \"kimi-k3\"; choose one: \"moonshot::kimi-k3\" or \"moonshot_cn::kimi-k3\"",
+            "several providers serve the model \"kimi-k3\"; choose one: \"moonshot::kimi-k3\" or \"moonshot_cn::kimi-k3\"",
             |_| GenerationConfig::new("kimi-k3"),
         ),
         refused(
@@ -212,7 +212,7 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a base URL that leads elsewhere",
-            "local: the option `base_url` has a segment `.` or `..`, which is another path on the server; it should look like http://localhost:8080/v1",
+            "local: the option `base_url` has a segment `.` or `..`, which the server may resolve to another path; it should look like http://localhost:8080/v1",
             |config| config.base_url("http://localhost/v1/../x"),
         ),
         refused(
@@ -243,12 +243,12 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a path that leads elsewhere",
-            "openai: the option `path` has a segment `.` or `..`, which is another path on the server; remove the segment",
+            "openai: the option `path` has a segment `.` or `..`, which the server may resolve to another path; remove it",
             |config| config.path("../x"),
         ),
         refused(
             "a model that leads elsewhere",
-            "google: the model's name in the URL has a segment `.` or `..`, which is another path on the server; remove the segment",
+            "google: the model's name in the URL has a segment `.` or `..`, which the server may resolve to another path; remove it",
             |config| config.model("google::../x"),
         ),
         refused(
@@ -437,19 +437,19 @@ fn adaptations() -> Vec<Row> {
     vec![
         adapted(
             "a history for Messages",
-            "the id of a tool call: sent ke6e7be3j instead of a:b, because anthropic requires unique ids of another form\nmessages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[3]: sent both in one turn instead of a second assistant message, because the roles must alternate in this protocol\nmessages[7]: sent both in one turn instead of a second user message, because the roles must alternate in this protocol\nmessages: sent one `system` text instead of system messages in their places, because this protocol takes system messages only at the top\nmax_tokens: sent 64000 instead of nothing, because this protocol requires a limit",
+            "the id of a tool call: sent ke6e7be3j instead of a:b, because anthropic requires unique ids of another form\nmessages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[3]: sent it in the same turn instead of a second assistant message, because the roles must alternate in this protocol\nmessages[7]: sent it in the same turn instead of a second user message, because the roles must alternate in this protocol\nmessages: sent one `system` text instead of system messages in their places, because this protocol takes system messages only at the top\nmax_tokens: sent 64000 instead of nothing, because this protocol requires a limit",
             history,
             |config| config.model("claude-opus-4-5"),
         ),
         adapted(
             "a history for Gemini",
-            "messages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[3]: sent both in one turn instead of a second assistant message, because the roles must alternate in this protocol\nmessages[7]: sent both in one turn instead of a second user message, because the roles must alternate in this protocol\nmessages: sent parts of `systemInstruction` instead of system messages in their places, because this protocol takes system messages only at the top",
+            "messages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[3]: sent it in the same turn instead of a second assistant message, because the roles must alternate in this protocol\nmessages[7]: sent it in the same turn instead of a second user message, because the roles must alternate in this protocol\nmessages: sent parts of `systemInstruction` instead of system messages in their places, because this protocol takes system messages only at the top",
             history,
             |config| config.model("gemini-flash-latest"),
         ),
         adapted(
             "a history for Cohere",
-            "messages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[3]: sent a `tool_plan` instead of text and tool calls, because Cohere refuses both",
+            "messages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[3]: sent `tool_plan` instead of text, because Cohere accepts no text with tool calls",
             history,
             |config| config.model("command-a-03-2025"),
         ),
@@ -473,7 +473,7 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "a system message inside",
-            "messages[3]: sent it before the system message instead of after it, because a system message needs one before it\nmax_tokens: sent 64000 instead of nothing, because this protocol requires a limit",
+            "messages[3]: sent it before the system message instead of after it, because system messages follow user messages\nmax_tokens: sent 64000 instead of nothing, because this protocol requires a limit",
             || {
                 [
                     Message::user("Q"),
@@ -549,7 +549,7 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "a schema that is made strict",
-            "response_format: sent an equivalent strict schema instead of a schema, because only strict schemas are enforced",
+            "response_format: sent an equivalent strict schema instead of the schema, because only strict schemas are enforced",
             || "Hi".into(),
             |config| {
                 let property = json!({"type": ["string", "null"]});
@@ -568,7 +568,7 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "a schema that is closed",
-            "response_format: sent it with `additionalProperties: false` instead of a schema, because this protocol requires that of every object",
+            "response_format: sent one with `additionalProperties: false` instead of a schema, because this protocol requires that of every object",
             || "Hi".into(),
             |config| {
                 let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
@@ -824,7 +824,7 @@ fn servers() -> Vec<Row> {
         ),
         served(
             "a redirect without a location",
-            "local at HOST returned 307: a redirect without a location",
+            "local at HOST returned 307: a redirect without a valid location; check the base URL",
             response!("307 No", "", ""),
             |config| config,
         ),

@@ -131,7 +131,7 @@ pub(super) fn faults() -> Vec<Fault> {
         fault("F41", "A redirect to the same URL", |s| s.redirect(307, &s.request.path.clone()))
             .fails(InvalidRequest, "which was not followed"),
         fault("F42", "307 without a Location header", |s| s.answer(307, "", ""))
-            .fails(InvalidRequest, "a redirect without a location"),
+            .fails(InvalidRequest, "a redirect without a valid location"),
         staged("F43", "A redirect from HTTPS to HTTP", |_| {
             Stage::tls(Shows::Good, |stream| {
                 tls::read_request(stream)?;
