@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// `is_retryable` reports to callers what the crate itself does.
+    /// `is_retryable` reports to callers what the crate itself does, except for timeouts.
     #[test]
     fn what_is_retryable_is_what_is_tried_again() {
         let config = GenerationConfig::new("m");

@@ -72,8 +72,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     options.finish(body)
 }
 
-/// Returns the system texts, and the conversation as turns of user and assistant. Tool results are
-/// part of the user's turns.
+/// Returns the system texts, and the conversation as turns of user and assistant, and of `system`
+/// where the model accepts that. Tool results are part of the user's turns.
 fn messages(request: ChatRequest<'_>) -> Result<(Vec<String>, Value), Error> {
     let (beside, inside) = ("one `system` text", claude::takes_system_inside(request.model));
     let (system, turns) =

@@ -162,8 +162,8 @@ fn filled(provider: LlmProvider, config: &GenerationConfig) -> Result<String, St
     Ok(url)
 }
 
-/// Returns the protocol for a request. At the address of a vendor that speaks several protocols,
-/// the model decides.
+/// Returns the protocol for a request: the provider's own. If that is Chat Completions, the model
+/// decides at the address of a vendor that speaks several protocols.
 fn protocol_at(owner: Option<LlmProvider>, provider: LlmProvider, model: &str) -> Protocol {
     let usual = provider.vendor().protocol;
     let owner = owner.filter(|_| usual == Protocol::ChatCompletions);
