@@ -32,7 +32,7 @@ impl Endpoint {
             return Err("is empty");
         }
         if !url.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err("contains a blank, a control character or a non-ASCII character");
+            return Err("contains a space, a control character or a non-ASCII character");
         }
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
         let is_secure = scheme.eq_ignore_ascii_case("https");

@@ -136,7 +136,7 @@ fn key(request: ChatRequest<'_>) -> Result<Option<(String, &'static str)>, Error
         given.or_else(|| variables.find_map(|name| Some((config.environment.get(name)?, *name))));
     let problem = match found.filter(|(key, _)| !key.is_empty()) {
         Some((key, source)) if !key.bytes().all(|b| b.is_ascii_graphic()) => format!(
-            "the API key (from {source}) has characters that an API key cannot have (a line break, a blank or \
+            "the API key (from {source}) has characters that an API key cannot have (a line break, a space or \
              a non-ASCII character); copy it again"
         ),
         Some(found) => return Ok(Some(found)),

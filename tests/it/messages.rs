@@ -154,7 +154,7 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a key with a line break",
-            "openai: the API key (from the option `api_key`) has characters that an API key cannot have (a line break, a blank or a non-ASCII character); copy it again",
+            "openai: the API key (from the option `api_key`) has characters that an API key cannot have (a line break, a space or a non-ASCII character); copy it again",
             |config| config.api_key("a\nb"),
         ),
         refused(
@@ -187,7 +187,7 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a base URL with a blank",
-            "local: the option `base_url` contains a blank, a control character or a non-ASCII character; it should look like http://localhost:8080/v1",
+            "local: the option `base_url` contains a space, a control character or a non-ASCII character; it should look like http://localhost:8080/v1",
             |config| config.base_url("http://a b/v1"),
         ),
         refused(

@@ -49,7 +49,7 @@ pub(super) fn faults() -> Vec<Fault> {
             .fails(Config, "a port that is not between 1 and 65535"),
         refused("F158", "The base URL contains a space")
             .set(|config| config.base_url("http://local host/v1"))
-            .fails(Config, "contains a blank"),
+            .fails(Config, "contains a space"),
         refused("F158", "The proxy URL is invalid")
             .set(|config| config.proxy(Proxy::Url("gopher://x".into())))
             .fails(Config, "is not supported"),
