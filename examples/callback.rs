@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use kerb_stream::{FinishReason, generate_stream, terminal_safe};
 
-/// What the callback keeps of a chunk.
+/// The callback keeps these parts of each chunk.
 struct Record {
     content: String,
     /// Seconds since the request.

@@ -97,7 +97,7 @@ fn read_line(interactive: bool) -> io::Result<Option<String>> {
     io::stdin().lines().next().transpose()
 }
 
-/// Shows that no text has arrived yet, until it is dropped.
+/// Shows "waiting …" in the terminal. Dropping it clears that line.
 struct Waiting;
 
 impl Waiting {

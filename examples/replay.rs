@@ -1,5 +1,5 @@
-//! Decodes a recorded stream from a file or from standard input, and prints its text, or one chunk
-//! per line as JSON.
+//! Decodes a recorded stream from a file or from standard input, and prints its text. With `--json` it
+//! prints each chunk as one line of JSON.
 //!
 //! ```text
 //! cargo run --example replay -- --json recording.sse
@@ -38,7 +38,8 @@ fn main() -> anyhow::Result<()> {
     for chunk in &mut stream {
         let Ok(chunk) = chunk else { break }; // `into_response` returns the error.
         if json {
-            // Control characters that JSON allows, such as U+009B, could still drive a terminal.
+            // JSON allows some control characters unescaped, such as U+009B. They could control a
+            // terminal, so they are escaped here.
             for c in serde_json::to_string(&chunk)?.chars() {
                 match c {
                     c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c))?,

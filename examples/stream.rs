@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Without a model on the command line it asks the demo server. A copy of this file in another project
-//! can leave the demo out.
+//! must leave the demo out.
 
 use std::env;
 use std::io::{Write, stderr, stdout};

@@ -1,5 +1,5 @@
-//! Runs tools for the model: it asks for calls, this program runs them and sends the results back,
-//! until the model answers with text.
+//! Runs tools for the model: the model calls tools, and this program runs them and sends the results
+//! back, until the model answers with text.
 //!
 //! ```text
 //! cargo run --example tools -- ollama::llama3.2
@@ -16,7 +16,7 @@ use kerb_stream::{
 };
 use serde_json::{Value, json};
 
-/// A model that still asks for tools after so many rounds is going round in circles.
+/// A limit on the rounds, because some models repeat the same tool calls without end.
 const MAX_ROUNDS: usize = 8;
 
 fn main() -> anyhow::Result<()> {

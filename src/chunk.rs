@@ -8,16 +8,16 @@ use crate::names::names;
 
 /// One piece of an answer: text, reasoning, tool calls, a finish reason, usage, or several of them.
 ///
-/// Events without any of these (pings, a bare role) give no chunk. Usage that arrives first waits
-/// for the next piece, so the first chunk always has something to use.
+/// An event without any of these gives no chunk, such as a ping (an event that keeps the connection
+/// open). Usage that arrives before the first piece of the answer is part of that piece's chunk.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct StreamChunk {
-    /// The next piece of text. Empty if this chunk has none.
+    /// The next piece of text. It is empty if this chunk has none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub content: String,
-    /// The next piece of the model's reasoning. Empty if the provider does not show it.
+    /// The next piece of the model's reasoning. It is empty if this chunk has none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
     /// The next pieces of tool calls.
@@ -36,8 +36,8 @@ pub struct StreamChunk {
     /// The tokens used so far. The value replaces that of earlier chunks: do not add them up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// The data of the event as received, usually JSON. A chunk of several events has one per line.
-    /// It is set only with [`GenerationConfig::raw`](crate::GenerationConfig::raw).
+    /// The data of the event as received, usually JSON. If several events form one chunk, a line
+    /// break separates their data. It is set only with [`GenerationConfig::raw`](crate::GenerationConfig::raw).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
 }
@@ -71,8 +71,9 @@ pub struct ToolCallDelta {
     /// The ID of the call. It is set in one piece of the call, usually the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The name of the tool. It is usually set in the first piece of the call. If a provider splits
-    /// the name, each further piece repeats the name as far as it is known.
+    /// The name of the tool. It is usually set in the first piece of the call. If a provider sends
+    /// the name in parts, each later delta contains the whole name so far: replace the old value, do
+    /// not append.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The next piece of the arguments, which are JSON text.
@@ -92,17 +93,18 @@ names! {
     /// [`StreamChunk::raw_finish_reason`] has the provider's own word.
     #[non_exhaustive]
     pub enum FinishReason {
-        /// The model finished its answer, or reached a stop sequence.
+        /// The model finished its answer, or reached one of the stop sequences that you set.
         Stop = "stop",
         /// The model reached `max_tokens` or the end of its context: the answer is truncated. If
-        /// you set no limit, the crate may have set one, because Anthropic requires it.
-        /// [`RequestPreview::adaptations`](crate::RequestPreview#structfield.adaptations) lists it.
+        /// you set no `max_tokens`, the crate sends a limit of its own to Anthropic, which requires
+        /// one. [`RequestPreview::adaptations`](crate::RequestPreview#structfield.adaptations) lists
+        /// it.
         Length = "length",
         /// The model waits for the results of its tool calls.
         ToolCalls = "tool_calls",
         /// The provider's content filter stopped the model, or the model refused.
         ContentFilter = "content_filter",
-        /// Another reason: see the raw finish reason.
+        /// The model stopped for another reason, which the raw finish reason names.
         Other = "other",
     }
 

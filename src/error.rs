@@ -23,7 +23,7 @@ use crate::response::GenerationResponse;
 /// match generate("Hello", "mistral-small-latest") {
 ///     Ok(response) => println!("{}", response.content),
 ///     Err(error) => match ErrorKind::of(&error) {
-///         Some(ErrorKind::Auth) => eprintln!("Set OPENAI_API_KEY, please."),
+///         Some(ErrorKind::Auth) => eprintln!("Set MISTRAL_API_KEY, please."),
 ///         Some(ErrorKind::RateLimited | ErrorKind::Overloaded) => eprintln!("Try again later."),
 ///         _ => eprintln!("{error:#}"),
 ///     },
@@ -40,9 +40,9 @@ struct Details {
     kind: ErrorKind,
     provider: Option<LlmProvider>,
     message: String,
-    /// A retry would fail in the same way, although other errors of this kind may be temporary.
+    /// True if a retry would fail in the same way, although errors of this kind are often temporary.
     is_permanent: bool,
-    /// The provider's report, if the provider itself reported the error.
+    /// The provider's report. It is `None` if the crate itself found the error.
     report: Option<Report>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
     partial: Option<Arc<GenerationResponse>>,
@@ -56,9 +56,9 @@ pub(crate) struct Report {
     pub(crate) address: Option<String>,
     pub(crate) model: Option<String>,
     pub(crate) key_source: KeySource,
-    /// The HTTP status. `None` for an error inside a stream.
+    /// The HTTP status. It is `None` for an error inside a stream.
     pub(crate) status: Option<u16>,
-    /// The error code, such as `invalid_api_key`. A number is kept as its digits.
+    /// The error code, such as `invalid_api_key`. A numeric code is kept as text.
     pub(crate) code: Option<String>,
     /// The error type, such as `invalid_request_error`.
     pub(crate) error_type: Option<String>,
@@ -103,14 +103,14 @@ impl Error {
         self.0.provider
     }
 
-    /// Returns the HTTP status of the error response. `None` for an error inside a stream, whose
-    /// status was 200, and if there was no response.
+    /// Returns the HTTP status of the provider's error response. Returns `None` for all other
+    /// errors, such as a failed connection or an error inside a stream, whose status was 200.
     pub fn status(&self) -> Option<u16> {
         self.report()?.status
     }
 
     /// Returns the provider's error code, such as `invalid_api_key`, else its error type, such as
-    /// `invalid_request_error`. A number is returned as its digits.
+    /// `invalid_request_error`. A numeric code is returned as text.
     pub fn code(&self) -> Option<&str> {
         let report = self.report()?;
         report.code.as_deref().or(report.error_type.as_deref())
@@ -122,8 +122,8 @@ impl Error {
     }
 
     /// Returns the error as the provider sent it: the response body or the event's data, up to
-    /// 64 KiB, with the API key redacted. It contains what has no accessor here, such as Groq's
-    /// `failed_generation`. `None` if the provider did not report the error.
+    /// 64 KiB, with the API key redacted. Read it for details that have no method here, such as
+    /// Groq's `failed_generation`. Returns `None` if the provider did not report the error.
     pub fn body(&self) -> Option<&str> {
         Some(&self.report()?.body)
     }
@@ -192,7 +192,7 @@ impl Error {
         self
     }
 
-    /// Adds the provider's report. The message of the error is the provider's own.
+    /// Adds the provider's report. The error already has the provider's own message.
     pub(crate) fn reported(mut self, report: Report) -> Self {
         self.0.report = Some(report);
         self
@@ -208,7 +208,8 @@ impl Error {
         self
     }
 
-    /// Removes the provider, for the cause of an error that already names it.
+    /// Removes the provider. An error that is the cause of another one needs none, because the other
+    /// error already names it.
     pub(crate) fn without_provider(mut self) -> Self {
         self.0.provider = None;
         self

@@ -16,8 +16,8 @@
 //! The same call works with OpenAI, Anthropic, Google, Mistral, Cohere, some thirty services that
 //! accept OpenAI's request format, and servers that you run yourself. [`guide::providers`] lists
 //! all of them. It also says what each option means with each protocol (the format of requests and
-//! responses), and how the crate reads finish reasons (why the model stopped) and counts of tokens
-//! (the pieces of words in which the length and the price of an answer are measured).
+//! responses), and how the crate reads finish reasons (why the model stopped) and token counts. A
+//! token is a piece of a word. Providers measure the length and the price of an answer in tokens.
 //!
 //! # The loop
 //!
@@ -47,9 +47,9 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! Options that are not set are not sent. An option that you set is sent, in the nearest form that
-//! the provider has ([`RequestPreview::adaptations`] lists such changes), or rejected with an error
-//! that names it.
+//! Options that you do not set are not sent. If you set an option, the crate sends it. If the
+//! provider has only a similar option, the crate sends that one; [`RequestPreview::adaptations`]
+//! lists such changes. If there is none, you get an error that names the option.
 //!
 //! # The response
 //!
@@ -91,8 +91,8 @@
 //! ```
 //!
 //! Add the model's turn with `response.into()`. Besides the text, that [`Message`] holds the tool
-//! calls and the data that some providers require back unchanged, such as reasoning with the
-//! provider's signature. A history can be saved with serde and continued later.
+//! calls and the data that you have to send back unchanged to some providers, such as reasoning with
+//! the provider's signature. A history can be saved with serde and continued later.
 //!
 //! # Tools
 //!
@@ -153,16 +153,17 @@
 //!
 //! # Limits
 //!
-//! Waiting and memory are limited. Only a read of your own reader, in
-//! [`from_reader`](GenerationStream::from_reader), can block without limit. These fields of
-//! [`GenerationConfig`] are the limits:
+//! Waiting and memory are limited, with one exception: if you decode your own reader with
+//! [`from_reader`](GenerationStream::from_reader), a read of that reader can block without limit.
+//! These fields of [`GenerationConfig`] are the limits. An event is one message of the response
+//! body, whose format is server-sent events (SSE).
 //!
 //! | Field | Default | It limits |
 //! |---|---|---|
 //! | [`connect_timeout`] | 10 s | DNS lookup, connection and TLS handshake |
 //! | [`first_byte_timeout`] | 600 s | the wait for the response headers |
 //! | [`idle_timeout`] | 300 s | the time without a single byte |
-//! | [`stall_timeout`] | 900 s | the time without progress, such as only pings (keep-alive events) |
+//! | [`stall_timeout`] | 900 s | the time without progress, for example if only pings arrive (events that keep the connection open) |
 //! | [`max_event_bytes`] | 32 MiB | one line or event |
 //! | [`max_response_bytes`] | 64 MiB | one answer |
 //! | [`max_tool_calls`] | 1,024 | the tool calls in one answer |
@@ -183,10 +184,10 @@
 //!
 //! - It does not reconnect in the middle of an answer, because that would send the prompt again and
 //!   cost the same again.
-//! - It does not follow redirects. A key from the environment goes only to its provider's own
-//!   address (or the one in the base URL variable), or to a base URL that is set together with the
-//!   provider. A key in the configuration goes to the base URL that you set, else to the provider.
-//!   Error messages never show a key.
+//! - It does not follow redirects. A key from an environment variable is sent only to: the
+//!   provider's own address; the address in the provider's base URL variable; or the `.base_url(…)`
+//!   of a configuration that also sets the provider. A key from `.api_key(…)` is sent to your
+//!   `.base_url(…)`, or to the provider if there is none. Error messages never show a key.
 //! - It is for conversations, which may contain images. It has no embeddings, no batches, no image
 //!   generation and no files of other kinds. If a response has several alternative answers
 //!   (choices), only the first is read.
@@ -220,7 +221,7 @@
 //! 1. `message` and `config` hold the prompt and the options.
 //! 2. `request` finds the provider and prepares the headers. `protocol` writes the body.
 //! 3. `http` sends the request, and reads the response body as bytes.
-//! 4. `sse` splits the bytes into events.
+//! 4. `sse` splits the bytes into server-sent events (SSE).
 //! 5. `protocol` decodes the events into chunks.
 //! 6. `decode` runs steps 4 and 5, adds each chunk to the response, and decides at the end whether
 //!    the answer is whole.

@@ -40,23 +40,35 @@ pub struct GenerationResponse {
     pub provider: Option<LlmProvider>,
     /// The token counts. `None` if the provider does not report them.
     pub usage: Option<Usage>,
-    /// The ID of the response: `id` in Chat Completions, Responses, Messages and Cohere's Chat,
-    /// `responseId` in Gemini's protocol.
-    pub id: Option<String>,
-    /// The tier that served the request, in the provider's word. It may differ from the requested
-    /// tier.
+    /// The ID of the response. Its field is `responseId` in [`Protocol::GenerateContent`], and `id`
+    /// in all other protocols.
     ///
-    /// It is `service_tier` in Chat Completions (for Mistral inside the usage), at the end of
-    /// Responses, and in the usage of Messages. It is `serviceTier` in Gemini's usage. Cohere
-    /// reports none.
+    /// [`Protocol::GenerateContent`]: crate::Protocol::GenerateContent
+    pub id: Option<String>,
+    /// The service tier of the request, in the provider's word. A tier is a class of speed and price,
+    /// such as `flex` or `priority`. It may differ from the requested tier.
+    ///
+    /// The field is `service_tier` in [`Protocol::ChatCompletions`] (for Mistral inside the usage),
+    /// in the last event of [`Protocol::Responses`], and in the usage of [`Protocol::Messages`]. It
+    /// is `serviceTier` in the usage of [`Protocol::GenerateContent`]. Cohere reports none.
+    ///
+    /// [`Protocol::ChatCompletions`]: crate::Protocol::ChatCompletions
+    /// [`Protocol::Responses`]: crate::Protocol::Responses
+    /// [`Protocol::Messages`]: crate::Protocol::Messages
+    /// [`Protocol::GenerateContent`]: crate::Protocol::GenerateContent
     pub service_tier: Option<String>,
     /// The reason why the model refuses to answer.
     ///
-    /// In Chat Completions and Responses it is the text of a `refusal`, which is also part of
-    /// [`content`](Self::content). In Messages it is the `explanation` in `stop_details`, which is
-    /// not part of `content`.
+    /// In [`Protocol::ChatCompletions`] and [`Protocol::Responses`] it is the text of a `refusal`,
+    /// which is also part of [`content`](Self::content). In [`Protocol::Messages`] it is the
+    /// `explanation` in `stop_details`, which is not part of `content`.
+    ///
+    /// [`Protocol::ChatCompletions`]: crate::Protocol::ChatCompletions
+    /// [`Protocol::Responses`]: crate::Protocol::Responses
+    /// [`Protocol::Messages`]: crate::Protocol::Messages
     pub refusal: Option<String>,
-    /// The category of a refusal, such as `cyber`: `category` in the `stop_details` of Messages.
+    /// The category of a refusal, such as `cyber`. It is the `category` in the `stop_details`
+    /// of [`Protocol::Messages`](crate::Protocol::Messages).
     pub refusal_category: Option<String>,
     /// The ID of the request. The provider's support asks for it.
     pub request_id: Option<String>,
@@ -65,11 +77,11 @@ pub struct GenerationResponse {
     pub rate_limit: BTreeMap<String, String>,
     /// The number of retries.
     pub retries: u32,
-    /// The time from the first `next` to the end of the stream, even if it ends with an error. Zero
-    /// until then. In JSON, a number of seconds.
+    /// The time from the first `next` to the end of the stream, even if it ends with an error. It
+    /// is zero until then. In JSON it is a number of seconds.
     #[serde(with = "seconds")]
     pub latency: Duration,
-    /// The time from the first `next` to the first text. In JSON, a number of seconds.
+    /// The time from the first `next` to the first text. In JSON it is a number of seconds.
     #[serde(with = "seconds::optional")]
     pub time_to_first_text: Option<Duration>,
     /// The number of chunks that arrived.
@@ -77,8 +89,8 @@ pub struct GenerationResponse {
     /// The size of text, reasoning and tool calls.
     #[serde(skip)]
     pub(crate) bytes: usize,
-    /// Provider-specific data that is sent back unchanged (replay data). Set once the answer is
-    /// whole, if it needs any.
+    /// Provider-specific data that is sent back unchanged (replay data). It is set once the
+    /// answer is whole, if the provider needs any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replay: Option<Replay>,
 }
@@ -129,8 +141,8 @@ impl GenerationResponse {
         }
     }
 
-    /// Marks that the answer was cut off: if the last call has no arguments, they are missing, and
-    /// do not mean `{}`.
+    /// Marks the last tool call as cut off if it has no arguments. In a truncated answer they are
+    /// missing, while empty arguments of a whole call mean `{}`.
     pub(crate) fn mark_truncated(&mut self) {
         if let Some(call) = self.tool_calls.last_mut() {
             call.cut = call.arguments.trim().is_empty();
@@ -149,7 +161,7 @@ impl GenerationResponse {
             call.id.clone_from(id);
         }
         if let Some(name) = &delta.name {
-            // A later delta with more of the name has the whole name.
+            // If the provider sends the name in parts, each later delta has the whole name so far.
             call.name.clone_from(name);
         }
         call.arguments.push_str(&delta.arguments);

@@ -7,7 +7,7 @@ use serde_json::Value;
 /// [`Message::tool`](crate::Message::tool).
 ///
 /// It implements `Serialize` and `Deserialize`, so tools can be read from a configuration file. The
-/// fields are `name`, `description` and `parameters`, the JSON Schema of the arguments.
+/// serialised fields are `name`, `description`, and `parameters` (the JSON Schema of the arguments).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     pub(crate) name: String,
@@ -19,9 +19,9 @@ pub struct Tool {
 impl Tool {
     /// Creates a tool for a function of your program.
     ///
-    /// `name` may have letters, digits, `_` and `-`. The model reads in `description` what the tool
+    /// `name` may contain letters, digits, `_` and `-`. `description` tells the model what the tool
     /// does and when to call it. `parameters` is the [JSON Schema](https://json-schema.org) of the
-    /// arguments, which form an object.
+    /// arguments. Its type must be `object`, because the arguments are a JSON object.
     ///
     /// ```
     /// use kerb_stream::Tool;
@@ -39,8 +39,8 @@ impl Tool {
         Self { name: name.into(), description: description.into(), parameters: parameters.into() }
     }
 
-    /// Returns the name of the tool. At present it is always `Some`. Tools of a provider, which are
-    /// not supported yet, will have no name.
+    /// Returns the name of the tool. At present it is always `Some`. A later version may support
+    /// tools that the provider itself runs. Those have no name.
     pub fn name(&self) -> Option<&str> {
         Some(&self.name)
     }

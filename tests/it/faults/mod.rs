@@ -265,19 +265,19 @@ impl Fault {
 fn table() -> String {
     let mut table = String::from(
         "# What can go wrong, and what a caller sees\n\n\
-         Every row is a test. A server in the test process causes the fault. The last column shows:\n\
+         Every row is a test. A server in the test process causes the fault. The last column shows\n\
+         what the caller gets: the whole answer, or an error (its kind and a part of its message).\n\
          \n\
-         - \"The whole answer\": the stream gives the whole text and ends without an error.\n\
-         - An error: its kind and a part of its message (`{:#}`).\n\
-         - Protocol names in brackets: the row is tested only with these protocols. All other rows are\n\
-         \x20 tested with all five: `chat_completions`, `messages`, `responses`, `generate_content` and\n\
-         \x20 `cohere_chat`. A fault that is the same in every protocol may be tested with only one.\n\
-         - The number of requests that the server gets, if it is more than one. This includes retries. By\n\
-         \x20 default a request is retried twice. Some tests allow fewer retries.\n\
+         - Parentheses after it may name the protocols that the row is tested with. Without names, the\n\
+         \x20 row is tested with all five: `chat_completions`, `messages`, `responses`, `generate_content`\n\
+         \x20 and `cohere_chat`. A fault that is the same in every protocol may be tested with only one.\n\
+         - Parentheses with a number give the requests that the server received, retries included.\n\
+         \x20 Without a number, it is at most one. By default a request is retried twice. Some tests allow\n\
+         \x20 fewer retries.\n\
          \n\
          A chunk is a [`StreamChunk`](crate::StreamChunk), an item of the stream. An HTTP chunk is a part of\n\
-         a response body with chunked encoding. The numbers come from a longer list of faults, so some are\n\
-         missing. Rows with the same number are variants of one fault.\n",
+         a response body with chunked encoding. The fault numbers (F01, …) come from a longer list, so\n\
+         some numbers are not used. Rows with the same number are variants of one fault.\n",
     );
     for (part, faults) in parts() {
         write!(
