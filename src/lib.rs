@@ -187,7 +187,8 @@
 //! - It does not follow redirects. A key from an environment variable is sent only to: the
 //!   provider's own address; the address in the provider's base URL variable; or the `.base_url(…)`
 //!   of a configuration that also sets the provider. A key from `.api_key(…)` is sent to your
-//!   `.base_url(…)`, or to the provider if there is none. Error messages never show a key.
+//!   `.base_url(…)`; without one, to the address in that variable, or to the provider. Error
+//!   messages never show a key.
 //! - It is for conversations, which may contain images. It has no embeddings, no batches, no image
 //!   generation and no files of other kinds. If a response has several alternative answers
 //!   (choices), only the first is read.
