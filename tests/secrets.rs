@@ -1,8 +1,8 @@
-//! A key, wherever it comes from and whatever a server does with it, is in nothing that this crate
-//! prints or logs.
+//! Checks that nothing that this crate prints or logs contains an API key, wherever the key comes from
+//! and whatever a server does with it.
 //!
-//! It stands alone because a process has one logger, and this one collects what every thread logs. For
-//! the same reason it is one test.
+//! This is a program with a single test, because a process has only one logger, and this one collects
+//! what all threads log.
 
 #![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
 
@@ -24,10 +24,10 @@ use serde_json::{Value, json};
 use support::shapes::Shape;
 use support::{Outcome, Server, watchdog};
 
-/// With characters that every way of writing it changes.
+/// The key has characters that each encoding changes.
 const KEY: &str = "sk-Pl4nted\"+/9f8e7d6c5b4a?key=";
 
-/// Every way in which it could be written.
+/// Returns the key in every encoding in which it could be printed.
 fn written(key: &str) -> Vec<String> {
     let percent = |all: bool| {
         let byte = |b: u8| match b {
@@ -46,16 +46,17 @@ fn written(key: &str) -> Vec<String> {
         percent(false).to_lowercase(),
         json.trim_matches('"').to_owned(),
         format!("{key:?}"),
-        // With every character escaped, in JSON and in JSON that stands in JSON.
+        // Every character is escaped, in JSON and in JSON inside a JSON string.
         escaped(key, "\\"),
         escaped(key, "\\\\"),
         key.to_uppercase(),
-        // Its telling parts.
+        // These parts would give the key away.
         key.split_at(14).0.to_owned(),
         key.split_at(key.len() - 14).1.to_owned(),
         "9f8e7d6c5b4a".to_owned(),
     ];
-    // In Base64, a text looks different behind one or two other bytes; what it shares with those is cut off.
+    // In Base64, a text looks different after one or two other bytes. The characters that also depend
+    // on those bytes are cut off.
     for engine in [&STANDARD, &URL_SAFE] {
         for before in 0..3 {
             let text = [&b"::"[..before.min(2)], key.as_bytes()].concat();
@@ -67,7 +68,7 @@ fn written(key: &str) -> Vec<String> {
     ways
 }
 
-/// JSON may write any character so.
+/// Escapes every character, as JSON allows.
 fn escaped(key: &str, backslash: &str) -> String {
     key.bytes().map(|byte| format!("{backslash}u{byte:04x}")).collect()
 }
@@ -102,7 +103,7 @@ fn a_key_is_nowhere_to_be_read() {
     let ours = logged.iter().filter(|(_, target, _)| is_ours(target)).count();
     assert!(ours > 10, "{ours} records");
 
-    // The crates below show it in three places, which `docs/logging.md` names.
+    // The dependencies show the key in three places, which `docs/logging.md` names.
     let shown: BTreeSet<String> = logged
         .iter()
         .filter(|(_, target, text)| !is_ours(target) && ways.iter().any(|way| text.contains(way)))
@@ -116,7 +117,7 @@ fn is_ours(target: &str) -> bool {
     target.starts_with("kerb_stream")
 }
 
-/// All that the crate says, with what led to it.
+/// Returns all texts that the crate prints, each with its cause.
 fn everything_printed() -> Vec<(String, String)> {
     let mut printed = Vec::new();
 
@@ -234,7 +235,7 @@ fn everything_printed() -> Vec<(String, String)> {
         print_stream(&mut printed, what, config);
     }
 
-    // Cancelled, before and within.
+    // These streams are cancelled before they begin, or end with an error.
     let stream = generate_stream("Hello?", key(at_refused()));
     stream.cancel_handle().cancel();
     print_rest(&mut printed, "cancelled", stream);
@@ -246,13 +247,13 @@ fn everything_printed() -> Vec<(String, String)> {
 }
 
 fn print_stream(printed: &mut Vec<(String, String)>, what: &str, config: GenerationConfig) {
-    // A file of settings may hold it, too: what cannot be read from it must not be shown.
+    // The configuration contains the key.
     printed.push((format!("{what}, the config"), format!("{config:?} {config:#?}")));
     let stream = generate_stream(Message::user("Hello?"), config);
     printed.push((
         format!("{what}, the request"),
         match stream.request() {
-            // What is merged into the body is shown: it is the prompt's part of the request.
+            // The preview shows the extra fields, because they are part of the body.
             Ok(request) if what == "an extra field" => format!("{:?}", request.headers),
             Ok(request) => format!("{request} {request:?} {request:#?}"),
             Err(error) => format!("{error:#} {error:?} {error:#?}"),
@@ -285,7 +286,8 @@ fn print_rest(printed: &mut Vec<(String, String)>, what: &str, mut stream: Gener
 
 const ANSWERS: usize = 18;
 
-/// What the server makes of the key. The path says the protocol and the number of the answer.
+/// Returns the responses in which a server repeats the key. The path has the protocol and the number
+/// of the response.
 fn answers(path: &str) -> Vec<String> {
     let mut parts = path.split('/').skip(1);
     let protocol: Protocol = parts.next().unwrap().parse().unwrap();

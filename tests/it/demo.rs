@@ -79,7 +79,7 @@ fn it_reads_the_whole_conversation() {
         exchange(&[(CHAT, json!({"model": "demo", "stream": true, "messages": messages}))]);
     let text = text(&events(&answer));
     assert!(text.contains("Two") && text.contains("turn 2"), "{text}");
-    assert!(!answer.contains("completion_tokens"), "nobody asked for usage");
+    assert!(!answer.contains("completion_tokens"), "usage was not requested");
 }
 
 #[test]

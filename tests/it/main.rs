@@ -1,7 +1,7 @@
-//! What the crate promises, seen from outside: against scripted servers in this process, and against
-//! recordings. What needs a process of its own stands beside this folder, and says there why.
+//! Tests of the public API: against scripted servers in this process, and against recordings. A test
+//! that needs its own process is a file beside this folder, which says why.
 
-#![cfg(test)] // Helpers are tests to clippy, too, and may unwrap as clippy.toml says.
+#![cfg(test)] // Clippy then treats helpers as tests, which may unwrap (clippy.toml).
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::{Server, all_at_once, config};
 
-/// A row: what happened, how it comes about, and the message.
+/// A row: the situation, a function that produces the message, and the expected message.
 type Row = (&'static str, Box<dyn Fn() -> String + Send + Sync>, &'static str);
 
 fn row(
@@ -46,7 +46,7 @@ fn refused_prompt(
     })
 }
 
-/// What is changed to fit a provider.
+/// The changes that are made to fit a provider.
 fn adapted(
     what: &'static str,
     message: &'static str,
@@ -866,12 +866,12 @@ fn servers() -> Vec<Row> {
             |config| config,
         ),
         row(
-            "nobody listens",
+            "no server listens",
             "local: 127.0.0.1:1 refused the connection; is the server running?",
             || last(generate_stream("Hi", config("http://127.0.0.1:1/v1"))),
         ),
         row(
-            "a proxy where nobody listens",
+            "no proxy listens",
             "local: the proxy 127.0.0.1:1 refused the connection; is it running?",
             || {
                 let proxy = Proxy::Url("http://127.0.0.1:1".into());

@@ -46,7 +46,7 @@ struct Page<'a> {
     names: BTreeSet<&'a str>,
     /// The targets of links and pictures.
     links: BTreeSet<&'a str>,
-    /// How many rows its tables have together.
+    /// The number of rows of all tables.
     rows: usize,
 }
 
