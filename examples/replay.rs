@@ -1,5 +1,5 @@
-//! Decodes a recorded stream from a file or from standard input, and prints its text. With `--json` it
-//! prints each chunk as one line of JSON.
+//! Decodes a recorded stream from a file or from standard input, and prints its text. With `--json`
+//! it prints each chunk as one line of JSON.
 //!
 //! ```text
 //! cargo run --example replay -- --json recording.sse

@@ -5,8 +5,8 @@
 //! cargo run --example stream -- ollama::llama3.2 "Why is the sky blue?"
 //! ```
 //!
-//! Without a model on the command line it asks the demo server. A copy of this file in another project
-//! must leave the demo out.
+//! Without a model on the command line it asks the demo server. A copy of this file in another
+//! project must leave the demo out.
 
 use std::env;
 use std::io::{Write, stderr, stdout};

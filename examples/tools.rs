@@ -1,5 +1,5 @@
-//! Runs tools for the model: the model calls tools, and this program runs them and sends the results
-//! back, until the model answers with text.
+//! Runs tools for the model: the model calls tools, and this program runs them and sends the
+//! results back, until the model answers with text.
 //!
 //! ```text
 //! cargo run --example tools -- ollama::llama3.2

@@ -17,7 +17,8 @@ pub struct StreamChunk {
     /// The next piece of text. It is empty if this chunk has none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub content: String,
-    /// The next piece of the model's reasoning. It is empty if this chunk has none.
+    /// The next piece of the model's reasoning. It is empty if this chunk has none, or if the
+    /// provider does not show it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
     /// The next pieces of tool calls.
@@ -37,7 +38,8 @@ pub struct StreamChunk {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// The data of the event as received, usually JSON. If several events form one chunk, a line
-    /// break separates their data. It is set only with [`GenerationConfig::raw`](crate::GenerationConfig::raw).
+    /// break separates their data. It is set only with
+    /// [`GenerationConfig::raw`](crate::GenerationConfig::raw).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
 }
@@ -72,8 +74,8 @@ pub struct ToolCallDelta {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The name of the tool. It is usually set in the first piece of the call. If a provider sends
-    /// the name in parts, each later delta contains the whole name so far: replace the old value, do
-    /// not append.
+    /// the name in parts, each later delta contains the whole name so far: replace the old value,
+    /// do not append.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The next piece of the arguments, which are JSON text.
@@ -97,8 +99,8 @@ names! {
         Stop = "stop",
         /// The model reached `max_tokens` or the end of its context: the answer is truncated. If
         /// you set no `max_tokens`, the crate sends a limit of its own to Anthropic, which requires
-        /// one. [`RequestPreview::adaptations`](crate::RequestPreview#structfield.adaptations) lists
-        /// it.
+        /// one. [`RequestPreview::adaptations`](crate::RequestPreview#structfield.adaptations)
+        /// lists it.
         Length = "length",
         /// The model waits for the results of its tool calls.
         ToolCalls = "tool_calls",

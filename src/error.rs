@@ -40,7 +40,8 @@ struct Details {
     kind: ErrorKind,
     provider: Option<LlmProvider>,
     message: String,
-    /// True if a retry would fail in the same way, although errors of this kind are often temporary.
+    /// True if a retry would fail in the same way, although other errors of this kind may be
+    /// temporary.
     is_permanent: bool,
     /// The provider's report. It is `None` if the crate itself found the error.
     report: Option<Report>,
@@ -208,8 +209,8 @@ impl Error {
         self
     }
 
-    /// Removes the provider. An error that is the cause of another one needs none, because the other
-    /// error already names it.
+    /// Removes the provider. If an error is the cause of another error, the other error already
+    /// names the provider.
     pub(crate) fn without_provider(mut self) -> Self {
         self.0.provider = None;
         self

@@ -91,8 +91,8 @@
 //! ```
 //!
 //! Add the model's turn with `response.into()`. Besides the text, that [`Message`] holds the tool
-//! calls and the data that you have to send back unchanged to some providers, such as reasoning with
-//! the provider's signature. A history can be saved with serde and continued later.
+//! calls and the data that you have to send back unchanged to some providers, such as reasoning
+//! with the provider's signature. A history can be saved with serde and continued later.
 //!
 //! # Tools
 //!
@@ -226,7 +226,7 @@
 //! 5. `protocol` decodes the events into chunks.
 //! 6. `decode` runs steps 4 and 5, adds each chunk to the response, and decides at the end whether
 //!    the answer is whole.
-//! 7. `stream` passes each chunk to the callback and to your loop. It also retries a failed request.
+//! 7. `stream` passes each chunk to the callback and to your loop. It also retries failed requests.
 //!
 //! # Logging
 //!

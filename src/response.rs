@@ -45,8 +45,8 @@ pub struct GenerationResponse {
     ///
     /// [`Protocol::GenerateContent`]: crate::Protocol::GenerateContent
     pub id: Option<String>,
-    /// The service tier of the request, in the provider's word. A tier is a class of speed and price,
-    /// such as `flex` or `priority`. It may differ from the requested tier.
+    /// The service tier of the request, in the provider's word. A tier is a class of speed and
+    /// price, such as `flex` or `priority`. It may differ from the requested tier.
     ///
     /// The field is `service_tier` in [`Protocol::ChatCompletions`] (for Mistral inside the usage),
     /// in the last event of [`Protocol::Responses`], and in the usage of [`Protocol::Messages`]. It

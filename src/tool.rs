@@ -7,7 +7,7 @@ use serde_json::Value;
 /// [`Message::tool`](crate::Message::tool).
 ///
 /// It implements `Serialize` and `Deserialize`, so tools can be read from a configuration file. The
-/// serialised fields are `name`, `description`, and `parameters` (the JSON Schema of the arguments).
+/// serialised fields are `name`, `description` and `parameters`, the JSON Schema of the arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     pub(crate) name: String,
