@@ -482,7 +482,7 @@ impl ResponseDecoder {
             return Err(self.nothing_said());
         } else {
             let progress = self.progress_made(response);
-            let message = format!("the stream ended before the response was complete, {progress}");
+            let message = format!("the stream ended {progress}; the response is incomplete");
             return Err(self.error(ErrorKind::Incomplete, message));
         }
         Ok(())

@@ -597,7 +597,7 @@ fn streams() -> Vec<Row> {
     vec![
         read(
             "nothing",
-            "local: the stream ended before the response was complete, after 0.0 s, before the first event",
+            "local: the stream ended after 0.0 s, before the first event; the response is incomplete",
             ChatCompletions,
             "",
         ),
@@ -609,7 +609,7 @@ fn streams() -> Vec<Row> {
         ),
         read(
             "a cut",
-            "local: the stream ended before the response was complete, after 0.0 s (events: 1, chunks: 1), without a finish reason or an end marker",
+            "local: the stream ended after 0.0 s (events: 1, chunks: 1), without a finish reason or an end marker; the response is incomplete",
             ChatCompletions,
             "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n",
         ),

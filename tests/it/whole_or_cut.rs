@@ -101,9 +101,9 @@ fn anything_else_is_cut_after_the_chunks_that_arrived() {
     let hi = text("Hi");
     for (cut, arrived, says) in [
         (hi.clone(), "Hi", "(events: 1, chunks: 1)"),
-        (format!("{hi}data: {}", STOP.split_at(20).0), "Hi", "before the response was complete"),
+        (format!("{hi}data: {}", STOP.split_at(20).0), "Hi", "the response is incomplete"),
         (format!("{hi}{}", event(ROLE)), "Hi", "events: 2"),
-        (event(ROLE), "", "before the response was complete"),
+        (event(ROLE), "", "the response is incomplete"),
         (event("[DONE]"), "", "the stream is empty"),
         (event(ROLE) + &event("[DONE]"), "", "the stream is empty"),
         (event(ROLE) + &event(USAGE) + &event("[DONE]"), "", "the stream is empty"),

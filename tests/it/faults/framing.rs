@@ -26,7 +26,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.with_length(begun.len() + 10, &(begun + &s.shape.ending()))
         })
         .gives("Hello ")
-        .fails(Incomplete, "ended before the response was complete"),
+        .fails(Incomplete, "the response is incomplete"),
         fault("F47", "The size of an HTTP chunk is not a hexadecimal number", |s| {
             chunk_of_size(s, "zz")
         })

@@ -46,19 +46,19 @@ pub(super) fn faults() -> Vec<Fault> {
             s.write_and_close(head + &two(s.shape) + &torn(s.shape))
         })
         .gives(TWO)
-        .fails(Incomplete, "the stream ended before the response was complete"),
+        .fails(Incomplete, "the response is incomplete"),
         fault("F68", "The connection closes between events; the body has no length", |s| {
             let head = format!("HTTP/1.1 200 OK\r\n{EVENTS}connection: close\r\n\r\n");
             s.write_and_close(head + &two(s.shape))
         })
         .gives(TWO)
-        .fails(Incomplete, "the stream ended before the response was complete"),
+        .fails(Incomplete, "the response is incomplete"),
         fault("F69", "The body ends cleanly, without a finish reason or an end marker", |s| {
             s.begin()?;
             s.end()
         })
         .gives(TWO)
-        .fails(Incomplete, "the stream ended before the response was complete"),
+        .fails(Incomplete, "the response is incomplete"),
         fault("F70", "The last event has no line end after it", |s| {
             s.stream((two(s.shape) + &s.shape.ending()).trim_end())
         })
