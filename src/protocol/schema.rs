@@ -163,9 +163,11 @@ fn are_apart(root: &Value, schemas: &[Value]) -> bool {
 /// considered.
 fn is_apart(root: &Value, schemas: [&Value; 2], depth: usize) -> bool {
     let [one, other] = schemas.map(|it| target(root, it.get("$ref")).unwrap_or(it));
-    let choices = list(one.get("anyOf").or(one.get("oneOf")).or(one.get("allOf")));
-    if depth > 0 && !choices.is_empty() {
-        return choices.iter().all(|choice| is_apart(root, [choice, other], depth - 1));
+    for (chosen, fixed) in [(one, other), (other, one)] {
+        let choices = chosen.get("anyOf").or(chosen.get("oneOf")).or(chosen.get("allOf"));
+        if depth > 0 && !list(choices).is_empty() {
+            return list(choices).iter().all(|it| is_apart(root, [it, fixed], depth - 1));
+        }
     }
     let differ = |one: Option<&Value>, other: Option<&Value>| {
         // Every integer is also a number.
@@ -418,6 +420,8 @@ mod tests {
             (a("a"), a("a"), false),
             (object(json!({})), object(json!({"a": {"type": "string"}})), true),
             (object(json!({})), object(json!({})), false),
+            (json!({"anyOf": [a("a")]}), json!({"anyOf": [a("a")]}), false),
+            (a("a"), json!({"anyOf": [a("b"), a("c")]}), true),
         ] {
             let schema = object(json!({"x": {"oneOf": [one, other]}}));
             let refused = strictly(&schema).err().unwrap_or_default();
