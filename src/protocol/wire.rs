@@ -255,6 +255,8 @@ macro_rules! wire {
     )+) => {$(
         $(#[$doc])*
         #[derive(Debug, Default, PartialEq)]
+        // Rust 1.88 does not see that `Default` constructs it.
+        #[allow(dead_code)]
         pub(crate) struct $name<'a> {
             $($(#[$field_doc])* $field: $crate::protocol::wire::type_of!($($type)?),)*
         }
