@@ -10,7 +10,7 @@ use std::env;
 use std::io::{Write, stderr, stdout};
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use kerb_stream::{GenerationConfig, generate, generate_stream, terminal_safe};
 
 use timeline::Timeline;
@@ -20,11 +20,13 @@ mod demo;
 mod timeline;
 
 fn main() -> anyhow::Result<()> {
-    let mut arguments = env::args().skip(1).peekable();
-    let picture = match arguments.next_if(|argument| argument == "--svg") {
-        Some(_) => Some(arguments.next().context("--svg needs a file name")?),
+    let mut arguments: Vec<_> = env::args().skip(1).collect();
+    let picture = match arguments.iter().position(|argument| argument == "--svg") {
+        Some(at) if at + 1 < arguments.len() => arguments.drain(at..at + 2).next_back(),
+        Some(_) => bail!("--svg needs a file name"),
         None => None,
     };
+    let mut arguments = arguments.into_iter();
     let config = match arguments.next() {
         Some(model) => GenerationConfig::new(model),
         None => demo::config()?,
@@ -57,7 +59,8 @@ fn main() -> anyhow::Result<()> {
     let timelines = [whole, Timeline::new("generate_stream", pieces)];
     writeln!(report, "\n{}", timeline::bars(&timelines))?;
     if let Some(file) = picture {
-        std::fs::write(&file, timeline::svg(&timelines)).with_context(|| file.clone())?;
+        std::fs::write(&file, timeline::svg(&timelines))
+            .with_context(|| format!("cannot write {file}"))?;
         writeln!(report, "\nThe picture is in {file}.")?;
     }
     Ok(())
