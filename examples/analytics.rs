@@ -26,7 +26,10 @@ fn main() -> anyhow::Result<()> {
         [first, between @ .., last] => (*last - *first) / (between.len() as u32 + 1),
         _ => Duration::ZERO,
     };
-    let (chunks, reason) = (arrivals.len(), response.finish_reason);
-    writeln!(stderr(), "{chunks} chunks, {characters} characters, mean gap {gap:.1?}, {reason:?}")?;
+    let mut report = stderr();
+    writeln!(report, "{} chunks, {characters} characters, mean gap {gap:.1?}", arrivals.len())?;
+    if let Some(reason) = response.finish_reason {
+        writeln!(report, "finish reason {reason:?}")?;
+    }
     Ok(())
 }

@@ -13,7 +13,7 @@ use kerb_stream::{FinishReason, generate_stream, terminal_safe};
 /// The callback keeps these parts of each chunk.
 struct Record {
     content: String,
-    /// Seconds since the request.
+    /// The time since the start, in seconds.
     at: f64,
     finish_reason: Option<FinishReason>,
 }
@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
     let gap = span / records.len().saturating_sub(1).max(1) as f64 * 1e3;
     let mut report = stderr();
     writeln!(report, "chunks         {}, {characters} characters", records.len())?;
-    writeln!(report, "total span     {span:.3} s")?;
+    writeln!(report, "first to last  {span:.3} s")?;
     writeln!(report, "mean gap       {gap:.1} ms")?;
     if let Some(reason) = finish_reason {
         writeln!(report, "finish reason  {reason:?}")?;

@@ -50,7 +50,8 @@ fn main() -> anyhow::Result<()> {
                 _ => return Err(error),
             }
         }
-        // A stopped answer stays in the history, since the user has read it.
+        // The text of a stopped answer stays in the history, since the user has read it. If there
+        // is none, the question goes, too.
         let response = stream.response();
         if response.content.is_empty() {
             history.pop();
@@ -94,7 +95,8 @@ fn read_line(interactive: bool) -> io::Result<Option<String>> {
     if interactive {
         io::stderr().write_all(b"> ")?;
     }
-    io::stdin().lines().next().transpose()
+    let line = io::stdin().lines().next().transpose();
+    line.map_err(|error| io::Error::new(error.kind(), format!("standard input: {error}")))
 }
 
 /// Shows "waiting …" in the terminal. Dropping it clears that line.
@@ -130,7 +132,8 @@ impl Running {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(handle) => handle.cancel(),
             None if interactive => {
-                let _ = io::stderr().write_all(b"\n(the end of input ends the chat)\n> ");
+                let keys = if cfg!(windows) { "Ctrl-Z and Enter" } else { "Ctrl-D" };
+                let _ = write!(io::stderr(), "\n(to leave the chat, press {keys})\n> ");
             }
             None => process::exit(130),
         }

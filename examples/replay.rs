@@ -23,12 +23,19 @@ fn main() -> anyhow::Result<()> {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => json = true,
-            "--protocol" => protocol = arguments.next().unwrap_or_default().parse()?,
+            "--protocol" => {
+                let name =
+                    arguments.next().context("--protocol needs a name, as in `responses`")?;
+                protocol = name.parse()?;
+            }
             option if option.starts_with("--") => {
                 bail!("usage: replay [--protocol NAME] [--json] [FILE]")
             }
             "-" => {}
-            file => recording = Box::new(File::open(file).with_context(|| file.to_owned())?),
+            file => {
+                let opened = File::open(file).with_context(|| format!("cannot open {file}"))?;
+                recording = Box::new(opened);
+            }
         }
     }
 

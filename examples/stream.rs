@@ -36,13 +36,10 @@ fn main() -> anyhow::Result<()> {
 
     let response = stream.into_response()?;
     let mut report = stderr();
-    writeln!(
-        report,
-        "{} chunks in {:.2?}, the first text after {:.2?}",
-        response.chunk_count,
-        response.latency,
-        response.time_to_first_text.unwrap_or_default(),
-    )?;
+    writeln!(report, "{} chunks in {:.2?}", response.chunk_count, response.latency)?;
+    if let Some(time) = response.time_to_first_text {
+        writeln!(report, "the first text after {time:.2?}")?;
+    }
     if let Some(usage) = response.usage {
         let (read, written) = (usage.prompt_tokens, usage.completion_tokens);
         writeln!(report, "{read} tokens read, {written} written")?;

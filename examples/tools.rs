@@ -93,8 +93,11 @@ const DENSITIES: [(&str, f64); 5] =
 
 fn call_tool(call: &ToolCall) -> anyhow::Result<String> {
     let arguments = call.parse::<Value>()?;
-    let text = |name| arguments.get(name).and_then(Value::as_str).context(name);
-    let number = |name| arguments.get(name).and_then(Value::as_f64).context(name);
+    let wrong = |name, kind| format!("the argument {name:?} is missing, or is not a {kind}");
+    let text =
+        |name| arguments.get(name).and_then(Value::as_str).with_context(|| wrong(name, "string"));
+    let number =
+        |name| arguments.get(name).and_then(Value::as_f64).with_context(|| wrong(name, "number"));
     let result = match call.name.as_str() {
         "density" => {
             let wanted = text("material")?.to_lowercase();

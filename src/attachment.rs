@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint;
 
-/// A picture for the model to look at. At present, other media types are rejected before the
-/// request is sent, with an error that names the attachment.
+/// A picture for the model, in a user message.
+///
+/// An attachment whose media type is unknown, or does not begin with `image/`, is an error before
+/// the request is sent. The error contains the attachment's name, if it has one.
 ///
 /// ```
 /// use kerb_stream::{Attachment, Message};
@@ -22,7 +24,8 @@ use crate::endpoint;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Attachment {
-    /// The media type, such as `image/png`. Set it if neither the name nor the first bytes show it.
+    /// The media type, such as `image/png`. Set it if it was not found: without it, the request is
+    /// an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// The file name, if there is one.
@@ -65,8 +68,8 @@ impl Attachment {
     /// Creates an attachment that the provider fetches from `url`.
     ///
     /// The media type follows from the file extension in the URL's path. If there is none, set
-    /// [`media_type`](Self::media_type). A `data:` URL with base64 is the same as
-    /// [`bytes`](Self::bytes) with its content.
+    /// [`media_type`](Self::media_type). A `data:` URL with base64 gives the same attachment as
+    /// [`bytes`](Self::bytes) does with the media type and the bytes that the URL contains.
     pub fn url(url: impl Into<String>) -> Self {
         let url = url.into();
         if let Some((media_type, base64)) =
@@ -79,12 +82,12 @@ impl Attachment {
         Self { media_type, name: None, data: Data::Url(url) }
     }
 
-    /// Returns the bytes. `None` if there is only a URL, or if the base64 is invalid.
+    /// Returns the bytes. It returns `None` if there is only a URL, or if the base64 is invalid.
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         BASE64.decode(self.base64()?).ok()
     }
 
-    /// Returns the URL, if the provider is to fetch the file.
+    /// Returns the URL, if the provider has to fetch the file.
     pub fn as_url(&self) -> Option<&str> {
         let Data::Url(url) = &self.data else { return None };
         Some(url)

@@ -38,7 +38,8 @@ pub struct CancelHandle(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    /// This flag is outside the lock, because it is read with each chunk. It is set under the lock.
+    /// This flag is not part of the locked value, so that reading it with each chunk needs no lock.
+    /// It is written only while the lock is held.
     is_cancelled: AtomicBool,
     /// This reference is weak, so that dropping a stream closes its sockets.
     running: Mutex<Option<Weak<dyn Interrupt>>>,
@@ -47,8 +48,8 @@ struct Shared {
 
 /// Something that a stream waits on, and that [`CancelHandle::cancel`] can interrupt.
 pub(crate) trait Interrupt: Send + Sync {
-    /// Makes all current and future waits return at once. It is called at most once, and under the
-    /// handle's lock: it must neither wait nor use the handle.
+    /// Makes all current and future waits return immediately. The function is called at most once,
+    /// and under the handle's lock: it must neither wait nor use the handle.
     fn interrupt(&self);
 }
 
@@ -82,8 +83,8 @@ impl CancelHandle {
         self.is_cancelled()
     }
 
-    /// Replaces what [`cancel`](Self::cancel) interrupts. After a cancellation, interrupts it at
-    /// once.
+    /// Replaces what [`cancel`](Self::cancel) interrupts. If the stream is already cancelled, the
+    /// new value is interrupted immediately.
     pub(crate) fn attach(&self, running: Weak<dyn Interrupt>) {
         let mut attached = self.running();
         if !self.is_cancelled() {
@@ -98,8 +99,8 @@ impl CancelHandle {
         *self.running() = None;
     }
 
-    /// Locks `running` and ignores poisoning: no foreign code runs under the lock, so the value is
-    /// always consistent.
+    /// Locks `running` and ignores poisoning: a panic under the lock cannot leave the value half
+    /// changed.
     fn running(&self) -> MutexGuard<'_, Option<Weak<dyn Interrupt>>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

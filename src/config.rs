@@ -96,9 +96,12 @@ configuration! {
     /// let stream = generate_stream("Hello", "ollama::llama3.2");
     /// ```
     ///
-    /// An option that is not set is not sent. Every option that is set is sent, or rejected with an
-    /// error that names it. A configuration can also be read from a file: the type is
-    /// [`Deserialize`], durations are numbers of seconds, and an unknown field is an error.
+    /// An option that is not set is not sent, except [`max_tokens`](Self::max_tokens), which the
+    /// Messages protocol requires. An option that is set is sent, or in the form that comes closest
+    /// ([`RequestPreview::adaptations`](crate::RequestPreview::adaptations) lists such changes), or
+    /// it is rejected with an error that names it. A configuration can also be read from a file:
+    /// the type is [`Deserialize`], durations are numbers of seconds, and an unknown field is an
+    /// error.
     #[derive(Clone, PartialEq, Deserialize)]
     #[serde(default, deny_unknown_fields)]
     #[non_exhaustive]

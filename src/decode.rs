@@ -413,7 +413,8 @@ impl ResponseDecoder {
         // The deadline of a read does not stop bytes that have already arrived, nor the caller's
         // reader. So the limit is also checked here.
         if self.clock.has_waited(limit) {
-            return Err(http::stalled(self.events.provider, self.events.config.stall_timeout));
+            let message = http::stalled(self.events.config.stall_timeout);
+            return Err(self.error(ErrorKind::Timeout, message));
         }
         let deadline = self.clock.deadline(limit);
         match self.parser.fill(|buffer| self.body.read(buffer, deadline)) {
@@ -513,7 +514,7 @@ impl ResponseDecoder {
     }
 
     fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error::new(kind, self.events.provider, message)
+        self.events.error(kind, message)
     }
 }
 
@@ -633,7 +634,7 @@ impl EventDecoder {
         } else if let Err(cause) = decoded {
             let message =
                 format!("event {} cannot be read: {}", self.count, self.excerpt(event.data));
-            return Err(Error::new(ErrorKind::Decode, self.provider, message).caused_by(cause));
+            return Err(self.error(ErrorKind::Decode, message).caused_by(cause));
         }
         if self.count == 1 && !builder.chunk.has_piece() {
             self.beginning = Some(truncated(event.data, EXCERPT).to_owned());
@@ -646,7 +647,7 @@ impl EventDecoder {
         }
         if builder.too_many_calls {
             let message = "the response has too many tool calls; raise `max_tool_calls`";
-            return Err(Error::new(ErrorKind::Limit, self.provider, message));
+            return Err(self.error(ErrorKind::Limit, message));
         }
         let is_last = builder.ended;
         if let Some(error) = builder.failure.take() {
@@ -660,10 +661,18 @@ impl EventDecoder {
     fn failed(&self, error: &str, is_last: bool) -> Stage {
         let mut error = protocol::api_error(self.provider, None, error);
         error.map_texts(|text| self.secrets.redact(text));
-        if let (Some(peer), Some(report)) = (&self.peer, error.report_mut()) {
-            peer.introduce(report);
+        if let Some(peer) = &self.peer {
+            peer.introduce(&mut error);
         }
         Stage::Failed { error, is_last }
+    }
+
+    fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
+        let mut error = Error::new(kind, self.provider, message);
+        if let Some(peer) = &self.peer {
+            peer.introduce(&mut error);
+        }
+        error
     }
 
     /// Quotes the beginning of unreadable data for an error message.

@@ -1,4 +1,5 @@
-//! Parses URLs: an [`Endpoint`] is the URL that a request goes to. No other file takes URLs apart.
+//! Parses URLs: an [`Endpoint`] is the URL that a request goes to. No other file parses the scheme or
+//! the query of a URL.
 
 use std::fmt;
 use std::iter;
@@ -45,14 +46,14 @@ impl Endpoint {
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         if authority.contains('@') {
             return Err(
-                "contains a user name or a password; use the option `api_key` or `headers`",
+                "contains a user name or a password; remove them, and set `api_key` or `headers`",
             );
         }
         let (host, port) = host_and_port(authority)?;
         let port = port.unwrap_or(if is_secure { 443 } else { 80 });
         let is_address = bare_host(host) != host;
         if host.is_empty() || (host.contains(['[', ']', ':', '\\']) && !is_address) {
-            return Err("has no host, or one that is neither a name nor an address");
+            return Err("has no host, or its host is neither a name nor an IP address");
         }
         let scheme = if is_secure { "https" } else { "http" };
         let uri: Uri = format!("{scheme}://{rest}").parse().map_err(|_| "is an invalid URL")?;
@@ -82,7 +83,7 @@ impl Endpoint {
     }
 
     /// Returns the URL with the values of its query replaced by `(hidden)`. A field that is also in
-    /// `own`, another query, stays visible.
+    /// `own`, the protocol's own query, stays visible.
     pub(crate) fn with_hidden_query(&self, own: &str) -> String {
         let shown = self.query_pairs().map(|pair| match pair.split_once('=') {
             Some((name, _)) if !own.split('&').any(|own| own == pair) => format!("{name}=(hidden)"),
@@ -209,8 +210,8 @@ pub(crate) fn redacted(url: &str) -> String {
     format!("{scheme}{colon}{rest}")
 }
 
-/// Returns whether a path has segments that a server, or a proxy before it, may take for other
-/// folders. Some decode the path before they split it, some treat a backslash as a slash, and some
+/// Returns whether a path has segments that a server, or a proxy before it, may read as `.` or
+/// `..`. Some decode the path before they split it, some treat a backslash as a slash, and some
 /// remove what begins with a semicolon.
 pub(crate) fn leads_elsewhere(path: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default().to_ascii_lowercase();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// ```
 /// use kerb_stream::{Environment, GenerationConfig};
 ///
-/// let hermetic = GenerationConfig::new("mistral-small-latest").environment(Environment::empty());
+/// let without = GenerationConfig::new("mistral-small-latest").environment(Environment::empty());
 /// let fixed = Environment::from_iter([("OPENAI_API_KEY", "sk-…")]);
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -22,7 +22,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Returns the environment of this process. Its variables are read when a stream starts.
+    /// Returns the environment of this process. Its variables are read at the first `next` of a
+    /// stream, or by [`request`](crate::GenerationStream::request).
     pub fn process() -> Self {
         Self::default()
     }

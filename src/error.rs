@@ -23,7 +23,7 @@ use crate::response::GenerationResponse;
 /// match generate("Hello", "mistral-small-latest") {
 ///     Ok(response) => println!("{}", response.content),
 ///     Err(error) => match ErrorKind::of(&error) {
-///         Some(ErrorKind::Auth) => eprintln!("Set MISTRAL_API_KEY, please."),
+///         Some(ErrorKind::Auth) => eprintln!("MISTRAL_API_KEY is missing or wrong."),
 ///         Some(ErrorKind::RateLimited | ErrorKind::Overloaded) => eprintln!("Try again later."),
 ///         _ => eprintln!("{error:#}"),
 ///     },
@@ -39,6 +39,9 @@ pub struct Error(Box<Details>);
 struct Details {
     kind: ErrorKind,
     provider: Option<LlmProvider>,
+    /// The address of the server, if it is not the provider's public one, and if the message does
+    /// not contain it.
+    address: Option<String>,
     message: String,
     /// True if a retry would fail in the same way, although other errors of this kind may be
     /// temporary.
@@ -53,8 +56,6 @@ struct Details {
 /// [`Display`](fmt::Display) adds them to the message.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
-    /// The address of the server, if it is not the provider's public one.
-    pub(crate) address: Option<String>,
     pub(crate) model: Option<String>,
     pub(crate) key_source: KeySource,
     /// The HTTP status. It is `None` for an error inside a stream.
@@ -169,6 +170,7 @@ impl Error {
         Self(Box::new(Details {
             kind,
             provider: provider.into(),
+            address: None,
             message: message.into(),
             is_permanent: false,
             report: None,
@@ -191,6 +193,11 @@ impl Error {
     pub(crate) fn permanent(mut self) -> Self {
         self.0.is_permanent = true;
         self
+    }
+
+    /// Adds the address of the server, which `Display` prints after the provider.
+    pub(crate) fn set_address(&mut self, address: Option<String>) {
+        self.0.address = address;
     }
 
     /// Adds the provider's report. The error already has the provider's own message.
@@ -239,18 +246,21 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Details { kind, provider, message, report, .. } = &*self.0;
-        if let Some(provider) = provider {
-            write!(f, "{provider}")?;
+        let Details { kind, provider, address, message, report, .. } = &*self.0;
+        // Any server can be behind `local`, so its address is its name.
+        let name = provider.filter(|provider| *provider != LlmProvider::Local);
+        let mut who = name.map_or("the server", LlmProvider::as_str).to_owned();
+        if let Some(address) = address {
+            who += &format!(" at {address}");
         }
         let Some(report) = report else {
-            let colon = if provider.is_some() { ": " } else { "" };
-            return write!(f, "{colon}{message}");
+            return match (name, address) {
+                (None, None) => f.write_str(message),
+                _ => write!(f, "{who}: {message}"),
+            };
         };
-        let Report { address, model, status, code, error_type, request_id, .. } = report;
-        if let Some(address) = address {
-            write!(f, " at {address}")?;
-        }
+        let Report { model, status, code, error_type, request_id, .. } = report;
+        f.write_str(&who)?;
         match status {
             Some(status) => write!(f, " returned {status}")?,
             None => f.write_str(" reports an error inside the stream")?,
@@ -301,6 +311,8 @@ impl Report {
                 )
             }
             ErrorKind::Quota => "; the account's credit or quota is used up".to_owned(),
+            // Servers that are no LLM servers return these.
+            _ if matches!(self.status, Some(405 | 501)) => "; check the base URL".to_owned(),
             _ => {
                 let wait = self.retry_after.map(|wait| wait.as_secs_f64().ceil());
                 wait.map(|wait| format!("; try again in {wait} s")).unwrap_or_default()
@@ -348,7 +360,8 @@ names! {
         RateLimited = "rate_limited",
         /// The provider had an internal error.
         Server = "server",
-        /// Nothing came within a time limit. The message names the option that sets the limit.
+        /// A time limit passed. The message names the option that sets it, unless the caller's own
+        /// reader timed out.
         Timeout = "timeout",
     }
 
@@ -358,8 +371,8 @@ names! {
 }
 
 impl ErrorKind {
-    /// Returns the kind of the [`Error`] inside an [`anyhow::Error`], even if context was added.
-    /// `None` if the error has another type.
+    /// Returns the kind of the [`Error`] inside an [`anyhow::Error`], even if context was added. It
+    /// returns `None` if the error has another type.
     pub fn of(error: &anyhow::Error) -> Option<Self> {
         Error::of(error).map(Error::kind)
     }

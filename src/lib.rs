@@ -13,7 +13,7 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! The same call works with OpenAI, Anthropic, Google, Mistral, Cohere, some thirty services that
+//! The same call works with OpenAI, Anthropic, Google, Mistral, Cohere, about thirty services that
 //! accept OpenAI's request format, and servers that you run yourself. [`guide::providers`] lists
 //! all of them. It also says what each option means with each protocol (the format of requests and
 //! responses), and how the crate reads finish reasons (why the model stopped) and token counts. A
@@ -32,7 +32,7 @@
 //! It returns a [`GenerationStream`]: an iterator of [`StreamChunk`]s. A chunk is a piece of the
 //! answer, such as text, reasoning (the model's thoughts before the answer) or a part of a tool
 //! call (the model's request to run one of your functions). The stream is lazy: it sends nothing
-//! before the first `next`, and dropping it closes the connection. A
+//! before the first `next`. Dropping it before the answer ends closes the connection. A
 //! [`callback`](GenerationStream::callback) receives each chunk before the loop does. A
 //! [`CancelHandle`] ends the stream from another thread.
 //!
@@ -47,9 +47,10 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! Options that you do not set are not sent. If you set an option, the crate sends it. If the
-//! provider has only a similar option, the crate sends that one; [`RequestPreview::adaptations`]
-//! lists such changes. If there is none, you get an error that names the option.
+//! Options that you do not set are not sent; only Anthropic requires
+//! [`max_tokens`](GenerationConfig#structfield.max_tokens). No option that you set is lost silently.
+//! The crate sends it; or it sends what comes closest at this provider, and lists the change in
+//! [`RequestPreview::adaptations`]; or it returns an error that names the option.
 //!
 //! # The response
 //!
@@ -76,7 +77,8 @@
 //!
 //! # History
 //!
-//! Each request contains the whole conversation:
+//! The crate does not remember earlier questions. You send the whole conversation with each
+//! request:
 //!
 //! ```no_run
 //! use kerb_stream::{Message, generate};
@@ -91,8 +93,9 @@
 //! ```
 //!
 //! Add the model's turn with `response.into()`. Besides the text, that [`Message`] holds the tool
-//! calls and the data that you have to send back unchanged to some providers, such as reasoning
-//! with the provider's signature. A history can be saved with serde and continued later.
+//! calls and the data that some providers require back unchanged, such as reasoning with the
+//! signature by which the provider recognises it. The crate sends that data back with the next
+//! request. A history can be saved with serde and continued later.
 //!
 //! # Tools
 //!
@@ -142,7 +145,7 @@
 //! let stream = generate_stream("Why is the sky blue?", "mistral-small-latest");
 //! if let Err(error) = stream.write_to(&mut std::io::stdout()) {
 //!     match ErrorKind::of(&error) {
-//!         Some(ErrorKind::Auth) => eprintln!("Set MISTRAL_API_KEY, please."),
+//!         Some(ErrorKind::Auth) => eprintln!("MISTRAL_API_KEY is missing or wrong."),
 //!         Some(ErrorKind::Incomplete) => eprintln!("\n[the answer was cut off]"),
 //!         _ => eprintln!("\n{error:#}"),
 //!     }
@@ -155,8 +158,8 @@
 //!
 //! Waiting and memory are limited, with one exception: if you decode your own reader with
 //! [`from_reader`](GenerationStream::from_reader), a read of that reader can block without limit.
-//! These fields of [`GenerationConfig`] are the limits. An event is one message of the response
-//! body, whose format is server-sent events (SSE).
+//! These fields of [`GenerationConfig`] are the limits. A response body has the format server-sent
+//! events (SSE): it is a sequence of small blocks of text. Each block is an event.
 //!
 //! | Field | Default | It limits |
 //! |---|---|---|
@@ -168,7 +171,10 @@
 //! | [`max_response_bytes`] | 64 MiB | one answer |
 //! | [`max_tool_calls`] | 1,024 | the tool calls in one answer |
 //! | [`max_retries`] | 2 | retries, which happen only before the first chunk |
-//! | [`max_retry_wait`] | 60 s | the wait before a retry; if a server asks for more, there is no retry |
+//! | [`max_retry_wait`] | 60 s | the wait that a server may ask for; if it asks for more, there is no retry |
+//!
+//! No field limits the time of a whole answer, because a long answer that makes progress is no
+//! fault. A [`CancelHandle`] can end it.
 //!
 //! [`connect_timeout`]: GenerationConfig#structfield.connect_timeout
 //! [`first_byte_timeout`]: GenerationConfig#structfield.first_byte_timeout
@@ -187,8 +193,8 @@
 //! - It does not follow redirects. A key from an environment variable is sent only to: the
 //!   provider's own address; the address in the provider's base URL variable; or the `.base_url(…)`
 //!   of a configuration that also sets the provider. A key from `.api_key(…)` is sent to your
-//!   `.base_url(…)`; without one, to the address in that variable, or to the provider. Error
-//!   messages never show a key.
+//!   `.base_url(…)`. If you set no base URL, it is sent to the address in the provider's base URL
+//!   variable, or else to the provider's own. Error messages never show a key.
 //! - It is for conversations, which may contain images. It has no embeddings, no batches, no image
 //!   generation and no files of other kinds. If a response has several alternative answers
 //!   (choices), only the first is read.
@@ -217,21 +223,21 @@
 //!
 //! # How it works
 //!
-//! A call runs through these files and folders of the source, in this order:
+//! A call runs through these files and folders of the source:
 //!
 //! 1. `message` and `config` hold the prompt and the options.
 //! 2. `request` finds the provider and prepares the headers. `protocol` writes the body.
 //! 3. `http` sends the request, and reads the response body as bytes.
 //! 4. `sse` splits the bytes into server-sent events (SSE).
 //! 5. `protocol` decodes the events into chunks.
-//! 6. `decode` runs steps 4 and 5, adds each chunk to the response, and decides at the end whether
-//!    the answer is whole.
+//! 6. `decode` calls `sse` and `protocol` for steps 4 and 5, adds each chunk to the response, and
+//!    decides at the end whether the answer is whole.
 //! 7. `stream` passes each chunk to the callback and to your loop. It also retries failed requests.
 //!
 //! # Logging
 //!
-//! The crate logs through the crate `log`: retries at info, connections at debug. Its own messages
-//! never contain a key. But its HTTP client (ureq) logs every byte at trace, keys included:
+//! The crate logs through the crate `log`: retries at info; requests and adaptations at debug. Its
+//! own messages never contain a key. But its HTTP client (ureq) logs every byte at trace, keys included:
 //! [`guide::logging`] says how to turn that off.
 //!
 //! # Crate features

@@ -65,10 +65,11 @@ pub struct Message {
     /// The tool calls of an assistant message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
-    /// The [`ToolCall::id`] of the call that this message is the result of. Only for tool messages.
+    /// The [`ToolCall::id`] of the call whose result this message is. Only tool messages have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
-    /// True if the tool failed: the text then says how. Only for tool messages. Defaults to false.
+    /// True if the tool failed: the text then says how. It is for tool messages only, and defaults
+    /// to false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_error: bool,
     /// Provider-specific data that is sent back unchanged (replay data).

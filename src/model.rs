@@ -1,4 +1,4 @@
-//! Constants for well-known models: [`ModelName`]; and the providers that a model name leads to.
+//! Lists well-known models ([`ModelName`]), and finds the provider of a model name.
 
 use std::fmt;
 
@@ -10,10 +10,12 @@ use crate::provider::LlmProvider;
 /// A well-known model and its provider.
 ///
 /// The set is open: any `&str` or `String` names a model, too. Models come and go within weeks, so
-/// a name that has no constant is sent like any other. A name is an error with a suggestion only if
-/// it leads to no single provider, or if one of its words is nearly a word of these constants. The
-/// constants are those of kerb whose models are still served, and one or two current models of each
-/// vendor. A constant is serialised as its name.
+/// a name that has no constant is sent like any other. Two kinds of names are errors, unless the
+/// provider is set: a name that fits no provider, or several; and a name with a word that looks
+/// like a misspelt word of these constants. The error suggests what may have been meant.
+///
+/// The constants are the models that the Python toolkit kerb names and that are still served, and
+/// a few current models. A constant is serialised as the model's name, such as `"gpt-4o-mini"`.
 ///
 /// ```
 /// use kerb_stream::{GenerationConfig, ModelName};
@@ -135,8 +137,8 @@ pub(crate) fn providers_of(model: &str) -> Vec<LlmProvider> {
     LlmProvider::ALL.iter().copied().filter(has_it).collect()
 }
 
-/// Returns the models that the user may have meant by a name that leads to no single provider:
-/// quoted names, or an empty string.
+/// Returns a text with the quoted model names that the user may have meant by a name that leads to
+/// no single provider, joined by `or`. It is empty if there are none.
 pub(crate) fn suggestions(model: &str) -> String {
     let quoted = |provider, name: &str| format!("\"{provider}::{name}\"");
     if let Some((provider, name)) = model.split_once(['/', ':'])
@@ -148,8 +150,9 @@ pub(crate) fn suggestions(model: &str) -> String {
     }
     let lower = model.to_ascii_lowercase();
     let begins = lower.split('-').next().unwrap_or_default();
-    // A word with a letter that the family's name lacks is not misspelt: `solar`, `mixtral` and
-    // `gemma2` are other models than `sonar`, `mistral` and `gemma`.
+    // A family is the part of a prefix before the first `-`, such as `mistral`. A word with a
+    // letter that the family's name lacks is not misspelt: `solar`, `mixtral` and `gemma2` are
+    // other models than `sonar`, `mistral` and `gemma`.
     let families = LlmProvider::ALL.iter().flat_map(|one| one.vendor().model_prefixes);
     let families = families.filter_map(|prefix| prefix.split('-').next());
     let families = families.filter(|it| begins.chars().all(|letter| it.contains(letter)));
@@ -164,8 +167,8 @@ pub(crate) fn suggestions(model: &str) -> String {
 }
 
 /// Returns a model name with its misspelt words corrected, by the words of the provider's
-/// constants. Short words are not corrected, because too many are similar. A word that continues a
-/// known one, such as `flashx`, is a new word.
+/// constants. A known word of four letters or fewer is never the correction, because too many words
+/// are similar to it. A word that continues a known one, such as `flashx`, is a new word.
 pub(crate) fn respelt(model: &str, provider: LlmProvider) -> String {
     let known = ModelName::ALL.iter().filter(|known| known.provider == provider);
     let words = known.flat_map(|known| known.name.split('-').skip(1));

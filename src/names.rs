@@ -34,7 +34,7 @@ macro_rules! names {
         }
 
         $(
-            /// An error lists the known names.
+            /// An error suggests a similar name, or lists the known ones.
             impl std::str::FromStr for $type {
                 type Err = anyhow::Error;
 
@@ -47,7 +47,7 @@ macro_rules! names {
 }
 pub(crate) use names;
 
-/// Returns the value with this name. An error lists the known names.
+/// Returns the value with this name. An error suggests a similar name, or lists the known ones.
 pub(crate) fn by_name<T: Copy>(
     what: &str,
     name: &str,
@@ -57,9 +57,10 @@ pub(crate) fn by_name<T: Copy>(
     let wanted = name.trim().to_ascii_lowercase();
     all.iter().copied().find(|&one| as_str(one) == wanted).with_context(|| {
         let known: Vec<_> = all.iter().copied().map(as_str).collect();
-        let meant = nearest(&wanted, known.iter().copied());
-        let meant = meant.map(|meant| format!("; did you mean {meant:?}?")).unwrap_or_default();
-        format!("there is no {what} {name:?}{meant} (there are {})", known.join(", "))
+        match nearest(&wanted, known.iter().copied()) {
+            Some(meant) => format!("unknown {what} {name:?}; did you mean {meant:?}?"),
+            None => format!("unknown {what} {name:?}; the known names are {}", known.join(", ")),
+        }
     })
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn nearest<'a>(
 
 /// Returns the number of typing mistakes between two names, or `None` if it is more than `most`.
 /// A mistake is a letter that is added, removed or changed. Two letters that change places are one
-/// mistake if the names are equal after them.
+/// mistake if the rest of both names is the same.
 fn mistakes(one: &[u8], other: &[u8], most: usize) -> Option<usize> {
     let more = |one: &[u8], other: &[u8]| Some(1 + mistakes(one, other, most.checked_sub(1)?)?);
     match (one, other) {

@@ -1,4 +1,4 @@
-//! Decides whether and when a request is retried. The waiting itself is done elsewhere.
+//! Decides whether and when a request is retried. `stream` does the waiting.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 
-/// The first wait. Each further wait is twice as long, up to [`LONGEST`].
+/// The longest first wait, if the server asks for none. It doubles with each retry, up to
+/// [`LONGEST`]. The wait itself is a random part of it, at least half.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(8);
 
@@ -30,7 +31,7 @@ pub(crate) fn wait_before_retry(
     let chance = RandomState::new().hash_one(retries) as f64 / u64::MAX as f64;
     match error.retry_after() {
         Some(asked) if asked > config.max_retry_wait => None,
-        // Never retries earlier than the server asked for.
+        // A retry never comes earlier than the server asked for.
         Some(asked) => Some(asked + asked.min(LONGEST).mul_f64(0.1 * chance)),
         None => {
             let wait = FIRST.saturating_mul(1 << retries.min(16)).min(LONGEST);

@@ -60,9 +60,9 @@ impl GenerationStream {
     /// `config` sets the size limits and the protocol. The protocol may also follow from the
     /// provider or the model. Of the time limits, only `stall_timeout` applies. A read of `reader`
     /// can block without limit: `stall_timeout` and [`cancel_handle`](Self::cancel_handle) take
-    /// effect between two reads. If the provider reports an error in the stream, reading goes on,
-    /// because usage may follow the error. But no read starts after 64 KiB or after 0.1 s. Errors
-    /// arrive as items.
+    /// effect between two reads. If the provider reports an error in the stream, reading goes on
+    /// for at most about 64 KiB and 0.1 s, because usage may follow the error. The error is then
+    /// the last item.
     ///
     /// ```
     /// use kerb_stream::{GenerationConfig, GenerationStream, Protocol};
@@ -127,10 +127,10 @@ impl<F> GenerationStream<F> {
     /// ```
     ///
     /// # Errors
-    /// Returns the error with which the first `next` would fail before it sends anything. Only one
-    /// such error is not found here, because `next` finds it when it connects: a client certificate
-    /// that does not match its key. It is also an error to call this after the first `next`, or on
-    /// a stream of [`from_reader`](GenerationStream::from_reader).
+    /// Returns the error that the first `next` would return for an invalid prompt or configuration.
+    /// Errors that come up when `next` connects are not found here; among them is a client
+    /// certificate that does not match its key. It is also an error to call this after the first
+    /// `next`, or on a stream of [`from_reader`](GenerationStream::from_reader).
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
         let why = match &self.inner.state {
             StreamState::New(prompt) => return Ok(request::preview(prompt, &self.inner.config)?),
@@ -213,8 +213,8 @@ struct StreamCore {
     cancel: CancelHandle,
     response: GenerationResponse,
     started: Option<Instant>,
-    /// The request, kept for retries. `None` before it is prepared, or if the caller supplied the
-    /// response.
+    /// The request, kept for retries. It is `None` before it is prepared, or if the caller supplied
+    /// the response.
     request: Option<Box<PreparedRequest>>,
     state: StreamState,
     /// Set while `next` runs. If it is already set when `next` begins, the previous call panicked.

@@ -6,9 +6,9 @@ use std::fmt::{self, Write as _};
 /// symbols.
 ///
 /// The text of a model is untrusted. Escape sequences can move the cursor, rename windows or fill
-/// the clipboard, and bidirectional control characters can make text read as something else. Line
-/// feeds and tabs are kept. Each character is handled alone, so the chunks of a stream can be
-/// passed to this function one at a time.
+/// the clipboard, and characters that change the direction of writing can make text read as
+/// something else. Line feeds and tabs are kept. Each character is handled alone, so the chunks of
+/// a stream can be passed to this function one at a time.
 ///
 /// ```
 /// use kerb_stream::terminal_safe;

@@ -7,7 +7,8 @@ use serde_json::Value;
 /// [`Message::tool`](crate::Message::tool).
 ///
 /// It implements `Serialize` and `Deserialize`, so tools can be read from a configuration file. The
-/// serialised fields are `name`, `description` and `parameters`, the JSON Schema of the arguments.
+/// serialised fields are `name`, `description` and `parameters`. `parameters` is the JSON Schema of
+/// the arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     pub(crate) name: String,
@@ -19,9 +20,10 @@ pub struct Tool {
 impl Tool {
     /// Creates a tool for a function of your program.
     ///
-    /// `name` may contain letters, digits, `_` and `-`. `description` tells the model what the tool
-    /// does and when to call it. `parameters` is the [JSON Schema](https://json-schema.org) of the
-    /// arguments. Its type must be `object`, because the arguments are a JSON object.
+    /// `name` should consist of ASCII letters, digits, `_` and `-`: providers reject other names.
+    /// `description` tells the model what the tool does and when to call it. `parameters` is the
+    /// [JSON Schema](https://json-schema.org) of the arguments. Its type must be `object`, because
+    /// the arguments are a JSON object. The provider checks both.
     ///
     /// ```
     /// use kerb_stream::Tool;

@@ -20,8 +20,8 @@ pub(crate) fn config() -> io::Result<GenerationConfig> {
     writeln!(
         io::stderr(),
         "This is the demo: canned answers from a server inside this program.\n\
-         For a real model, name one on the command line: ollama::llama3.2, or gemini-flash-latest\n\
-         with its key in GEMINI_API_KEY.\n"
+         To ask a real model, put its name after `--`: ollama::llama3.2, or gemini-flash-latest\n\
+         (first set GOOGLE_API_KEY).\n"
     )?;
     let server = start(like_a_model)?;
     Ok(GenerationConfig::new("demo").base_url(server.url()))

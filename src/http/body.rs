@@ -11,12 +11,13 @@ use super::pool::{self, Connection};
 use crate::cancel::CancelHandle;
 use crate::error::{Error, ErrorKind};
 
-/// The maximum number of bytes that are read from the body of an error response. An error keeps
-/// less, but servers may send a long prompt back, and truncated JSON cannot be parsed.
+/// The maximum number of bytes that are read from the body of an error response. `Error::body`
+/// keeps less, but servers may send a long prompt back, and truncated JSON cannot be parsed.
 const ERROR_BODY: u64 = 1 << 20;
-/// The maximum number of bytes, and the maximum time, for reading on after the end marker, so that
-/// the connection can serve the next request.
+/// After a complete response, the crate reads on for about this many bytes, so that the connection
+/// can serve the next request.
 const REST: usize = 16 << 10;
+/// After a complete response, the crate reads on for this time at most.
 const REST_TIME: Duration = Duration::from_millis(100);
 
 /// The body of a response, or another source of the same bytes.
@@ -66,8 +67,9 @@ impl Body {
         read
     }
 
-    /// Reads on after the end marker, so that the connection can be reused. It stops after [`REST`]
-    /// bytes or [`REST_TIME`], so a server that does not end the response costs little.
+    /// Reads on after a complete response, so that the connection can be reused. It stops after
+    /// about [`REST`] bytes or [`REST_TIME`], so a server that does not end the response costs
+    /// little.
     pub(crate) fn drain(mut self) {
         let (mut buffer, mut rest) = ([0; 2048], 0);
         let deadline = deadline_in(REST_TIME);
@@ -88,7 +90,7 @@ impl Body {
                 Ok(0) => break,
                 Ok(read) => text.extend(buffer.iter().take(read)),
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-                // The status is worth more than an error about its incomplete body.
+                // The status tells more than an error about the incomplete body.
                 Err(_) => break,
             }
         }

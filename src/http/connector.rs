@@ -1,9 +1,10 @@
-//! Opens connections with ureq's own connectors, wrapped in what a stream needs besides.
+//! Opens connections with ureq's own connectors, and wraps them in transports that add limits,
+//! cancelling and checks.
 //!
 //! ```text
-//!   ControlledTransport ── counts bytes, names faults, detects leftovers of an earlier response
+//!   ControlledTransport ── counts bytes, converts errors, detects bytes before the request
 //!     └ TLS
-//!        └ SocketTransport ── applies limits, keeps early responses, follows TLS records
+//!        └ SocketTransport ── applies limits, lets early responses be read, follows TLS records
 //!           └ proxy or TCP
 //! ```
 

@@ -27,8 +27,8 @@ pub(crate) enum Phase {
     /// The request is written and the response headers are read. A single read has no limit of its
     /// own, because every byte of slowly dripping headers would restart it.
     Headers,
-    /// The body is read. The limit on a single read never changes, so the socket option is set only
-    /// once: see [`ConnectionControl::read_limit`].
+    /// The body is read. Most reads get the same limit, so the socket option is rarely set: see
+    /// [`ConnectionControl::read_limit`].
     #[default]
     Body,
 }
@@ -124,9 +124,9 @@ impl ConnectionControl {
     /// Returns the limits for one read, and whether that read ends before its deadline and has to
     /// be repeated.
     ///
-    /// Each piece of the response moves the deadline, so the socket option would have to be set
-    /// before each read. While the deadline is far away, a shorter limit is used instead. It is
-    /// always the same, so it is set only once.
+    /// Each piece of the response moves the deadline, so a limit that ends at the deadline would
+    /// have to be set before each read. While the deadline is far away, every read gets one shorter
+    /// limit instead, and the socket option stays as it is.
     pub(super) fn read_limit(&self, timeout: NextTimeout) -> (NextTimeout, bool) {
         let mut limit = self.limit(timeout);
         let stall = self.state().limits.stall;
@@ -139,8 +139,8 @@ impl ConnectionControl {
         (limit, is_early)
     }
 
-    /// Locks the state and ignores poisoning: no foreign code runs under the lock, so the state is
-    /// always consistent.
+    /// Locks the state and ignores poisoning: a panic under the lock cannot leave the state half
+    /// changed.
     pub(super) fn state(&self) -> MutexGuard<'_, ControlState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,7 +9,7 @@ use ureq::{Error as UreqError, Timeout};
 use super::control::{Limits, Phase};
 use super::fault::{Fault, MISMATCH, is_disconnect};
 use super::pool::Connection;
-use crate::error::{Error, ErrorKind, KeySource, Report};
+use crate::error::{Error, ErrorKind, KeySource};
 use crate::provider::{LlmProvider, Vendor};
 
 /// The server that a request goes to, and the way to it. Every message about the request needs
@@ -35,11 +35,13 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Adds the address, the model and the source of the key to a report.
-    pub(crate) fn introduce(&self, report: &mut Report) {
-        report.address = (!self.is_public).then(|| self.address.clone());
-        report.model = Some(self.model.clone());
-        report.key_source = self.key_source.clone();
+    /// Adds the address to an error, and the model and the source of the key to its report.
+    pub(crate) fn introduce(&self, error: &mut Error) {
+        error.set_address((!self.is_public).then(|| self.address.clone()));
+        if let Some(report) = error.report_mut() {
+            report.model = Some(self.model.clone());
+            report.key_source = self.key_source.clone();
+        }
     }
 
     /// Returns the error for a request that got no response.
@@ -49,8 +51,12 @@ impl Peer {
             UreqError::Timeout(reason) => self.timeout(reason, connection.control.state().phase),
             UreqError::Other(fault) => match fault.downcast().map(|fault| *fault) {
                 Ok(Fault::Name { of_proxy, source }) => {
-                    let advice = match of_proxy {
-                        false if self.is_public => "are you online, or behind a proxy?",
+                    let advice = match (of_proxy, &self.proxy) {
+                        // These proxies look up names themselves if the scheme says so.
+                        (false, Some(_)) => {
+                            "to let the proxy look it up, use socks5h:// or socks4a://"
+                        }
+                        (false, None) if self.is_public => "are you online, or behind a proxy?",
                         _ => "check the URL",
                     };
                     let whom = self.other_side(of_proxy);
@@ -136,7 +142,11 @@ impl Peer {
             (Phase::Body, Timeout::PerRead | Timeout::PerWrite) => {
                 format!("no data from {address} for {idle:?} (idle_timeout)")
             }
-            (Phase::Body, _) => return stalled(self.provider, stall),
+            (Phase::Body, _) => {
+                let mut error = Error::new(ErrorKind::Timeout, self.provider, stalled(stall));
+                self.introduce(&mut error);
+                return error;
+            }
         };
         Error::new(ErrorKind::Timeout, self.provider, message)
     }
@@ -292,10 +302,9 @@ fn is_alert(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("received fatal alert")
 }
 
-/// Returns the error for a stream that brought no text, reasoning or tool call within `limit`.
-pub(crate) fn stalled(provider: LlmProvider, limit: Duration) -> Error {
-    let message = format!("no part of the response was completed for {limit:?} (stall_timeout)");
-    Error::new(ErrorKind::Timeout, provider, message)
+/// Returns the message about a stream that brought no text, reasoning or tool call within `limit`.
+pub(crate) fn stalled(limit: Duration) -> String {
+    format!("no part of the response was completed for {limit:?} (stall_timeout)")
 }
 
 /// Returns the error for a failed read from a recording, a pipe or another client's response.
@@ -355,7 +364,7 @@ mod tests {
             let of_proxy = proxy.is_some();
             let fault = Fault::Name { of_proxy, source: UreqError::HostNotFound };
             let error = peer.no_response(fault.into(), &connection);
-            assert_eq!(error.to_string(), format!("local: no address found for {says}"));
+            assert_eq!(error.to_string(), format!("no address found for {says}"));
         }
     }
 

@@ -165,8 +165,8 @@ fn receive(
         report.retry_after = retry_after(text).or(report.retry_after);
         report.request_id = request_id.or(report.request_id.take());
         report.rate_limit = rate_limit;
-        peer.introduce(report);
     }
+    peer.introduce(&mut error);
     // `x-should-retry: false` forbids a retry. `true` does not make an error retryable.
     let is_hopeless = text("x-should-retry").is_some_and(|text| text.trim() == "false");
     Err(if is_hopeless { error.permanent() } else { error })

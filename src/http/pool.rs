@@ -22,10 +22,10 @@ const MAX_IDLE: usize = 8;
 /// The maximum idle time. Servers usually close idle connections after a minute or more.
 const MAX_AGE: Duration = Duration::from_secs(55);
 /// The size in bytes of the input buffers of a socket and of a TLS session. The response headers
-/// have to fit into it.
+/// have to fit into each of them.
 const INPUT: usize = 24 << 10;
-/// The size in bytes of the output buffers. The request line has to fit into it, and so does each
-/// request header.
+/// The size in bytes of the output buffers. The request line and each request header have to fit
+/// into each of them.
 pub(crate) const MAX_LINE: usize = 8 << 10;
 
 static IDLE: Mutex<Vec<(Instant, Connection)>> = Mutex::new(Vec::new());
@@ -101,7 +101,7 @@ impl Connection {
     }
 
     /// Returns whether a request failed only because its connection was stale: the server had
-    /// closed it, or had sent bytes over it that are not TLS.
+    /// closed it, or had sent a TLS alert or bytes that are not TLS.
     pub(super) fn is_stale(&self, error: &ureq::Error) -> bool {
         let ureq::Error::Io(error) = error else { return false };
         let is_broken = fault::is_disconnect(error) || error.kind() == io::ErrorKind::InvalidData;
@@ -141,8 +141,7 @@ fn expired(idle: &mut Vec<(Instant, Connection)>) -> Vec<(Instant, Connection)> 
     idle.drain(..fresh.unwrap_or(idle.len())).collect()
 }
 
-/// Locks the list and ignores poisoning: no foreign code runs under the lock, so the list is always
-/// consistent.
+/// Locks the list and ignores poisoning: a panic under the lock cannot leave the list half changed.
 fn idle() -> MutexGuard<'static, Vec<(Instant, Connection)>> {
     IDLE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -45,7 +45,8 @@ pub(super) fn choose(
         }
         _ => "is not supported; it should look like http://host:3128 or socks5://host:1080",
     };
-    Err(format!("the proxy {shown:?} ({}) {problem}", variable.unwrap_or("the option `proxy`")))
+    let from = variable.unwrap_or("the option `proxy`");
+    Err(format!("the proxy {shown:?} (from {from}) {problem}"))
 }
 
 /// Returns the proxy from the environment for `origin`, and the variable that named it.

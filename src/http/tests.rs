@@ -346,8 +346,7 @@ fn a_connection_that_the_server_had_closed_is_replaced_unseen() {
         let server = Server::new(|_, socket| drop(request_of(socket)));
         let error = server.send().unwrap_err();
         assert_eq!(server.accepted(), 1);
-        let expected =
-            format!("local: {} closed the connection without a response", server.address);
+        let expected = format!("{} closed the connection without a response", server.address);
         assert_eq!(error.to_string(), expected);
         assert!(error.is_retryable());
     });
@@ -581,7 +580,7 @@ fn statuses_are_data_and_only_200_is_a_stream() {
             let error = server.send().unwrap_err();
             let address = &server.address;
             let shown = shown.replace("{address}", address);
-            let shown = format!("local at {address} returned {shown}");
+            let shown = format!("the server at {address} returned {shown}");
             assert_eq!(error.to_string(), shown, "{answer}");
             assert!(!format!("{error:?}").contains("sk-"), "{error:?}");
         }
@@ -731,7 +730,7 @@ fn nobody_at_home_is_said_with_host_and_port() {
             attempt(&url, config, &CancelHandle::new()).unwrap_err()
         };
         let error = send(format!("http://{address}/secret/path?key=k"), &config());
-        let expected = format!("local: {address} refused the connection; is the server running?");
+        let expected = format!("{address} refused the connection; is the server running?");
         assert_eq!(error.to_string(), expected);
         assert!(error.is_retryable() && std::error::Error::source(&error).is_some());
 
@@ -739,9 +738,9 @@ fn nobody_at_home_is_said_with_host_and_port() {
         for url in ["http://127.0.0.1:1/v1", "https://api.example/v1"] {
             let error = send(url.to_owned(), &proxied);
             let expected = match url.starts_with("https") && cfg!(not(feature = "rustls")) {
-                true => "local: https needs the crate's feature `rustls`".to_owned(),
+                true => "https needs the crate's feature `rustls`".to_owned(),
                 false => {
-                    format!("local: the proxy {address} refused the connection; is it running?")
+                    format!("the proxy {address} refused the connection; is it running?")
                 }
             };
             assert_eq!(error.to_string(), expected);
@@ -771,7 +770,7 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
             let config = config().proxy(Proxy::Url(format!("http://u:hunter2@{}", proxy.address)));
             let error = attempt("http://far.example/v1?key=k", &config, &CancelHandle::new());
             let error = error.unwrap_err();
-            assert_eq!(error.to_string(), format!("local: the proxy {} {shown}", proxy.address));
+            assert_eq!(error.to_string(), format!("the proxy {} {shown}", proxy.address));
             assert_eq!(error.status(), None);
             let may_pass = answer.is_empty() || shown.contains("could not");
             assert_eq!(error.is_retryable(), may_pass, "{error}");
@@ -806,7 +805,7 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
             let config = config().proxy(Proxy::Url(url));
             let error = attempt("http://far.example/v1", &config, &CancelHandle::new());
             let error = error.unwrap_err();
-            assert_eq!(error.to_string(), format!("local: the proxy {} {shown}", proxy.address));
+            assert_eq!(error.to_string(), format!("the proxy {} {shown}", proxy.address));
             assert_eq!(error.is_retryable(), may_pass, "{error:?}");
         }
 
@@ -832,18 +831,26 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
 fn a_name_without_an_address_is_the_target_s_or_the_proxy_s() {
     in_time(|| {
         // DNS lookups come first, so no proxy has to listen.
-        for (proxy, whom) in [
-            (None, "no-such-host.invalid:80"),
-            (Some("socks5://127.0.0.1:1"), "no-such-host.invalid:80"),
-            (Some("socks5://no-such-host.invalid:1"), "no-such-host.invalid:80"),
-            (Some("socks5h://no-such-host.invalid:1"), "the proxy no-such-host.invalid:1"),
-            (Some("http://no-such-host.invalid:1"), "the proxy no-such-host.invalid:1"),
+        let elsewhere = "to let the proxy look it up, use socks5h:// or socks4a://";
+        for (proxy, whom, advice) in [
+            (None, "no-such-host.invalid:80", "check the URL"),
+            (Some("socks5://127.0.0.1:1"), "no-such-host.invalid:80", elsewhere),
+            (Some("socks5://no-such-host.invalid:1"), "no-such-host.invalid:80", elsewhere),
+            (
+                Some("socks5h://no-such-host.invalid:1"),
+                "the proxy no-such-host.invalid:1",
+                "check the URL",
+            ),
+            (
+                Some("http://no-such-host.invalid:1"),
+                "the proxy no-such-host.invalid:1",
+                "check the URL",
+            ),
         ] {
             let proxy = proxy.map_or(Proxy::Direct, |url| Proxy::Url(url.to_owned()));
             let url = "http://no-such-host.invalid/v1";
             let error = attempt(url, &config().proxy(proxy), &CancelHandle::new()).unwrap_err();
-            let expected = format!("local: no address found for {whom}; check the URL");
-            assert_eq!(error.to_string(), expected);
+            assert_eq!(error.to_string(), format!("no address found for {whom}; {advice}"));
         }
     });
 }

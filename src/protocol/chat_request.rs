@@ -29,8 +29,9 @@ pub(crate) struct ChatRequest<'a> {
 
 /// A change to a request that makes it fit the provider.
 ///
-/// Only the form changes. If the meaning would change, the request is rejected with an error.
-/// `Display` writes one line.
+/// A change keeps the meaning where the provider has a form for it. If the provider has only
+/// something similar, such as another level of reasoning, that is sent. If it has nothing similar,
+/// the request is rejected with an error. `Display` writes one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Adaptation {

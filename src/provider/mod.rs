@@ -47,7 +47,8 @@ mod tests {
             let mut names = names.chain(dialect.think_tags).chain(dialect.strict_schemas);
             assert!(names.all(|it| it.is_empty() || it.split(' ').all(|name| !name.is_empty())));
         }
-        let error = "opnai".parse::<LlmProvider>().unwrap_err().to_string();
-        assert!(error.contains("\"opnai\"") && error.contains("openai, anthropic"), "{error}");
+        let error = |name: &str| name.parse::<LlmProvider>().unwrap_err().to_string();
+        assert_eq!(error("opnai"), "unknown provider \"opnai\"; did you mean \"openai\"?");
+        assert!(error("x").contains("\"x\"; the known names are openai, anthropic"));
     }
 }

@@ -22,7 +22,7 @@ record! {
         /// The variables of `key_variables` whose value is a token. A token is sent as
         /// `Authorization: Bearer`, even if the protocol has another header for keys.
         bearer_variables: &'static [&'static str] = &[],
-        /// A request without a key always fails.
+        /// `true` if a request without a key always fails.
         key_required: bool = true,
         /// Pairs of a header and a variable. If the variable is set, its value is sent in the
         /// header.
@@ -38,8 +38,8 @@ record! {
         /// The kinds of `tool_choice` that the server is known to ignore: the kind, blank-separated
         /// prefixes of the models that it is ignored for, and advice for the error message.
         ignored_tool_choices: &'static [(&'static str, &'static str, &'static str)] = &[],
-        /// A complete response may end with `[DONE]` alone, without a finish reason and usage. At
-        /// other vendors such an end means that the response was interrupted.
+        /// `true` if a complete response may end with `[DONE]` alone, without a finish reason and
+        /// usage. At other vendors such an end means that the response was interrupted.
         ends_without_reason: bool = false,
         /// The differences of its Chat Completions from the common form.
         dialect: Dialect = Dialect::COMMON,

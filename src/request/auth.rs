@@ -1,4 +1,5 @@
-//! Builds the headers of a request: the protocol's, the API key and the caller's own.
+//! Builds the headers of a request: the protocol's and the vendor's, the API key, and the caller's
+//! own.
 
 use ::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
@@ -26,7 +27,7 @@ const CREDENTIAL_ENDINGS: &str = "key token secret password passwd passphrase cr
 /// Whole words that mark a credential. As endings they would also match words such as `bypass`.
 const CREDENTIAL_WORDS: [&str; 3] = ["pass", "pwd", "sig"];
 
-/// Headers that describe the framing of the request. The HTTP client sets them, not the caller.
+/// Headers that control how the request is sent. The caller must not set them.
 const FRAMING: [&str; 3] = ["content-length", "transfer-encoding", "expect"];
 
 pub(super) fn credentials(
@@ -126,11 +127,12 @@ fn is_credential_name(name: &str) -> bool {
 }
 
 /// Returns the API key and its source: the option `api_key`, or else the first of the provider's
-/// variables that is set.
+/// variables that is set. An empty option means no key, and the variables are not read.
 fn key(request: ChatRequest<'_>) -> Result<Option<(String, &'static str)>, Error> {
     let ChatRequest { provider, config, .. } = request;
     let vendor = provider.vendor();
     let given = config.api_key.as_ref().map(|key| (key.trim().to_owned(), "the option `api_key`"));
+    let is_empty = given.as_ref().is_some_and(|(key, _)| key.is_empty());
     let mut variables = vendor.key_variables.iter();
     let found =
         given.or_else(|| variables.find_map(|name| Some((config.environment.get(name)?, *name))));
@@ -143,8 +145,16 @@ fn key(request: ChatRequest<'_>) -> Result<Option<(String, &'static str)>, Error
         None if !vendor.key_required || brings_credentials(request) => return Ok(None),
         None => {
             let names = vendor.key_variables.join(" or ");
-            let names = if names.is_empty() { names } else { names + ", or " };
-            format!("there is no API key; set {names}the option `api_key`")
+            match (names.as_str(), is_empty) {
+                ("", _) => "there is no API key; set the option `api_key`".to_owned(),
+                (_, false) => {
+                    format!("there is no API key; set {names}, or the option `api_key`")
+                }
+                (_, true) => format!(
+                    "there is no API key: the option `api_key` is empty; set it, or leave it out and \
+                     set {names}"
+                ),
+            }
         }
     };
     Err(Error::new(ErrorKind::Auth, provider, problem))

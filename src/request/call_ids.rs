@@ -9,7 +9,7 @@ use crate::protocol::ChatRequest;
 use crate::provider::{CallIds, Protocol};
 
 /// Returns the messages with tool-call ids that the provider accepts. A call gets the same id in
-/// every request, so that the beginning of a conversation never changes.
+/// every request, because providers cache the unchanged beginning of a conversation.
 pub(super) fn fitted<'a>(
     mut messages: Cow<'a, [Message]>,
     request: ChatRequest<'_>,
@@ -21,8 +21,9 @@ pub(super) fn fitted<'a>(
         Protocol::Messages => CallIds::Word,
         Protocol::GenerateContent | Protocol::CohereChat => CallIds::Any,
     };
-    // Some servers number the calls of each response from 0, so that ids repeat. Other servers
-    // refuse repeated ids or confuse the calls. Such counted ids are never sent to Gemini.
+    // Some servers number the calls of each response from 0, so their ids repeat in a conversation.
+    // Other servers refuse repeated ids, or confuse the calls. To Gemini, the ids that the crate
+    // itself counted are not sent, so none is changed here.
     let must_differ = request.protocol != Protocol::GenerateContent;
     let fit = |id: &str| if fits(id, rule) { id.to_owned() } else { nine_alphanumerics(id) };
     let (mut used, mut latest, mut fitted) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
@@ -44,8 +45,11 @@ pub(super) fn fitted<'a>(
     if changed.is_empty() {
         return messages;
     }
-    let why = format!("{} requires unique ids of another form", request.provider);
     for (asked, sent) in changed {
+        let why = match fits(asked, rule) {
+            true => "the ids of tool calls must differ".to_owned(),
+            false => format!("{} refuses ids of this form", request.provider),
+        };
         request.adapt("the id of a tool call", asked, sent, &why);
     }
     let ids = messages.to_mut().iter_mut().flat_map(|message| {
@@ -66,7 +70,7 @@ fn fits(id: &str, rule: CallIds) -> bool {
     }
 }
 
-/// Derives an id that every provider accepts from another id. There are 36⁹ such ids, so a
+/// Derives a new id from `id`. Every provider accepts the new id. There are 36⁹ such ids, so a
 /// collision within a conversation is practically impossible.
 fn nine_alphanumerics(id: &str) -> String {
     let hash = fingerprint([id]);

@@ -1,7 +1,8 @@
 //! Turns a prompt and a configuration into a request that is ready to be sent.
 //!
-//! A request is validated here, once: whatever error can be found before anything is sent is found by
-//! [`prepare`], which returns the first one. A retry sends the same [`PreparedRequest`].
+//! A request is validated once, by [`prepare`], which also calls the checks of `protocol` and
+//! `http`. It returns the first error of the prompt or the configuration. A retry sends the same
+//! [`PreparedRequest`].
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -52,8 +53,12 @@ pub(crate) fn prepare(
     let endpoint = base_url
         .join(&path(request)?)
         .map_err(|problem| request.refuse(format!("the option `path` {problem}")))?;
-    if endpoint.uri.to_string().len() + "POST  HTTP/1.1\r\n".len() > MAX_LINE {
-        return Err(request.refuse("the URL is too long, with the option `path`"));
+    let room = MAX_LINE - "POST  HTTP/1.1\r\n".len();
+    if endpoint.uri.to_string().len() > room {
+        return Err(request.refuse(format!(
+            "the URL is too long: the base URL, the path and the model's name in it may have {room} bytes \
+             together"
+        )));
     }
     let (full, base) = (endpoint.to_string(), base_url.to_string());
     let added_path = full.strip_prefix(base.trim_end_matches('/')).unwrap_or_default();
@@ -124,9 +129,9 @@ fn without_foreign_replay(request: ChatRequest<'_>) -> Cow<'_, [Message]> {
             && let Some(message) = messages.to_mut().get_mut(at)
         {
             message.replay = None;
-            let asked = format!("the whole turn of {}", replay.provider);
+            let asked = format!("the whole message of {}", replay.provider);
             let why = format!("{provider} cannot read another provider's reasoning and signatures");
-            request.adapt(&format!("messages[{at}]"), asked, "its text and tool calls", &why);
+            request.adapt(&format!("messages[{at}]"), asked, "only text and tool calls", &why);
         }
     }
     messages
@@ -169,7 +174,7 @@ fn refuse_ignored_tool_choice(request: ChatRequest<'_>) -> Result<(), Error> {
     let ignored = request.vendor().ignored_tool_choices.iter();
     let mut ignored = ignored.filter(|(_, models, _)| begins_like(request.model, models));
     let Some((.., advice)) = ignored.find(|(it, ..)| *it == kind) else { return Ok(()) };
-    let problem = format!("the option `tool_choice: {kind}` is ignored by this server; {advice}");
+    let problem = format!("this server ignores the option `tool_choice` ({kind}); {advice}");
     Err(request.refuse(problem))
 }
 
@@ -210,7 +215,7 @@ fn path(request: ChatRequest<'_>) -> Result<String, Error> {
     Ok(path)
 }
 
-/// Refuses to send a key without TLS to another machine, unless `allow_plain_http` is set.
+/// Refuses to send a secret without TLS to another machine, unless `allow_plain_http` is set.
 fn refuse_plain_text(
     request: ChatRequest<'_>,
     endpoint: &Endpoint,
@@ -227,8 +232,8 @@ fn refuse_plain_text(
         None => return Ok(()),
     };
     Err(request.refuse(format!(
-        "the API key would be sent unencrypted: {endpoint}{from} is {problem}; use https, or set \
-         `allow_plain_http`"
+        "an API key or another credential would be sent unencrypted: {endpoint}{from} is {problem}; use \
+         https, or set `allow_plain_http`"
     )))
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
         None => "the provider's base URL",
     };
     let base_url = Endpoint::parse(&endpoint::from_variable(&given, form)).map_err(|problem| {
-        refuse(format!("{whose} {problem}; it should look like http://localhost:8080/v1"))
+        refuse(format!("{whose} {problem}; a base URL looks like http://localhost:8080/v1"))
     })?;
     // A name in braces in a row's base URL matches any value. The rows of local servers match no
     // host, because `own` includes their port.

@@ -58,7 +58,7 @@ fn a_model_finds_its_provider() {
 
     assert!(refusal(&config("llama3.2")).contains("\"ollama::llama3.2\""));
     assert!(refusal(&config("")).contains("no model"));
-    assert!(refusal(&config("nobody::x")).contains("there is no provider \"nobody\""));
+    assert!(refusal(&config("nobody::x")).contains("unknown provider \"nobody\""));
     assert!(refusal(&config("mistral::x").provider(LlmProvider::OpenAi)).contains("mistral"));
 }
 
@@ -178,10 +178,7 @@ fn a_wrong_name_gets_a_suggestion() {
         assert!(error.contains(&format!("\"ollama::{model}\"")), "{error}");
     }
     let error = refusal(&config("opnai::gpt-4o"));
-    assert!(
-        error.starts_with("there is no provider \"opnai\"; did you mean \"openai\"?"),
-        "{error}"
-    );
+    assert!(error.starts_with("unknown provider \"opnai\"; did you mean \"openai\"?"), "{error}");
     // The prefix leads to a provider, but a word in the name is nearly a word of that provider's.
     assert_eq!(
         refusal(&config("claude-sonet-5")),
@@ -525,7 +522,7 @@ fn a_preview_gives_every_error_that_sending_would_give() {
                 ("OPENAI_API_KEY", "k"),
                 ("https_proxy", "gopher://x"),
             ])),
-            "(https_proxy)",
+            "(from https_proxy)",
         ),
         #[cfg(feature = "rustls")]
         (config("gpt-4o").ca_file("no/such/file"), "cannot read no/such/file"),

@@ -204,9 +204,8 @@ fn an_error_says_with_whom_and_which_variable_named_it() {
     let proxy = Environment::from_iter([("http_proxy", format!("http://{closed}"))]);
     let config = GenerationConfig::new("m").base_url("http://192.0.2.1/v1").environment(proxy);
     let error = generate("Hi", config.max_retries(0)).unwrap_err().to_string();
-    let says = format!(
-        "local: the proxy {closed} (from http_proxy) refused the connection; is it running?"
-    );
+    let says =
+        format!("the proxy {closed} (from http_proxy) refused the connection; is it running?");
     assert_eq!(error, says);
 }
 

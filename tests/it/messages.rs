@@ -159,7 +159,7 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "no base URL",
-            "local: no base URL is set; set `base_url`, as in http://localhost:8080/v1",
+            "no base URL is set; set `base_url`, as in http://localhost:8080/v1",
             |config| config.provider(LlmProvider::Local),
         ),
         refused(
@@ -177,52 +177,52 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a base URL without a scheme",
-            "local: the option `base_url` does not begin with http:// or https://; it should look like http://localhost:8080/v1",
+            "the option `base_url` does not begin with http:// or https://; a base URL looks like http://localhost:8080/v1",
             |config| config.base_url("localhost:8080/v1"),
         ),
         refused(
             "a base URL that is empty",
-            "local: the option `base_url` is empty; it should look like http://localhost:8080/v1",
+            "the option `base_url` is empty; a base URL looks like http://localhost:8080/v1",
             |config| config.base_url(" "),
         ),
         refused(
             "a base URL with a blank",
-            "local: the option `base_url` contains a space, a control character or a non-ASCII character; it should look like http://localhost:8080/v1",
+            "the option `base_url` contains a space, a control character or a non-ASCII character; a base URL looks like http://localhost:8080/v1",
             |config| config.base_url("http://a b/v1"),
         ),
         refused(
             "a base URL with a fragment",
-            "local: the option `base_url` has a fragment (#…); it should look like http://localhost:8080/v1",
+            "the option `base_url` has a fragment (#…); a base URL looks like http://localhost:8080/v1",
             |config| config.base_url("http://localhost/#a"),
         ),
         refused(
             "a base URL with a password",
-            "local: the option `base_url` contains a user name or a password; use the option `api_key` or `headers`; it should look like http://localhost:8080/v1",
+            "the option `base_url` contains a user name or a password; remove them, and set `api_key` or `headers`; a base URL looks like http://localhost:8080/v1",
             |config| config.base_url("http://u:p@localhost"),
         ),
         refused(
             "a base URL without a host",
-            "local: the option `base_url` has no host, or one that is neither a name nor an address; it should look like http://localhost:8080/v1",
+            "the option `base_url` has no host, or its host is neither a name nor an IP address; a base URL looks like http://localhost:8080/v1",
             |config| config.base_url("http:///v1"),
         ),
         refused(
             "a base URL with a bad port",
-            "local: the option `base_url` has a port that is not between 1 and 65535; it should look like http://localhost:8080/v1",
+            "the option `base_url` has a port that is not between 1 and 65535; a base URL looks like http://localhost:8080/v1",
             |config| config.base_url("http://localhost:99999"),
         ),
         refused(
             "a base URL that leads elsewhere",
-            "local: the option `base_url` has a segment `.` or `..`, which the server may resolve to another path; it should look like http://localhost:8080/v1",
+            "the option `base_url` has a segment `.` or `..`, which the server may resolve to another path; a base URL looks like http://localhost:8080/v1",
             |config| config.base_url("http://localhost/v1/../x"),
         ),
         refused(
             "a base URL with the path of the protocol",
-            "local: the option `base_url` ends in /chat/completions, which is added automatically; use http://localhost:8080/v1",
+            "the option `base_url` ends in /chat/completions, which is added automatically; use http://localhost:8080/v1",
             |config| config.base_url("http://localhost:8080/v1/chat/completions"),
         ),
         refused(
             "a base URL from a variable",
-            "openai: OPENAI_BASE_URL does not begin with http:// or https://; it should look like http://localhost:8080/v1",
+            "openai: OPENAI_BASE_URL does not begin with http:// or https://; a base URL looks like http://localhost:8080/v1",
             |config| {
                 let variables = [("OPENAI_BASE_URL", "localhost:8080")].into_iter().collect();
                 config.environment(variables)
@@ -230,12 +230,12 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a key without TLS",
-            "local: the API key would be sent unencrypted: http://192.0.2.1/v1/chat/completions is neither https nor on this machine; use https, or set `allow_plain_http`",
+            "an API key or another credential would be sent unencrypted: http://192.0.2.1/v1/chat/completions is neither https nor on this machine; use https, or set `allow_plain_http`",
             |config| config.base_url("http://192.0.2.1/v1"),
         ),
         refused(
             "a key without TLS through a proxy",
-            "local: the API key would be sent unencrypted: http://127.0.0.1:1/v1/chat/completions is not https, and the proxy 192.0.2.1:3128 is not on this machine; use https, or set `allow_plain_http`",
+            "an API key or another credential would be sent unencrypted: http://127.0.0.1:1/v1/chat/completions is not https, and the proxy 192.0.2.1:3128 is not on this machine; use https, or set `allow_plain_http`",
             |config| {
                 let proxy = Proxy::Url("http://192.0.2.1:3128".into());
                 config.base_url("http://127.0.0.1:1/v1").proxy(proxy)
@@ -258,13 +258,13 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a proxy that is none",
-            "openai: the proxy \"gopher://x\" (the option `proxy`) is not supported; it should look like http://host:3128 or socks5://host:1080",
+            "openai: the proxy \"gopher://x\" (from the option `proxy`) is not supported; it should look like http://host:3128 or socks5://host:1080",
             |config| config.proxy(Proxy::Url("gopher://x".into())),
         ),
-        row("a CA file that is missing", "local: cannot read /nowhere/ca.pem (ca_file)", || {
+        row("a CA file that is missing", "cannot read /nowhere/ca.pem (ca_file)", || {
             let config = config("https://127.0.0.1:1/v1").ca_file("/nowhere/ca.pem");
             let error = generate_stream("Hi", config).request().unwrap_err().to_string();
-            error.split(": ").take(2).collect::<Vec<_>>().join(": ") // and the system's own words
+            error.split(": ").take(1).collect() // The system's own words follow.
         }),
         refused(
             "a CA file that is a folder",
@@ -329,7 +329,7 @@ fn configuration() -> Vec<Row> {
         ),
         refused(
             "a tool choice that is ignored",
-            "ollama: the option `tool_choice: required` is ignored by this server; ask for the call in the prompt",
+            "ollama: this server ignores the option `tool_choice` (required); ask for the call in the prompt",
             |config| config.model("ollama::m").tools([look()]).tool_choice(ToolChoice::Required),
         ),
         refused(
@@ -437,7 +437,7 @@ fn adaptations() -> Vec<Row> {
     vec![
         adapted(
             "a history for Messages",
-            "the id of a tool call: sent ke6e7be3j instead of a:b, because anthropic requires unique ids of another form\nmessages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[3]: sent it in the same turn instead of a second assistant message, because the roles must alternate in this protocol\nmessages[7]: sent it in the same turn instead of a second user message, because the roles must alternate in this protocol\nmessages: sent one `system` text instead of system messages in their places, because this protocol takes system messages only at the top\nmax_tokens: sent 64000 instead of nothing, because this protocol requires a limit",
+            "the id of a tool call: sent ke6e7be3j instead of a:b, because anthropic refuses ids of this form\nmessages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content\nthe arguments of the tool call \"look\": sent {\"INVALID_JSON\":\"{\\\"a\"} instead of {\"a, because they are not the JSON of an object\nmessages[3]: sent it in the same turn instead of a second assistant message, because the roles must alternate in this protocol\nmessages[7]: sent it in the same turn instead of a second user message, because the roles must alternate in this protocol\nmessages: sent one `system` text instead of system messages in their places, because this protocol takes system messages only at the top\nmax_tokens: sent 64000 instead of nothing, because this protocol requires a limit",
             history,
             |config| config.model("claude-opus-4-5"),
         ),
@@ -455,7 +455,7 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "a history for Mistral",
-            "the id of a tool call: sent ke6e7be3j instead of a:b, because mistral requires unique ids of another form\nmessages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content",
+            "the id of a tool call: sent ke6e7be3j instead of a:b, because mistral refuses ids of this form\nmessages[2]: sent nothing instead of an empty assistant message, because this protocol refuses a turn without content",
             history,
             |config| config.model("mistral-small-latest"),
         ),
@@ -578,7 +578,7 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "what another provider has attached",
-            "messages[1]: sent its text and tool calls instead of the whole turn of anthropic, because openai cannot read another provider's reasoning and signatures",
+            "messages[1]: sent only text and tool calls instead of the whole message of anthropic, because openai cannot read another provider's reasoning and signatures",
             || {
                 let event = "event: message\ndata: {\"type\":\"message\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"Hm\",\"signature\":\"s\"},{\"type\":\"text\",\"text\":\"A\"}],\"stop_reason\":\"end_turn\"}\n\n";
                 let config =
@@ -597,106 +597,106 @@ fn streams() -> Vec<Row> {
     vec![
         read(
             "nothing",
-            "local: the stream ended after 0.0 s, before the first event; the response is incomplete",
+            "the stream ended after 0.0 s, before the first event; the response is incomplete",
             ChatCompletions,
             "",
         ),
         read(
             "an end marker alone",
-            "local: the stream is empty: it has nothing but an end marker",
+            "the stream is empty: it has nothing but an end marker",
             ChatCompletions,
             "data: [DONE]\n\n",
         ),
         read(
             "a cut",
-            "local: the stream ended after 0.0 s (events: 1, chunks: 1), without a finish reason or an end marker; the response is incomplete",
+            "the stream ended after 0.0 s (events: 1, chunks: 1), without a finish reason or an end marker; the response is incomplete",
             ChatCompletions,
             "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n",
         ),
         read(
             "an end marker without a reason",
-            "local: the response was interrupted: no finish reason and no usage came before the end marker",
+            "the response was interrupted: no finish reason and no usage came before the end marker",
             ChatCompletions,
             "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: [DONE]\n\n",
         ),
         read(
             "events that say nothing",
-            "local: no event could be decoded (events: 1); is `protocol` chat_completions right? The stream begins: \"{\\\"a\\\":1}\"",
+            "no event could be decoded (events: 1); is `protocol` chat_completions right? The stream begins: \"{\\\"a\\\":1}\"",
             ChatCompletions,
             "data: {\"a\":1}\n\ndata: [DONE]\n\n",
         ),
         read(
             "a page",
-            "local: the response is not an event stream. It begins: \"<html>Sign in</html>\"",
+            "the response is not an event stream. It begins: \"<html>Sign in</html>\"",
             ChatCompletions,
             "<html>Sign in</html>",
         ),
         read(
             "an event that is not JSON",
-            "local: event 1 cannot be read: \"{\\\"choices\\\":[\"",
+            "event 1 cannot be read: \"{\\\"choices\\\":[\"",
             ChatCompletions,
             "data: {\"choices\":[\n\n",
         ),
         read(
             "a call that never came",
-            "local: the finish reason is a tool call, but the response has no tool call",
+            "the finish reason is a tool call, but the response has no tool call",
             ChatCompletions,
             "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n",
         ),
         read(
             "a call without a name",
-            "local: the response has a tool call without a name",
+            "the response has a tool call without a name",
             ChatCompletions,
             "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n",
         ),
         read(
             "a piece that is missing",
-            "local: the response is inconsistent: later events do not match earlier ones",
+            "the response is inconsistent: later events do not match earlier ones",
             Responses,
             "data: {\"type\":\"response.output_text.delta\",\"output_index\":0,\"delta\":\"Hi\"}\n\ndata: {\"type\":\"response.output_text.done\",\"output_index\":0,\"text\":\"Ho\"}\n\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\"}}\n\n",
         ),
         read(
             "a model that stopped with an error",
-            "local reports an error inside the stream: the model stopped with \"error\"",
+            "the server reports an error inside the stream: the model stopped with \"error\"",
             ChatCompletions,
             "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"error\"}]}\n\ndata: [DONE]\n\n",
         ),
         read(
             "a call that Gemini could not write",
-            "local reports an error inside the stream: the model's output is broken (type MALFORMED_FUNCTION_CALL)",
+            "the server reports an error inside the stream: the model's output is broken (type MALFORMED_FUNCTION_CALL)",
             GenerateContent,
             "data: {\"candidates\":[{\"content\":{\"parts\":[]},\"finishReason\":\"MALFORMED_FUNCTION_CALL\"}]}\n\n",
         ),
         read(
             "an error inside the stream",
-            "local reports an error inside the stream: Overloaded (type overloaded_error)",
+            "the server reports an error inside the stream: Overloaded (type overloaded_error)",
             Messages,
             "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
         ),
         read_with(
             "an event that is too large",
-            "local: a line or an event is larger than 20 bytes; raise `max_event_bytes`",
+            "a line or an event is larger than 20 bytes; raise `max_event_bytes`",
             ChatCompletions,
             "data: {\"choices\":[{\"delta\":{\"content\":\"Hello you\"}}]}\n\n",
             |config| config.max_event_bytes(20),
         ),
         read_with(
             "a response that is too large",
-            "local: the response is larger than 4 bytes; raise `max_response_bytes`",
+            "the response is larger than 4 bytes; raise `max_response_bytes`",
             ChatCompletions,
             "data: {\"choices\":[{\"delta\":{\"content\":\"Hello you\"}}]}\n\n",
             |config| config.max_response_bytes(4),
         ),
         read_with(
             "too many calls",
-            "local: the response has too many tool calls; raise `max_tool_calls`",
+            "the response has too many tool calls; raise `max_tool_calls`",
             ChatCompletions,
             "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"a\",\"arguments\":\"{}\"}},{\"index\":1,\"id\":\"d\",\"function\":{\"name\":\"a\",\"arguments\":\"{}\"}}]}}]}\n\n",
             |config| config.max_tool_calls(1),
         ),
         row(
             "a reader that fails",
-            "local: the stream was cut after 0.0 s, before the first event",
+            "the stream was cut after 0.0 s, before the first event",
             || {
                 let config = GenerationConfig::new("m").provider(LlmProvider::Local);
                 last(GenerationStream::from_reader(Failing(io::ErrorKind::Other), config))
@@ -751,7 +751,7 @@ fn servers() -> Vec<Row> {
     vec![
         served(
             "400",
-            "local at HOST returned 400: Bad field (type invalid_request_error, code x, request r1)",
+            "the server at HOST returned 400: Bad field (type invalid_request_error, code x, request r1)",
             response!(
                 "400 Bad",
                 "content-type: application/json\r\nx-request-id: r1\r\n",
@@ -761,13 +761,13 @@ fn servers() -> Vec<Row> {
         ),
         served(
             "401",
-            "local at HOST returned 401: Bad key; check the API key (from the option `api_key`)",
+            "the server at HOST returned 401: Bad key; check the API key (from the option `api_key`)",
             response!("401 No", "", "{\"error\":{\"message\":\"Bad key\"}}"),
             |config| config.api_key("k"),
         ),
         served(
             "401 without a key",
-            "local at HOST returned 401; no API key was sent; set the option `api_key`",
+            "the server at HOST returned 401; no API key was sent; set the option `api_key`",
             response!("401 No", "", ""),
             |config| config,
         ),
@@ -783,10 +783,12 @@ fn servers() -> Vec<Row> {
             response!("404 No", "", "{\"error\":{\"message\":\"No such model\"}}"),
             |config| config.provider(LlmProvider::OpenAi).api_key("k").model("gpt-4o-mni"),
         ),
-        served("413", "local at HOST returned 413", response!("413 No", "", ""), |config| config),
+        served("413", "the server at HOST returned 413", response!("413 No", "", ""), |config| {
+            config
+        }),
         served(
             "a prompt that is too long",
-            "local at HOST returned 400: Too long (code context_length_exceeded); shorten the prompt",
+            "the server at HOST returned 400: Too long (code context_length_exceeded); shorten the prompt",
             response!(
                 "400 No",
                 "",
@@ -796,13 +798,13 @@ fn servers() -> Vec<Row> {
         ),
         served(
             "429",
-            "local at HOST returned 429: Slow down; try again in 7 s",
+            "the server at HOST returned 429: Slow down; try again in 7 s",
             response!("429 No", "retry-after: 7\r\n", "{\"error\":{\"message\":\"Slow down\"}}"),
             |config| config,
         ),
         served(
             "a quota that is used up",
-            "local at HOST returned 429: No credit (code insufficient_quota); the account's credit or quota is used up",
+            "the server at HOST returned 429: No credit (code insufficient_quota); the account's credit or quota is used up",
             response!(
                 "429 No",
                 "",
@@ -812,31 +814,31 @@ fn servers() -> Vec<Row> {
         ),
         served(
             "503",
-            "local at HOST returned 503: Busy",
+            "the server at HOST returned 503: Busy",
             response!("503 No", "", "Busy"),
             |config| config,
         ),
         served(
             "a redirect",
-            "local at HOST returned 307: a redirect to https://other.example/v1/chat/completions, which was not followed; if that is right, set the base URL to https://other.example/v1",
+            "the server at HOST returned 307: a redirect to https://other.example/v1/chat/completions, which was not followed; if that is right, set the base URL to https://other.example/v1",
             response!("307 No", "location: https://other.example/v1/chat/completions\r\n", ""),
             |config| config,
         ),
         served(
             "a redirect without a location",
-            "local at HOST returned 307: a redirect without a valid location; check the base URL",
+            "the server at HOST returned 307: a redirect without a valid location; check the base URL",
             response!("307 No", "", ""),
             |config| config,
         ),
         served(
             "a page",
-            "local: the response is not an event stream; check the base URL. It begins: \"<html>Sign in</html>\"",
+            "the server at HOST: the response is not an event stream; check the base URL. It begins: \"<html>Sign in</html>\"",
             response!("200 OK", "content-type: text/html\r\n", "<html>Sign in</html>"),
             |config| config,
         ),
         served(
             "an encoded response",
-            "local: the response of HOST is compressed (gzip), which was not requested",
+            "the response of HOST is compressed (gzip), which was not requested",
             response!(
                 "200 OK",
                 "content-type: text/event-stream\r\ncontent-encoding: gzip\r\n",
@@ -846,33 +848,31 @@ fn servers() -> Vec<Row> {
         ),
         served(
             "no content",
-            "local at HOST returned 204: this is not an event stream; check the base URL",
+            "the server at HOST returned 204: this is not an event stream; check the base URL",
             response!("204 No", "", ""),
             |config| config,
         ),
         served(
             "no HTTP",
-            "local: the response of HOST is not HTTP; check the URL's scheme and port",
+            "the response of HOST is not HTTP; check the URL's scheme and port",
             "SSH-2.0-OpenSSH\r\n",
             |config| config,
         ),
-        served("nothing", "local: HOST closed the connection without a response", "", |config| {
-            config
-        }),
+        served("nothing", "HOST closed the connection without a response", "", |config| config),
         served(
             "a body that is cut",
-            "local: the stream was cut after 0.0 s, before the first event",
+            "the server at HOST: the stream was cut after 0.0 s, before the first event",
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n5\r\nda",
             |config| config,
         ),
         row(
             "no server listens",
-            "local: 127.0.0.1:1 refused the connection; is the server running?",
+            "127.0.0.1:1 refused the connection; is the server running?",
             || last(generate_stream("Hi", config("http://127.0.0.1:1/v1"))),
         ),
         row(
             "no proxy listens",
-            "local: the proxy 127.0.0.1:1 refused the connection; is it running?",
+            "the proxy 127.0.0.1:1 refused the connection; is it running?",
             || {
                 let proxy = Proxy::Url("http://127.0.0.1:1".into());
                 last(generate_stream("Hi", config("http://localhost:2/v1").proxy(proxy)))
@@ -880,28 +880,28 @@ fn servers() -> Vec<Row> {
         ),
         row(
             "a proxy that refuses",
-            "local: the proxy PROXY refuses to connect to x.example:443 (403)",
+            "the proxy PROXY refuses to connect to x.example:443 (403)",
             || through_proxy("HTTP/1.1 403 No\r\n\r\n"),
         ),
         row(
             "a proxy that wants a password",
-            "local: the proxy PROXY requires a valid user name and password (407)",
+            "the proxy PROXY requires a valid user name and password (407)",
             || through_proxy("HTTP/1.1 407 No\r\n\r\n"),
         ),
         row(
             "a proxy that cannot connect",
-            "local: the proxy PROXY could not connect to x.example:443 (502)",
+            "the proxy PROXY could not connect to x.example:443 (502)",
             || through_proxy("HTTP/1.1 502 No\r\n\r\n"),
         ),
         silent(
             "no headers in time",
-            "local: no response from HOST within 50ms (first_byte_timeout)",
+            "no response from HOST within 50ms (first_byte_timeout)",
             "",
             |config| config.first_byte_timeout(Duration::from_millis(50)),
         ),
         silent(
             "silence",
-            "local: no data from HOST for 50ms (idle_timeout)",
+            "no data from HOST for 50ms (idle_timeout)",
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n",
             |config| config.idle_timeout(Duration::from_millis(50)),
         ),
@@ -954,7 +954,7 @@ fn sessions() -> Vec<Row> {
     vec![
         row(
             "a CA that is not trusted",
-            "local: the certificate of HOST is not signed by a trusted CA; to trust it, set `ca_file` or SSL_CERT_FILE to a file with its CA",
+            "the certificate of HOST is not signed by a trusted CA; to trust it, set `ca_file` or SSL_CERT_FILE to a file with its CA",
             || {
                 shown(Shows::Good, false)
                     .replace(", or build with the feature `platform-verifier`", "")
@@ -962,34 +962,28 @@ fn sessions() -> Vec<Row> {
         ),
         row(
             "a CA that the file does not have",
-            "local: the certificate of HOST is not signed by a trusted CA; the file in ca_file does not contain its CA",
+            "the certificate of HOST is not signed by a trusted CA; the file in ca_file does not contain its CA",
             || shown(Shows::SelfSigned, true),
         ),
         row(
             "a certificate that has expired",
-            "local: the certificate of HOST has expired; check this machine's clock, too",
+            "the certificate of HOST has expired; check this machine's clock, too",
             || shown(Shows::Expired, true),
         ),
         row(
             "a certificate of another host",
-            "local: the certificate of HOST is for another host; check the URL",
+            "the certificate of HOST is for another host; check the URL",
             || shown(Shows::OtherHost, true),
         ),
-        row(
-            "no TLS",
-            "local: HOST does not speak TLS; check the URL's port, or use http://",
-            || {
-                let server =
-                    Server::start(|connection| connection.write("HTTP/1.1 400 Bad\r\n\r\n"));
-                let server = server.unwrap();
-                let url = server.url().replace("http://", "https://");
-                last(generate_stream("Hi", config(url)))
-                    .replace(&server.address().to_string(), "HOST")
-            },
-        ),
+        row("no TLS", "HOST does not speak TLS; check the URL's port, or use http://", || {
+            let server = Server::start(|connection| connection.write("HTTP/1.1 400 Bad\r\n\r\n"));
+            let server = server.unwrap();
+            let url = server.url().replace("http://", "https://");
+            last(generate_stream("Hi", config(url))).replace(&server.address().to_string(), "HOST")
+        }),
         row(
             "a connection that closes in the handshake",
-            "local: HOST closed the connection during the TLS handshake",
+            "HOST closed the connection during the TLS handshake",
             || {
                 let server = Server::start(|_| Ok(())).unwrap();
                 let url = server.url().replace("http://", "https://");
@@ -1002,13 +996,12 @@ fn sessions() -> Vec<Row> {
 
 fn others() -> Vec<Row> {
     vec![
-        row("no such provider", "there is no provider \"opnai\"; did you mean \"openai\"?", || {
-            let error = "opnai".parse::<LlmProvider>().unwrap_err().to_string();
-            error.split(" (there are").next().unwrap_or_default().to_owned()
+        row("no such provider", "unknown provider \"opnai\"; did you mean \"openai\"?", || {
+            "opnai".parse::<LlmProvider>().unwrap_err().to_string()
         }),
         row(
             "no such protocol",
-            "there is no protocol \"chat\" (there are chat_completions, responses, messages, generate_content, cohere_chat)",
+            "unknown protocol \"chat\"; the known names are chat_completions, responses, messages, generate_content, cohere_chat",
             || "chat".parse::<Protocol>().unwrap_err().to_string(),
         ),
         row(

@@ -581,7 +581,7 @@ fn a_tool_choice_that_a_server_ignores_is_refused_with_advice() {
                 Option::None => assert!(result.is_ok(), "{name} {choice:?}"),
                 Some(advice) => {
                     let error = result.unwrap_err();
-                    assert!(error.contains("`tool_choice: ") && error.contains(advice), "{error}");
+                    assert!(error.contains("`tool_choice` (") && error.contains(advice), "{error}");
                     assert_eq!(error.matches(name).count(), 1, "{error}");
                 }
             }

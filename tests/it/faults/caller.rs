@@ -18,9 +18,9 @@ pub(super) fn faults() -> Vec<Fault> {
         refused("F151", "The key has non-ASCII characters")
             .set(|config| config.api_key("sk-äöü"))
             .fails(Auth, "has characters that an API key cannot have"),
-        refused("F152", "There is no key")
+        refused("F152", "The key is empty")
             .set(|config| config.provider(LlmProvider::OpenAi).api_key(""))
-            .fails(Auth, "there is no API key; set OPENAI_API_KEY"),
+            .fails(Auth, "there is no API key: the option `api_key` is empty"),
         fault("F153", "The base URL ends with slashes", |s| s.good())
             .on(OPENAI)
             .set(|config| longer_url(config, "//"))
@@ -55,7 +55,7 @@ pub(super) fn faults() -> Vec<Fault> {
             .fails(Config, "is not supported"),
         refused("F158", "A key would be sent over plain HTTP to another machine")
             .set(|config| config.base_url("http://192.0.2.1/v1"))
-            .fails(Config, "the API key would be sent unencrypted"),
+            .fails(Config, "would be sent unencrypted"),
         refused("F158", "The same to this machine, through a proxy on another machine")
             .set(|config| config.proxy(Proxy::Url("http://192.0.2.1:3128".into())))
             .fails(Config, "is not on this machine"),
