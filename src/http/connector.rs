@@ -1,50 +1,60 @@
-//! Opens connections with ureq's own connectors, and wraps them in transports that add limits,
+//! Opens connections, directly or through a proxy, and wraps them in transports that add limits,
 //! cancelling and checks.
 //!
 //! ```text
 //!   ControlledTransport ── counts bytes, converts errors, detects bytes before the request
 //!     └ TLS
 //!        └ SocketTransport ── applies limits, lets early responses be read, follows TLS records
-//!           └ proxy or TCP
+//!           └ TCP, or the tunnel of a proxy
 //! ```
 
-use std::sync::{Arc, Weak};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ureq::config::Config;
+use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time::Instant as Moment;
 use ureq::unversioned::transport::{
-    ConnectProxyConnector, ConnectionDetails, Connector, SocksConnector, TcpConnector, Transport,
+    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, Transport, TransportAdapter,
 };
-use ureq::{Agent, Error, Proxy};
+use ureq::{Agent, Error, Proxy, ProxyProtocol};
 
 use super::control::{ConnectionControl, Phase, deadline_in};
+use super::dial;
 use super::fault::{Fault, named};
-use super::resolver::{NoopResolver, TimedResolver};
+use super::socks::{self, Target};
+use super::tcp::TcpTransport;
 use super::tls::Tls;
 use super::transport::{ControlledTransport, SocketTransport};
+use crate::endpoint::bare_host;
 
 /// Returns an agent and the control that governs its connections.
 pub(crate) fn agent(config: Config, tls: Tls) -> (Agent, Arc<ConnectionControl>) {
     let control = Arc::new(ConnectionControl::default());
-    let chain =
-        ().chain(SocksConnector::default())
-            .chain(ConnectProxyConnector::default())
-            .chain(TcpConnector::default());
-    let connector = ControlledConnector { control: Arc::clone(&control), chain, tls };
+    let connector = ControlledConnector { control: Arc::clone(&control), tls };
     (Agent::with_parts(config, connector, NoopResolver), control)
+}
+
+/// A resolver that looks up nothing. ureq calls its resolver before it knows whether it needs a new
+/// connection. [`dial`] looks up names if it does.
+#[derive(Debug)]
+struct NoopResolver;
+
+impl Resolver for NoopResolver {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
+    }
 }
 
 /// Opens connections under the limits of a [`ConnectionControl`].
 #[derive(Debug)]
-struct ControlledConnector<C> {
+struct ControlledConnector {
     control: Arc<ConnectionControl>,
-    chain: C,
-    /// This connector runs after `chain`.
     tls: Tls,
 }
 
-impl<C: Connector> Connector for ControlledConnector<C> {
+impl Connector for ControlledConnector {
     type Out = Box<dyn Transport>;
 
     fn connect(
@@ -74,40 +84,37 @@ impl<C: Connector> Connector for ControlledConnector<C> {
     }
 }
 
-impl<C: Connector> ControlledConnector<C> {
+impl ControlledConnector {
     fn open(
         &self,
         details: &ConnectionDetails<'_>,
         depth: u8,
     ) -> Result<Box<dyn Transport>, Error> {
         let with_proxy = depth > 1;
-        let via_proxy = with_proxy || details.config.proxy().is_some();
-        let theirs = Arc::clone(&details.register_shutdown);
-        let control = Arc::clone(&self.control);
+        let proxy = details.config.proxy();
+        let via_proxy = with_proxy || proxy.is_some();
         let details = ConnectionDetails {
-            addrs: self.addresses(details)?,
-            // The connectors look up only names of proxies.
-            resolver: &TimedResolver { of_proxy: true },
+            addrs: details.addrs.clone(),
+            resolver: &NoopResolver,
             now: Moment::now(),
             timeout: self.control.limit(details.timeout),
             current_time: Arc::clone(&details.current_time),
             run_connector: Arc::clone(&details.run_connector),
-            register_shutdown: if with_proxy {
-                theirs
-            } else {
-                Arc::new(move |socket| {
-                    control.register(Weak::clone(&socket))?;
-                    theirs(socket)
-                })
-            },
+            register_shutdown: Arc::clone(&details.register_shutdown),
             ..*details
         };
-        let transport = self
-            .chain
-            .connect(&details, None)
-            .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
+        let transport = match proxy {
+            None => self.open_tcp(details.uri, details.config, with_proxy),
+            Some(proxy) if socks::is_socks(proxy.protocol()) => self.open_socks(proxy, &details),
+            // ureq calls this connector again, for the connection to the proxy.
+            Some(_) => ConnectProxyConnector::default()
+                .connect(&details, None::<()>)
+                .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
+                .map(|transport| Box::new(transport) as Box<dyn Transport>),
+        };
+        let transport = transport
             .map_err(|error| named(error, |source| Fault::Connect { via_proxy, source }))?;
-        let socket = SocketTransport::new(&self.control, Box::new(transport), details.needs_tls());
+        let socket = SocketTransport::new(&self.control, transport, details.needs_tls());
         let transport = self
             .tls
             .connect(&details, Some(Box::new(socket)))
@@ -122,17 +129,37 @@ impl<C: Connector> ControlledConnector<C> {
         }))
     }
 
-    /// Returns the addresses to connect to. They are empty if a proxy looks up the target's name.
-    fn addresses(&self, details: &ConnectionDetails<'_>) -> Result<ResolvedSocketAddrs, Error> {
-        self.control.state().check()?;
-        let is_ours = details.config.proxy().is_none_or(Proxy::resolve_target);
-        if !is_ours || !details.addrs.is_empty() {
-            return Ok(details.addrs.clone());
-        }
-        let limit = self.control.limit(details.timeout);
-        let resolver = TimedResolver { of_proxy: false };
-        let addresses = resolver.resolve(details.uri, details.config, limit)?;
-        self.control.state().check()?;
-        Ok(addresses)
+    fn open_tcp(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        to_proxy: bool,
+    ) -> Result<Box<dyn Transport>, Error> {
+        let stream = dial::connect(uri, to_proxy, &self.control)?;
+        Ok(Box::new(TcpTransport::new(stream, config, &self.control)?))
+    }
+
+    /// Opens a connection to a SOCKS proxy, and asks it to connect to the target.
+    fn open_socks(
+        &self,
+        proxy: &Proxy,
+        details: &ConnectionDetails<'_>,
+    ) -> Result<Box<dyn Transport>, Error> {
+        let host = bare_host(details.uri.host().unwrap_or_default());
+        let port = details.uri.port_u16().unwrap_or(if details.needs_tls() { 443 } else { 80 });
+        let addresses = match host.parse() {
+            Ok(ip) => vec![SocketAddr::new(ip, port)],
+            Err(_) if proxy.resolve_target() => dial::lookup(details.uri, false, &self.control)?,
+            Err(_) => Vec::new(),
+        };
+        let takes_ipv6 = matches!(proxy.protocol(), ProxyProtocol::Socks5 | ProxyProtocol::Socks5h);
+        let target = addresses.into_iter().find(|address| takes_ipv6 || address.is_ipv4());
+        let target = target.map_or(Target::Name(host, port), Target::Address);
+        let tcp = self.open_tcp(proxy.uri(), details.config, true)?;
+        let socket = SocketTransport::new(&self.control, tcp, false);
+        let mut stream = TransportAdapter::new(socket, Arc::clone(&details.current_time));
+        stream.set_timeout(self.control.limit(details.timeout));
+        socks::handshake(&mut stream, proxy, target)?;
+        Ok(stream.into_inner().into_inner())
     }
 }

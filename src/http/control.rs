@@ -41,7 +41,7 @@ pub(crate) struct ConnectionControl(Mutex<ControlState>);
 pub(super) struct ControlState {
     pub(super) phase: Phase,
     /// The instant at which the phase has to end.
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     pub(super) limits: Limits,
     /// The number of connectors that are running: a proxy's connector runs inside the target's.
     pub(super) depth: u8,
@@ -86,7 +86,7 @@ impl ConnectionControl {
         !state.interrupted && !state.sockets.is_empty()
     }
 
-    /// Registers a socket before any handshake on it.
+    /// Registers a socket before any handshake on it, or a wait for a thread.
     pub(super) fn register(&self, socket: Weak<dyn ShutdownHandle>) -> Result<(), Error> {
         let mut state = self.state();
         // Interrupting takes the same lock, so no socket escapes it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ureq::{Error as UreqError, Timeout};
 
 use super::control::{Limits, Phase};
-use super::fault::{Fault, MISMATCH, is_disconnect};
+use super::fault::{Fault, MISMATCH, Refusal, is_disconnect};
 use super::pool::Connection;
 use crate::error::{Error, ErrorKind, KeySource};
 use crate::provider::{LlmProvider, Vendor};
@@ -62,6 +62,7 @@ impl Peer {
                     let whom = self.other_side(of_proxy);
                     self.failed(format!("no address found for {whom}; {advice}"), source)
                 }
+                Ok(Fault::Socks(refusal)) => self.refused_by_socks(refusal),
                 Ok(Fault::Connect { via_proxy, source }) => self.no_connection(via_proxy, source),
                 Ok(Fault::Tls { with_proxy, source }) => self.no_session(with_proxy, source),
                 Ok(Fault::Endless) => self.undecodable("response headers", "do not end"),
@@ -172,9 +173,6 @@ impl Peer {
                 let it = if via_proxy { "it" } else { "the server" };
                 self.failed(format!("{whom} refused the connection; is {it} running?"), error)
             }
-            UreqError::Io(error) if via_proxy && error.raw_os_error().is_none() => {
-                self.refused_by_socks(&whom, error)
-            }
             source if via_proxy => {
                 self.failed(format!("{whom} did not connect to {address}"), source)
             }
@@ -199,25 +197,20 @@ impl Peer {
         self.network(message).permanent()
     }
 
-    /// Returns the error for a connection that a SOCKS proxy rejected. ureq reports the reply's
-    /// code only as text.
-    fn refused_by_socks(&self, whom: &str, error: io::Error) -> Error {
-        let address = &self.address;
-        let message = match (error.kind(), error.to_string().as_str()) {
-            (io::ErrorKind::PermissionDenied, _) | (_, "no acceptable auth methods") => {
-                format!("{whom} requires a valid user name and password")
-            }
-            (_, "connection not allowed by ruleset") => {
-                format!("{whom} refuses to connect to {address}")
-            }
-            (io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput, _)
-            | (_, "command not supported" | "address kind not supported" | "unknown auth method") =>
-            {
+    fn refused_by_socks(&self, refusal: Refusal) -> Error {
+        let (whom, address) = (self.other_side(true), &self.address);
+        let message = match refusal {
+            Refusal::Login => format!("{whom} requires a valid user name and password"),
+            Refusal::Forbidden => format!("{whom} refuses to connect to {address}"),
+            Refusal::Unsuitable => {
                 format!("{whom} cannot be used for {address}; check the proxy's URL")
             }
-            _ => return self.failed(format!("{whom} did not connect to {address}"), error),
+            Refusal::Failed(reason) => {
+                let message = format!("{whom} did not connect to {address}");
+                return self.failed(message, io::Error::other(reason));
+            }
         };
-        self.failed(message, error).permanent()
+        self.network(message).permanent()
     }
 
     fn no_session(&self, with_proxy: bool, source: UreqError) -> Error {

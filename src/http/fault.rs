@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Endless,
     /// The DNS lookup failed for the target's name, or for the proxy's if `of_proxy` is `true`.
     Name { of_proxy: bool, source: Error },
+    /// A SOCKS proxy did not connect to the target.
+    Socks(Refusal),
     /// No TLS session was established with the target, or with the proxy if `with_proxy` is `true`.
     Tls { with_proxy: bool, source: Error },
 }
@@ -35,6 +37,25 @@ impl std::error::Error for Fault {}
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         Self::Other(Box::new(fault))
+    }
+}
+
+/// The reason why a SOCKS proxy did not connect to the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The user name or the password is missing or wrong.
+    Login,
+    /// The proxy's rules forbid the target.
+    Forbidden,
+    /// The other side does not speak this version of SOCKS, or not for such a target.
+    Unsuitable,
+    /// The proxy tried to connect, and failed.
+    Failed(&'static str),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Fault::Socks(refusal).into()
     }
 }
 

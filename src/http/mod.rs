@@ -24,12 +24,14 @@ use crate::redact::{Secrets, one_line, truncated};
 mod body;
 mod connector;
 mod control;
+mod dial;
 mod error;
 mod fault;
 mod pool;
 mod proxy;
-mod resolver;
 mod retry_after;
+mod socks;
+mod tcp;
 #[cfg_attr(not(feature = "rustls"), path = "no_tls.rs")]
 mod tls;
 mod transport;

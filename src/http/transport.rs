@@ -156,6 +156,10 @@ impl SocketTransport {
         }
         Self { control: Arc::clone(control), inner, broken: false, records }
     }
+
+    pub(super) fn into_inner(self) -> Box<dyn Transport> {
+        self.inner
+    }
 }
 
 impl Transport for SocketTransport {
