@@ -1,5 +1,4 @@
-//! Many streams at once, and many in turn, are all whole, and use few sockets and little memory. A
-//! stream that is cancelled ends at once, in every state.
+//! Many streams at once, and many in turn, are all whole, and use few sockets and little memory.
 //!
 //! This is a test program of its own, because memory, descriptors and threads are counted for the
 //! whole process. For the same reason, its tests run one at a time.
@@ -11,18 +10,18 @@ mod support;
 
 use std::io::{Read, Write};
 use std::iter;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kerb_stream::{
-    Environment, ErrorKind, GenerationConfig, GenerationStream, Protocol, Proxy, generate_stream,
+    Environment, ErrorKind, GenerationConfig, GenerationStream, Protocol, generate_stream,
 };
 use support::reader::Pieces;
 use support::shapes::Shape;
-use support::{Outcome, Server, watchdog};
+use support::{Server, watchdog, whole_answers};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 const SHAPE: Shape = Shape(Protocol::ChatCompletions);
@@ -242,196 +241,6 @@ fn a_stream_without_end_takes_no_more_memory() {
     });
 }
 
-/// The state of a stream when it is cancelled.
-#[derive(Debug, Clone, Copy)]
-enum Stands {
-    WaitingForProxy,
-    WaitingForTls,
-    WaitingForHead,
-    InTheBody,
-    WritingTheRequest,
-    WaitingToRetry,
-}
-
-#[test]
-fn cancelling_ends_a_stream_at_once_wherever_it_stands() {
-    let _turn = turn();
-    watchdog(WATCHDOG, || {
-        let with_tls = [Stands::WaitingForProxy, Stands::WaitingForTls];
-        for stands in with_tls.into_iter().filter(|_| cfg!(feature = "rustls")).chain([
-            Stands::WaitingForHead,
-            Stands::InTheBody,
-            Stands::WritingTheRequest,
-            Stands::WaitingToRetry,
-        ]) {
-            let thorough = std::env::var_os("KERB_STREAM_THOROUGH").is_some();
-            let runs = if thorough { 100 } else { 6 };
-            let mut times: Vec<_> = (0..runs).map(|_| time_to_cancel(stands)).collect();
-            times.sort();
-            let (p50, max) = (times[runs / 2], times[runs - 1]);
-            println!("cancelled {stands:?}, {runs} times: p50 {p50:?}, max {max:?}");
-            assert!(max < Duration::from_secs(2));
-        }
-    });
-}
-
-/// Returns the time from `cancel` until `next` returns in the other thread.
-fn time_to_cancel(stands: Stands) -> Duration {
-    let (arrived, arrives) = mpsc::channel();
-    let (_end, ends) = mpsc::channel::<()>();
-    let ends = Mutex::new(ends);
-    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let silent_address = silent.local_addr().unwrap();
-    let server = Server::start(move |connection| {
-        if matches!(
-            stands,
-            Stands::WaitingForProxy
-                | Stands::WaitingForHead
-                | Stands::InTheBody
-                | Stands::WaitingToRetry
-        ) {
-            connection.request()?;
-        }
-        match stands {
-            Stands::InTheBody => {
-                connection.start()?;
-                connection.event(r#"{"choices":[{"delta":{"content":"Hel"}}]}"#)?;
-            }
-            Stands::WaitingToRetry => {
-                connection
-                    .write("HTTP/1.1 503 X\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n")?;
-            }
-            _ => {}
-        }
-        arrived.send(()).unwrap();
-        if !matches!(stands, Stands::WritingTheRequest) {
-            connection.wait_until_closed();
-        } else {
-            // The server reads nothing until the test has ended.
-            let _ = ends.lock().unwrap().recv();
-        }
-        Ok(())
-    });
-    let server = server.unwrap();
-    let address = server.address();
-    let config = match stands {
-        Stands::WaitingForProxy => {
-            config("https://192.0.2.1/v1").proxy(Proxy::Url(format!("http://{address}")))
-        }
-        Stands::WaitingForTls => config(format!("https://{silent_address}/v1")),
-        _ => config(server.url()).max_retries(2),
-    };
-    let prompt = match stands {
-        Stands::WritingTheRequest => "x".repeat(6 << 20),
-        _ => "Hello?".to_owned(),
-    };
-    let mut stream = generate_stream(prompt, config);
-    let handle = stream.cancel_handle();
-    let (saw, sees) = mpsc::channel();
-    let reader = thread::spawn(move || {
-        let outcome = Outcome::read(&mut stream, |_| saw.send(()).unwrap());
-        let ended = Instant::now();
-        assert_eq!(outcome.kind(), Some(ErrorKind::Cancelled), "{}", outcome.message());
-        (ended, outcome.text())
-    });
-    let _accepted = match stands {
-        Stands::WaitingForTls => Some(silent.accept().unwrap()),
-        _ => arrives.recv().map(|()| None).unwrap(),
-    };
-    if let Stands::InTheBody = stands {
-        sees.recv().unwrap();
-    }
-    // The stream may not have begun to wait yet. Cancelling must work then too.
-    thread::sleep(Duration::from_millis(2));
-    let cancelled = Instant::now();
-    handle.cancel();
-    let (ended, content) = reader.join().unwrap();
-    assert_eq!(content, if let Stands::InTheBody = stands { "Hel" } else { "" });
-    ended.saturating_duration_since(cancelled)
-}
-
-#[test]
-fn cancelled_before_the_first_next_nothing_is_sent() {
-    let _turn = turn();
-    watchdog(WATCHDOG, || {
-        let server = whole_answers();
-        let mut stream = generate_stream("Hello?", config(server.url()));
-        stream.cancel_handle().cancel();
-        let error = stream.next().unwrap().unwrap_err();
-        assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Cancelled));
-        assert!(stream.next().is_none());
-        assert_eq!(server.connections(), 0);
-    });
-}
-
-#[test]
-fn cancelling_one_stream_touches_no_other() {
-    let _turn = turn();
-    watchdog(WATCHDOG, || {
-        let server = whole_answers();
-        let ask = || {
-            let mut stream = generate_stream("Hello?", config(server.url()));
-            let handle = stream.cancel_handle();
-            let text: String = stream.by_ref().map(|chunk| chunk.unwrap().content).collect();
-            assert_eq!(text, "Hello");
-            (stream, handle)
-        };
-        // The handle of a stream that has ended affects neither its response nor the next stream on
-        // the connection.
-        let (stream, late) = ask();
-        late.cancel();
-        assert_eq!(stream.into_response().unwrap().content, "Hello");
-        let mut next = generate_stream("Hello?", config(server.url()));
-        next.next().unwrap().unwrap();
-        late.cancel();
-        assert_eq!(next.into_response().unwrap().content, "Hello");
-        assert_eq!(server.connections(), 1);
-
-        // Two streams run at once. One is cancelled in its body, and the other continues.
-        let [mut one, mut other] =
-            [(); 2].map(|()| generate_stream("Hello?", config(server.url())));
-        one.next().unwrap().unwrap();
-        other.next().unwrap().unwrap();
-        one.cancel_handle().cancel();
-        assert_eq!(other.into_response().unwrap().content, "Hello");
-        assert!(one.into_response().is_err());
-    });
-}
-
-/// A stream that is dropped by `break`, or by a panic in the loop, closes its connection at once.
-#[test]
-fn a_stream_that_is_dropped_closes_its_connection() {
-    let _turn = turn();
-    watchdog(WATCHDOG, || {
-        for panics in [false, true] {
-            let (closed, closes) = mpsc::channel();
-            let closed = Mutex::new(closed);
-            let server = Server::start(move |connection| {
-                connection.request()?;
-                connection.start()?;
-                let event = SHAPE.text("0123456789abcdef").repeat(100);
-                // This body is far too long for a client to drain.
-                while connection.chunk(&event).is_ok() {}
-                closed.lock().unwrap().send(Instant::now()).unwrap();
-                Ok(())
-            });
-            let server = server.unwrap();
-            let mut stream = generate_stream("Hello?", config(server.url()));
-            let broken = Instant::now();
-            let result = thread::spawn(move || {
-                let chunk = stream.next().unwrap().unwrap();
-                assert!(!panics || chunk.content.is_empty(), "the caller's own");
-            });
-            assert_eq!(result.join().is_err(), panics);
-            let time = closes.recv().unwrap().saturating_duration_since(broken);
-            assert!(time < Duration::from_secs(2), "{time:?}");
-        }
-        // No lock is left poisoned.
-        let server = whole_answers();
-        assert!(generate_stream("Hello?", config(server.url())).into_response().is_ok());
-    });
-}
-
 /// A caller that sleeps makes the server wait, because the crate does not read ahead.
 #[test]
 fn a_slow_consumer_slows_the_server() {
@@ -462,19 +271,6 @@ fn a_slow_consumer_slows_the_server() {
         assert!(ahead < 20 << 20 && more < 1 << 20, "{ahead} bytes written, {more} more resident");
         stream.next().unwrap().unwrap();
     });
-}
-
-fn whole_answers() -> Server {
-    let server = Server::start(|connection| {
-        while connection.request()?.is_some() {
-            connection.start()?;
-            let body = SHAPE.whole(&["Hel", "lo"]);
-            connection.chunk(&body)?;
-            connection.end()?;
-        }
-        Ok(())
-    });
-    server.unwrap()
 }
 
 /// Returns the resident memory of this process, in bytes.

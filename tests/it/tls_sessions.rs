@@ -277,11 +277,13 @@ fn tunnel(client: &mut (impl Read + Write), socket: &TcpStream, target: &str) ->
 }
 
 fn pass(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    use io::ErrorKind::{TimedOut, WouldBlock};
     let mut buffer = [0; 64 << 10];
     match from.read(&mut buffer) {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(read) => to.write_all(&buffer[..read]),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        // Windows calls it the other way.
+        Err(error) if matches!(error.kind(), WouldBlock | TimedOut) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use kerb_stream::{Environment, GenerationConfig};
+use kerb_stream::{Environment, GenerationConfig, Protocol};
 
 #[path = "../../examples/demo/mod.rs"]
 pub(crate) mod demo;
@@ -33,6 +33,20 @@ pub(crate) fn shared(path: &str) -> PathBuf {
 /// Returns a configuration that ignores the environment and does not retry.
 pub(crate) fn config(url: impl Into<String>) -> GenerationConfig {
     GenerationConfig::new("m").base_url(url).environment(Environment::empty()).max_retries(0)
+}
+
+/// Starts a server that answers every request with "Hello", in two pieces.
+pub(crate) fn whole_answers() -> Server {
+    let shape = shapes::Shape(Protocol::ChatCompletions);
+    let server = Server::start(move |connection| {
+        while connection.request()?.is_some() {
+            connection.start()?;
+            connection.chunk(shape.whole(&["Hel", "lo"]))?;
+            connection.end()?;
+        }
+        Ok(())
+    });
+    server.unwrap()
 }
 
 /// Returns these bytes as one chunk of HTTP's chunked encoding.
