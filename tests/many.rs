@@ -184,8 +184,7 @@ fn ten_turns_on_one_connection_while_the_server_lingers_or_not() {
     let _turn = turn();
     watchdog(WATCHDOG, || {
         // The end of the body comes with the end marker, 20 ms later, or never.
-        for (linger, connections, most) in [(Some(0), 1, 200), (Some(20), 1, 600), (None, 10, 2500)]
-        {
+        for (linger, connections) in [(Some(0), 1), (Some(20), 1), (None, 10)] {
             let server = Server::start(move |connection| {
                 while connection.request()?.is_some() {
                     connection.start()?;
@@ -211,7 +210,8 @@ fn ten_turns_on_one_connection_while_the_server_lingers_or_not() {
             let time = started.elapsed();
             println!("ten turns, the body ends {linger:?} ms after the marker: {time:?}");
             assert_eq!(server.connections(), connections);
-            assert!(time < Duration::from_millis(most), "{time:?}");
+            // It would be longer if a turn waited until one of its limits.
+            assert!(time < WATCHDOG / 6, "{time:?}");
         }
     });
 }

@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::{request, retry};
 
 const SECOND: Duration = Duration::from_secs(1);
-const SHORT: Duration = Duration::from_millis(80);
+const SHORT: Duration = Duration::from_millis(300);
 /// A time limit that is longer than any step of a test should take, even on a busy machine.
 const LONG: Duration = Duration::from_secs(20);
 
@@ -413,7 +413,7 @@ fn each_limit_on_time_names_itself() {
             assert!(error.kind() == ErrorKind::Timeout, "{error:?}");
             assert_eq!(retry::wait_before_retry(&error, 0, &config()), None);
             let text = error.to_string();
-            assert!(text.contains(option) && text.contains("80ms"), "{text}");
+            assert!(text.contains(option) && text.contains("300ms"), "{text}");
         };
         for server in [&silent, &dripping] {
             let error = server.send_with(&config().first_byte_timeout(SHORT)).unwrap_err();

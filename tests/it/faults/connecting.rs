@@ -32,7 +32,7 @@ pub(super) fn faults() -> Vec<Fault> {
             .set(short_connect)
             .fails(Timeout, "connect_timeout")
             .requests(0)
-            .takes(250, 2_000),
+            .takes(250, 9_000),
         fault("F04", "The server reads the request, then closes the connection", |s| s.close())
             .fails(Network, "closed the connection without a response")
             .requests(3),
@@ -90,7 +90,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .set(short_connect)
         .fails(Timeout, "connect_timeout")
         .requests(0)
-        .takes(250, 2_000),
+        .takes(250, 9_000),
         staged("F13", "The TLS connection ends without `close_notify`", |shape| {
             Stage::tls(Shows::Good, move |stream| {
                 tls::read_request(stream)?;
@@ -140,7 +140,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .on(OPENAI)
         .set(short_connect)
         .fails(Timeout, "connect_timeout")
-        .takes(250, 2_000),
+        .takes(250, 9_000),
         staged("F16", "The proxy closes the connection", |_| {
             Stage::proxy("http", |connection| connection.request().map(drop))
         })

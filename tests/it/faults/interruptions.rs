@@ -128,14 +128,14 @@ pub(super) fn faults() -> Vec<Fault> {
             }
         })
         .gives(TWO)
-        .takes(0, 1_500),
+        .takes(0, 9_000),
         fault("F75", "The response starts late", |s| {
             thread::sleep(ms(200));
             s.good()
         })
         .variant("pause=0.2")
         .gives(HELLO)
-        .takes(200, 4_000),
+        .takes(200, 9_000),
         fault("F76", "The whole response comes in one write", |s| s.answer(200, EVENTS, hello(s.shape)))
             .gives("Hello"),
         fault("F77", "There is a pause between CR and LF", |s| {

@@ -378,19 +378,19 @@ const fn ms(milliseconds: u64) -> Duration {
 }
 
 fn short_connect(config: GenerationConfig) -> GenerationConfig {
-    config.connect_timeout(ms(300))
+    config.connect_timeout(ms(500))
 }
 
 fn short_head(config: GenerationConfig) -> GenerationConfig {
-    config.first_byte_timeout(ms(200))
+    config.first_byte_timeout(ms(500))
 }
 
 fn short_idle(config: GenerationConfig) -> GenerationConfig {
-    config.idle_timeout(ms(150))
+    config.idle_timeout(ms(1_000))
 }
 
 fn short_stall(config: GenerationConfig) -> GenerationConfig {
-    config.stall_timeout(ms(300))
+    config.stall_timeout(ms(1_000))
 }
 
 fn once(config: GenerationConfig) -> GenerationConfig {

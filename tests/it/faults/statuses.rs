@@ -42,13 +42,13 @@ pub(super) fn faults() -> Vec<Fault> {
         fault("F88", "429", |s| s.status(429, "rate_limit_error", ""))
             .fails(RateLimited, "returned 429")
             .requests(3)
-            .takes(700, 4_000),
+            .takes(700, 9_000),
         fault("F89", "429, Retry-After: 1", |s| retry_after(s, "1"))
             .variant("ra=1")
             .set(twice)
             .fails(RateLimited, "try again in 1 s")
             .requests(2)
-            .takes(1_000, 4_000),
+            .takes(1_000, 9_000),
         fault(
             "F90",
             "429, Retry-After is 2 s after the Date header of the response, whose clock is wrong",
@@ -63,14 +63,14 @@ pub(super) fn faults() -> Vec<Fault> {
         .set(twice)
         .fails(RateLimited, "try again in")
         .requests(2)
-        .takes(900, 5_000),
+        .takes(900, 9_000),
         fault("F91", "429, retry-after-ms: 1500 (2 s when rounded up), and Retry-After: 30, which is ignored", |s| {
             s.status(429, "rate_limit_error", "retry-after-ms: 1500\r\nretry-after: 30\r\n")
         })
         .set(twice)
         .fails(RateLimited, "try again in 2 s")
         .requests(2)
-        .takes(1_500, 4_000),
+        .takes(1_500, 9_000),
         fault("F92", "429, Retry-After: 86400 (a day)", |s| retry_after(s, "86400"))
             .variant("ra=86400")
             .fails(RateLimited, "try again in 86400 s"),
@@ -122,7 +122,7 @@ pub(super) fn faults() -> Vec<Fault> {
             .set(twice)
             .fails(Overloaded, "returned 503")
             .requests(2)
-            .takes(1_000, 4_000),
+            .takes(1_000, 9_000),
         fault("F97", "504 as plain text", |s| {
             s.answer(504, "content-type: text/plain\r\n", "upstream request timeout")
         })
@@ -163,7 +163,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .variant("n=1,status=429,ra=1")
         .gives(HELLO)
         .requests(2)
-        .takes(1_000, 4_000),
+        .takes(1_000, 9_000),
         fault("F102", "299", |s| s.status(299, "invalid_request_error", ""))
             .variant("status=299")
             .fails(Decode, "299: this is not an event stream"),
@@ -298,7 +298,7 @@ pub(super) fn faults() -> Vec<Fault> {
             s.hang()
         })
         .fails(InvalidRequest, "returned 400: {\"error\":{\"message\":\"wait")
-        .takes(4_000, 8_000),
+        .takes(4_000, 9_000),
         fault("F111", "The error message contains the API key", |s| {
             let names = ["authorization", "x-api-key", "x-goog-api-key"];
             let key = names.iter().find_map(|name| s.request.header(name)).unwrap().to_owned();

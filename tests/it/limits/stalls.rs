@@ -13,6 +13,8 @@ use crate::support::reader::{Pieces, dripping};
 use crate::support::shapes::Shape;
 
 const CHAT: Shape = Shape(ChatCompletions);
+/// The limit of most streams here.
+const LIMIT: Duration = Duration::from_millis(150);
 
 /// Reads `body`, then `again` once a millisecond for much longer than the limits here.
 fn stalling(
@@ -21,7 +23,7 @@ fn stalling(
     again: impl Into<Vec<u8>>,
 ) -> Outcome {
     let again = again.into();
-    let size = 200 * again.len() as u64;
+    let size = 800 * again.len() as u64;
     let body = Cursor::new(body.into()).chain(dripping(again).take(size));
     Outcome::of(GenerationStream::from_reader(body, config))
 }
@@ -43,7 +45,7 @@ fn counts_of_tokens_that_come_without_a_pause_are_no_answer() {
         (begun.elapsed() < Duration::from_secs(10)).then(|| counts.repeat(1000))
     });
     let body = Cursor::new(CHAT.text("Hi")).chain(Pieces::new(pieces));
-    let config = config(ChatCompletions, Duration::from_millis(50));
+    let config = config(ChatCompletions, LIMIT);
     let last = GenerationStream::from_reader(body, config).last().unwrap();
     assert_eq!(ErrorKind::of(&last.unwrap_err()), Some(ErrorKind::Timeout));
 }
@@ -52,7 +54,6 @@ fn counts_of_tokens_that_come_without_a_pause_are_no_answer() {
 /// out.
 #[test]
 fn silence_is_the_end_only_of_an_answer_that_is_settled() {
-    let limit = Duration::from_millis(20);
     let code = r#"{"executableCode":{"code":"1"}}"#;
     let stop = |parts: &str| {
         event(&format!(
@@ -74,14 +75,14 @@ fn silence_is_the_end_only_of_an_answer_that_is_settled() {
         (GenerateContent, stop("").replace("STOP", "OTHER"), false),
         (ChatCompletions, CHAT.text("Hi") + &CHAT.stop_for("length"), true),
     ] {
-        let outcome = stalling(config(protocol, limit), &*body, ": ping\n");
+        let outcome = stalling(config(protocol, LIMIT), &*body, ": ping\n");
         assert_eq!(outcome.kind(), (!whole).then_some(ErrorKind::Timeout), "{body}");
     }
 }
 
 #[test]
 fn pings_after_the_finish_reason_do_not_destroy_a_whole_answer() {
-    let impatient = config(ChatCompletions, Duration::from_millis(20));
+    let impatient = config(ChatCompletions, LIMIT);
     let whole = CHAT.text("Hi") + &CHAT.stop();
     assert_eq!(stalling(impatient.clone(), whole, ": ping\n").whole().content, "Hi");
     let outcome = stalling(impatient, CHAT.text("Hi"), ": ping\n");
@@ -91,8 +92,7 @@ fn pings_after_the_finish_reason_do_not_destroy_a_whole_answer() {
 
 #[test]
 fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
-    let limit = Duration::from_millis(50);
-    let impatient = config(ChatCompletions, limit);
+    let impatient = config(ChatCompletions, LIMIT);
     let usage = r#"{"choices":[],"usage":{"total_tokens":1}}"#;
     let call =
         r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}}]}"#;
@@ -130,11 +130,11 @@ fn only_what_a_caller_reads_keeps_a_stream_from_stalling() {
             false,
         ),
     ] {
-        let outcome = stalling(config(protocol, limit), "", event(repeated));
+        let outcome = stalling(config(protocol, LIMIT), "", event(repeated));
         // A stream that does not stall is read to its end, and has no finish reason there.
         let expected = if stalls { ErrorKind::Timeout } else { ErrorKind::Incomplete };
         assert_eq!(outcome.kind(), Some(expected), "{repeated}");
-        assert!(outcome.time > limit, "{repeated}: {:?}", outcome.time);
+        assert!(outcome.time > LIMIT, "{repeated}: {:?}", outcome.time);
     }
 
     // The time that the caller takes between two chunks does not count.
