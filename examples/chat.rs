@@ -1,4 +1,5 @@
-//! Chats in the terminal. Ctrl-C stops the answer; the end of input (Ctrl-D on Unix) ends the chat.
+//! Chats in the terminal. Ctrl-C stops the answer. Ctrl-D ends the chat; on Windows, Ctrl-Z and
+//! Enter do.
 //!
 //! ```text
 //! cargo run --example chat -- ollama::llama3.2 "What is a monad?"

@@ -29,10 +29,10 @@ use std::time::Duration;
 /// }
 /// ```
 ///
-/// A wait for a response or a retry ends within milliseconds, and so does a TLS or proxy handshake.
-/// A DNS lookup or a TCP connection attempt that has begun cannot be interrupted. The stream then
-/// ends when they end, which
-/// [`connect_timeout`](crate::GenerationConfig#structfield.connect_timeout) limits.
+/// Every wait ends within milliseconds, whatever the server does: DNS lookup, connection, TLS and
+/// proxy handshakes, writing, reading, and the wait before a retry. On Windows, a wait for the
+/// server may take up to half a second more. Only a read of a reader that was given to
+/// [`from_reader`](crate::GenerationStream::from_reader) cannot be interrupted.
 #[derive(Clone)]
 pub struct CancelHandle(Arc<Shared>);
 

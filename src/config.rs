@@ -352,8 +352,9 @@ impl Reasoning {
 pub enum Proxy {
     /// The proxy that the environment names. It is read as curl reads it: `https_proxy` or
     /// `http_proxy`, else `all_proxy`, except for the hosts in `no_proxy`. Upper case works, too,
-    /// except `HTTP_PROXY`: in a CGI web program, any visitor can set that variable. Servers on
-    /// this machine are reached directly.
+    /// except `HTTP_PROXY`: in a CGI web program, any visitor can set that variable. On Windows,
+    /// `HTTP_PROXY` and `http_proxy` are one variable, so set [`Proxy::Direct`] in a CGI program
+    /// there. Servers on this machine are reached directly.
     #[default]
     Environment,
     /// No proxy, even if the environment names one.

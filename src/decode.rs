@@ -79,7 +79,7 @@ pub(crate) struct ResponseDecoder {
     events: EventDecoder,
     stage: Stage,
     document: Document,
-    /// The beginning of the body, if the body is not an event stream.
+    /// A sentence that describes the body, if the body is not an event stream.
     not_a_stream: Option<String>,
     /// A finish reason that did not end the answer, with the provider's word for it. It came before
     /// the first piece of the answer, or more pieces followed it. It is used if the answer ends
@@ -459,7 +459,13 @@ impl ResponseDecoder {
         let is_field =
             ["data", "event", "id", "retry"].iter().any(|name| name.starts_with(&*stray));
         if self.events.count == 0 && !is_field {
-            self.not_a_stream = Some(self.events.excerpt(&stray));
+            // Half of the bytes of ASCII text are zero in UTF-16.
+            let is_utf16 = stray.chars().take(4).any(|c| c == '\0');
+            self.not_a_stream = Some(match is_utf16 {
+                true => "It is UTF-16, as PowerShell's `>` writes; save it with `curl.exe -o FILE`"
+                    .to_owned(),
+                false => format!("It begins: {}", self.events.excerpt(&stray)),
+            });
         }
         if stray.starts_with(['{', '[']) && is_json(&stray) {
             self.document.json = stray;
@@ -474,10 +480,9 @@ impl ResponseDecoder {
             self.stage = Stage::Ended(End::Settled);
         } else if after_marker {
             self.stage = Stage::Ended(End::MarkerAlone);
-        } else if let Some(beginning) = self.not_a_stream.as_ref().filter(|_| self.is_empty()) {
+        } else if let Some(what) = self.not_a_stream.as_ref().filter(|_| self.is_empty()) {
             let advice = if self.events.peer.is_some() { "; check the base URL" } else { "" };
-            let message =
-                format!("the response is not an event stream{advice}. It begins: {beginning}");
+            let message = format!("the response is not an event stream{advice}. {what}");
             return Err(self.error(ErrorKind::Decode, message));
         } else if self.events.count > 0 && !seen.understood {
             return Err(self.nothing_said());

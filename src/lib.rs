@@ -200,8 +200,8 @@
 //!   (choices), only the first is read.
 //!
 //! It stays light: no async runtime, and one heap allocation for each piece of text. The only extra
-//! thread is for a DNS lookup, which could not be limited in time otherwise. [`guide::performance`]
-//! has the measurements.
+//! thread opens a connection to another machine, because a DNS lookup and a connection attempt
+//! could not be cancelled otherwise. [`guide::performance`] has the measurements.
 //!
 //! # Other servers
 //!

@@ -51,7 +51,8 @@ pub(super) fn choose(
 
 /// Returns the proxy from the environment for `origin`, and the variable that named it.
 fn from_environment(origin: &Origin, environment: &Environment) -> Option<(String, &'static str)> {
-    // `HTTP_PROXY` is not read: in a CGI program, it contains the client's `Proxy` header.
+    // `HTTP_PROXY` is not read: in a CGI program, it contains the client's `Proxy` header. On
+    // Windows, it is the same variable as `http_proxy`.
     let names: &[&'static str] = if origin.is_secure {
         &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
     } else {

@@ -632,6 +632,12 @@ fn streams() -> Vec<Row> {
             "<html>Sign in</html>",
         ),
         read(
+            "a recording in UTF-16",
+            "the response is not an event stream. It is UTF-16, as PowerShell's `>` writes; save it with `curl.exe -o FILE`",
+            ChatCompletions,
+            "\u{feff}d\0a\0t\0a\0:\0 \0{\0}\0\n\0\n\0",
+        ),
+        read(
             "an event that is not JSON",
             "event 1 cannot be read: \"{\\\"choices\\\":[\"",
             ChatCompletions,
