@@ -82,10 +82,9 @@ impl Case {
             [Connection, ProxyResponse, TlsHandshake, Headers, Body, BodyOfPings, Write, Retry];
         let ways = [Way::Direct, Way::HttpProxy, Way::SocksProxy];
         let all = ways.into_iter().flat_map(|way| waits.map(|wait| Self(way, wait)));
-        let is_possible = |case: &Self| match *case {
-            Self(Way::Direct, ProxyResponse) => false,
-            Self(_, TlsHandshake) => cfg!(feature = "rustls"),
-            _ => true,
+        let is_possible = |&Self(way, wait): &Self| {
+            (way != Way::Direct || wait != ProxyResponse)
+                && (wait != TlsHandshake || cfg!(feature = "rustls"))
         };
         all.filter(is_possible).collect()
     }
