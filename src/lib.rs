@@ -255,6 +255,7 @@ mod decode;
 mod endpoint;
 mod environment;
 mod error;
+mod error_kind;
 mod http;
 mod message;
 mod model;
