@@ -29,9 +29,9 @@ use std::time::Duration;
 /// }
 /// ```
 ///
-/// Every wait ends within milliseconds, whatever the server does: DNS lookup, connection, TLS and
-/// proxy handshakes, writing, reading, and the wait before a retry. On Windows, a wait for the
-/// server may take up to half a second more. Only a read of a reader that was given to
+/// Every wait ends within about 20 milliseconds, whatever the server does: DNS lookup, connection,
+/// TLS and proxy handshakes, writing, reading, and the wait before a retry. On Windows, a wait for
+/// the server may take up to half a second more. Only a read of a reader that was given to
 /// [`from_reader`](crate::GenerationStream::from_reader) cannot be interrupted.
 #[derive(Clone)]
 pub struct CancelHandle(Arc<Shared>);

@@ -459,8 +459,11 @@ impl ResponseDecoder {
         let is_field =
             ["data", "event", "id", "retry"].iter().any(|name| name.starts_with(&*stray));
         if self.events.count == 0 && !is_field {
-            // Half of the bytes of ASCII text are zero in UTF-16.
-            let is_utf16 = stray.chars().take(4).any(|c| c == '\0');
+            // In UTF-16, every second byte of ASCII text is zero. The two bytes before are a mark.
+            let beginning = stray.chars().skip_while(|c| *c == char::REPLACEMENT_CHARACTER);
+            let beginning: Vec<_> = beginning.take(4).map(|c| c == '\0').collect();
+            let is_utf16 = matches!(*beginning, [one, other, third, fourth]
+                if one != other && one == third && other == fourth);
             self.not_a_stream = Some(match is_utf16 {
                 true => "It is UTF-16, as PowerShell's `>` writes; save it with `curl.exe -o FILE`"
                     .to_owned(),

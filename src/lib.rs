@@ -200,8 +200,9 @@
 //!   (choices), only the first is read.
 //!
 //! It stays light: no async runtime, and one heap allocation for each piece of text. The only extra
-//! thread opens a connection to another machine, because a DNS lookup and a connection attempt
-//! could not be cancelled otherwise. [`guide::performance`] has the measurements.
+//! threads look up names and open connections, because neither could be cancelled otherwise. A
+//! server on this machine is usually reached without one. [`guide::performance`] has the
+//! measurements.
 //!
 //! # Other servers
 //!

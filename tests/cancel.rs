@@ -1,8 +1,8 @@
 //! Cancelling ends a stream at once, wherever it waits, and on every way to the server: the servers
 //! here neither answer nor close the connection, whatever the client does.
 //!
-//! This is a test program of its own, because its figures are told, and other tests would disturb
-//! them. For the same reason, its tests run one at a time.
+//! This is a test program of its own, because it prints times, and other tests would disturb them.
+//! For the same reason, its tests run one at a time.
 
 #![cfg(test)] // Clippy treats helpers as tests too, so they may unwrap (clippy.toml).
 
@@ -200,7 +200,7 @@ struct FullListener {
     address: SocketAddr,
     _listener: TcpListener,
     _queued: Vec<TcpStream>,
-    /// `false` if the system refuses these attempts instead, as Windows does.
+    /// `false` if the system refuses these attempts instead.
     lets_wait: bool,
 }
 
@@ -224,7 +224,7 @@ fn cancelling_ends_every_wait_on_every_way() {
     let _turn = turn();
     let thorough = std::env::var_os("KERB_STREAM_THOROUGH").is_some();
     let runs = if thorough { 100 } else { 6 };
-    watchdog(5 * LONG, move || {
+    watchdog(LONG * (5 + runs as u32 / 5), move || {
         let full = FullListener::new();
         if !full.lets_wait {
             println!("this system refuses connections that it cannot queue: not tested");
@@ -238,6 +238,8 @@ fn cancelling_ends_every_wait_on_every_way() {
                 assert!(time < BOUND, "{case}: {time:?}");
                 time
             };
+            // The long request of this wait takes time to build.
+            let runs = if case.1 == Wait::Write { runs.min(20) } else { runs };
             let mut times: Vec<_> = (0..runs as u64).map(measure).collect();
             times.sort();
             let (p50, max) = (times[runs / 2], times[runs - 1]);

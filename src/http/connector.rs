@@ -95,7 +95,7 @@ impl ControlledConnector {
         let via_proxy = with_proxy || proxy.is_some();
         let details = ConnectionDetails {
             addrs: details.addrs.clone(),
-            resolver: &NoopResolver,
+
             now: Moment::now(),
             timeout: self.control.limit(details.timeout),
             current_time: Arc::clone(&details.current_time),
@@ -149,11 +149,12 @@ impl ControlledConnector {
         let port = details.uri.port_u16().unwrap_or(if details.needs_tls() { 443 } else { 80 });
         let addresses = match host.parse() {
             Ok(ip) => vec![SocketAddr::new(ip, port)],
-            Err(_) if proxy.resolve_target() => dial::lookup(details.uri, false, &self.control)?,
+            Err(_) if proxy.resolve_target() => dial::lookup(details.uri, &self.control)?,
             Err(_) => Vec::new(),
         };
         let takes_ipv6 = matches!(proxy.protocol(), ProxyProtocol::Socks5 | ProxyProtocol::Socks5h);
-        let target = addresses.into_iter().find(|address| takes_ipv6 || address.is_ipv4());
+        let usable = addresses.iter().find(|address| takes_ipv6 || address.is_ipv4());
+        let target = usable.or(addresses.first()).copied();
         let target = target.map_or(Target::Name(host, port), Target::Address);
         let tcp = self.open_tcp(proxy.uri(), details.config, true)?;
         let socket = SocketTransport::new(&self.control, tcp, false);

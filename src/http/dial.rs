@@ -23,16 +23,15 @@ use crate::endpoint::is_loopback;
 /// The time for the first attempt to connect to this machine, which is made without a thread. Nearly
 /// always, the connection is opened or refused at once, and a thread would double the time. Windows
 /// is slower, so there is no such attempt.
-const AT_ONCE: Duration = Duration::from_millis(20);
+const FIRST: Duration = Duration::from_millis(20);
 
-/// Returns the addresses of a URI's host. `of_proxy` says whether the host is a proxy.
+/// Returns the addresses of a target, for a proxy that does not look up names.
 pub(super) fn lookup(
     uri: &Uri,
-    of_proxy: bool,
     control: &Arc<ConnectionControl>,
 ) -> Result<Vec<SocketAddr>, Error> {
     let host = host_and_port(uri)?;
-    in_thread(control, move || addresses(&host, of_proxy))
+    in_thread(control, move || addresses(&host, false))
 }
 
 /// Opens a connection to a URI's host. `to_proxy` says whether the host is a proxy.
@@ -45,7 +44,7 @@ pub(super) fn connect(
     let deadline = control.state().deadline;
     if cfg!(not(windows)) && uri.host().is_some_and(is_loopback) {
         let addresses = addresses(&host, to_proxy)?;
-        let soon = deadline.into_iter().chain(deadline_in(AT_ONCE)).min();
+        let soon = deadline.into_iter().chain(deadline_in(FIRST)).min();
         match connect_to_one(&addresses, soon, control) {
             Err(Error::Timeout(_)) => {}
             result => return result,
@@ -107,15 +106,18 @@ fn connect_to_one(
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }
-            Err(error) => failed = Some(error),
+            // An address that does not answer may do so later, whatever the next one says.
+            Err(error) => failed = failed.filter(is_late).or(Some(error)),
         }
     }
     match failed {
-        Some(error) if error.kind() == io::ErrorKind::TimedOut => {
-            Err(Error::Timeout(Timeout::Connect))
-        }
+        Some(error) if is_late(&error) => Err(Error::Timeout(Timeout::Connect)),
         failed => Err(failed.map_or(Error::HostNotFound, Error::Io)),
     }
+}
+
+fn is_late(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
 }
 
 /// Runs a job in a thread. Returns its result, or an error when the time for the connection is over
@@ -128,7 +130,7 @@ fn in_thread<T: Send + 'static>(
     let (sender, receiver) = mpsc::channel();
     let waiting: Arc<dyn ShutdownHandle> = Arc::new(Waiting(sender.clone()));
     control.register(Arc::downgrade(&waiting))?;
-    let thread = thread::Builder::new().name("kerb-stream connect".to_owned());
+    let thread = thread::Builder::new().name("kerb-connect".to_owned());
     thread.spawn(move || sender.send(job()))?;
     match receiver.recv_timeout(*limit.after) {
         Ok(result) => result,
@@ -158,29 +160,38 @@ mod tests {
         control
     }
 
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Returns a job that ends only when the returned sender is dropped, and a receiver that is told
+    /// when the job begins.
+    fn endless() -> (impl FnOnce() -> Result<(), Error> + Send, mpsc::Receiver<()>, mpsc::Sender<()>)
+    {
+        let (begun, begins) = mpsc::channel();
+        let (gate, opened) = mpsc::channel::<()>();
+        let job = move || {
+            begun.send(()).unwrap();
+            opened.recv().map_err(|_| Error::HostNotFound)
+        };
+        (job, begins, gate)
+    }
+
     #[test]
     fn a_job_that_cannot_be_interrupted_is_left_behind() {
-        const LONG: Duration = Duration::from_secs(60);
-        // These jobs do not end before the test.
-        let (_gates, jobs): (Vec<_>, Vec<_>) = (0..2)
-            .map(|_| {
-                let (gate, opened) = mpsc::channel::<()>();
-                (gate, move || opened.recv().map_err(|_| Error::HostNotFound))
-            })
-            .unzip();
-        let mut jobs = jobs.into_iter();
-        let (one, other) = (jobs.next().unwrap(), jobs.next().unwrap());
-        let late = in_thread(&control(Duration::from_millis(10)), one).unwrap_err();
+        let (job, _begins, _gate) = endless();
+        let late = in_thread(&control(Duration::from_millis(10)), job).unwrap_err();
         assert!(matches!(late, Error::Timeout(Timeout::Connect)), "{late:?}");
 
+        let is_fault = |error: Error| matches!(error, Error::Other(it) if it.is::<Fault>());
+        let (job, begins, _gate) = endless();
         let cancelled = control(LONG);
         let of_thread = Arc::clone(&cancelled);
-        let waits = thread::spawn(move || in_thread(&of_thread, other));
-        // It may not have begun to wait. Then it does not begin at all.
+        let waits = thread::spawn(move || in_thread(&of_thread, job));
+        begins.recv().unwrap();
+        let started = Instant::now();
         cancelled.interrupt();
-        let error = waits.join().unwrap().unwrap_err();
-        let is_fault = |error: Error| matches!(error, Error::Other(it) if it.is::<Fault>());
-        assert!(is_fault(error));
+        assert!(is_fault(waits.join().unwrap().unwrap_err()));
+        assert!(started.elapsed() < LONG / 2);
+        // After that, nothing begins.
         assert!(is_fault(in_thread(&cancelled, || Ok(())).unwrap_err()));
 
         in_thread(&control(LONG), || Ok(())).unwrap();
@@ -201,12 +212,32 @@ mod tests {
         let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let open = open.local_addr().unwrap();
         let closed = "127.0.0.1:1".parse().unwrap();
-        let control = control(Duration::from_secs(60));
-        for deadline in [None, deadline_in(Duration::from_secs(60))] {
+        let control = control(LONG);
+        for deadline in [None, deadline_in(LONG)] {
             let connect = |addresses: &[SocketAddr]| connect_to_one(addresses, deadline, &control);
             assert_eq!(connect(&[closed, open]).unwrap().peer_addr().unwrap(), open);
             let Error::Io(error) = connect(&[closed]).unwrap_err() else { panic!() };
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        }
+
+        // A listener whose queue is full does not answer. Some systems refuse instead.
+        let full = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let full = (full.local_addr().unwrap(), full);
+        let mut queue = Vec::new();
+        let limit = Duration::from_millis(200);
+        let error = loop {
+            match TcpStream::connect_timeout(&full.0, limit) {
+                Ok(stream) => queue.push(stream),
+                Err(error) => break error,
+            }
+        };
+        if is_late(&error) {
+            // It leaves time for the next address, and a refusal there does not hide it.
+            let soon = || deadline_in(3 * limit);
+            let connected = connect_to_one(&[full.0, open], soon(), &control);
+            assert_eq!(connected.unwrap().peer_addr().unwrap(), open);
+            let error = connect_to_one(&[full.0, closed], soon(), &control).unwrap_err();
+            assert!(matches!(error, Error::Timeout(Timeout::Connect)), "{error:?}");
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Reads and writes a TCP socket, so that cancelling ends every wait.
 //!
 //! Cancelling shuts the socket down ([`ConnectionControl`]). On most systems this ends a read or a
-//! write that waits. On Windows it does not, so no wait is longer than [`SLICE`] there, and the
-//! stream's state is looked at after each.
+//! write that waits. On Windows it does not, so no wait is longer than [`SLICE`] there: the next
+//! read or write fails at once.
 //!
 //! On Windows, a read or a write that ran out of time may have lost data. So a read waits until
 //! there is something to read, by a peek, which takes no data, and a write does not wait at all.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -19,15 +20,13 @@ use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, ShutdownHa
 
 use super::control::ConnectionControl;
 
-/// The longest wait for data before the stream's state is looked at, where that is needed.
+/// The longest wait for data where shutting the socket down does not end a wait.
 const SLICE: Duration = Duration::from_millis(50);
 /// The wait before a write is tried again, where a write does not wait.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A TCP connection.
-#[derive(Debug)]
 pub(super) struct TcpTransport {
-    control: Arc<ConnectionControl>,
     stream: Arc<TcpStream>,
     buffers: LazyBuffers,
     /// The limits that are set on the socket. They are set again only if they change.
@@ -48,7 +47,6 @@ impl TcpTransport {
         let handle: Arc<dyn ShutdownHandle> = Arc::<TcpStream>::clone(&stream);
         control.register(Arc::downgrade(&handle))?;
         Ok(Self {
-            control: Arc::clone(control),
             stream,
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
             read_limit: None,
@@ -78,7 +76,7 @@ impl TcpTransport {
         self.stream.set_nonblocking(true)?;
         let written = (&*self.stream).write(output);
         self.stream.set_nonblocking(false)?;
-        if matches!(&written, Err(error) if is_waiting(error)) {
+        if matches!(&written, Err(error) if self.is_waiting(error)) {
             thread::sleep(PAUSE.min(limit.unwrap_or(PAUSE)));
         }
         written
@@ -117,8 +115,16 @@ impl Transport for TcpTransport {
 }
 
 impl TcpTransport {
-    /// Repeats a read or a write until it does something, the time is over, or the stream is
-    /// cancelled.
+    /// Returns whether nothing has happened: the time is over, nothing can be read or written now,
+    /// or a signal arrived. Only Windows reports the first as `TimedOut`; elsewhere that means a
+    /// lost connection.
+    fn is_waiting(&self, error: &io::Error) -> bool {
+        use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+        matches!(error.kind(), Interrupted | WouldBlock)
+            || (self.in_slices && error.kind() == TimedOut)
+    }
+
+    /// Repeats a read or a write until it does something or the time is over.
     fn repeat(
         &mut self,
         timeout: NextTimeout,
@@ -132,7 +138,7 @@ impl TcpTransport {
                 return Err(Error::Timeout(timeout.reason));
             }
             match act(self, left) {
-                Err(error) if is_waiting(&error) => self.control.state().check()?,
+                Err(error) if self.is_waiting(&error) => {}
                 done => return Ok(done?),
             }
             left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
@@ -162,11 +168,11 @@ fn is_invalid(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidInput
 }
 
-/// Returns whether nothing has happened: the time is over, nothing can be read or written now, or a
-/// signal arrived.
-fn is_waiting(error: &io::Error) -> bool {
-    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
-    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+/// `Debug` must not show the buffers, which contain the API key.
+impl fmt::Debug for TcpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpTransport").field("stream", &self.stream).finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

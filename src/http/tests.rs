@@ -809,6 +809,14 @@ fn a_proxy_s_refusal_is_not_the_origin_s() {
             assert_eq!(error.is_retryable(), may_pass, "{error:?}");
         }
 
+        // SOCKS4 has no IPv6, so nothing is sent.
+        let proxy = Server::new(|_, socket| linger(socket));
+        let config4 = config().proxy(Proxy::Url(format!("socks4://{}", proxy.address)));
+        let error = attempt("http://[2001:db8::1]/v1", &config4, &CancelHandle::new());
+        let error = error.unwrap_err();
+        assert!(error.to_string().ends_with("check the proxy's URL"), "{error}");
+        assert!(!error.is_retryable());
+
         // A proxy that drips its response, or sends none, is subject to the connect timeout.
         let dripping = Server::new(|_, socket| {
             request_of(socket);

@@ -631,11 +631,23 @@ fn streams() -> Vec<Row> {
             ChatCompletions,
             "<html>Sign in</html>",
         ),
-        read(
+        row(
             "a recording in UTF-16",
             "the response is not an event stream. It is UTF-16, as PowerShell's `>` writes; save it with `curl.exe -o FILE`",
-            ChatCompletions,
-            "\u{feff}d\0a\0t\0a\0:\0 \0{\0}\0\n\0\n\0",
+            || {
+                let body = b"\xff\xfed\0a\0t\0a\0:\0 \0{\0}\0\n\0\n\0";
+                let config = GenerationConfig::default().protocol(ChatCompletions);
+                last(GenerationStream::from_reader(&body[..], config))
+            },
+        ),
+        row(
+            "a compressed recording",
+            "the response is not an event stream. It begins: \"␟�␈␀␀␀␀ab\"",
+            || {
+                let body = b"\x1f\x8b\x08\0\0\0\0ab";
+                let config = GenerationConfig::default().protocol(ChatCompletions);
+                last(GenerationStream::from_reader(&body[..], config))
+            },
         ),
         read(
             "an event that is not JSON",
