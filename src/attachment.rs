@@ -65,6 +65,10 @@ impl Attachment {
         Self { media_type: Some(media_type.into()), name: None, data }
     }
 
+    pub(crate) fn from_base64(media_type: String, base64: String) -> Self {
+        Self { media_type: Some(media_type), name: None, data: Data::Base64(base64) }
+    }
+
     /// Creates an attachment that the provider fetches from `url`.
     ///
     /// The media type follows from the file extension in the URL's path. If there is none, set
@@ -107,6 +111,13 @@ impl Attachment {
                 let media_type = self.media_type.as_deref().unwrap_or_default();
                 format!("data:{media_type};base64,{base64}")
             }
+        }
+    }
+
+    /// Returns the number of bytes that the content or the URL takes here.
+    pub(crate) fn size(&self) -> usize {
+        match &self.data {
+            Data::Url(text) | Data::Base64(text) => text.len(),
         }
     }
 

@@ -1,15 +1,20 @@
 //! The pieces of an answer: [`StreamChunk`] and the types of its fields.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::activity::Activity;
+use crate::attachment::Attachment;
 use crate::names::names;
+use crate::source::Source;
 
 /// One piece of an answer: text, reasoning, tool calls, a finish reason, usage, or several of them.
 ///
-/// An event without any of these gives no chunk, such as a ping (an event that keeps the connection
-/// open). Usage that arrives before the first piece of the answer is part of that piece's chunk.
+/// An event without anything for these fields gives no chunk, such as a ping (an event that keeps
+/// the connection open), unless [`raw`](crate::GenerationConfig::raw) is set. Usage that arrives
+/// before the first piece of the answer is part of that piece's chunk.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -37,28 +42,141 @@ pub struct StreamChunk {
     /// The tokens used so far. The value replaces that of earlier chunks: do not add them up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// The data of the event as received, usually JSON. If several events form one chunk, a line
-    /// break separates their data. It is set only with
-    /// [`GenerationConfig::raw`](crate::GenerationConfig::raw).
+    #[serde(flatten, deserialize_with = "extras")]
+    extras: Option<Box<ChunkExtras>>,
+}
+
+/// The fields of a [`StreamChunk`] that most chunks do not have. They are fields of the chunk, too:
+/// read them as `chunk.sources`, `chunk.activity` and so on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ChunkExtras {
+    /// The pictures and sounds that the model made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+    /// The sources that the answer cites or that were found, with the new citations of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
+    /// What happens besides the answer itself: retries, and tools that run at the provider.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub activity: Vec<Activity>,
+    /// The log probabilities of the new tokens, if the option
+    /// [`logprobs`](crate::GenerationConfig::logprobs) is set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<TokenLogprob>,
+    /// The phase to which the text from here on belongs, in the provider's word, such as
+    /// `commentary` or `final_answer`. It is set in the first chunk of each message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// The data of the event as received, usually JSON. With
+    /// [`GenerationConfig::raw`](crate::GenerationConfig::raw), each event gives one chunk, even if
+    /// the chunk has nothing else. Otherwise it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
+    /// The name of the event in `raw`. `None` if the event has no name, or if `raw` is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_event: Option<String>,
+}
+
+/// The extras of a chunk that has none.
+static NO_EXTRAS: ChunkExtras = ChunkExtras {
+    attachments: Vec::new(),
+    sources: Vec::new(),
+    activity: Vec::new(),
+    logprobs: Vec::new(),
+    phase: None,
+    raw: None,
+    raw_event: None,
+};
+
+/// A chunk is moved often, so its rare fields are boxed together. They are read as its own.
+impl Deref for StreamChunk {
+    type Target = ChunkExtras;
+
+    fn deref(&self) -> &ChunkExtras {
+        self.extras.as_deref().unwrap_or(&NO_EXTRAS)
+    }
+}
+
+/// Reads the extras of a chunk. They are `None` if all of them are empty.
+fn extras<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<ChunkExtras>>, D::Error> {
+    let extras = ChunkExtras::deserialize(from)?;
+    Ok((extras != NO_EXTRAS).then(|| Box::new(extras)))
 }
 
 impl StreamChunk {
+    /// Returns the rare fields, to change them.
+    pub(crate) fn extras(&mut self) -> &mut ChunkExtras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// Returns whether the chunk has any of the rare fields.
+    pub(crate) fn has_extras(&self) -> bool {
+        self.extras.is_some()
+    }
+
     /// Returns the number of bytes that this chunk adds to a response.
+    #[inline]
     pub(crate) fn bytes(&self) -> usize {
         let calls: usize = self.tool_calls.iter().map(ToolCallDelta::bytes).sum();
-        self.content.len() + self.reasoning.len() + calls
+        let extras = self.extras.as_ref().map_or(0, |extras| extras.bytes());
+        self.content.len() + self.reasoning.len() + calls + extras
     }
 
-    /// Returns whether the chunk has a piece of the answer: text, reasoning or a tool call.
+    /// Returns whether the chunk has a piece of the answer: text, reasoning, a tool call, or a
+    /// picture or sound.
     pub(crate) fn has_piece(&self) -> bool {
         !(self.content.is_empty() && self.reasoning.is_empty() && self.tool_calls.is_empty())
+            || self.extras.as_ref().is_some_and(|extras| !extras.attachments.is_empty())
     }
 
-    /// Returns whether the chunk has nothing that a caller could use.
+    /// Returns whether the chunk has nothing that a caller could use, except the event itself.
     pub(crate) fn is_void(&self) -> bool {
-        !self.has_piece() && self.finish_reason.is_none() && self.usage.is_none()
+        !self.has_piece()
+            && self.finish_reason.is_none()
+            && self.usage.is_none()
+            && self.extras.as_ref().is_none_or(|extras| extras.is_void())
+    }
+}
+
+impl ChunkExtras {
+    fn bytes(&self) -> usize {
+        let bytes = self.attachments.iter().map(Attachment::size);
+        let bytes = bytes.chain(self.sources.iter().map(Source::bytes));
+        bytes.chain(self.logprobs.iter().map(TokenLogprob::bytes)).sum()
+    }
+
+    fn is_void(&self) -> bool {
+        let Self { attachments, sources, activity, logprobs, phase, raw: _, raw_event: _ } = self;
+        attachments.is_empty()
+            && sources.is_empty()
+            && activity.is_empty()
+            && logprobs.is_empty()
+            && phase.is_none()
+    }
+}
+
+/// A token that the model wrote, and its log probability.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct TokenLogprob {
+    /// The token as text.
+    pub token: String,
+    /// The natural logarithm of the token's probability.
+    pub logprob: f64,
+    /// The most likely tokens at this position, and the log probability of each. The token itself
+    /// is usually one of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<(String, f64)>,
+}
+
+impl TokenLogprob {
+    fn bytes(&self) -> usize {
+        let others =
+            self.alternatives.iter().map(|(token, _)| token.len() + size_of::<(String, f64)>());
+        size_of::<Self>() + self.token.len() + others.sum::<usize>()
     }
 }
 

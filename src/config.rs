@@ -170,8 +170,8 @@ configuration! {
     /// The format of the answer, such as JSON. Defaults to free text.
     response_format: Option<ResponseFormat>, (format: ResponseFormat) => Some(format);
     /// The number of alternatives to report for each token. The log probabilities of the token and
-    /// of its alternatives arrive in [`StreamChunk::raw`](crate::StreamChunk::raw), so set
-    /// [`raw`](Self::raw), too. Defaults to no log probabilities.
+    /// of its alternatives arrive in [`ChunkExtras::logprobs`](crate::ChunkExtras::logprobs);
+    /// Cohere's arrive only in [`raw`](crate::ChunkExtras::raw). Defaults to no log probabilities.
     logprobs: Option<u32>, (alternatives: u32) => Some(alternatives);
     /// The amount of reasoning before the answer. Each vendor has its own request fields for it,
     /// which [`guide::providers`](crate::guide::providers) lists. Defaults to the model's own
@@ -186,8 +186,10 @@ configuration! {
     /// to the provider's value.
     parallel_tool_calls: Option<bool>, (allowed: bool) => Some(allowed);
 
-    /// If true, the data of each event is kept in [`StreamChunk::raw`](crate::StreamChunk::raw).
-    /// Defaults to false.
+    /// If true, each event gives a chunk, with the event's data in
+    /// [`ChunkExtras::raw`](crate::ChunkExtras::raw), even if the chunk has nothing else. Such a
+    /// chunk is not progress for [`stall_timeout`](Self::stall_timeout), and does not prevent a
+    /// retry. Defaults to false.
     raw: bool, (keep: bool) => keep;
     /// The number of retries before the first chunk. A timeout is not retried. Defaults to 2; 0
     /// turns retries off.

@@ -24,7 +24,7 @@ use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, Body, Peer, PreparedRequest};
 use crate::message::Replay;
-use crate::protocol::{self, ChunkBuilder, Decoder};
+use crate::protocol::{self, ChunkBuilder, Decoder, Sources};
 use crate::provider::{LlmProvider, Protocol, Vendor};
 use crate::redact::{Secrets, one_line, truncated};
 use crate::response::GenerationResponse;
@@ -89,6 +89,9 @@ pub(crate) struct ResponseDecoder {
     has_final_usage: bool,
     clock: Clock,
     opened: Instant,
+    sources: Sources,
+    /// The next chunk, if it has only an event as it was received.
+    raw_only: Option<Box<StreamChunk>>,
 }
 
 impl ResponseDecoder {
@@ -110,6 +113,7 @@ impl ResponseDecoder {
                 config,
                 peer: request.map(|request| Arc::clone(&request.peer)),
                 secrets: request.map(|request| request.secrets.clone()).unwrap_or_default(),
+                raw: None,
                 count: 0,
                 beginning: None,
             },
@@ -120,21 +124,26 @@ impl ResponseDecoder {
             has_final_usage: false,
             clock: Clock::default(),
             opened: Instant::now(),
+            sources: Sources::default(),
+            raw_only: None,
         }
     }
 
-    /// Returns the next chunk, already folded into `response`, or `None` at the end of a whole
-    /// answer.
+    /// Prepares the next chunk, which [`take`](Self::take) then returns, and folds it into
+    /// `response`. Returns `false` at the end of a whole answer.
     pub(crate) fn next(
         &mut self,
         response: &mut GenerationResponse,
         cancel: &CancelHandle,
-    ) -> Result<Option<StreamChunk>, Error> {
+    ) -> Result<bool, Error> {
         self.clock.go_on();
         let item = self.advance(response, cancel);
         self.clock.pause();
         if mem::take(&mut self.events.builder.has_news) {
             response.learn(&self.events.builder.facts);
+        }
+        if !matches!(item, Ok(true)) {
+            self.sources.settle(response);
         }
         if item.is_err() {
             // Usage, model and finish reason are kept even if no chunk carried them.
@@ -147,6 +156,21 @@ impl ResponseDecoder {
             }
         }
         item
+    }
+
+    /// Returns the chunk that [`next`](Self::next) has prepared. A chunk is large, so it is moved
+    /// only here.
+    #[inline]
+    pub(crate) fn take(&mut self) -> StreamChunk {
+        match self.raw_only.take() {
+            Some(chunk) => *chunk,
+            None => self.events.builder.take_named(),
+        }
+    }
+
+    /// Returns the chunk that [`take`](Self::take) will return.
+    pub(crate) fn chunk(&self) -> &StreamChunk {
+        self.raw_only.as_deref().unwrap_or(&self.events.builder.chunk)
     }
 
     /// Ends a whole answer: returns its replay data, and reads the rest of the body so that the
@@ -163,14 +187,19 @@ impl ResponseDecoder {
         &mut self,
         response: &mut GenerationResponse,
         cancel: &CancelHandle,
-    ) -> Result<Option<StreamChunk>, Error> {
+    ) -> Result<bool, Error> {
         loop {
             self.check_size(response)?;
             if mem::take(&mut self.events.builder.progress) {
                 self.clock = Clock::default();
             }
             if self.is_chunk_due(response) {
-                return Ok(Some(self.hand_out(response)));
+                self.prepare(response);
+                return Ok(true);
+            }
+            if let Some((data, name)) = self.events.raw.take() {
+                self.raw_only = Some(Box::new(self.events.builder.raw_chunk(data, name)));
+                return Ok(true);
             }
             self.hold_back_stop();
             match self.stage {
@@ -188,8 +217,11 @@ impl ResponseDecoder {
                         continue;
                     }
                     self.check_whole(end, response)?;
-                    let is_void = self.events.builder.chunk.is_void();
-                    return Ok((!is_void).then(|| self.hand_out(response)));
+                    let has_rest = !self.events.builder.chunk.is_void();
+                    if has_rest {
+                        self.prepare(response);
+                    }
+                    return Ok(has_rest);
                 }
                 Stage::Open | Stage::Tail | Stage::Leftover { .. } => {}
             }
@@ -267,8 +299,15 @@ impl ResponseDecoder {
         }
     }
 
-    fn hand_out(&mut self, response: &mut GenerationResponse) -> StreamChunk {
-        let chunk = self.events.builder.take();
+    /// Completes the chunk, and folds it into the response.
+    fn prepare(&mut self, response: &mut GenerationResponse) {
+        let builder = &mut self.events.builder;
+        let places = match builder.chunk.sources.is_empty() {
+            true => Vec::new(),
+            false => builder.take_places(),
+        };
+        builder.name_model();
+        let chunk = &mut builder.chunk;
         if chunk.has_piece() {
             if let Some(reason) = response.finish_reason {
                 let word = response.raw_finish_reason.take();
@@ -283,8 +322,18 @@ impl ResponseDecoder {
         } else {
             self.has_final_usage |= chunk.usage.is_some();
         }
-        response.fold(&chunk);
-        chunk
+        if !chunk.sources.is_empty() {
+            // The places may be in the text of this chunk, too.
+            let before = response.content.len();
+            response.content.push_str(&chunk.content);
+            let found = mem::take(&mut chunk.extras().sources);
+            chunk.extras().sources = self.sources.number(found, places, &response.content);
+            response.content.truncate(before);
+        }
+        if let Some((data, name)) = self.events.raw.take() {
+            (chunk.extras().raw, chunk.extras().raw_event) = (Some(data), name);
+        }
+        response.fold(chunk);
     }
 
     /// Returns whether the model has stopped for good, as far as a finish reason alone can show.
@@ -608,6 +657,8 @@ struct EventDecoder {
     peer: Option<Arc<Peer>>,
     /// The keys to redact from the provider's messages.
     secrets: Secrets,
+    /// The data and the name of the latest event, if the caller wants to see it.
+    raw: Option<(String, Option<String>)>,
     /// The number of events decoded so far.
     count: usize,
     /// The beginning of the stream, for an error message. It is kept only if the first event has no
@@ -618,6 +669,15 @@ struct EventDecoder {
 impl EventDecoder {
     /// Decodes an event into the chunk, and changes `stage` if the event ends or fails the answer.
     fn read(&mut self, frame: Frame<'_>, stage: &mut Stage) -> Result<(), Error> {
+        if self.config.raw {
+            self.raw = Some(match &frame {
+                Frame::Event(event) => {
+                    let name = Some(event.name).filter(|name| !name.is_empty());
+                    (event.data.to_owned(), name.map(str::to_owned))
+                }
+                Frame::Error(error) => ((*error).to_owned(), Some("error".to_owned())),
+            });
+        }
         let event = match frame {
             // Nearly all events are JSON objects, and need none of the checks below.
             Frame::Event(event) if event.data.starts_with('{') => event,
@@ -646,12 +706,6 @@ impl EventDecoder {
         }
         if self.count == 1 && !builder.chunk.has_piece() {
             self.beginning = Some(truncated(event.data, EXCERPT).to_owned());
-        }
-        if self.config.raw && !builder.chunk.is_void() {
-            // The chunk may already have an earlier event, such as usage before the first piece of
-            // the answer.
-            let before = builder.chunk.raw.take().map(|before| before + "\n");
-            builder.chunk.raw = Some(before.unwrap_or_default() + event.data);
         }
         if builder.too_many_calls {
             let message = "the response has too many tool calls; raise `max_tool_calls`";

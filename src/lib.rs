@@ -248,6 +248,7 @@
 //! - `platform-verifier`: trusts the certificate authorities (CAs) of the operating system instead
 //!   of Mozilla's, which are compiled in.
 
+mod activity;
 mod attachment;
 mod cancel;
 mod chunk;
@@ -268,6 +269,7 @@ mod request;
 mod response;
 mod retry;
 mod seconds;
+mod source;
 mod sse;
 mod stream;
 mod terminal;
@@ -275,9 +277,10 @@ mod tool;
 
 pub mod guide;
 
+pub use activity::Activity;
 pub use attachment::Attachment;
 pub use cancel::CancelHandle;
-pub use chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
+pub use chunk::{ChunkExtras, FinishReason, StreamChunk, TokenLogprob, ToolCallDelta, Usage};
 pub use config::{GenerationConfig, Proxy, Reasoning, ResponseFormat};
 pub use environment::Environment;
 pub use error::{Error, ErrorKind};
@@ -287,6 +290,7 @@ pub use protocol::Adaptation;
 pub use provider::{LlmProvider, Protocol};
 pub use request::RequestPreview;
 pub use response::GenerationResponse;
+pub use source::{Citation, Source};
 pub use stream::GenerationStream;
 pub use terminal::{TerminalSafe, terminal_safe};
 pub use tool::{Tool, ToolChoice};

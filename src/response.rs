@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
+use crate::attachment::Attachment;
+use crate::chunk::{FinishReason, StreamChunk, TokenLogprob, ToolCallDelta, Usage};
 use crate::message::{Message, Replay, ToolCall};
 use crate::provider::LlmProvider;
 use crate::seconds;
+use crate::source::Source;
 
 /// A whole answer, or the part of it that has arrived.
 ///
@@ -40,6 +42,13 @@ pub struct GenerationResponse {
     pub provider: Option<LlmProvider>,
     /// The token counts. `None` if the provider does not report them.
     pub usage: Option<Usage>,
+    /// The pictures and sounds that the model made.
+    pub attachments: Vec<Attachment>,
+    /// The sources of the answer, in the order in which they were first cited or found.
+    pub sources: Vec<Source>,
+    /// The log probabilities of all tokens, if the option
+    /// [`logprobs`](crate::GenerationConfig::logprobs) is set.
+    pub logprobs: Vec<TokenLogprob>,
     /// The ID of the response. Its field is `responseId` in [`Protocol::GenerateContent`], and `id`
     /// in all other protocols.
     ///
@@ -110,6 +119,11 @@ impl GenerationResponse {
         for delta in &chunk.tool_calls {
             self.call(delta);
         }
+        if chunk.has_extras() {
+            self.attachments.extend_from_slice(&chunk.attachments);
+            self.logprobs.extend_from_slice(&chunk.logprobs);
+            chunk.sources.iter().for_each(|source| self.cite(source));
+        }
         self.note(chunk);
         if chunk.finish_reason == Some(FinishReason::Length) {
             self.mark_truncated();
@@ -146,6 +160,16 @@ impl GenerationResponse {
     pub(crate) fn mark_truncated(&mut self) {
         if let Some(call) = self.tool_calls.last_mut() {
             call.cut = call.arguments.trim().is_empty();
+        }
+    }
+
+    fn cite(&mut self, source: &Source) {
+        match self.sources.get_mut(source.number.saturating_sub(1)) {
+            None => self.sources.push(source.clone()),
+            Some(known) => {
+                known.title = known.title.take().or_else(|| source.title.clone());
+                known.citations.extend_from_slice(&source.citations);
+            }
         }
     }
 

@@ -6,8 +6,9 @@ use std::io::{Read, Write};
 use std::iter::FusedIterator;
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::activity::Activity;
 use crate::cancel::CancelHandle;
 use crate::chunk::StreamChunk;
 use crate::config::GenerationConfig;
@@ -186,13 +187,16 @@ impl<F: FnMut(&StreamChunk)> Iterator for GenerationStream<F> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.inner.next();
-        if let Some(Ok(chunk)) = &item
+        if let Some(Ok(())) = item
             && let Some(callback) = &mut self.callback
         {
-            callback(chunk);
+            callback(self.inner.chunk());
         }
         self.inner.in_next = false;
-        item.map(|item| item.map_err(Into::into))
+        Some(match item? {
+            Ok(()) => Ok(self.inner.take()),
+            Err(error) => Err(error.into()),
+        })
     }
 }
 
@@ -217,6 +221,8 @@ struct StreamCore {
     /// the response.
     request: Option<Box<PreparedRequest>>,
     state: StreamState,
+    /// The chunk that announces a retry, until it is handed out.
+    notice: StreamChunk,
     /// Set while `next` runs. If it is already set when `next` begins, the previous call panicked.
     /// [`GenerationStream::next`] clears it, because the callback can panic, too.
     in_next: bool,
@@ -229,6 +235,8 @@ enum StreamState {
     Supplied(Body),
     /// The request is prepared, and has no response yet.
     Sending,
+    /// The request failed. It is sent again after this wait.
+    Waiting(Duration),
     Reading(Box<ResponseDecoder>),
     Ended(Option<Error>),
 }
@@ -242,30 +250,55 @@ impl StreamCore {
             started: None,
             request: None,
             state,
+            notice: StreamChunk::default(),
             in_next: false,
         }
     }
 
-    fn next(&mut self) -> Option<Result<StreamChunk, Error>> {
+    /// Prepares the next item: a chunk, which [`take`](Self::take) then returns, or an error.
+    fn next(&mut self) -> Option<Result<(), Error>> {
         let item = if mem::replace(&mut self.in_next, true) {
             // A logger, a callback or a reader has panicked, and the caller has caught the panic.
             // A piece of the answer may be lost, and `None` would mean that the answer is whole.
-            Some(Err(decode::panic_error(self.response.provider)))
+            Err(decode::panic_error(self.response.provider))
         } else if let StreamState::Ended(_) = self.state {
             return None;
         } else {
-            self.advance().transpose()
+            self.advance()
         };
-        match &item {
-            Some(Ok(chunk)) => {
-                if self.response.time_to_first_text.is_none() && !chunk.content.is_empty() {
+        match item {
+            Ok(true) => {
+                if self.response.time_to_first_text.is_none() && !self.chunk().content.is_empty() {
                     self.response.time_to_first_text = self.started.map(|at| at.elapsed());
                 }
+                Some(Ok(()))
             }
-            Some(Err(error)) => self.end(Some(error.clone())),
-            None => self.end(None),
+            Ok(false) => {
+                self.end(None);
+                None
+            }
+            Err(error) => {
+                self.end(Some(error.clone()));
+                Some(Err(error))
+            }
         }
-        item
+    }
+
+    /// Returns the chunk that [`next`](Self::next) has prepared.
+    fn chunk(&self) -> &StreamChunk {
+        match &self.state {
+            StreamState::Reading(decoder) => decoder.chunk(),
+            _ => &self.notice,
+        }
+    }
+
+    /// Takes the chunk that [`next`](Self::next) has prepared.
+    #[inline]
+    fn take(&mut self) -> StreamChunk {
+        match &mut self.state {
+            StreamState::Reading(decoder) => decoder.take(),
+            _ => mem::take(&mut self.notice),
+        }
     }
 
     /// Ends the stream. Only this function sets `Ended`. Dropping the old state closes the
@@ -281,7 +314,7 @@ impl StreamCore {
         }
     }
 
-    fn advance(&mut self) -> Result<Option<StreamChunk>, Error> {
+    fn advance(&mut self) -> Result<bool, Error> {
         self.started.get_or_insert_with(Instant::now);
         loop {
             if self.cancel.is_cancelled() {
@@ -296,13 +329,14 @@ impl StreamCore {
             };
             match item {
                 Err(_) if self.cancel.is_cancelled() => return Err(self.cancelled()),
-                Err(error) => self.try_again(error)?,
+                Err(error) => return self.try_again(error).map(|()| true),
                 item => return item,
             }
         }
     }
 
-    /// Takes one step towards a response that can be read: prepares the request, or sends it.
+    /// Takes one step towards a response that can be read: prepares the request, sends it, or waits
+    /// before it is sent again.
     fn open(&mut self) -> Result<(), Error> {
         let config = &self.config;
         let state = mem::replace(&mut self.state, StreamState::Sending);
@@ -311,6 +345,19 @@ impl StreamCore {
                 let (request, _) = request::prepare(&prompt, config)?;
                 self.response.provider = Some(request.peer.provider);
                 self.request = Some(Box::new(request));
+                return Ok(());
+            }
+            (StreamState::Waiting(wait), _) => {
+                if self.cancel.wait(wait) {
+                    return Err(self.cancelled());
+                }
+                self.response = GenerationResponse {
+                    provider: self.response.provider,
+                    retries: self.response.retries + 1,
+                    // Kept until the next response replaces it.
+                    rate_limit: mem::take(&mut self.response.rate_limit),
+                    ..GenerationResponse::default()
+                };
                 return Ok(());
             }
             (StreamState::Supplied(body), _) => (body, request::route_of_reader(config)?),
@@ -336,25 +383,18 @@ impl StreamCore {
         Ok(())
     }
 
-    /// Sets the state to `Sending` and waits, if a retry may help and no chunk has been handed out.
-    /// Otherwise returns the error.
+    /// Prepares a chunk that announces a retry, if a retry may help and no piece of the answer has
+    /// been handed out. The next call waits, so that the caller can show why. Otherwise returns the
+    /// error.
     fn try_again(&mut self, error: Error) -> Result<(), Error> {
         let wait = retry::wait_before_retry(&error, self.response.retries, &self.config)
             .filter(|_| self.response.chunk_count == 0 && self.request.is_some());
         let Some(wait) = wait else { return Err(error) };
-        // Dropping the old state closes its connection, if there is one, before the wait.
-        self.state = StreamState::Sending;
         log::info!("{error}; trying again in {:.1} s", wait.as_secs_f64());
-        if self.cancel.wait(wait) {
-            return Err(self.cancelled());
-        }
-        self.response = GenerationResponse {
-            provider: self.response.provider,
-            retries: self.response.retries + 1,
-            // Kept until the next response replaces it.
-            rate_limit: mem::take(&mut self.response.rate_limit),
-            ..GenerationResponse::default()
-        };
+        // Dropping the old state closes its connection, if there is one, before the wait.
+        self.state = StreamState::Waiting(wait);
+        let notice = Activity::Retry { kind: error.kind(), message: error.to_string(), wait };
+        self.notice.extras().activity.push(notice);
         Ok(())
     }
 

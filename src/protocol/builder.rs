@@ -5,14 +5,19 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::cited::Place;
+use super::common::MAX_OPEN;
 use super::json;
 use super::told::ToldJson;
-use super::wire::{Raw, unescape};
+use super::wire::{Raw, unescape, wire};
 
-use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
+use crate::activity::Activity;
+use crate::attachment::Attachment;
+use crate::chunk::{FinishReason, StreamChunk, TokenLogprob, ToolCallDelta, Usage};
 use crate::message::{Replay, ReplayPart, fingerprint_of};
 use crate::provider::{LlmProvider, Protocol};
 use crate::response::GenerationResponse;
+use crate::source::{Citation, Source};
 
 /// Builds the chunks of one response.
 ///
@@ -55,6 +60,12 @@ pub(crate) struct ChunkBuilder {
     reasoning_half: Option<u16>,
     /// The field of Chat Completions in which the reasoning arrives.
     reasoning_field: Option<&'static str>,
+    /// The number of bytes of text before this chunk.
+    text_before: usize,
+    /// The places of the sources in `chunk`, one for each.
+    places: Vec<Option<Place>>,
+    /// The provider's own tools that run: the id of the call and the name.
+    running: Vec<(String, String)>,
 }
 
 /// The kinds of content that have arrived since the start of a response.
@@ -471,6 +482,7 @@ impl ChunkBuilder {
     }
 
     /// Sets one of the [`facts`](Self::facts). The first non-empty value is kept.
+    #[inline]
     pub(crate) fn told_first(
         &mut self,
         fact: fn(&mut GenerationResponse) -> &mut Option<String>,
@@ -526,9 +538,106 @@ impl ChunkBuilder {
         self.seen.understood = true;
     }
 
+    /// Returns the number of bytes of text so far. It is the position of text that comes next.
+    pub(crate) fn position(&self) -> usize {
+        self.text_before + self.chunk.content.len()
+    }
+
+    /// Adds a source that was found, and the quoted words and the place of the citation, if it is
+    /// cited.
+    pub(crate) fn source(&mut self, source: Source, cited: Option<(String, Option<Place>)>) {
+        if source.url.is_none() && source.id.is_none() {
+            return;
+        }
+        let (citations, place) = match cited {
+            Some((quote, place)) => (vec![Citation { quote, span: None }], place),
+            None => (Vec::new(), None),
+        };
+        self.chunk.extras().sources.push(Source { citations, ..source });
+        self.places.push(place);
+    }
+
+    /// Adds the log probabilities of tokens, in OpenAI's format.
+    pub(crate) fn logprobs(&mut self, tokens: Raw<'_>) {
+        if tokens.has_elements() {
+            self.chunk.extras().logprobs.extend(tokens.elements().map(token_logprob));
+        }
+    }
+
+    /// Adds a citation of a source, with the quoted words and the place, if they are told.
+    pub(crate) fn cite(&mut self, source: Source, quote: String, place: Option<Place>) {
+        self.source(source, Some((quote, place)));
+    }
+
+    /// Adds a picture or a sound.
+    pub(crate) fn attach(&mut self, attachment: Attachment) {
+        self.note_content();
+        self.chunk.extras().attachments.push(attachment);
+    }
+
+    /// Returns whether a tool of the provider's own with this id runs.
+    pub(crate) fn runs(&self, id: &str) -> bool {
+        self.running.iter().any(|(running, _)| running == id)
+    }
+
+    /// Reports that a tool of the provider's own starts.
+    pub(crate) fn tool_started(&mut self, id: &str, name: &str, input: String) {
+        if self.running.len() >= MAX_OPEN {
+            self.running.remove(0); // the oldest is forgotten
+        }
+        self.running.push((id.to_owned(), name.to_owned()));
+        let (id, name) = (id.to_owned(), name.to_owned());
+        self.report(Activity::ToolStarted { id, name, input, hosted: true });
+    }
+
+    /// Reports that a tool of the provider's own has ended. `name` is used if its start is unknown.
+    pub(crate) fn tool_finished(&mut self, id: &str, name: &str, output: String, is_error: bool) {
+        let known = self.running.iter().rposition(|(running, _)| running == id);
+        let (id, name) = match known.map(|at| self.running.swap_remove(at)) {
+            Some(known) => known,
+            None => (id.to_owned(), name.to_owned()),
+        };
+        self.report(Activity::ToolFinished { id, name, output, is_error, hosted: true });
+    }
+
+    fn report(&mut self, activity: Activity) {
+        self.progress = true;
+        // It also counts the room that a list has for more, and what is kept of a tool that runs.
+        self.count_kept(4 * size_of::<Activity>() + activity.bytes());
+        if !self.is_full() {
+            self.chunk.extras().activity.push(activity);
+        }
+    }
+
     /// Takes the chunk and leaves an empty one for the next event.
     pub(crate) fn take(&mut self) -> StreamChunk {
-        StreamChunk { model: self.model.clone(), ..std::mem::take(&mut self.chunk) }
+        self.name_model();
+        self.take_named()
+    }
+
+    /// Takes a chunk in which the model is named.
+    #[inline]
+    pub(crate) fn take_named(&mut self) -> StreamChunk {
+        self.text_before += self.chunk.content.len();
+        std::mem::take(&mut self.chunk)
+    }
+
+    /// Names the model in the chunk.
+    pub(crate) fn name_model(&mut self) {
+        self.chunk.model.clone_from(&self.model);
+    }
+
+    /// Takes the places of the sources in the chunk that was taken.
+    pub(crate) fn take_places(&mut self) -> Vec<Option<Place>> {
+        std::mem::take(&mut self.places)
+    }
+
+    /// Returns a chunk that has only an event as it was received. The current chunk stays.
+    pub(crate) fn raw_chunk(&self, data: String, name: Option<String>) -> StreamChunk {
+        let mut chunk = StreamChunk::default();
+        chunk.model.clone_from(&self.model);
+        (chunk.extras().raw, chunk.extras().raw_event) = (Some(data), name);
+        chunk
     }
 
     /// Ends the response: a surrogate half without its other half becomes U+FFFD.
@@ -618,6 +727,37 @@ impl ChunkBuilder {
             Some(ReplayPart::Text { bytes, extra: None }) => *bytes += more,
             _ => self.parts.push(ReplayPart::Text { bytes: more, extra: None }),
         }
+    }
+}
+
+wire! {
+    struct Token { token, logprob, top_logprobs }
+}
+
+/// The log probabilities of Together: lists of the same length.
+pub(super) fn logprobs_in_lists(
+    tokens: Raw<'_>,
+    logprobs: Raw<'_>,
+    others: Raw<'_>,
+) -> Vec<TokenLogprob> {
+    let mut others = others.elements::<Raw<'_>>();
+    let pairs = tokens.elements::<Raw<'_>>().zip(logprobs.elements::<Raw<'_>>());
+    let told = pairs.map(|(token, logprob)| {
+        let top_logprobs = others.next().unwrap_or_default();
+        token_logprob(Token { token, logprob, top_logprobs })
+    });
+    told.collect()
+}
+
+fn token_logprob(told: Token<'_>) -> TokenLogprob {
+    let token = |raw: Raw<'_>| raw.str().map(Cow::into_owned).unwrap_or_default();
+    let others = told.top_logprobs.elements::<Token<'_>>();
+    TokenLogprob {
+        token: token(told.token),
+        logprob: told.logprob.f64().unwrap_or_default(),
+        alternatives: others
+            .filter_map(|other| Some((token(other.token), other.logprob.f64()?)))
+            .collect(),
     }
 }
 

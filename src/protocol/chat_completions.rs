@@ -2,15 +2,19 @@
 //!
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 
-use super::builder::ChunkBuilder;
+use super::builder::{ChunkBuilder, logprobs_in_lists};
 use super::chat_request::ChatRequest;
+use super::cited::{Place, Unit, page};
 use super::codec::{Codec, Decoder};
 use super::common::{self, is_in, object};
 use super::options::Options;
 use super::wire::{First, Raw, wire};
-use super::{json, schema};
+use super::{hosted, json, schema};
+use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
@@ -152,6 +156,9 @@ wire! {
         model, choices: First<ChatChoice<'a>>, usage, x_groq, error, id, service_tier,
         /// MiniMax's status of the request.
         base_resp,
+        /// The pages that Perplexity and xAI cite, and those that Perplexity found. Each event has
+        /// all of them.
+        citations, search_results,
     }
     /// An error of vLLM or DashScope: its fields are at the top level, and there are no choices.
     struct FlatError { code, message }
@@ -167,17 +174,35 @@ wire! {
         native_finish_reason,
         /// Moonshot sends the usage here.
         usage,
-        error,
+        error, logprobs,
     }
     struct ChatDelta {
         content, refusal, reasoning, reasoning_content, reasoning_details, tool_calls,
         /// The predecessor of `tool_calls`, which some servers still send.
         function_call,
-        audio,
+        audio, annotations,
+        /// The tools that run at Groq.
+        executed_tools,
+        /// The pictures that a model behind OpenRouter has made.
+        images,
     }
-    struct ChatAudio { transcript }
-    /// One part of a `content` that is a list. Mistral separates thinking from text in this way.
-    struct ContentPart { text, thinking }
+    struct ChatAudio { transcript, data }
+    /// One part of a `content` that is a list. Mistral separates thinking from text in this way,
+    /// and names the pages that a tool of its own has found.
+    struct ContentPart { text, thinking, kind = "type", url, title }
+    /// A citation: at OpenAI inside `url_citation`, at Xiaomi flat.
+    struct ChatAnnotation { url_citation: PageCitation<'a>, url, title }
+    struct PageCitation { url, title, start_index, end_index }
+    struct FoundPage { url, title }
+    struct ExecutedTool { index, name, kind = "type", arguments, output, search_results: FoundPages<'a> }
+    struct FoundPages { results }
+    struct MadePicture { image_url: PictureUrl<'a> }
+    struct PictureUrl { url }
+    struct ChatLogprobs {
+        content, refusal, reasoning_content,
+        /// Together sends lists of the same length.
+        tokens, token_logprobs, top_logprobs,
+    }
     struct ReasoningDetail { text, summary }
     struct ChatCall {
         index, id, function: ChatFunction<'a>,
@@ -221,6 +246,11 @@ struct ChatCompletionsDecoder {
     /// The `reasoning_details` of OpenRouter and MiniMax that have come so far.
     details: Vec<Value>,
     has_deltas: bool,
+    /// The numbers of cited and of found pages so far, and the length of the JSON in which they
+    /// came.
+    pages: [(usize, usize); 2],
+    /// The sound so far.
+    sound: Vec<u8>,
 }
 
 impl Decoder for ChatCompletionsDecoder {
@@ -242,8 +272,14 @@ impl Decoder for ChatCompletionsDecoder {
             out.seen.document = !self.has_deltas;
             self.decode_message(choice, out);
         }
+        if choice.logprobs.is_some() {
+            logprobs(&choice.logprobs.parse(), out);
+        }
         if let Some(word) = choice.finish_reason.str() {
             self.finish(&word, choice.native_finish_reason, out);
+        }
+        if chunk.citations.is_some() || chunk.search_results.is_some() {
+            self.pages(chunk.citations, chunk.search_results, out);
         }
         // MiniMax sends `usage: {}`, which counts as no usage.
         let groq: GroqFields<'_> = chunk.x_groq.parse();
@@ -282,7 +318,10 @@ impl ChatCompletionsDecoder {
         if delta.refusal.is_text() {
             out.refusal(delta.refusal);
         }
-        out.text(delta.audio.parse::<ChatAudio<'_>>().transcript);
+        let rare = [delta.audio, delta.annotations, delta.executed_tools, delta.images];
+        if rare.iter().any(|field| field.is_some()) {
+            self.decode_rest(delta, out);
+        }
         for ChatCall { index, id, function, extra_content } in delta.tool_calls.elements() {
             let at = out.tool_call(index, id, function.name, function.arguments);
             if let Some(at) = at.filter(|_| extra_content.is_some()) {
@@ -293,6 +332,28 @@ impl ChatCompletionsDecoder {
         if delta.function_call.is_some() && !delta.tool_calls.has_elements() {
             let ChatFunction { name, arguments } = delta.function_call.parse();
             out.tool_call(Raw::ZERO, Raw::default(), name, arguments);
+        }
+    }
+
+    /// Decodes the fields that nearly no delta has.
+    fn decode_rest(&mut self, delta: &ChatDelta<'_>, out: &mut ChunkBuilder) {
+        if delta.audio.is_some() {
+            let ChatAudio { transcript, data } = delta.audio.parse();
+            out.text(transcript);
+            let piece = data.str().and_then(|data| BASE64.decode(&*data).ok()).unwrap_or_default();
+            out.count_kept(piece.len());
+            self.sound.extend(piece);
+        }
+        for annotation in delta.annotations.elements() {
+            cite(&annotation, out);
+        }
+        for tool in delta.executed_tools.elements() {
+            executed(&tool, out);
+        }
+        for MadePicture { image_url } in delta.images.elements() {
+            if let Some(url) = image_url.url.str() {
+                out.attach(Attachment::url(url));
+            }
         }
     }
 
@@ -332,8 +393,11 @@ impl ChatCompletionsDecoder {
     fn decode_content(&self, content: Raw<'_>, out: &mut ChunkBuilder) {
         match content.json().as_bytes().first() {
             Some(b'[') => {
-                for ContentPart { text, thinking } in content.elements() {
+                for ContentPart { text, thinking, kind, url, title } in content.elements() {
                     out.text(text);
+                    if kind.is("tool_reference") {
+                        out.cite(page(url, title), String::new(), None);
+                    }
                     for thought in thinking.elements::<ContentPart<'_>>() {
                         out.reasoning(thought.text);
                     }
@@ -345,7 +409,28 @@ impl ChatCompletionsDecoder {
         }
     }
 
+    /// Adds the pages that are new. They have no places: the text refers to them by number.
+    fn pages(&mut self, cited: Raw<'_>, found: Raw<'_>, out: &mut ChunkBuilder) {
+        let [of_cited, of_found] = &mut self.pages;
+        if is_longer(cited, of_cited) {
+            for url in cited.elements().skip(of_cited.0) {
+                of_cited.0 += 1;
+                out.cite(page(url, Raw::default()), String::new(), None);
+            }
+        }
+        if is_longer(found, of_found) {
+            for FoundPage { url, title } in found.elements().skip(of_found.0) {
+                of_found.0 += 1;
+                out.source(page(url, title), None);
+            }
+        }
+    }
+
     fn finish(&mut self, word: &str, native: Raw<'_>, out: &mut ChunkBuilder) {
+        if !self.sound.is_empty() {
+            // A stream has no other format.
+            out.attach(Attachment::bytes("audio/pcm", &std::mem::take(&mut self.sound)));
+        }
         let details = std::mem::take(&mut self.details);
         if !details.is_empty() {
             out.opaque(json!({ "reasoning_details": details }));
@@ -389,6 +474,46 @@ impl ChatCompletionsDecoder {
                 }
             }
         }
+    }
+}
+
+/// Returns whether a list is longer than the last time. Most events repeat it unchanged.
+fn is_longer(list: Raw<'_>, (_, length): &mut (usize, usize)) -> bool {
+    let known = std::mem::replace(length, (*length).max(list.json().len()));
+    list.json().len() > known
+}
+
+fn cite(annotation: &ChatAnnotation<'_>, out: &mut ChunkBuilder) {
+    let ChatAnnotation { url_citation: cited, url, title } = annotation;
+    let place = [cited.start_index, cited.end_index, Raw::default()];
+    let place = Place::told(0, Unit::Chars, place);
+    out.cite(page(cited.url.or(*url), cited.title.or(*title)), String::new(), place);
+}
+
+/// Reports a tool that runs at Groq. Its start has no output.
+fn executed(tool: &ExecutedTool<'_>, out: &mut ChunkBuilder) {
+    let id = tool.index.u64().unwrap_or_default().to_string();
+    let name = tool.name.or(tool.kind).str().unwrap_or_default();
+    if !out.runs(&id) {
+        let arguments = tool.arguments.str().unwrap_or_default();
+        let input = serde_json::from_str(&arguments).map(|json| hosted::text_of(&json));
+        out.tool_started(&id, &name, input.unwrap_or_else(|_| arguments.into_owned()));
+    }
+    if let Some(output) = tool.output.str() {
+        out.tool_finished(&id, &name, output.into_owned(), false);
+    }
+    for FoundPage { url, title } in tool.search_results.results.elements() {
+        out.source(page(url, title), None);
+    }
+}
+
+fn logprobs(told: &ChatLogprobs<'_>, out: &mut ChunkBuilder) {
+    for tokens in [told.reasoning_content, told.content, told.refusal] {
+        out.logprobs(tokens);
+    }
+    let lists = logprobs_in_lists(told.tokens, told.token_logprobs, told.top_logprobs);
+    if !lists.is_empty() {
+        out.chunk.extras().logprobs.extend(lists);
     }
 }
 

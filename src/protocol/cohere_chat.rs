@@ -2,10 +2,13 @@
 //!
 //! <https://docs.cohere.com/reference/chat-stream>
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
+use super::cited::{Place, Unit, page};
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
 use super::json;
@@ -16,6 +19,7 @@ use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::{Protocol, ReasoningForm, reasoning_form};
+use crate::source::Source;
 use crate::sse::Event;
 use crate::tool::{Tool, ToolChoice};
 
@@ -130,6 +134,9 @@ wire! {
     /// The message of a response that is not streamed. It has lists where a stream has their
     /// elements.
     struct CohereMessage { content, tool_plan, tool_calls, citations }
+    struct CohereCitation { kind = "type", start, end, text, sources }
+    struct CohereSource { id, document: CohereDocument<'a> }
+    struct CohereDocument { url, title }
 }
 
 /// Decodes one response. Keeps the reasoning and the citations, because Cohere expects them back.
@@ -138,6 +145,8 @@ struct CohereChatDecoder {
     thinking: String,
     tool_plan: String,
     citations: Vec<Value>,
+    /// The position at which the text of the latest content part begins.
+    text_start: usize,
     /// The other fields of the content part whose text is coming.
     fields: Map<String, Value>,
     /// The calls, each with Cohere's index and its index in the response.
@@ -204,6 +213,9 @@ impl CohereChatDecoder {
             if out.seen.text {
                 out.new_text();
             }
+            if !kind.is("thinking") {
+                self.text_start = out.position();
+            }
             self.content(&content, out);
         } else {
             let part = out.keep(json);
@@ -217,6 +229,16 @@ impl CohereChatDecoder {
     }
 
     fn cite(&mut self, citation: Raw<'_>, out: &mut ChunkBuilder) {
+        let CohereCitation { kind, start, end, text, sources } = citation.parse();
+        // Thinking and plans have citations, too.
+        let is_of_text = !kind.is_text() || kind.is("TEXT_CONTENT");
+        for CohereSource { id, document } in sources.elements() {
+            let place = Place::told(self.text_start, Unit::Chars, [start, end, text]);
+            let id = id.str().map(Cow::into_owned);
+            let source = Source { id, ..page(document.url, document.title) };
+            let place = place.filter(|_| is_of_text);
+            out.cite(source, String::new(), place);
+        }
         let citation = out.keep(citation);
         self.citations.extend(citation.is_object().then_some(citation));
     }

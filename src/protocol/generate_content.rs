@@ -2,20 +2,24 @@
 //!
 //! <https://ai.google.dev/api/generate-content>
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
+use super::cited::{Place, Unit, page};
 use super::codec::{Codec, Decoder};
 use super::common::{self, is_in, object};
-use super::json;
 use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
+use super::{hosted, json};
 use crate::attachment::Attachment;
-use crate::chunk::{FinishReason, Usage};
+use crate::chunk::{FinishReason, TokenLogprob, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
-use crate::message::{Message, MessageRole, TurnPart};
+use crate::message::{Message, MessageRole, TurnPart, fingerprint};
 use crate::model::begins_like;
 use crate::provider::{LlmProvider, Protocol, ReasoningForm, reasoning_form};
 use crate::sse::Event;
@@ -191,8 +195,33 @@ wire! {
     }
     struct GeminiCandidate by index {
         index, content: GeminiContent<'a>, finish_reason = "finishReason",
-        finish_message = "finishMessage",
+        finish_message = "finishMessage", grounding = "groundingMetadata",
+        pages = "urlContextMetadata", citations = "citationMetadata", logprobs = "logprobsResult",
     }
+    struct GeminiLogprobs { chosen = "chosenCandidates", top = "topCandidates" }
+    struct GeminiAlternatives { candidates }
+    struct GeminiToken { token, logprob = "logProbability" }
+    struct Grounding {
+        chunks = "groundingChunks", supports = "groundingSupports", queries = "webSearchQueries",
+    }
+    struct GroundingChunk {
+        web: GroundingPage<'a>, retrieved = "retrievedContext": GroundingPage<'a>,
+        maps: GroundingPage<'a>,
+    }
+    struct GroundingPage { uri, title }
+    struct GroundingSupport { segment: Segment<'a>, chunks = "groundingChunkIndices" }
+    struct Segment { start = "startIndex", end = "endIndex", text }
+    struct UrlContext { pages = "urlMetadata" }
+    struct RetrievedPage { url = "retrievedUrl" }
+    struct GeminiCitations {
+        citations,
+        /// Google's own API has this name, and Vertex the other.
+        sources = "citationSources",
+    }
+    struct GeminiCitation { start = "startIndex", end = "endIndex", uri, title }
+    struct GeminiCode { id, code, outcome, output }
+    struct GeminiTool { id, kind = "toolType", args, response }
+    struct GeminiFile { media_type = "mimeType", data }
     struct GeminiContent { parts }
     struct GeminiPart {
         text, thought, signature = "thoughtSignature", call = "functionCall",
@@ -221,6 +250,10 @@ wire! {
 struct GenerateContentDecoder {
     /// The arguments of the call that has begun, but not ended.
     arguments: Option<ArgumentsInPieces>,
+    /// Prints of what was reported about sources and searches: later events may repeat it.
+    told: HashSet<u64>,
+    /// The number of tools of Gemini's own that had no id.
+    unnamed: usize,
 }
 
 impl Decoder for GenerateContentDecoder {
@@ -234,6 +267,25 @@ impl Decoder for GenerateContentDecoder {
         out.model(model);
         for part in candidate.content.parts.elements() {
             self.decode_part(part, out)?;
+        }
+        if candidate.logprobs.is_some() {
+            logprobs(&candidate.logprobs.parse(), out);
+        }
+        if candidate.grounding.is_some() {
+            self.grounding(&candidate.grounding.parse(), out);
+        }
+        for RetrievedPage { url } in candidate.pages.parse::<UrlContext<'_>>().pages.elements() {
+            if self.is_new(url, out) {
+                out.source(page(url, Raw::default()), None);
+            }
+        }
+        let GeminiCitations { citations, sources } = candidate.citations.parse();
+        for (cited, json) in citations.or(sources).elements::<(GeminiCitation<'_>, Raw<'_>)>() {
+            if self.is_new(json, out) {
+                let place = [cited.start, cited.end, Raw::default()];
+                let place = Place::told(0, Unit::Bytes, place);
+                out.cite(page(cited.uri, cited.title), String::new(), place);
+            }
         }
         if let Some(word) = candidate.finish_reason.str() {
             let reason = finish_reason(&word);
@@ -312,10 +364,97 @@ impl GenerateContentDecoder {
         let own = [part.code, part.code_result, part.own_call, part.own_response];
         if own.iter().any(|field| field.is_some()) {
             out.note_provider_tool();
+            self.own_tool(&part, out);
+        }
+        if part.picture.is_some() && !is_thought {
+            let GeminiFile { media_type, data } = part.picture.parse();
+            let media_type = media_type.str().unwrap_or_default().into_owned();
+            let data = data.str().unwrap_or_default().into_owned();
+            out.attach(Attachment::from_base64(media_type, data));
         } else if part.picture.is_some() || part.file.is_some() {
             out.note_content();
         }
         Ok(())
+    }
+
+    /// Reports a tool of Gemini's own: code that it runs, or another tool.
+    fn own_tool(&mut self, part: &GeminiPart<'_>, out: &mut ChunkBuilder) {
+        const CODE: &str = "code_execution";
+        let (call, result) = (part.code.parse::<GeminiCode<'_>>(), part.code_result.parse());
+        let (own_call, response) =
+            (part.own_call.parse::<GeminiTool<'_>>(), part.own_response.parse());
+        let GeminiCode { outcome, output, .. } = result;
+        let GeminiTool { kind, .. } = response;
+        let text = |raw: Raw<'_>| raw.str().unwrap_or_default().into_owned();
+        let name = |kind: Raw<'_>| text(kind).to_ascii_lowercase();
+        if part.code.is_some() {
+            out.tool_started(&self.id(call.id, true), CODE, text(call.code));
+        }
+        if part.code_result.is_some() {
+            let has_failed = outcome.is_text() && !outcome.is("OUTCOME_OK");
+            out.tool_finished(&self.id(result.id, false), CODE, text(output), has_failed);
+        }
+        if part.own_call.is_some() {
+            let input = hosted::text_of(&own_call.args.value());
+            out.tool_started(&self.id(own_call.id, true), &name(own_call.kind), input);
+        }
+        if part.own_response.is_some() {
+            let output = hosted::text_of(&response.response.value());
+            out.tool_finished(&self.id(response.id, false), &name(kind), output, false);
+        }
+    }
+
+    /// Returns the id of a call. A call without one gets the next number.
+    fn id(&mut self, id: Raw<'_>, is_new: bool) -> String {
+        self.unnamed += usize::from(is_new && !id.is_text());
+        id.str().map_or_else(|| self.unnamed.to_string(), Cow::into_owned)
+    }
+
+    /// Reports the pages that a search has found, the places that cite them, and the queries.
+    fn grounding(&mut self, told: &Grounding<'_>, out: &mut ChunkBuilder) {
+        for query in told.queries.elements() {
+            if self.is_new(query, out) {
+                let id = self.id(Raw::default(), true);
+                let query = query.str().unwrap_or_default().into_owned();
+                out.tool_started(&id, "google_search", query);
+                out.tool_finished(&id, "google_search", String::new(), false);
+            }
+        }
+        let pages: Vec<_> = told
+            .chunks
+            .elements::<GroundingChunk<'_>>()
+            .map(|chunk| {
+                let found = [chunk.web, chunk.retrieved, chunk.maps];
+                let found = found.into_iter().find(|it| it.uri.is_some() || it.title.is_some());
+                found.map(|it| page(it.uri, it.title)).unwrap_or_default()
+            })
+            .collect();
+        for (support, json) in told.supports.elements::<(GroundingSupport<'_>, Raw<'_>)>() {
+            if !self.is_new(json, out) {
+                continue;
+            }
+            for at in support.chunks.elements::<Raw<'_>>() {
+                let page = at.u64().and_then(|at| pages.get(usize::try_from(at).ok()?));
+                let Segment { start, end, text } = support.segment;
+                if let Some(page) = page {
+                    let place = Place::told(0, Unit::Bytes, [start, end, text]);
+                    out.cite(page.clone(), String::new(), place);
+                }
+            }
+        }
+        for page in pages {
+            let url = page.url.as_deref().unwrap_or_default();
+            if self.told.insert(fingerprint([url])) {
+                out.count_kept(64);
+                out.source(page, None);
+            }
+        }
+    }
+
+    /// Returns whether this was not reported before.
+    fn is_new(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) -> bool {
+        out.count_kept(64);
+        self.told.insert(fingerprint([json.json()]))
     }
 
     /// Decodes a call. Usually it comes whole, and has no `args` if there are no arguments. On
@@ -352,6 +491,22 @@ impl GenerateContentDecoder {
         }
         out.plain_arguments(at, text);
         Ok(())
+    }
+}
+
+fn logprobs(told: &GeminiLogprobs<'_>, out: &mut ChunkBuilder) {
+    let token = |told: &GeminiToken<'_>| told.token.str().unwrap_or_default().into_owned();
+    let mut others = told.top.elements::<GeminiAlternatives<'_>>();
+    for chosen in told.chosen.elements::<GeminiToken<'_>>() {
+        let alternatives = others.next().unwrap_or_default();
+        let alternatives = alternatives.candidates.elements::<GeminiToken<'_>>();
+        let alternatives =
+            alternatives.filter_map(|other| Some((token(&other), other.logprob.f64()?)));
+        out.chunk.extras().logprobs.push(TokenLogprob {
+            token: token(&chosen),
+            logprob: chosen.logprob.f64().unwrap_or_default(),
+            alternatives: alternatives.collect(),
+        });
     }
 }
 

@@ -8,16 +8,18 @@ use serde_json::{Map, Value, json};
 
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
+use super::cited::{Place, Unit};
 use super::codec::{Codec, Decoder};
 use super::options::{Fields, Options};
 use super::wire::{Raw, unescaped, wire};
-use super::{claude, common, json, schema};
+use super::{claude, common, hosted, json, schema};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::Protocol;
+use crate::source::Source;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -216,6 +218,8 @@ wire! {
 struct MessagesDecoder {
     /// The other fields of the open text block, such as citations.
     text: Option<Map<String, Value>>,
+    /// The position at which that text begins.
+    text_start: usize,
     /// All other open blocks, each with its index.
     open: Vec<(Option<u64>, OpenBlock)>,
     /// The latest token counts: input, cache writes, cache reads, output, reasoning.
@@ -321,6 +325,7 @@ impl MessagesDecoder {
         let open = match kind.str().as_deref() {
             Some("text") => {
                 out.new_text();
+                self.text_start = out.position();
                 out.text(text);
                 let known = [("type", kind), ("text", text)];
                 self.text = Some(other_fields(json, &known, out));
@@ -416,7 +421,19 @@ impl MessagesDecoder {
     }
 
     fn end_text(&mut self, out: &mut ChunkBuilder) {
-        out.extra(self.text.take().unwrap_or_default());
+        let fields = self.text.take().unwrap_or_default();
+        if let Some(Value::Array(citations)) = fields.get("citations") {
+            // The whole block rests on its citations.
+            let length = out.position().saturating_sub(self.text_start) as u64;
+            for citation in citations {
+                let told = 0..length;
+                let place =
+                    Place { from: self.text_start, told, unit: Unit::Bytes, words: String::new() };
+                let quote = text_in(citation, "cited_text").unwrap_or_default();
+                out.cite(source_of(citation), quote, Some(place));
+            }
+        }
+        out.extra(fields);
     }
 
     fn close(&mut self, index: Raw<'_>, out: &mut ChunkBuilder) {
@@ -467,8 +484,50 @@ fn keep(block: OpenBlock, out: &mut ChunkBuilder) {
         block.insert(field.to_owned(), value);
     }
     if block.contains_key("type") {
-        out.opaque(block.into());
+        let block = Value::Object(block);
+        report(&block, out);
+        out.opaque(block);
     }
+}
+
+/// Reports the call of a tool that runs at Anthropic, or its result.
+fn report(block: &Value, out: &mut ChunkBuilder) {
+    let text = |name| block.get(name).and_then(Value::as_str).unwrap_or_default();
+    let kind = text("type");
+    if kind.ends_with("tool_use") {
+        let input = block.get("input").map(hosted::text_of).unwrap_or_default();
+        out.tool_started(text("id"), text("name"), input);
+    } else if let Some(name) = kind.strip_suffix("_tool_result") {
+        let content = block.get("content").unwrap_or_default();
+        let has_failed = text_in(content, "type").is_some_and(|kind| kind.ends_with("_error"))
+            || block.get("is_error").is_some_and(|is_error| *is_error == true);
+        out.tool_finished(text("tool_use_id"), name, hosted::text_of(content), has_failed);
+        // A search has a list of pages, and a fetch has one.
+        let pages = content.as_array().map_or(std::slice::from_ref(content), Vec::as_slice);
+        for page in pages {
+            let title = text_in(page.get("content").unwrap_or(page), "title");
+            out.source(Source { url: text_in(page, "url"), title, ..Source::default() }, None);
+        }
+    }
+}
+
+/// Returns the source that a citation names. A document has no id but its place in the prompt.
+fn source_of(citation: &Value) -> Source {
+    let found = text_in(citation, "source");
+    let is_page = found.as_ref().is_some_and(|source| source.starts_with("http"));
+    let number = ["document_index", "search_result_index"].iter().find_map(|it| citation.get(it));
+    Source {
+        url: text_in(citation, "url").or(found.clone().filter(|_| is_page)),
+        id: text_in(citation, "file_id")
+            .or(found.filter(|_| !is_page))
+            .or_else(|| number.map(Value::to_string)),
+        title: text_in(citation, "title").or_else(|| text_in(citation, "document_title")),
+        ..Source::default()
+    }
+}
+
+fn text_in(value: &Value, name: &str) -> Option<String> {
+    value.get(name)?.as_str().map(str::to_owned)
 }
 
 fn stop(reason: Raw<'_>, details: Raw<'_>, out: &mut ChunkBuilder) {

@@ -8,14 +8,17 @@
 //!
 //! The raw finish reason is `completed`, or the reason why the response is incomplete.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
+use super::cited::{Place, Unit, page};
 use super::codec::{Codec, Decoder};
 use super::options::Options;
+use super::own_tool::OwnTool;
 use super::told::ToldText;
 use super::wire::{Raw, wire};
 use super::{common, json, schema};
@@ -25,6 +28,7 @@ use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{MessageRole, TurnPart};
 use crate::provider::{Protocol, ReasoningForm, reasoning_form};
+use crate::source::Source;
 use crate::sse::Event;
 use crate::tool::Tool;
 
@@ -194,7 +198,7 @@ wire! {
         response: ResponseObject<'a>, error, object, status,
         /// The whole part, in `response.content_part.done`.
         part: TextPart<'a>,
-        text, refusal, arguments, input,
+        text, refusal, arguments, input, code, annotation, logprobs,
     }
     struct ResponseObject {
         id, model, status, incomplete_details: IncompleteDetails<'a>, error, output, service_tier,
@@ -210,8 +214,11 @@ wire! {
     /// An item of the output: a message, reasoning or a tool call.
     struct OutputItem {
         kind = "type", id, call_id, name, arguments, input, content, summary, encrypted_content,
+        phase,
     }
-    struct TextPart { kind = "type", text, refusal }
+    struct TextPart { kind = "type", text, refusal, annotations }
+    /// A citation of a page or a file.
+    struct Annotation { url, file_id, title, filename, start_index, end_index }
 }
 
 /// An item together with its JSON, and a part of a message together with its JSON.
@@ -253,6 +260,12 @@ struct KnownItem {
     part_text: ToldText,
     /// The index of the latest part that has text or reasoning.
     part: Option<u64>,
+    /// The position at which the text of that part begins.
+    part_start: usize,
+    /// The number of annotations that have come.
+    annotations: usize,
+    /// The call of a tool that OpenAI runs.
+    tool: OwnTool,
     /// The number of the message, from 1, once it has text.
     message: usize,
     /// Arguments came before the item was announced as a call, and are lost.
@@ -310,12 +323,20 @@ impl ResponsesDecoder {
                     self.begin_text(part, out);
                 }
                 self.remember_text(out.text(data.delta));
+                if data.logprobs.json().len() > "[]".len() {
+                    out.logprobs(data.logprobs);
+                }
+            }
+            "response.output_text.annotation.added" => {
+                let part = self.turn_to(data);
+                self.item.annotations += 1;
+                self.annotation(&data.annotation.parse(), part, out);
             }
             "response.output_text.done" | "response.refusal.done" => {
                 self.whole_part(data, data.text.or(data.refusal), out);
             }
             "response.content_part.done" => {
-                let TextPart { kind, text, refusal } = data.part;
+                let TextPart { kind, text, refusal, .. } = data.part;
                 // Reasoning is never compared: some servers repeat it in other words.
                 if kind.is("output_text") || kind.is("refusal") {
                     self.whole_part(data, text.or(refusal), out);
@@ -352,6 +373,11 @@ impl ResponsesDecoder {
             _ if kind.starts_with("response.") && kind.contains("_call") => {
                 out.count_kept(64);
                 out.note_provider_tool();
+                let input = data.code.or(data.arguments);
+                if kind.ends_with(".done") && input.is_text() {
+                    self.turn_to(data);
+                    self.item.tool.input(input.str().unwrap_or_default().into_owned(), out);
+                }
             }
             _ => {}
         }
@@ -360,6 +386,11 @@ impl ResponsesDecoder {
     fn added(&mut self, index: Raw<'_>, json: Raw<'_>, out: &mut ChunkBuilder) {
         let item: OutputItem<'_> = json.parse();
         self.turn_to_item(index, [item.id, item.call_id], true);
+        if item.kind.is("message")
+            && let Some(phase) = item.phase.str()
+        {
+            out.chunk.extras().phase = Some(phase.into_owned());
+        }
         if item.is_call() && self.item.call.is_none() {
             self.item.call = out.new_call(None, item.call_id, item.name, Raw::default());
             let announced = item.arguments().str().unwrap_or_default();
@@ -368,6 +399,9 @@ impl ResponsesDecoder {
         } else if item.is_opaque() {
             // Reserves the place, because llama.cpp sends whole items only at the end.
             self.item.place = Some(out.opaque(Value::Null));
+            if !item.kind.is("reasoning") {
+                self.item.tool.announce(&json.value(), out);
+            }
         }
     }
 
@@ -392,8 +426,13 @@ impl ResponsesDecoder {
         } else if item.kind.is("message") {
             let part = self.item.part.unwrap_or_default();
             self.add_rest(self.item.text, &item.whole_text(), part, out);
-            for part in item.content.elements::<TextPart<'_>>() {
+            let has_annotations = self.item.annotations > 0;
+            for (at, part) in (0..).zip(item.content.elements::<TextPart<'_>>()) {
                 out.told_first(|facts| &mut facts.refusal, part.refusal);
+                for annotation in part.annotations.elements().filter(|_| !has_annotations) {
+                    self.item.annotations += 1;
+                    self.annotation(&annotation, at, out);
+                }
             }
         } else if item.kind.is("reasoning") && self.item.part.is_none() {
             let parts = if item.content.has_elements() { item.content } else { item.summary };
@@ -418,6 +457,7 @@ impl ResponsesDecoder {
         let is_thought = item.kind.is("reasoning");
         if was_open && !is_thought {
             out.note_provider_tool();
+            self.item.tool.end(&json.value(), out);
         }
         let place = *self.item.place.get_or_insert_with(|| out.opaque(Value::Null));
         if was_open && item.is_whole() {
@@ -470,8 +510,21 @@ impl ResponsesDecoder {
         out.seen.gap |= item.message != self.messages || item.part > Some(part);
         if item.part != Some(part) {
             item.part_text = ToldText::default();
+            item.part_start = out.position();
         }
         item.part = Some(part);
+    }
+
+    /// Adds a citation of the part with this index.
+    fn annotation(&mut self, told: &Annotation<'_>, part: u64, out: &mut ChunkBuilder) {
+        let place = [told.start_index, told.end_index, Raw::default()];
+        let place = Place::told(self.item.part_start, Unit::Chars, place);
+        // The place is known only for the latest part.
+        let place = place.filter(|_| self.item.part == Some(part));
+        let source = page(told.url, told.title.or(told.filename));
+        let id = told.file_id.str().map(Cow::into_owned).or(source.id);
+        let source = Source { id, ..source };
+        out.cite(source, String::new(), place);
     }
 
     /// Adds text to the state of the latest item, for later comparisons.
@@ -1010,8 +1063,9 @@ mod tests {
         );
         assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
         assert_eq!(response.raw_finish_reason.as_deref(), Some("completed"));
-        // There is a chunk for each delta, each added call and the end: nothing is repeated.
-        assert_eq!(response.chunk_count, 8);
+        // There is a chunk for each delta, each added call, each own tool and the end: nothing is
+        // repeated.
+        assert_eq!(response.chunk_count, 10);
 
         let saved = serde_json::to_string(&Message::from(response)).unwrap();
         let turn = serde_json::from_str(&saved).unwrap();
@@ -1656,7 +1710,8 @@ mod tests {
             cache_write_tokens: None,
             reasoning_tokens: Some(2),
         };
-        assert_eq!((response.usage, response.chunk_count), (Some(usage), 2));
+        // Two of the chunks report the tools of the provider's own.
+        assert_eq!((response.usage, response.chunk_count), (Some(usage), 4));
 
         let named = Event { name: "response.output_text.delta", data: r#"{"delta": "Yes"}"# };
         let mut out = ChunkBuilder::new(9, 99_999);

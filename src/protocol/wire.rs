@@ -124,7 +124,13 @@ impl<'a> Raw<'a> {
         digits.parse().ok().or_else(|| Some(digits.parse::<f64>().ok()? as u64))
     }
 
+    /// Returns a number.
+    pub(crate) fn f64(self) -> Option<f64> {
+        self.literal().unwrap_or(self.0).parse().ok()
+    }
+
     /// Parses the value. Returns `T::default()` if the value is missing or has another form.
+    #[inline]
     pub(crate) fn parse<T: Field<'a>>(self) -> T {
         if self.is_some() { json::read(self.0).unwrap_or_default() } else { T::default() }
     }

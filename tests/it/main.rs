@@ -10,6 +10,7 @@ mod api;
 mod contributing;
 mod demo;
 mod examples;
+mod extras;
 mod faults;
 mod limits;
 #[cfg(feature = "rustls")] // Its table includes the messages about TLS.
@@ -20,6 +21,7 @@ mod recorded_requests;
 mod recordings;
 mod reports;
 mod round_trip;
+mod sources;
 #[cfg(feature = "rustls")]
 mod tls_sessions;
 mod tools;

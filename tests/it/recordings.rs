@@ -95,7 +95,7 @@ const FOREIGN: &[&str] = &[
 ];
 
 /// The folders that are read: the name, the protocol, and the number of cases in each set.
-const READ: &[(&str, Protocol, [usize; 2])] = &[
+pub(super) const READ: &[(&str, Protocol, [usize; 2])] = &[
     ("anthropic-messages", Protocol::Messages, [66, 63]),
     ("cohere-v2", Protocol::CohereChat, [8, 19]),
     ("google-gemini", Protocol::GenerateContent, [54, 31]),

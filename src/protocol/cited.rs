@@ -1,0 +1,308 @@
+//! Numbers the sources of an answer, and finds the places that cite them in its text.
+//!
+//! Providers count places in bytes, characters or UTF-16 units, of a part of the text or of all of it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::wire::Raw;
+use crate::endpoint;
+use crate::response::GenerationResponse;
+use crate::source::Source;
+
+/// A place of the text, as the provider tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Place {
+    /// The byte of the whole text at which the counting starts.
+    pub(crate) from: usize,
+    /// The start and the end, in `unit`.
+    pub(crate) told: Range<u64>,
+    pub(crate) unit: Unit,
+    /// The words at this place, if the provider repeats them.
+    pub(crate) words: String,
+}
+
+/// A unit in which places are counted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Unit {
+    Bytes,
+    /// Unicode scalar values.
+    Chars,
+    Utf16,
+}
+
+impl Place {
+    /// Returns the place from `start` to `end` with these words, or `None` if the end is not told.
+    pub(super) fn told(from: usize, unit: Unit, [start, end, words]: [Raw<'_>; 3]) -> Option<Self> {
+        let told = start.u64().unwrap_or_default()..end.u64()?;
+        Some(Self { from, told, unit, words: words.str().unwrap_or_default().into_owned() })
+    }
+}
+
+/// Returns the source with this URL and title. Without a URL, the title identifies it.
+pub(super) fn page(url: Raw<'_>, title: Raw<'_>) -> Source {
+    let text = |raw: Raw<'_>| raw.str().map(Cow::into_owned);
+    let (url, title) = (text(url), text(title));
+    let id = title.clone().filter(|_| url.is_none());
+    Source { url, id, title, ..Source::default() }
+}
+
+/// The known sources of one answer.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// The number of each source by its URL, or else by its id.
+    numbers: HashMap<String, usize>,
+    /// The number of citations of each source.
+    counts: Vec<usize>,
+    /// The places in text that has not arrived yet: the number of the source, the position of the
+    /// citation, and the place.
+    early: Vec<(usize, usize, Place)>,
+    index: TextIndex,
+}
+
+impl Sources {
+    /// Numbers new sources, gives each citation its place in `content`, and joins the citations of
+    /// the same source. A source has at most one citation here, and `places` has one element for
+    /// each source.
+    pub(crate) fn number(
+        &mut self,
+        found: Vec<Source>,
+        places: Vec<Option<Place>>,
+        content: &str,
+    ) -> Vec<Source> {
+        let mut sources: Vec<Source> = Vec::new();
+        let mut at = HashMap::new();
+        for (mut source, place) in found.into_iter().zip(places) {
+            let key = source.url.clone().or_else(|| source.id.clone()).unwrap_or_default();
+            let next = self.numbers.len() + 1;
+            source.number = *self.numbers.entry(key).or_insert(next);
+            if let (Some(citation), Some(place)) = (source.citations.first_mut(), place) {
+                let url = source.url.as_deref().unwrap_or_default();
+                citation.span = self.index.span(content, &place, url);
+                if citation.span.is_none() {
+                    let at = self.counts.get(source.number - 1).copied().unwrap_or_default();
+                    self.early.push((source.number, at, place));
+                }
+            }
+            self.counts.resize(self.counts.len().max(source.number), 0);
+            if let Some(count) = self.counts.get_mut(source.number - 1) {
+                *count += source.citations.len();
+            }
+            let known = *at.entry(source.number).or_insert(sources.len());
+            match sources.get_mut(known) {
+                Some(known) => {
+                    known.citations.append(&mut source.citations);
+                    known.title = known.title.take().or(source.title);
+                }
+                None => sources.push(source),
+            }
+        }
+        sources
+    }
+}
+
+impl Sources {
+    /// Finds the places that were told before their text, once all of it has arrived.
+    pub(crate) fn settle(&mut self, response: &mut GenerationResponse) {
+        for (number, at, place) in self.early.drain(..) {
+            let Some(source) = response.sources.get_mut(number - 1) else { continue };
+            let url = source.url.as_deref().unwrap_or_default();
+            let span = self.index.span(&response.content, &place, url);
+            if let Some(citation) = source.citations.get_mut(at) {
+                citation.span = span;
+            }
+        }
+    }
+}
+
+/// The counts of characters and UTF-16 units at some places of a text, so that a place is found
+/// without counting from the beginning.
+#[derive(Debug, Default)]
+struct TextIndex(Vec<Counts>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    bytes: usize,
+    chars: u64,
+    utf16: u64,
+}
+
+impl Counts {
+    fn in_unit(self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Bytes => self.bytes as u64,
+            Unit::Chars => self.chars,
+            Unit::Utf16 => self.utf16,
+        }
+    }
+
+    fn and(self, c: char) -> Self {
+        Self {
+            bytes: self.bytes + c.len_utf8(),
+            chars: self.chars + 1,
+            utf16: self.utf16 + c.len_utf16() as u64,
+        }
+    }
+}
+
+/// The distance between two entries of the index, in bytes.
+const STEP: usize = 1024;
+
+impl TextIndex {
+    /// Returns the place in bytes of the whole text, or `None` if it is not a place of the text.
+    ///
+    /// If the provider repeats the words of the place, they have to be there: another unit is tried
+    /// if they are not. Without words, the place of a link usually has its URL.
+    fn span(&mut self, content: &str, place: &Place, url: &str) -> Option<Range<usize>> {
+        if place.unit != Unit::Bytes || !place.words.is_empty() {
+            self.extend(content);
+        }
+        let units = [place.unit, Unit::Chars, Unit::Utf16, Unit::Bytes];
+        let mut spans = units.into_iter().filter_map(|unit| {
+            let start = self.find(content, place.from, place.told.start, unit)?;
+            let end = self.find(content, place.from, place.told.end, unit)?;
+            (start < end).then_some(start..end)
+        });
+        let text = |span: &Range<usize>| content.get(span.clone()).unwrap_or_default();
+        if !place.words.is_empty() {
+            return spans.find(|span| text(span) == place.words);
+        }
+        let first = spans.next();
+        if place.unit == Unit::Bytes {
+            return first;
+        }
+        let page = endpoint::redacted(url);
+        let is_there = |span: &Range<usize>| !page.is_empty() && text(span).contains(&page);
+        match &first {
+            Some(span) if !is_there(span) => spans.find(is_there).or(first),
+            _ => first,
+        }
+    }
+
+    /// Adds the entries for the text that is new.
+    fn extend(&mut self, content: &str) {
+        let mut counts = self.0.last().copied().unwrap_or_default();
+        if self.0.is_empty() {
+            self.0.push(counts);
+        }
+        let mut next = counts.bytes + STEP;
+        for c in content.get(counts.bytes..).unwrap_or_default().chars() {
+            counts = counts.and(c);
+            if counts.bytes >= next {
+                self.0.push(counts);
+                next = counts.bytes + STEP;
+            }
+        }
+    }
+
+    /// Returns the byte that is `count` units after the byte `from`.
+    fn find(&self, content: &str, from: usize, count: u64, unit: Unit) -> Option<usize> {
+        if unit == Unit::Bytes {
+            let at = from.checked_add(usize::try_from(count).ok()?)?;
+            return content.is_char_boundary(at).then_some(at);
+        }
+        let start = self.counts(content, from as u64, Unit::Bytes)?.in_unit(unit);
+        self.counts(content, start.checked_add(count)?, unit).map(|counts| counts.bytes)
+    }
+
+    /// Returns all counts at the place where the count in `unit` is `target`.
+    fn counts(&self, content: &str, target: u64, unit: Unit) -> Option<Counts> {
+        let after = self.0.partition_point(|counts| counts.in_unit(unit) <= target);
+        let mut counts = *self.0.get(after.checked_sub(1)?)?;
+        let mut rest = content.get(counts.bytes..)?.chars();
+        while counts.in_unit(unit) < target {
+            counts = counts.and(rest.next()?);
+        }
+        (counts.in_unit(unit) == target).then_some(counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::source::Citation;
+
+    fn place(from: usize, told: Range<u64>, unit: Unit, words: &str) -> Place {
+        Place { from, told, unit, words: words.to_owned() }
+    }
+
+    #[test]
+    fn places_are_found_whatever_the_provider_counts() {
+        // An emoji is two UTF-16 units, and `é` is a letter and a combining accent here.
+        let content = "日本 🎈 cafe\u{301} is here: [a](https://a.example/x?y=1) 🎈 end";
+        let mut index = TextIndex::default();
+        let mut words = |place: &Place, url: &str| {
+            index.span(content, place, url).map(|span| content.get(span).unwrap().to_owned())
+        };
+        let cafe = "cafe\u{301}";
+        for (unit, told) in [(Unit::Chars, 5..10), (Unit::Utf16, 6..11), (Unit::Bytes, 12..18)] {
+            assert_eq!(words(&place(0, told.clone(), unit, ""), "").as_deref(), Some(cafe));
+            // The words correct a wrong unit.
+            for wrong in [Unit::Chars, Unit::Utf16, Unit::Bytes] {
+                let place = place(0, told.clone(), wrong, cafe);
+                assert_eq!(words(&place, "").as_deref(), Some(cafe), "{unit:?} {wrong:?}");
+            }
+        }
+        // Counted from the middle.
+        assert_eq!(words(&place(12, 0..4, Unit::Chars, ""), "").as_deref(), Some("cafe"));
+        // The URL of a link corrects a wrong unit, too.
+        let url = "https://a.example/x?utm=2";
+        let told = 22..24 + url.len() as u64 - 4;
+        assert!(words(&place(0, told, Unit::Chars, ""), url).unwrap().contains("a.example/x"));
+        for nowhere in [
+            place(0, 5..5, Unit::Chars, ""),
+            place(0, 5..999, Unit::Chars, ""),
+            place(1, 0..1, Unit::Bytes, ""),
+            place(999, 0..1, Unit::Chars, ""),
+            place(0, 0..u64::MAX, Unit::Chars, ""),
+            place(0, 5..10, Unit::Chars, "other"),
+        ] {
+            assert_eq!(words(&nowhere, ""), None, "{nowhere:?}");
+        }
+    }
+
+    #[test]
+    fn citations_of_one_source_share_its_number() {
+        let source = |url: &str, quote: &str| Source {
+            url: Some(url.to_owned()),
+            citations: vec![Citation { span: None, quote: quote.to_owned() }],
+            ..Source::default()
+        };
+        let mut sources = Sources::default();
+        let found = vec![source("a", "1"), source("b", "2"), source("a", "3")];
+        let places = vec![Some(place(0, 0..2, Unit::Chars, "")), None, None];
+        let numbered = sources.number(found, places, "Hi you");
+        let numbers: Vec<_> =
+            numbered.iter().map(|source| (source.number, source.citations.len())).collect();
+        assert_eq!(numbers, [(1, 2), (2, 1)]);
+        assert_eq!(numbered[0].citations[0].span, Some(0..2));
+        let later = sources.number(vec![source("c", ""), source("b", "")], vec![None, None], "");
+        assert_eq!([later[0].number, later[1].number], [3, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn an_index_finds_every_character(
+            text in "[a-z日🎈\u{301} ]{0,3000}", cuts in prop::collection::vec(0_usize..4000, 0..5),
+        ) {
+            let mut index = TextIndex::default();
+            for cut in cuts {
+                index.extend(text.get(..cut).unwrap_or_default());
+            }
+            index.extend(&text);
+            let mut counts = Counts::default();
+            for (at, c) in text.char_indices() {
+                prop_assert_eq!(counts.bytes, at);
+                for unit in [Unit::Bytes, Unit::Chars, Unit::Utf16] {
+                    let found = index.counts(&text, counts.in_unit(unit), unit);
+                    prop_assert_eq!(found.map(|found| found.bytes), Some(at));
+                }
+                counts = counts.and(c);
+            }
+            prop_assert!(index.counts(&text, counts.chars + 1, Unit::Chars).is_none());
+        }
+    }
+}

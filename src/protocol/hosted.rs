@@ -1,0 +1,92 @@
+//! Describes what the provider's own tools do: their inputs and outputs as text.
+
+use serde_json::{Map, Value};
+
+/// The fields that only the provider can read. They may be long.
+const SEALED: [&str; 2] = ["encrypted_content", "encrypted_index"];
+
+/// Returns an input or an output as text: a text as it is, the texts of a list, the output of a
+/// program, or the only text of an object. Everything else is returned as JSON.
+pub(super) fn text_of(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(parts) if !parts.is_empty() && parts.iter().all(is_text) => {
+            let texts = parts.iter().filter_map(|part| part.get("text")?.as_str());
+            texts.collect::<Vec<_>>().join("\n")
+        }
+        Value::Object(fields) => {
+            let mut told = fields.iter().filter(|(name, value)| *name != "type" && !is_void(value));
+            match (told.next(), told.next()) {
+                (None, _) => String::new(),
+                (Some((_, Value::String(text))), None) => text.clone(),
+                _ if fields.contains_key("stdout") => printed(fields),
+                _ => readable(value).to_string(),
+            }
+        }
+        value => readable(value).to_string(),
+    }
+}
+
+fn is_text(part: &Value) -> bool {
+    part.get("type").is_some_and(|kind| kind == "text") && part.get("text").is_some()
+}
+
+fn is_void(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+/// Returns what a program has printed.
+fn printed(fields: &Map<String, Value>) -> String {
+    let texts = ["stdout", "stderr"].map(|name| fields.get(name).and_then(Value::as_str));
+    texts.into_iter().flatten().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns a value without the fields that only the provider can read.
+fn readable(value: &Value) -> Value {
+    match value {
+        Value::Array(values) => values.iter().map(readable).collect(),
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, _)| !SEALED.contains(&name.as_str()));
+            fields.map(|(name, value)| (name.clone(), readable(value))).collect()
+        }
+        value => value.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn inputs_and_outputs_are_text_where_they_can_be() {
+        for (value, text) in [
+            (json!(null), ""),
+            (json!({}), ""),
+            (json!("a"), "a"),
+            (json!({"query": "weather"}), "weather"),
+            (json!({"type": "x", "code": "1+1", "more": null, "list": []}), "1+1"),
+            (json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), "a\nb"),
+            (json!({"type": "r", "stdout": "out", "stderr": "bad", "return_code": 1}), "out\nbad"),
+            (json!({"stdout": "", "stderr": "", "return_code": 0}), ""),
+            (json!({"b": "2", "a": "1"}), r#"{"b":"2","a":"1"}"#),
+            (json!([{"url": "u", "encrypted_content": "x"}]), r#"[{"url":"u"}]"#),
+            (json!({"n": 1}), r#"{"n":1}"#),
+        ] {
+            let value = text_of(&value);
+            let same = |text: &str| serde_json::from_str::<Value>(text).ok();
+            assert!(
+                value == text || same(&value).is_some_and(|it| Some(it) == same(text)),
+                "{value}"
+            );
+        }
+    }
+}

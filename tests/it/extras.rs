@@ -1,0 +1,349 @@
+//! Sources, hosted tools, pictures, sounds, log probabilities and retries arrive in the chunks, alike
+//! for every protocol.
+
+use std::io::Cursor;
+
+use kerb_stream::{
+    Activity, Environment, ErrorKind, GenerationConfig, GenerationStream, Protocol, generate_stream,
+};
+use serde_json::{Value, json};
+
+use crate::support::{Outcome, Server};
+
+/// Reads a stream of these events.
+fn read(protocol: Protocol, events: &[Value]) -> Outcome {
+    let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let config = GenerationConfig::default().protocol(protocol);
+    Outcome::of(GenerationStream::from_reader(Cursor::new(body), config))
+}
+
+/// Returns the lines of the activity, each with the input or output.
+fn activity(outcome: &Outcome) -> Vec<String> {
+    let all = outcome.chunks.iter().flat_map(|chunk| &chunk.activity);
+    all.map(|activity| match activity {
+        Activity::ToolStarted { id, name, input, hosted: true, .. } => {
+            format!("{id} {name} < {input}")
+        }
+        Activity::ToolFinished { id, name, output, is_error, hosted: true, .. } => {
+            format!("{id} {name} > {output}{}", if *is_error { " (failed)" } else { "" })
+        }
+        other => panic!("{other:?}"),
+    })
+    .collect()
+}
+
+/// Returns each source with the text that it supports.
+fn sources(outcome: &Outcome) -> Vec<String> {
+    let response = &outcome.response;
+    let sources = response.sources.iter().map(|source| {
+        let cited = source.citations.iter().map(|citation| match &citation.span {
+            Some(span) => response.content.get(span.clone()).unwrap(),
+            None => "?",
+        });
+        let cited: Vec<_> = cited.collect();
+        format!("{} {source} {cited:?}", source.number)
+    });
+    // The chunks tell the same, piece by piece.
+    let in_chunks = outcome.chunks.iter().flat_map(|chunk| &chunk.sources);
+    let in_chunks: usize = in_chunks.map(|source| source.citations.len()).sum();
+    let in_response: usize = response.sources.iter().map(|source| source.citations.len()).sum();
+    assert_eq!(in_chunks, in_response);
+    sources.collect()
+}
+
+#[test]
+fn what_a_search_finds_and_what_the_answer_cites() {
+    let message = json!({"type": "message_start", "message": {"model": "m"}});
+    let block = |index: u32, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
+    let delta = |index: u32, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+    let stop = |index: u32| json!({"type": "content_block_stop", "index": index});
+    let text = |text: &str| json!({"type": "text_delta", "text": text});
+    let outcome = read(
+        Protocol::Messages,
+        &[
+            message,
+            block(
+                0,
+                json!({"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}),
+            ),
+            delta(0, json!({"type": "input_json_delta", "partial_json": "{\"query\": \"moon\"}"})),
+            stop(0),
+            block(
+                1,
+                json!({"type": "web_search_tool_result", "tool_use_id": "s1", "content": [
+                    {"type": "web_search_result", "title": "A", "url": "https://a.example", "encrypted_content": "x"},
+                    {"type": "web_search_result", "title": "B", "url": "https://b.example"},
+                ]}),
+            ),
+            stop(1),
+            block(2, json!({"type": "text", "text": ""})),
+            delta(2, text("🌒 The moon ")),
+            stop(2),
+            block(3, json!({"type": "text", "text": ""})),
+            delta(
+                3,
+                json!({"type": "citations_delta", "citation": {
+                    "type": "web_search_result_location", "cited_text": "It is round.", "title": "B",
+                    "url": "https://b.example",
+                }}),
+            ),
+            delta(3, text("is röund")),
+            stop(3),
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
+            json!({"type": "message_stop"}),
+        ],
+    );
+    assert_eq!(
+        sources(&outcome),
+        ["1 A <https://a.example> []", "2 B <https://b.example> [\"is röund\"]"]
+    );
+    assert_eq!(outcome.response.sources[1].citations[0].quote, "It is round.");
+    let lines = activity(&outcome);
+    assert_eq!(lines[0], "s1 web_search < moon");
+    assert!(
+        lines[1].starts_with("s1 web_search > [") && !lines[1].contains("encrypted"),
+        "{lines:?}"
+    );
+
+    let item =
+        |item: Value| json!({"type": "response.output_item.done", "output_index": 0, "item": item});
+    let search = json!({"type": "web_search_call", "id": "w1", "status": "in_progress"});
+    let outcome = read(
+        Protocol::Responses,
+        &[
+            json!({"type": "response.output_item.added", "output_index": 0, "item": search}),
+            item(json!({"type": "web_search_call", "id": "w1", "status": "completed", "action":
+                {"type": "search", "query": "moon", "sources": [{"url": "https://a.example"}]}})),
+            json!({"type": "response.output_item.added", "output_index": 1, "item":
+                {"type": "message", "id": "m1", "phase": "final_answer"}}),
+            json!({"type": "response.output_text.delta", "output_index": 1, "item_id": "m1", "content_index": 0,
+                "delta": "🌒 Round ([b](https://b.example/x))."}),
+            json!({"type": "response.output_text.annotation.added", "output_index": 1, "item_id": "m1",
+                "content_index": 0, "annotation": {"type": "url_citation", "start_index": 9, "end_index": 33,
+                "title": "B", "url": "https://b.example/x?utm_source=openai"}}),
+            json!({"type": "response.completed", "response": {"status": "completed", "output": []}}),
+        ],
+    );
+    assert_eq!(
+        sources(&outcome),
+        [
+            "1 <https://a.example> []",
+            "2 B <https://b.example/x?utm_source=openai> [\"[b](https://b.example/x)\"]",
+        ]
+    );
+    let lines = activity(&outcome);
+    assert_eq!(lines[0], "w1 web_search < ");
+    assert!(lines[1].starts_with("w1 web_search > {") && lines[1].contains("moon"), "{lines:?}");
+    assert!(outcome.chunks.iter().any(|chunk| chunk.phase.as_deref() == Some("final_answer")));
+
+    let outcome = read(
+        Protocol::GenerateContent,
+        &[
+            json!({"candidates": [{"content": {"parts": [
+                {"executableCode": {"language": "PYTHON", "code": "1+1"}},
+                {"codeExecutionResult": {"outcome": "OUTCOME_FAILED", "output": "no"}},
+            ]}}]}),
+            json!({"candidates": [{"content": {"parts": [{"text": "Größe: it is round."}]}}]}),
+            json!({"candidates": [{"finishReason": "STOP", "groundingMetadata": {
+                "webSearchQueries": ["moon"],
+                "groundingChunks": [{"web": {"uri": "https://a.example", "title": "A"}},
+                    {"web": {"uri": "https://b.example", "title": "B"}}],
+                "groundingSupports": [{"segment": {"startIndex": 9, "endIndex": 22, "text": "it is round."},
+                    "groundingChunkIndices": [1]}, {"segment": {"startIndex": 9, "endIndex": 21,
+                    "text": "it is round."}, "groundingChunkIndices": [1, 7]}],
+            }}]}),
+        ],
+    );
+    // A place is told only if the words are there.
+    assert_eq!(
+        sources(&outcome),
+        ["1 B <https://b.example> [\"?\", \"it is round.\"]", "2 A <https://a.example> []"]
+    );
+    assert_eq!(
+        activity(&outcome),
+        [
+            "1 code_execution < 1+1",
+            "1 code_execution > no (failed)",
+            "2 google_search < moon",
+            "2 google_search > ",
+        ]
+    );
+
+    let outcome = read(
+        Protocol::CohereChat,
+        &[
+            json!({"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "text", "text": ""}}}}),
+            json!({"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "日本 is far."}}}}),
+            json!({"type": "citation-start", "index": 0, "delta": {"message": {"citations": {"start": 6, "end": 10,
+                "text": "far.", "type": "TEXT_CONTENT", "sources": [
+                    {"type": "document", "id": "d1", "document": {"title": "Maps"}}]}}}}),
+            json!({"type": "message-end", "delta": {"finish_reason": "COMPLETE"}}),
+        ],
+    );
+    assert_eq!(sources(&outcome), ["1 Maps [\"far.\"]"]);
+    assert_eq!(outcome.response.sources[0].id.as_deref(), Some("d1"));
+
+    let choice = |delta: Value, reason: Value| json!({"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]});
+    let page = json!(["https://a.example", "https://b.example"]);
+    let outcome = read(
+        Protocol::ChatCompletions,
+        &[
+            json!({"citations": page, "search_results": [{"url": "https://a.example", "title": "A"}], "choices":
+                [{"delta": {"content": "é Round[1]."}}]}),
+            json!({"citations": page, "choices": [{"delta": {"content": " Yes."}}]}),
+            choice(
+                json!({"annotations": [{"type": "url_citation", "url_citation": {"start_index": 2,
+                    "end_index": 7, "url": "https://c.example", "title": "C"}}]}),
+                Value::Null,
+            ),
+            choice(
+                json!({"executed_tools": [{"index": 3, "type": "search", "arguments": "{\"query\": \"moon\"}"}]}),
+                Value::Null,
+            ),
+            choice(
+                json!({"executed_tools": [{"index": 3, "type": "search", "output": "found", "search_results":
+                    {"results": [{"url": "https://b.example", "title": "B"}]}}]}),
+                json!("stop"),
+            ),
+        ],
+    );
+    assert_eq!(
+        sources(&outcome),
+        [
+            "1 A <https://a.example> [\"?\"]",
+            "2 B <https://b.example> [\"?\"]",
+            "3 C <https://c.example> [\"Round\"]",
+        ]
+    );
+    assert_eq!(activity(&outcome), ["3 search < moon", "3 search > found"]);
+}
+
+#[test]
+fn what_the_model_made_and_how_sure_it_was() {
+    let picture = "iVBORw0KGgo=";
+    for (protocol, events, media_type) in [
+        (
+            Protocol::GenerateContent,
+            vec![json!({"candidates": [{"content": {"parts": [
+                {"inlineData": {"mimeType": "image/png", "data": picture}}]}, "finishReason": "STOP"}]})],
+            "image/png",
+        ),
+        (
+            Protocol::Responses,
+            vec![
+                json!({"type": "response.output_item.done", "output_index": 0, "item": {"type":
+                    "image_generation_call", "id": "i", "status": "completed", "output_format": "webp", "result": picture}}),
+                json!({"type": "response.completed", "response": {"status": "completed", "output": []}}),
+            ],
+            "image/webp",
+        ),
+        (
+            Protocol::ChatCompletions,
+            vec![json!({"choices": [{"delta": {"images": [{"type": "image_url", "image_url":
+                {"url": format!("data:image/png;base64,{picture}")}}]}, "finish_reason": "stop"}]})],
+            "image/png",
+        ),
+        (
+            Protocol::ChatCompletions,
+            vec![
+                json!({"choices": [{"delta": {"audio": {"data": "iVBORw==", "transcript": "Hi"}}}]}),
+                json!({"choices": [{"delta": {"audio": {"data": "DQoaCg=="}}, "finish_reason": "stop"}]}),
+            ],
+            "audio/pcm",
+        ),
+    ] {
+        let outcome = read(protocol, &events);
+        let [made] = outcome.response.attachments.as_slice() else { panic!("{outcome:?}") };
+        assert_eq!(made.media_type.as_deref(), Some(media_type));
+        assert_eq!(made.to_bytes().unwrap(), b"\x89PNG\r\n\x1a\n");
+        let chunks = outcome.chunks.iter().flat_map(|chunk| &chunk.attachments);
+        assert_eq!(chunks.collect::<Vec<_>>(), [made]);
+        assert!(outcome.error.is_none(), "{}", outcome.message());
+    }
+
+    let tokens = json!([{"token": "Hi", "logprob": -0.5, "top_logprobs": [{"token": "Hi", "logprob": -0.5},
+        {"token": "Ho", "logprob": -1}]}]);
+    for (protocol, events) in [
+        (
+            Protocol::ChatCompletions,
+            vec![json!({"choices": [{"delta": {"content": "Hi"}, "logprobs": {"content": tokens},
+                "finish_reason": "stop"}]})],
+        ),
+        (
+            Protocol::ChatCompletions,
+            vec![json!({"choices": [{"delta": {"content": "Hi"}, "logprobs": {"tokens": ["Hi"],
+                "token_logprobs": [-0.5], "top_logprobs": [[{"token": "Hi", "logprob": -0.5},
+                {"token": "Ho", "logprob": -1}]]}, "finish_reason": "stop"}]})],
+        ),
+        (
+            Protocol::Responses,
+            vec![
+                json!({"type": "response.output_text.delta", "delta": "Hi", "logprobs": tokens}),
+                json!({"type": "response.completed", "response": {"status": "completed"}}),
+            ],
+        ),
+        (
+            Protocol::GenerateContent,
+            vec![
+                json!({"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP",
+                "logprobsResult": {"chosenCandidates": [{"token": "Hi", "logProbability": -0.5}],
+                "topCandidates": [{"candidates": [{"token": "Hi", "logProbability": -0.5},
+                {"token": "Ho", "logProbability": -1}]}]}}]}),
+            ],
+        ),
+    ] {
+        let outcome = read(protocol, &events);
+        let [token] = outcome.response.logprobs.as_slice() else { panic!("{outcome:?}") };
+        assert_eq!((token.token.as_str(), token.logprob), ("Hi", -0.5));
+        assert_eq!(token.alternatives, [("Hi".to_owned(), -0.5), ("Ho".to_owned(), -1.0)]);
+        let json = serde_json::to_string(&outcome.chunks).unwrap();
+        let again: Vec<kerb_stream::StreamChunk> = serde_json::from_str(&json).unwrap();
+        assert_eq!(again, outcome.chunks);
+    }
+}
+
+#[test]
+fn a_raw_chunk_has_the_events_name_and_is_neither_progress_nor_text() {
+    let body = "event: ping\ndata: {}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n\
+                data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let config = GenerationConfig::default().protocol(Protocol::ChatCompletions).raw(true);
+    let outcome = Outcome::of(GenerationStream::from_reader(Cursor::new(body), config));
+    let seen: Vec<_> = outcome
+        .chunks
+        .iter()
+        .map(|chunk| (chunk.raw_event.as_deref(), &*chunk.content, chunk.raw.as_deref()))
+        .collect();
+    assert_eq!(seen[0], (Some("ping"), "", Some("{}")));
+    assert_eq!((seen[1].1, seen[3]), ("Hi", (None, "", Some("[DONE]"))));
+    assert_eq!((seen.len(), outcome.response.chunk_count), (4, 2));
+}
+
+#[test]
+fn a_retry_is_announced_before_its_wait() {
+    let server = Server::start(|connection| {
+        while connection.request()?.is_some() {
+            connection.write("HTTP/1.1 503 X\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n")?;
+        }
+        Ok(())
+    });
+    let server = server.unwrap();
+    let config =
+        GenerationConfig::new("m").base_url(server.url()).environment(Environment::empty());
+    let mut seen = Vec::new();
+    let mut stream =
+        generate_stream("Hi", config.max_retries(1)).callback(|chunk| seen.push(chunk.clone()));
+    let notice = stream.next().unwrap().unwrap();
+    let [Activity::Retry { kind, message, wait, .. }] = notice.activity.as_slice() else {
+        panic!("{notice:?}")
+    };
+    assert_eq!(*kind, ErrorKind::Overloaded);
+    assert!(message.contains("returned 503") && wait.as_secs() == 2, "{message} {wait:?}");
+    // The wait has not begun: it is within the next call.
+    assert_eq!((server.requests().len(), stream.response().retries), (1, 0));
+    let error = stream.next().unwrap().unwrap_err();
+    assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Overloaded));
+    assert_eq!((server.requests().len(), stream.response().retries), (2, 1));
+    assert!(stream.next().is_none());
+    drop(stream);
+    assert_eq!(seen, [notice]);
+}
