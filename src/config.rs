@@ -135,8 +135,8 @@ configuration! {
     #[serde(deserialize_with = "headers")]
     headers: Vec<(String, String)>;
     /// Additional fields of the request body, for everything that has no option here. Objects are
-    /// merged field by field. Elements of `tools`, and of `include` in OpenAI's Responses protocol,
-    /// are appended. Your field replaces one that the crate sets by itself. If the prompt or one of
+    /// merged field by field. Elements of `include`, in OpenAI's Responses protocol, are appended. A
+    /// tool that the provider runs belongs into [`tools`](Self::tools). Your field replaces one that the crate sets by itself. If the prompt or one of
     /// your options also sets the field, that is an error. It names the field, and the prompt or
     /// the option. `model` and `stream` cannot be set. Defaults to none.
     extra_body: Map<String, Value>;
@@ -177,7 +177,8 @@ configuration! {
     /// which [`guide::providers`](crate::guide::providers) lists. Defaults to the model's own
     /// behaviour.
     reasoning: Option<Reasoning>, (reasoning: Reasoning) => Some(reasoning);
-    /// The tools that the model may call. Defaults to none.
+    /// The tools that the model may use: functions of your program, and
+    /// [tools that the provider runs](Tool::hosted). Defaults to none.
     tools: Vec<Tool>, (tools: impl IntoIterator<Item = Tool>) => tools.into_iter().collect();
     /// The rule for tool use: the model may, must or must not call a tool. Defaults to the model's
     /// own choice.

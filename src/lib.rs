@@ -128,6 +128,11 @@
 //!
 //! If a function fails, [`Message::tool_error`] reports that to the model.
 //!
+//! Providers run tools of their own, too. [`Tool::web_search`] asks for a web search in the form of
+//! each provider, and [`Tool::hosted`] for any other of them. What such a tool does arrives in
+//! [`activity`](ChunkExtras::activity), and the pages that the text cites in
+//! [`sources`](ChunkExtras::sources).
+//!
 //! # Errors
 //!
 //! Errors arrive as the last item of the stream. Chunks already received remain valid:

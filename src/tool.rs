@@ -1,20 +1,54 @@
 //! The tools that a model may call: [`Tool`] and [`ToolChoice`].
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// A tool that a model may call. The program runs it and sends back the result with
-/// [`Message::tool`](crate::Message::tool).
+/// A tool that a model may use: a function of your program, or a hosted tool, which the provider
+/// itself runs.
 ///
-/// It implements `Serialize` and `Deserialize`, so tools can be read from a configuration file. The
-/// serialised fields are `name`, `description` and `parameters`. `parameters` is the JSON Schema of
-/// the arguments.
+/// If the model calls a [`function`](Self::function), your program runs it and sends back the
+/// result with [`Message::tool`](crate::Message::tool). What a hosted tool does arrives in
+/// [`StreamChunk::activity`](crate::ChunkExtras::activity) and
+/// [`sources`](crate::ChunkExtras::sources).
+///
+/// It implements `Serialize` and `Deserialize`, so tools can be read from a configuration file. A
+/// function has the fields `name`, `description` and `parameters`, the JSON Schema of the
+/// arguments. The web search is the text `"web_search"`. Any other hosted tool is
+/// `{"hosted": {…}}`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tool(pub(crate) ToolKind);
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ToolKind {
+    WebSearch,
+    Hosted(Value),
+    #[serde(untagged)]
+    Function(Function),
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Tool {
+pub(crate) struct Function {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) description: String,
     pub(crate) parameters: Value,
+}
+
+impl<'de> Deserialize<'de> for Tool {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // A derived implementation would not name the field that a function lacks.
+        let tool = Value::deserialize(deserializer)?;
+        if tool == "web_search" {
+            return Ok(Self::web_search());
+        }
+        if let Some(hosted) = tool.get("hosted") {
+            return Ok(Self::hosted(hosted.clone()));
+        }
+        let function = Function::deserialize(tool).map_err(D::Error::custom)?;
+        Ok(Self(ToolKind::Function(function)))
+    }
 }
 
 impl Tool {
@@ -38,13 +72,54 @@ impl Tool {
         description: impl Into<String>,
         parameters: impl Into<Value>,
     ) -> Self {
-        Self { name: name.into(), description: description.into(), parameters: parameters.into() }
+        let (name, description) = (name.into(), description.into());
+        Self(ToolKind::Function(Function { name, description, parameters: parameters.into() }))
     }
 
-    /// Returns the name of the tool. At present it is always `Some`. A later version may support
-    /// tools that the provider itself runs. Those have no name.
+    /// Creates the provider's own web search, with the provider's defaults.
+    ///
+    /// Providers that have one: OpenAI, Azure, xAI and Volcengine over
+    /// [`Responses`](crate::Protocol::Responses), Alibaba over Responses and Chat Completions,
+    /// Anthropic, Google, Groq (gpt-oss), OpenRouter, Qianfan, StepFun, Xiaomi, Z.ai and Zhipu.
+    /// Perplexity's models and Groq's `compound` search without being asked, so nothing is sent to
+    /// them. At another provider the request is rejected with an error, before it is sent.
+    ///
+    /// Many providers bill each search. For other settings than the defaults, such as a list of
+    /// domains, use [`hosted`](Self::hosted).
+    ///
+    /// ```
+    /// use kerb_stream::{GenerationConfig, Tool, generate_stream};
+    ///
+    /// let config = GenerationConfig::new("claude-sonnet-5").api_key("key").tools([Tool::web_search()]);
+    /// let request = generate_stream("What happened today?", config).request()?;
+    /// assert_eq!(request.body["tools"][0]["name"], "web_search");
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn web_search() -> Self {
+        Self(ToolKind::WebSearch)
+    }
+
+    /// Creates any other tool that the provider runs. `tool` is the JSON object of the tool in the
+    /// provider's own form. It is sent unchanged.
+    ///
+    /// ```
+    /// use kerb_stream::Tool;
+    /// use serde_json::json;
+    ///
+    /// // Google's form of a tool that runs Python.
+    /// let python = Tool::hosted(json!({"codeExecution": {}}));
+    /// assert_eq!(python.name(), None);
+    /// ```
+    pub fn hosted(tool: impl Into<Value>) -> Self {
+        Self(ToolKind::Hosted(tool.into()))
+    }
+
+    /// Returns the name of a function of your program, or `None` for a hosted tool.
     pub fn name(&self) -> Option<&str> {
-        Some(&self.name)
+        match &self.0 {
+            ToolKind::Function(function) => Some(&function.name),
+            ToolKind::WebSearch | ToolKind::Hosted(_) => None,
+        }
     }
 }
 
@@ -61,4 +136,34 @@ pub enum ToolChoice {
     Required,
     /// The model must call the tool with this name.
     Tool(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_tool_survives_a_configuration_file() {
+        let schema = json!({"type": "object"});
+        for (tool, text) in [
+            (Tool::web_search(), json!("web_search")),
+            (Tool::hosted(json!({"type": "x"})), json!({"hosted": {"type": "x"}})),
+            (
+                Tool::function("f", "F.", schema.clone()),
+                json!({"name": "f", "description": "F.", "parameters": schema}),
+            ),
+        ] {
+            assert_eq!(serde_json::to_value(&tool).unwrap(), text);
+            assert_eq!(serde_json::from_value::<Tool>(text).unwrap(), tool);
+        }
+        for (text, says) in [
+            (json!({"name": "f"}), "missing field `parameters`"),
+            (json!("search"), "invalid type: string \"search\""),
+        ] {
+            let error = serde_json::from_value::<Tool>(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use crate::message::{Message, MessageRole, TurnPart};
 use crate::model::begins_like;
 use crate::provider::{LlmProvider, Protocol};
 use crate::sse::Event;
-use crate::tool::Tool;
+use crate::tool::Function;
 
 pub(super) const CODEC: Codec = Codec::new::<ChatCompletionsDecoder>("chat/completions", body);
 
@@ -51,7 +51,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let format = options.typed("response_format", &config.response_format);
     body.put("response_format", format.map(|format| response_format(request, format)));
     body.0.extend(common::reasoning(&mut options, request.model, dialect.reasoning)?);
-    if let Some(tools) = options.tools(|tool| function(request, tool)) {
+    if let Some(tools) = options.tool_list(&mut body, |tool| function(request, tool))? {
         body.put("tools", tools);
         body.put_json(dialect.with_tools);
     }
@@ -126,8 +126,8 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
 /// Builds a tool. `strict` is left out where it would be false, because false is the default. A
 /// fine-tuned model (`ft:`) supports fewer keywords in a strict schema, so its tools are not
 /// strict.
-fn function(request: ChatRequest<'_>, tool: &Tool) -> Value {
-    let mut function = common::tool(tool, "parameters");
+fn function(request: ChatRequest<'_>, tool: &Function) -> Value {
+    let mut function = common::function(tool, "parameters");
     if request.vendor().dialect.strict_tools && !request.model.starts_with("ft:") {
         let what = format!("tools[{}]", tool.name);
         if let (schema, true) = schema::strict(request, &what, &tool.parameters) {

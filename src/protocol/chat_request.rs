@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 use crate::message::{Message, MessageRole, ToolCall};
-use crate::provider::{LlmProvider, Protocol, Vendor};
+use crate::model::begins_like;
+use crate::provider::{LlmProvider, Protocol, Vendor, WebSearch};
 
 /// A request to encode, after its provider and protocol have been chosen.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +80,25 @@ impl<'a> ChatRequest<'a> {
             }
         }
         Ok(self.messages)
+    }
+
+    /// Returns the form of the web search, or an error if the provider has none over the protocol.
+    pub(crate) fn web_search(self) -> Result<WebSearch, Error> {
+        let forms = self.vendor().web_search;
+        let mut forms = forms.iter().filter(|(_, models, _)| begins_like(self.model, models));
+        if let Some((.., form)) = forms.clone().find(|(it, ..)| *it == self.protocol) {
+            return Ok(*form);
+        }
+        let advice = match forms.next() {
+            Some((other, ..)) => format!("set `.protocol(Protocol::{other:?})`"),
+            None => "leave out `Tool::web_search()`, or describe the tool of this server with \
+                     `Tool::hosted`"
+                .to_owned(),
+        };
+        Err(self.refuse(format!(
+            "no web search is known for the model {:?} over the protocol `{}`; {advice}",
+            self.model, self.protocol
+        )))
     }
 
     /// Returns the id of the tool call that a tool result belongs to, for protocols that require

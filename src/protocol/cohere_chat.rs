@@ -21,7 +21,7 @@ use crate::message::{Message, MessageRole, TurnPart};
 use crate::provider::{Protocol, ReasoningForm, reasoning_form};
 use crate::source::Source;
 use crate::sse::Event;
-use crate::tool::{Tool, ToolChoice};
+use crate::tool::{Function, ToolChoice};
 
 pub(super) const CODEC: Codec = Codec::new::<CohereChatDecoder>("chat", body);
 
@@ -47,8 +47,12 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("response_format", format.map(response_format));
     body.put("thinking", common::reasoning(&mut options, request.model, REASONING)?);
     let function =
-        |it: &Tool| json!({"type": "function", "function": common::tool(it, "parameters")});
-    body.put("tools", options.tools(function));
+        |it: &Function| json!({"type": "function", "function": common::function(it, "parameters")});
+    let (functions, hosted) = options.tools(&mut body, function)?;
+    if !hosted.is_empty() {
+        return Err(request.refuse("Cohere has no hosted tools; leave out `Tool::hosted`"));
+    }
+    body.put("tools", (!functions.is_empty()).then_some(functions));
     body.put(
         "tool_choice",
         match options.typed("tool_choice", &request.config.tool_choice) {

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::message::{Message, MessageRole, ToolCall};
 use crate::model::begins_like;
 use crate::provider::{Protocol, ReasoningForm};
-use crate::tool::{Tool, ToolChoice};
+use crate::tool::{Function, ToolChoice};
 
 /// Returns an object with the fields that have a value.
 pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
@@ -36,7 +36,7 @@ pub(super) fn is_in(names: &str, name: &str) -> bool {
 }
 
 /// Encodes a tool. `schema` is the protocol's name for the field of the parameters.
-pub(super) fn tool(tool: &Tool, schema: &str) -> Value {
+pub(super) fn function(tool: &Function, schema: &str) -> Value {
     object([
         ("name", Some(json!(tool.name))),
         ("description", (!tool.description.is_empty()).then(|| json!(tool.description))),

@@ -73,21 +73,30 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     generation.put("thinkingConfig", common::reasoning(&mut options, name(request), REASONING)?);
     body.put("generationConfig", generation.0);
     // `parameters` takes only Google's own dialect, which rejects most of JSON Schema.
-    let tools = options.tools(|tool| common::tool(tool, "parametersJsonSchema"));
-    body.put("tools", tools.map(|tools| json!([{"functionDeclarations": tools}])));
+    let (functions, mut tools) =
+        options.tools(&mut body, |tool| common::function(tool, "parametersJsonSchema"))?;
+    let mut config = Fields::default();
+    if !functions.is_empty() {
+        // Google requires this for functions beside hosted tools:
+        // <https://ai.google.dev/gemini-api/docs/tool-combination>
+        let is_mixed = (!tools.is_empty()).then_some(true);
+        config.put("includeServerSideToolInvocations", is_mixed);
+        tools.insert(0, json!({"functionDeclarations": functions}));
+    }
+    body.put("tools", (!tools.is_empty()).then_some(tools));
     let choice = options.typed("tool_choice", &request.config.tool_choice);
-    body.put("toolConfig", choice.map(tool_config));
+    config.put("functionCallingConfig", choice.map(calling));
+    body.put("toolConfig", config.0);
     options.finish(body)
 }
 
-fn tool_config(choice: &ToolChoice) -> Value {
-    let calling = match choice {
+fn calling(choice: &ToolChoice) -> Value {
+    match choice {
         ToolChoice::Auto => json!({"mode": "AUTO"}),
         ToolChoice::None => json!({"mode": "NONE"}),
         ToolChoice::Required => json!({"mode": "ANY"}),
         ToolChoice::Tool(name) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
-    };
-    json!({"functionCallingConfig": calling})
+    }
 }
 
 /// Returns the system texts and the conversation.

@@ -7,7 +7,8 @@ use super::chat_request::ChatRequest;
 use crate::config::GenerationConfig;
 use crate::error::Error;
 use crate::provider::Protocol;
-use crate::tool::Tool;
+use crate::provider::WebSearch;
+use crate::tool::{Function, ToolKind};
 
 macro_rules! options {
     (sent: $($option:ident)*; not_sent: $($other:ident)*;) => {
@@ -100,10 +101,44 @@ impl<'a> Options<'a> {
         value.as_ref()
     }
 
-    /// Removes the tools and returns them, each in the protocol's form.
-    pub(super) fn tools(&mut self, form: impl FnMut(&Tool) -> Value) -> Option<Value> {
-        self.take("tools")?;
-        Some(self.request.config.tools.iter().map(form).collect())
+    /// As [`tools`](Self::tools), for protocols that have one list for functions and hosted tools.
+    pub(super) fn tool_list(
+        &mut self,
+        body: &mut Fields,
+        form: impl Fn(&Function) -> Value,
+    ) -> Result<Option<Vec<Value>>, Error> {
+        let (functions, hosted) = self.tools(body, form)?;
+        let tools = [functions, hosted].concat();
+        Ok((!tools.is_empty()).then_some(tools))
+    }
+
+    /// Removes the tools. Returns the functions in the protocol's form, and the hosted tools. The
+    /// fields that ask for a web search are added to the body if it is not a tool.
+    pub(super) fn tools(
+        &mut self,
+        body: &mut Fields,
+        form: impl Fn(&Function) -> Value,
+    ) -> Result<(Vec<Value>, Vec<Value>), Error> {
+        self.take("tools");
+        let (mut functions, mut hosted) = (Vec::new(), Vec::new());
+        for tool in &self.request.config.tools {
+            match &tool.0 {
+                ToolKind::Function(function) => functions.push(form(function)),
+                ToolKind::Hosted(tool) if tool.is_object() => hosted.push(tool.clone()),
+                ToolKind::Hosted(_) => {
+                    return Err(self.request.refuse("a hosted tool must be a JSON object"));
+                }
+                ToolKind::WebSearch => match self.request.web_search()? {
+                    WebSearch::Tool(tool) => hosted.extend(serde_json::from_str::<Value>(tool)),
+                    WebSearch::Fields(fields) => body.put_json(fields),
+                    WebSearch::Always => {
+                        let why = "this model searches for every request";
+                        self.request.adapt("tools", "a web search", "nothing", why);
+                    }
+                },
+            }
+        }
+        Ok((functions, hosted))
     }
 
     /// Moves options into an object. `top_k=k` moves the option `top_k` into the field `k`.

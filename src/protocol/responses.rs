@@ -30,7 +30,7 @@ use crate::message::{MessageRole, TurnPart};
 use crate::provider::{Protocol, ReasoningForm, reasoning_form};
 use crate::source::Source;
 use crate::sse::Event;
-use crate::tool::Tool;
+use crate::tool::Function;
 
 pub(super) const CODEC: Codec = Codec::new::<ResponsesDecoder>("responses", body);
 
@@ -56,7 +56,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("reasoning", common::reasoning(&mut options, request.model, REASONING)?);
     let format = options.typed("response_format", &request.config.response_format);
     body.put("text", format.map(|it| text(request, it)));
-    body.put("tools", options.tools(|it| tool(request, it)));
+    let tools = options.tool_list(&mut body, |it| function(request, it))?;
+    body.put("tools", tools);
     let choice = options.typed("tool_choice", &request.config.tool_choice);
     body.put("tool_choice", choice.map(|choice| common::tool_choice(choice, "required", named)));
     body.put("top_logprobs", alternatives);
@@ -184,11 +185,11 @@ fn text(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
 }
 
 /// Builds a tool. `strict` is always sent, because its default is true in this protocol.
-fn tool(request: ChatRequest<'_>, tool: &Tool) -> Value {
+fn function(request: ChatRequest<'_>, tool: &Function) -> Value {
     let what = format!("tools[{}]", tool.name);
     let (schema, strict) = schema::strict(request, &what, &tool.parameters);
     let fields = json!({"type": "function", "parameters": schema, "strict": strict});
-    common::with(common::tool(tool, "parameters"), Some(&fields))
+    common::with(common::function(tool, "parameters"), Some(&fields))
 }
 
 wire! {
@@ -844,7 +845,7 @@ mod tests {
     use crate::protocol::api_error;
     use crate::provider::LlmProvider;
     use crate::response::GenerationResponse;
-    use crate::{Message, ToolCall, ToolChoice};
+    use crate::{Message, Tool, ToolCall, ToolChoice};
 
     fn sent(messages: &[Message], config: &GenerationConfig) -> Result<Value, Error> {
         let (provider, model) = (LlmProvider::OpenAi, "m");

@@ -8,6 +8,7 @@ mod protocol;
 mod record;
 mod table;
 mod vendor;
+mod web_search;
 
 #[cfg(test)]
 pub(crate) use dialect::Dialect;
@@ -15,6 +16,7 @@ pub(crate) use dialect::{CallIds, ReasoningForm, form as reasoning_form};
 pub use protocol::Protocol;
 pub use table::LlmProvider;
 pub(crate) use vendor::{UrlForm, Vendor};
+pub(crate) use web_search::WebSearch;
 
 impl LlmProvider {
     /// Returns the environment variables that may hold the provider's API key, in the order in

@@ -4,13 +4,14 @@ use super::dialect::Dialect;
 use super::protocol::Protocol::{self, ChatCompletions, Responses};
 use super::vendor::UrlForm::{OllamaHost, Whole, WithoutVersion};
 use super::vendor::Vendor;
+use super::web_search::WebSearch;
 use crate::names::names;
 
 macro_rules! vendors {
     ($(
         $(#[$doc:meta])*
         $provider:ident = $name:literal at $base_url:literal $(or $variable:tt)? with $keys:tt
-        $(for $models:tt)? $(in $dialect:ident)? $(over $protocol:ident)?
+        $(for $models:tt)? $(in $dialect:ident)? $(over $protocol:ident)? $(searching $search:ident)?
         $({ $($field:ident: $value:expr),* $(,)? })?;
     )+) => {
         names! {
@@ -37,6 +38,7 @@ macro_rules! vendors {
                             $(model_prefixes: &$models,)?
                             $(dialect: Dialect::$dialect,)?
                             $(protocol: Protocol::$protocol,)?
+                            $(web_search: WebSearch::$search,)?
                             $($($field: $value,)*)?
                             ..Vendor::COMPATIBLE
                         };
@@ -60,7 +62,7 @@ vendors! {
     /// [OpenAI](https://platform.openai.com/docs), at `OPENAI_BASE_URL` if that is set.
     OpenAi = "openai" at "https://api.openai.com/v1" or ("OPENAI_BASE_URL", Whole)
         with ["OPENAI_API_KEY"] for ["gpt-", "chatgpt-", "o1", "o3", "o4", "computer-use-", "codex-",
-            "chat-latest", "daybreak-"] in OPENAI {
+            "chat-latest", "daybreak-"] in OPENAI searching OPENAI {
         header_variables: &[
             ("openai-organization", "OPENAI_ORG_ID"), ("openai-project", "OPENAI_PROJECT_ID"),
         ],
@@ -75,7 +77,7 @@ vendors! {
     Anthropic = "anthropic" at "https://api.anthropic.com/v1"
         or ("ANTHROPIC_BASE_URL", WithoutVersion("v1"))
         with ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"] for ["claude-"] in BESIDE_OWN
-        over Messages {
+        over Messages searching ANTHROPIC {
         bearer_variables: &["ANTHROPIC_AUTH_TOKEN"],
     };
     /// [Google Gemini](https://ai.google.dev/gemini-api/docs), at `GOOGLE_GEMINI_BASE_URL` if that
@@ -83,7 +85,7 @@ vendors! {
     Google = "google" at "https://generativelanguage.googleapis.com/v1beta"
         or ("GOOGLE_GEMINI_BASE_URL", WithoutVersion("v1beta"))
         with ["GOOGLE_API_KEY", "GEMINI_API_KEY"] for ["gemini-", "gemma-"] in BESIDE_OWN
-        over GenerateContent;
+        over GenerateContent searching GOOGLE;
     /// [Mistral](https://docs.mistral.ai/api/), at `MISTRAL_BASE_URL` if that is set.
     Mistral = "mistral" at "https://api.mistral.ai/v1" or ("MISTRAL_BASE_URL", Whole)
         with ["MISTRAL_API_KEY"]
@@ -97,27 +99,28 @@ vendors! {
     /// [Alibaba Cloud Model Studio](https://www.alibabacloud.com/help/en/model-studio) in
     /// Singapore.
     Alibaba = "alibaba" at "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"
-        with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA;
+        with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA searching ALIBABA;
     /// [Alibaba Cloud](https://help.aliyun.com/zh/model-studio) in mainland China.
     AlibabaCn = "alibaba_cn" at "https://dashscope.aliyuncs.com/compatible-mode/v1"
-        with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA;
+        with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA searching ALIBABA;
     /// [Alibaba Cloud](https://www.alibabacloud.com/help/en/model-studio) in Hong Kong.
     AlibabaHk = "alibaba_hk" at "https://cn-hongkong.dashscope.aliyuncs.com/compatible-mode/v1"
-        with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA;
+        with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA searching ALIBABA;
     /// [Alibaba Cloud](https://www.alibabacloud.com/help/en/model-studio) in the United States.
     AlibabaUs = "alibaba_us" at "https://dashscope-us.aliyuncs.com/compatible-mode/v1"
-        with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA;
+        with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA searching ALIBABA;
     /// A workspace of [Alibaba Cloud](https://www.alibabacloud.com/help/en/model-studio). The
     /// variable `DASHSCOPE_WORKSPACE` holds its name, and `DASHSCOPE_REGION` its region, such as
     /// `ap-northeast-1` or `eu-central-1`.
     AlibabaWorkspace = "alibaba_workspace"
         at "https://{DASHSCOPE_WORKSPACE}.{DASHSCOPE_REGION}.maas.aliyuncs.com/compatible-mode/v1"
-        with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA;
+        with ["DASHSCOPE_API_KEY", "ALIBABA_API_KEY"] for QWEN in ALIBABA searching ALIBABA;
     /// [Azure OpenAI](https://learn.microsoft.com/azure/ai-foundry/openai), version 1 of its API,
     /// at `AZURE_OPENAI_ENDPOINT` if that is set. The model name is the name of a deployment.
     Azure = "azure" at "https://{AZURE_RESOURCE_NAME}.openai.azure.com/openai/v1"
         or ("AZURE_OPENAI_ENDPOINT", WithoutVersion("openai/v1"))
-        with ["AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KEY", "AZURE_API_KEY"] in AZURE;
+        with ["AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KEY", "AZURE_API_KEY"] in AZURE
+        searching RESPONSES;
     /// [Amazon Bedrock](https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions)
     /// in `AWS_REGION`, with a Bedrock API key.
     Bedrock = "bedrock"
@@ -144,7 +147,7 @@ vendors! {
         for ["accounts/fireworks/"];
     /// [Groq](https://console.groq.com/docs/openai), at `GROQ_BASE_URL` if that is set.
     Groq = "groq" at "https://api.groq.com/openai/v1"
-        or ("GROQ_BASE_URL", WithoutVersion("openai/v1")) with ["GROQ_API_KEY"] in GROQ;
+        or ("GROQ_BASE_URL", WithoutVersion("openai/v1")) with ["GROQ_API_KEY"] in GROQ searching GROQ;
     /// [MiniMax](https://platform.minimax.io/docs).
     MiniMax = "minimax" at "https://api.minimax.io/v1" with ["MINIMAX_API_KEY"] for MINIMAX
         in MINIMAX;
@@ -159,13 +162,14 @@ vendors! {
         in MOONSHOT;
     /// [OpenRouter](https://openrouter.ai/docs).
     OpenRouter = "openrouter" at "https://openrouter.ai/api/v1" with ["OPENROUTER_API_KEY"]
-        in OPENROUTER;
+        in OPENROUTER searching OPENROUTER;
     /// [Perplexity](https://docs.perplexity.ai), at `PERPLEXITY_BASE_URL` if that is set.
     Perplexity = "perplexity" at "https://api.perplexity.ai" or ("PERPLEXITY_BASE_URL", Whole)
-        with ["PERPLEXITY_API_KEY", "PPLX_API_KEY"] for ["sonar"] in PERPLEXITY;
+        with ["PERPLEXITY_API_KEY", "PPLX_API_KEY"] for ["sonar"] in PERPLEXITY
+        searching PERPLEXITY;
     /// [Baidu Qianfan](https://cloud.baidu.com/doc/qianfan-api).
     Qianfan = "qianfan" at "https://qianfan.baidubce.com/v2" with ["QIANFAN_API_KEY"]
-        for ["ernie-"] in QIANFAN;
+        for ["ernie-"] in QIANFAN searching QIANFAN;
     /// [SiliconFlow](https://docs.siliconflow.com).
     SiliconFlow = "siliconflow" at "https://api.siliconflow.com/v1" with ["SILICONFLOW_API_KEY"]
         in SILICONFLOW;
@@ -173,10 +177,11 @@ vendors! {
     SiliconFlowCn = "siliconflow_cn" at "https://api.siliconflow.cn/v1"
         with ["SILICONFLOW_CN_API_KEY", "SILICONFLOW_API_KEY"] in SILICONFLOW;
     /// [StepFun](https://platform.stepfun.ai/docs).
-    StepFun = "stepfun" at "https://api.stepfun.ai/v1" with ["STEPFUN_API_KEY"] for STEP in STEPFUN;
+    StepFun = "stepfun" at "https://api.stepfun.ai/v1" with ["STEPFUN_API_KEY"] for STEP in STEPFUN
+        searching STEPFUN;
     /// [StepFun](https://platform.stepfun.com/docs) in mainland China.
     StepFunCn = "stepfun_cn" at "https://api.stepfun.com/v1" with ["STEPFUN_API_KEY"] for STEP
-        in STEPFUN;
+        in STEPFUN searching STEPFUN;
     /// [Tencent TokenHub](https://www.tencentcloud.com/document/product/1300).
     Tencent = "tencent" at "https://tokenhub-intl.tencentcloudmaas.com/v1"
         with ["TENCENT_TOKENHUB_INTL_API_KEY", "TENCENT_TOKENHUB_API_KEY"] for HUNYUAN in TENCENT;
@@ -194,18 +199,19 @@ vendors! {
         with [] in BESIDE_OWN;
     /// [Volcengine Ark](https://www.volcengine.com/docs/82379), which serves Doubao.
     Volcengine = "volcengine" at "https://ark.cn-beijing.volces.com/api/v3" with ["ARK_API_KEY"]
-        for ["doubao-", "ep-"] in VOLCENGINE;
+        for ["doubao-", "ep-"] in VOLCENGINE searching RESPONSES;
     /// [xAI](https://docs.x.ai).
-    XAi = "xai" at "https://api.x.ai/v1" with ["XAI_API_KEY"] for ["grok-"] in NEW_LIMIT;
+    XAi = "xai" at "https://api.x.ai/v1" with ["XAI_API_KEY"] for ["grok-"] in NEW_LIMIT
+        searching RESPONSES;
     /// [Xiaomi MiMo](https://platform.xiaomimimo.com/docs).
     Xiaomi = "xiaomi" at "https://api.xiaomimimo.com/v1" with ["MIMO_API_KEY", "XIAOMI_API_KEY"]
-        for ["mimo-"] in XIAOMI;
+        for ["mimo-"] in XIAOMI searching XIAOMI;
     /// [Z.ai](https://docs.z.ai), at `ZAI_BASE_URL` if that is set.
     Zai = "zai" at "https://api.z.ai/api/paas/v4" or ("ZAI_BASE_URL", Whole) with ["ZAI_API_KEY"]
-        for GLM in ZHIPU;
+        for GLM in ZHIPU searching ZHIPU;
     /// [Zhipu BigModel](https://docs.bigmodel.cn), which serves GLM in mainland China.
     Zhipu = "zhipu" at "https://open.bigmodel.cn/api/paas/v4"
-        with ["ZHIPU_API_KEY", "ZHIPUAI_API_KEY", "ZAI_API_KEY"] for GLM in ZHIPU;
+        with ["ZHIPU_API_KEY", "ZHIPUAI_API_KEY", "ZAI_API_KEY"] for GLM in ZHIPU searching ZHIPU;
     /// [llama.cpp](https://github.com/ggml-org/llama.cpp) on this machine.
     LlamaCpp = "llamacpp" at "http://localhost:8080/v1" with ["LLAMA_API_KEY"] in LOCAL {
         key_required: false,

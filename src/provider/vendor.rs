@@ -3,6 +3,7 @@
 use super::dialect::Dialect;
 use super::protocol::Protocol;
 use super::record::record;
+use super::web_search::{SearchForms, WebSearch};
 
 record! {
     /// A row of the table: everything that the crate knows about a vendor.
@@ -38,6 +39,8 @@ record! {
         /// The kinds of `tool_choice` that the server is known to ignore: the kind, blank-separated
         /// prefixes of the models that it is ignored for, and advice for the error message.
         ignored_tool_choices: &'static [(&'static str, &'static str, &'static str)] = &[],
+        /// The forms of the vendor's own web search.
+        web_search: SearchForms = WebSearch::NONE,
         /// `true` if a complete response may end with `[DONE]` alone, without a finish reason and
         /// usage. At other vendors such an end means that the response was interrupted.
         ends_without_reason: bool = false,

@@ -16,11 +16,11 @@ const ADDED: &str = "/generationConfig/thinkingConfig/includeThoughts /reasoning
 const FROM_PROMPT: [&str; 5] = ["contents", "input", "messages", "system", "systemInstruction"];
 
 /// JSON pointers of the lists to which the caller's elements are appended.
-const LISTS: [&str; 2] = ["/include", "/tools"];
+const LISTS: [&str; 1] = ["/include"];
 
 /// Merges [`extra_body`](crate::GenerationConfig::extra_body) into the body.
 ///
-/// Objects are merged field by field, and elements of `tools` and `include` are appended. A field
+/// Objects are merged field by field, and elements of `include` are appended. A field
 /// that the crate sets by itself is replaced. A field that one of the caller's options has set is
 /// an error, since one of the two values would be lost silently.
 pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> Result<(), Error> {
@@ -33,6 +33,12 @@ pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> 
     }
     if extra.contains_key("stream") {
         return Err(request.refuse("`extra_body` cannot set `stream`: every request streams"));
+    }
+    if extra.contains_key("tools") && !request.config.tools.is_empty() {
+        return Err(request.refuse(
+            "`extra_body` cannot set `tools` beside the option `tools`; add the tool to the option \
+             with `Tool::hosted`",
+        ));
     }
     if let Some(field) =
         FROM_PROMPT.iter().find(|&&name| extra.contains_key(name) && body.contains_key(name))
@@ -131,15 +137,19 @@ mod tests {
     }
 
     #[test]
-    fn tools_are_added_to_those_of_the_caller() {
+    fn tools_beside_the_option_are_refused_with_advice() {
         let mine = Tool::function("mine", "", json!({"type": "object"}));
+        let other = json!({"type": "other"});
         for model in ["gpt-4o", "claude-x", "gemini-x"] {
-            let other = json!([{"type": "other"}]);
-            let sent =
-                body(GenerationConfig::new(model).tools([mine.clone()]).extra("tools", other));
-            let tools = sent.unwrap()["tools"].clone();
-            assert!(tools[0].to_string().contains("mine"), "{model}: {tools}");
-            assert_eq!(tools[1], json!({"type": "other"}), "{model}");
+            let config = || GenerationConfig::new(model);
+            let error =
+                body(config().tools([mine.clone()]).extra("tools", json!([other]))).unwrap_err();
+            assert!(error.contains("`Tool::hosted`"), "{model}: {error}");
+            let alone = body(config().extra("tools", json!([other]))).unwrap();
+            assert_eq!(alone["tools"], json!([other]), "{model}");
+            let sent = body(config().tools([mine.clone(), Tool::hosted(other.clone())])).unwrap();
+            assert!(sent["tools"][0].to_string().contains("mine"), "{model}: {sent}");
+            assert_eq!(sent["tools"][1], other, "{model}");
         }
     }
 

@@ -590,6 +590,95 @@ fn a_tool_choice_that_a_server_ignores_is_refused_with_advice() {
 }
 
 /// Returns the response that these deltas make, as an assistant's message of this provider.
+/// Each row: the providers, the model, the protocol if it is not the default one, and the field that
+/// asks for a web search. `null` means that nothing is sent.
+fn searches() -> Vec<(&'static str, &'static str, Option<Protocol>, &'static str, Value)> {
+    let responses = Some(Protocol::Responses);
+    let tool = || json!([{"type": "web_search"}]);
+    vec![
+        ("openai azure xai volcengine", "m", responses, "/tools", tool()),
+        ("openai", "gpt-5-search-api", None, "/tools", Value::Null),
+        (
+            "anthropic",
+            "m",
+            None,
+            "/tools",
+            json!([{"type": "web_search_20250305", "name": "web_search"}]),
+        ),
+        ("google", "m", None, "/tools", json!([{"googleSearch": {}}])),
+        (
+            "alibaba alibaba_cn alibaba_hk alibaba_us alibaba_workspace",
+            "m",
+            None,
+            "/enable_search",
+            json!(true),
+        ),
+        ("alibaba", "m", responses, "/tools", tool()),
+        ("groq", "openai/gpt-oss-120b", None, "/tools", json!([{"type": "browser_search"}])),
+        ("groq", "groq/compound", None, "/tools", Value::Null),
+        ("openrouter", "m", None, "/tools", json!([{"type": "openrouter:web_search"}])),
+        ("perplexity", "sonar", None, "/tools", Value::Null),
+        ("qianfan", "m", None, "/web_search/enable", json!(true)),
+        ("stepfun stepfun_cn", "m", None, "/tools/0/type", json!("web_search")),
+        ("xiaomi", "m", None, "/tools", tool()),
+        ("zai zhipu", "m", None, "/tools/0/web_search/search_result", json!(true)),
+    ]
+}
+
+#[test]
+fn each_provider_is_asked_for_a_web_search_in_its_own_form() {
+    let mut with_search = Vec::new();
+    for (providers, model, protocol, field, sent) in searches() {
+        for provider in providers.split(' ') {
+            let mut asks = config(&format!("{provider}::{model}")).tools([Tool::web_search()]);
+            asks.protocol = protocol;
+            let request = asked("Hi", asks).unwrap_or_else(|error| panic!("{provider}: {error}"));
+            let body = &request.body;
+            assert_eq!(body.pointer(field).unwrap_or(&Value::Null), &sent, "{provider}: {body}");
+            let told = request.adaptations.iter().any(|it| it.what == "tools");
+            assert_eq!(sent.is_null(), told, "{provider}");
+            with_search.push(provider);
+        }
+    }
+    for &provider in LlmProvider::ALL {
+        let name = provider.as_str();
+        let mut asks = config(&format!("{name}::m")).tools([Tool::web_search()]);
+        if name == "local" {
+            asks.base_url = Some("http://localhost:1/v1".into());
+        }
+        if !with_search.contains(&name) {
+            let error = asked("Hi", asks).unwrap_err();
+            assert!(error.contains("no web search is known for the model \"m\""), "{error}");
+            assert!(error.contains("`Tool::hosted`"), "{error}");
+        }
+    }
+    let chat = config("xai::grok-4").protocol(Protocol::ChatCompletions);
+    let error = asked("Hi", chat.tools([Tool::web_search()])).unwrap_err();
+    assert!(error.ends_with("set `.protocol(Protocol::Responses)`"), "{error}");
+}
+
+#[test]
+fn functions_and_hosted_tools_are_sent_side_by_side() {
+    for (model, function, hosted) in [
+        ("openai::m", "/tools/0/name", "/tools/1/type"),
+        ("anthropic::m", "/tools/0/name", "/tools/1/type"),
+        ("openrouter::m", "/tools/0/function/name", "/tools/1/type"),
+        ("google::m", "/tools/0/functionDeclarations/0/name", "/tools/1/googleSearch"),
+    ] {
+        let tools = [Tool::web_search(), tool()];
+        let body = asked("Hi", config(model).tools(tools)).unwrap().body;
+        assert_eq!(body.pointer(function).unwrap(), "look", "{model}: {body}");
+        assert!(body.pointer(hosted).is_some(), "{model}: {body}");
+        assert_eq!(body["tools"].as_array().unwrap().len(), 2, "{model}: {body}");
+        let is_mixed = body.pointer("/toolConfig/includeServerSideToolInvocations");
+        assert_eq!(is_mixed.is_some(), model == "google::m", "{model}: {body}");
+    }
+    let cohere = config("command-a").tools([Tool::hosted(json!({"type": "x"}))]);
+    assert!(asked("Hi", cohere).unwrap_err().contains("Cohere has no hosted tools"));
+    let text = config("gpt-5.6-luna").tools([Tool::hosted("x")]);
+    assert!(asked("Hi", text).unwrap_err().contains("a hosted tool must be a JSON object"));
+}
+
 fn answer(provider: LlmProvider, deltas: &[Value]) -> Message {
     answer_to(GenerationConfig::new("m").provider(provider), deltas)
 }
