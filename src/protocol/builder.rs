@@ -7,13 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::cited::Place;
 use super::common::MAX_OPEN;
-use super::json;
 use super::told::ToldJson;
-use super::wire::{Raw, unescape, wire};
-
+use super::wire::{Raw, unescape};
+use super::{json, logprobs};
 use crate::activity::Activity;
 use crate::attachment::Attachment;
-use crate::chunk::{FinishReason, StreamChunk, TokenLogprob, ToolCallDelta, Usage};
+use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
 use crate::message::{Replay, ReplayPart, fingerprint_of};
 use crate::provider::{LlmProvider, Protocol};
 use crate::response::GenerationResponse;
@@ -543,30 +542,26 @@ impl ChunkBuilder {
         self.text_before + self.chunk.content.len()
     }
 
-    /// Adds a source that was found, and the quoted words and the place of the citation, if it is
-    /// cited.
-    pub(crate) fn source(&mut self, source: Source, cited: Option<(String, Option<Place>)>) {
-        if source.url.is_none() && source.id.is_none() {
-            return;
+    /// Adds a source that was found, and the place of its citation, if it has one.
+    pub(crate) fn source(&mut self, source: Source, place: Option<Place>) {
+        if source.url.is_some() || source.id.is_some() {
+            self.chunk.extras().sources.push(source);
+            self.places.push(place);
         }
-        let (citations, place) = match cited {
-            Some((quote, place)) => (vec![Citation { quote, span: None }], place),
-            None => (Vec::new(), None),
-        };
-        self.chunk.extras().sources.push(Source { citations, ..source });
-        self.places.push(place);
     }
 
-    /// Adds the log probabilities of tokens, in OpenAI's format.
-    pub(crate) fn logprobs(&mut self, tokens: Raw<'_>) {
-        if tokens.has_elements() {
-            self.chunk.extras().logprobs.extend(tokens.elements().map(token_logprob));
+    /// Adds the log probabilities of tokens.
+    pub(crate) fn logprobs(&mut self, told: Raw<'_>) {
+        let tokens = logprobs::read(told);
+        if !tokens.is_empty() {
+            self.chunk.extras().logprobs.extend(tokens);
         }
     }
 
     /// Adds a citation of a source, with the quoted words and the place, if they are told.
     pub(crate) fn cite(&mut self, source: Source, quote: String, place: Option<Place>) {
-        self.source(source, Some((quote, place)));
+        let citations = vec![Citation { quote, span: None }];
+        self.source(Source { citations, ..source }, place);
     }
 
     /// Adds a picture or a sound.
@@ -727,37 +722,6 @@ impl ChunkBuilder {
             Some(ReplayPart::Text { bytes, extra: None }) => *bytes += more,
             _ => self.parts.push(ReplayPart::Text { bytes: more, extra: None }),
         }
-    }
-}
-
-wire! {
-    struct Token { token, logprob, top_logprobs }
-}
-
-/// The log probabilities of Together: lists of the same length.
-pub(super) fn logprobs_in_lists(
-    tokens: Raw<'_>,
-    logprobs: Raw<'_>,
-    others: Raw<'_>,
-) -> Vec<TokenLogprob> {
-    let mut others = others.elements::<Raw<'_>>();
-    let pairs = tokens.elements::<Raw<'_>>().zip(logprobs.elements::<Raw<'_>>());
-    let told = pairs.map(|(token, logprob)| {
-        let top_logprobs = others.next().unwrap_or_default();
-        token_logprob(Token { token, logprob, top_logprobs })
-    });
-    told.collect()
-}
-
-fn token_logprob(told: Token<'_>) -> TokenLogprob {
-    let token = |raw: Raw<'_>| raw.str().map(Cow::into_owned).unwrap_or_default();
-    let others = told.top_logprobs.elements::<Token<'_>>();
-    TokenLogprob {
-        token: token(told.token),
-        logprob: told.logprob.f64().unwrap_or_default(),
-        alternatives: others
-            .filter_map(|other| Some((token(other.token), other.logprob.f64()?)))
-            .collect(),
     }
 }
 

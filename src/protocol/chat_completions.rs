@@ -6,9 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 
-use super::builder::{ChunkBuilder, logprobs_in_lists};
+use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
-use super::cited::{Place, Unit, page};
+use super::cited::{Cited, Unit};
 use super::codec::{Codec, Decoder};
 use super::common::{self, is_in, object};
 use super::options::Options;
@@ -189,20 +189,12 @@ wire! {
     struct ChatAudio { transcript, data }
     /// One part of a `content` that is a list. Mistral separates thinking from text in this way,
     /// and names the pages that a tool of its own has found.
-    struct ContentPart { text, thinking, kind = "type", url, title }
-    /// A citation: at OpenAI inside `url_citation`, at Xiaomi flat.
-    struct ChatAnnotation { url_citation: PageCitation<'a>, url, title }
-    struct PageCitation { url, title, start_index, end_index }
-    struct FoundPage { url, title }
+    struct ContentPart { text, thinking, kind = "type" }
     struct ExecutedTool { index, name, kind = "type", arguments, output, search_results: FoundPages<'a> }
     struct FoundPages { results }
+    struct ChatAnnotation { url_citation }
     struct MadePicture { image_url: PictureUrl<'a> }
     struct PictureUrl { url }
-    struct ChatLogprobs {
-        content, refusal, reasoning_content,
-        /// Together sends lists of the same length.
-        tokens, token_logprobs, top_logprobs,
-    }
     struct ReasoningDetail { text, summary }
     struct ChatCall {
         index, id, function: ChatFunction<'a>,
@@ -273,7 +265,7 @@ impl Decoder for ChatCompletionsDecoder {
             self.decode_message(choice, out);
         }
         if choice.logprobs.is_some() {
-            logprobs(&choice.logprobs.parse(), out);
+            out.logprobs(choice.logprobs);
         }
         if let Some(word) = choice.finish_reason.str() {
             self.finish(&word, choice.native_finish_reason, out);
@@ -345,7 +337,10 @@ impl ChatCompletionsDecoder {
             self.sound.extend(piece);
         }
         for annotation in delta.annotations.elements() {
-            cite(&annotation, out);
+            // The citation is inside `url_citation` at OpenAI, and flat at Xiaomi.
+            let ChatAnnotation { url_citation } = Raw::parse(annotation);
+            let cited: Cited<'_> = url_citation.or(annotation).parse();
+            out.cite(cited.source(), String::new(), cited.place(0, Unit::Chars));
         }
         for tool in delta.executed_tools.elements() {
             executed(&tool, out);
@@ -393,10 +388,11 @@ impl ChatCompletionsDecoder {
     fn decode_content(&self, content: Raw<'_>, out: &mut ChunkBuilder) {
         match content.json().as_bytes().first() {
             Some(b'[') => {
-                for ContentPart { text, thinking, kind, url, title } in content.elements() {
+                for (part, cited) in content.elements::<(ContentPart<'_>, Raw<'_>)>() {
+                    let ContentPart { text, thinking, kind } = part;
                     out.text(text);
                     if kind.is("tool_reference") {
-                        out.cite(page(url, title), String::new(), None);
+                        out.cite(cited.parse::<Cited<'_>>().source(), String::new(), None);
                     }
                     for thought in thinking.elements::<ContentPart<'_>>() {
                         out.reasoning(thought.text);
@@ -415,13 +411,13 @@ impl ChatCompletionsDecoder {
         if is_longer(cited, of_cited) {
             for url in cited.elements().skip(of_cited.0) {
                 of_cited.0 += 1;
-                out.cite(page(url, Raw::default()), String::new(), None);
+                out.cite(Cited::page(url).source(), String::new(), None);
             }
         }
         if is_longer(found, of_found) {
-            for FoundPage { url, title } in found.elements().skip(of_found.0) {
+            for page in found.elements::<Cited<'_>>().skip(of_found.0) {
                 of_found.0 += 1;
-                out.source(page(url, title), None);
+                out.source(page.source(), None);
             }
         }
     }
@@ -483,13 +479,6 @@ fn is_longer(list: Raw<'_>, (_, length): &mut (usize, usize)) -> bool {
     list.json().len() > known
 }
 
-fn cite(annotation: &ChatAnnotation<'_>, out: &mut ChunkBuilder) {
-    let ChatAnnotation { url_citation: cited, url, title } = annotation;
-    let place = [cited.start_index, cited.end_index, Raw::default()];
-    let place = Place::told(0, Unit::Chars, place);
-    out.cite(page(cited.url.or(*url), cited.title.or(*title)), String::new(), place);
-}
-
 /// Reports a tool that runs at Groq. Its start has no output.
 fn executed(tool: &ExecutedTool<'_>, out: &mut ChunkBuilder) {
     let id = tool.index.u64().unwrap_or_default().to_string();
@@ -502,18 +491,8 @@ fn executed(tool: &ExecutedTool<'_>, out: &mut ChunkBuilder) {
     if let Some(output) = tool.output.str() {
         out.tool_finished(&id, &name, output.into_owned(), false);
     }
-    for FoundPage { url, title } in tool.search_results.results.elements() {
-        out.source(page(url, title), None);
-    }
-}
-
-fn logprobs(told: &ChatLogprobs<'_>, out: &mut ChunkBuilder) {
-    for tokens in [told.reasoning_content, told.content, told.refusal] {
-        out.logprobs(tokens);
-    }
-    let lists = logprobs_in_lists(told.tokens, told.token_logprobs, told.top_logprobs);
-    if !lists.is_empty() {
-        out.chunk.extras().logprobs.extend(lists);
+    for page in tool.search_results.results.elements::<Cited<'_>>() {
+        out.source(page.source(), None);
     }
 }
 

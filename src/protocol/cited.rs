@@ -6,7 +6,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::wire::Raw;
+use serde_json::Value;
+
+use super::wire::{Raw, wire};
+use super::{hosted, json};
 use crate::endpoint;
 use crate::response::GenerationResponse;
 use crate::source::Source;
@@ -32,20 +35,51 @@ pub(crate) enum Unit {
     Utf16,
 }
 
-impl Place {
-    /// Returns the place from `start` to `end` with these words, or `None` if the end is not told.
-    pub(super) fn told(from: usize, unit: Unit, [start, end, words]: [Raw<'_>; 3]) -> Option<Self> {
-        let told = start.u64().unwrap_or_default()..end.u64()?;
-        Some(Self { from, told, unit, words: words.str().unwrap_or_default().into_owned() })
+wire! {
+    /// A source, and the place that cites it, with the names of all protocols.
+    struct Cited {
+        url, uri, retrieved = "retrievedUrl", title, document_title, filename, file_id,
+        /// The URL or the name of a search result that the caller gave.
+        source,
+        document_index, search_result_index,
+        start, start_index, start_at = "startIndex", end, end_index, end_at = "endIndex", text,
     }
 }
 
-/// Returns the source with this URL and title. Without a URL, the title identifies it.
-pub(super) fn page(url: Raw<'_>, title: Raw<'_>) -> Source {
-    let text = |raw: Raw<'_>| raw.str().map(Cow::into_owned);
-    let (url, title) = (text(url), text(title));
-    let id = title.clone().filter(|_| url.is_none());
-    Source { url, id, title, ..Source::default() }
+impl<'a> Cited<'a> {
+    pub(super) fn page(url: Raw<'a>) -> Self {
+        Self { url, ..Self::default() }
+    }
+
+    /// Returns the source. Without a URL or an ID, the title identifies it.
+    pub(super) fn source(&self) -> Source {
+        let text = |raw: Raw<'_>| raw.str().map(Cow::into_owned);
+        let title = text(self.title.or(self.document_title).or(self.filename));
+        let url = text(self.url.or(self.uri).or(self.retrieved));
+        let given = text(self.source).filter(|_| url.is_none());
+        let (given_url, given) = match given {
+            Some(given) if given.starts_with("http") => (Some(given), None),
+            given => (None, given),
+        };
+        let url = url.or(given_url);
+        let number = self.document_index.or(self.search_result_index);
+        let id = text(self.file_id).or(given).or_else(|| Some(number.u64()?.to_string()));
+        let id = id.or_else(|| title.clone().filter(|_| url.is_none()));
+        Source { url, id, title, ..Source::default() }
+    }
+
+    /// Returns the place, or `None` if its end is not told.
+    pub(super) fn place(&self, from: usize, unit: Unit) -> Option<Place> {
+        let start = self.start.or(self.start_index).or(self.start_at).u64().unwrap_or_default();
+        let told = start..self.end.or(self.end_index).or(self.end_at).u64()?;
+        Some(Place { from, told, unit, words: self.text.str().unwrap_or_default().into_owned() })
+    }
+}
+
+/// Returns the source that an object names which was read already.
+pub(super) fn source_in(told: &Value) -> Source {
+    let told = hosted::readable(told).to_string();
+    json::read::<Cited<'_>>(&told).unwrap_or_default().source()
 }
 
 /// The known sources of one answer.
@@ -54,7 +88,7 @@ pub(crate) struct Sources {
     /// The number of each source by its URL, or else by its id.
     numbers: HashMap<String, usize>,
     /// The number of citations of each source.
-    counts: Vec<usize>,
+    counts: HashMap<usize, usize>,
     /// The places in text that has not arrived yet: the number of the source, the position of the
     /// citation, and the place.
     early: Vec<(usize, usize, Place)>,
@@ -81,14 +115,11 @@ impl Sources {
                 let url = source.url.as_deref().unwrap_or_default();
                 citation.span = self.index.span(content, &place, url);
                 if citation.span.is_none() {
-                    let at = self.counts.get(source.number - 1).copied().unwrap_or_default();
+                    let at = self.counts.get(&source.number).copied().unwrap_or_default();
                     self.early.push((source.number, at, place));
                 }
             }
-            self.counts.resize(self.counts.len().max(source.number), 0);
-            if let Some(count) = self.counts.get_mut(source.number - 1) {
-                *count += source.citations.len();
-            }
+            *self.counts.entry(source.number).or_default() += source.citations.len();
             let known = *at.entry(source.number).or_insert(sources.len());
             match sources.get_mut(known) {
                 Some(known) => {
@@ -100,9 +131,7 @@ impl Sources {
         }
         sources
     }
-}
 
-impl Sources {
     /// Finds the places that were told before their text, once all of it has arrived.
     pub(crate) fn settle(&mut self, response: &mut GenerationResponse) {
         for (number, at, place) in self.early.drain(..) {
@@ -116,19 +145,19 @@ impl Sources {
     }
 }
 
-/// The counts of characters and UTF-16 units at some places of a text, so that a place is found
-/// without counting from the beginning.
+/// The positions in each unit at some places of a text, so that a place is found without counting
+/// from the beginning.
 #[derive(Debug, Default)]
-struct TextIndex(Vec<Counts>);
+struct TextIndex(Vec<Position>);
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Counts {
+struct Position {
     bytes: usize,
     chars: u64,
     utf16: u64,
 }
 
-impl Counts {
+impl Position {
     fn in_unit(self, unit: Unit) -> u64 {
         match unit {
             Unit::Bytes => self.bytes as u64,
@@ -137,12 +166,9 @@ impl Counts {
         }
     }
 
-    fn and(self, c: char) -> Self {
-        Self {
-            bytes: self.bytes + c.len_utf8(),
-            chars: self.chars + 1,
-            utf16: self.utf16 + c.len_utf16() as u64,
-        }
+    fn after(self, c: char) -> Self {
+        let (chars, utf16) = (self.chars + 1, self.utf16 + c.len_utf16() as u64);
+        Self { bytes: self.bytes + c.len_utf8(), chars, utf16 }
     }
 }
 
@@ -182,16 +208,16 @@ impl TextIndex {
 
     /// Adds the entries for the text that is new.
     fn extend(&mut self, content: &str) {
-        let mut counts = self.0.last().copied().unwrap_or_default();
+        let mut at = self.0.last().copied().unwrap_or_default();
         if self.0.is_empty() {
-            self.0.push(counts);
+            self.0.push(at);
         }
-        let mut next = counts.bytes + STEP;
-        for c in content.get(counts.bytes..).unwrap_or_default().chars() {
-            counts = counts.and(c);
-            if counts.bytes >= next {
-                self.0.push(counts);
-                next = counts.bytes + STEP;
+        let mut next = at.bytes + STEP;
+        for c in content.get(at.bytes..).unwrap_or_default().chars() {
+            at = at.after(c);
+            if at.bytes >= next {
+                self.0.push(at);
+                next = at.bytes + STEP;
             }
         }
     }
@@ -202,19 +228,19 @@ impl TextIndex {
             let at = from.checked_add(usize::try_from(count).ok()?)?;
             return content.is_char_boundary(at).then_some(at);
         }
-        let start = self.counts(content, from as u64, Unit::Bytes)?.in_unit(unit);
-        self.counts(content, start.checked_add(count)?, unit).map(|counts| counts.bytes)
+        let start = self.position(content, from as u64, Unit::Bytes)?.in_unit(unit);
+        self.position(content, start.checked_add(count)?, unit).map(|it| it.bytes)
     }
 
-    /// Returns all counts at the place where the count in `unit` is `target`.
-    fn counts(&self, content: &str, target: u64, unit: Unit) -> Option<Counts> {
-        let after = self.0.partition_point(|counts| counts.in_unit(unit) <= target);
-        let mut counts = *self.0.get(after.checked_sub(1)?)?;
-        let mut rest = content.get(counts.bytes..)?.chars();
-        while counts.in_unit(unit) < target {
-            counts = counts.and(rest.next()?);
+    /// Returns the position where the count in `unit` is `target`.
+    fn position(&self, content: &str, target: u64, unit: Unit) -> Option<Position> {
+        let after = self.0.partition_point(|it| it.in_unit(unit) <= target);
+        let mut at = *self.0.get(after.checked_sub(1)?)?;
+        let mut rest = content.get(at.bytes..)?.chars();
+        while at.in_unit(unit) < target {
+            at = at.after(rest.next()?);
         }
-        (counts.in_unit(unit) == target).then_some(counts)
+        (at.in_unit(unit) == target).then_some(at)
     }
 }
 
@@ -293,16 +319,16 @@ mod tests {
                 index.extend(text.get(..cut).unwrap_or_default());
             }
             index.extend(&text);
-            let mut counts = Counts::default();
+            let mut position = Position::default();
             for (at, c) in text.char_indices() {
-                prop_assert_eq!(counts.bytes, at);
+                prop_assert_eq!(position.bytes, at);
                 for unit in [Unit::Bytes, Unit::Chars, Unit::Utf16] {
-                    let found = index.counts(&text, counts.in_unit(unit), unit);
+                    let found = index.position(&text, position.in_unit(unit), unit);
                     prop_assert_eq!(found.map(|found| found.bytes), Some(at));
                 }
-                counts = counts.and(c);
+                position = position.after(c);
             }
-            prop_assert!(index.counts(&text, counts.chars + 1, Unit::Chars).is_none());
+            prop_assert!(index.position(&text, position.chars + 1, Unit::Chars).is_none());
         }
     }
 }

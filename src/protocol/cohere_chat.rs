@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
-use super::cited::{Place, Unit, page};
+use super::cited::{Cited, Unit};
 use super::codec::{Codec, Decoder};
 use super::common::{self, object};
 use super::json;
@@ -137,10 +137,9 @@ wire! {
     struct StartDelta { message: CohereMessage<'a> }
     /// The message of a response that is not streamed. It has lists where a stream has their
     /// elements.
+    struct CohereCitation { kind = "type", sources }
+    struct CohereSource { id, document: Cited<'a> }
     struct CohereMessage { content, tool_plan, tool_calls, citations }
-    struct CohereCitation { kind = "type", start, end, text, sources }
-    struct CohereSource { id, document: CohereDocument<'a> }
-    struct CohereDocument { url, title }
 }
 
 /// Decodes one response. Keeps the reasoning and the citations, because Cohere expects them back.
@@ -233,15 +232,14 @@ impl CohereChatDecoder {
     }
 
     fn cite(&mut self, citation: Raw<'_>, out: &mut ChunkBuilder) {
-        let CohereCitation { kind, start, end, text, sources } = citation.parse();
+        let (CohereCitation { kind, sources }, cited) =
+            (citation.parse(), citation.parse::<Cited<'_>>());
         // Thinking and plans have citations, too.
         let is_of_text = !kind.is_text() || kind.is("TEXT_CONTENT");
         for CohereSource { id, document } in sources.elements() {
-            let place = Place::told(self.text_start, Unit::Chars, [start, end, text]);
+            let place = cited.place(self.text_start, Unit::Chars).filter(|_| is_of_text);
             let id = id.str().map(Cow::into_owned);
-            let source = Source { id, ..page(document.url, document.title) };
-            let place = place.filter(|_| is_of_text);
-            out.cite(source, String::new(), place);
+            out.cite(Source { id, ..document.source() }, String::new(), place);
         }
         let citation = out.keep(citation);
         self.citations.extend(citation.is_object().then_some(citation));

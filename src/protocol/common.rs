@@ -44,6 +44,16 @@ pub(super) fn function(tool: &Function, schema: &str) -> Value {
     ])
 }
 
+/// Returns the text in a field, or an empty text.
+pub(super) fn text_in<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Returns the list in a field, or an empty list.
+pub(super) fn list_in<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
 /// Encodes the tool choice in OpenAI's words. `required` is the protocol's word for a required
 /// call, and `named` encodes the choice of one tool.
 pub(super) fn tool_choice(

@@ -2,21 +2,20 @@
 //!
 //! <https://ai.google.dev/api/generate-content>
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
-use super::cited::{Place, Unit, page};
+use super::cited::{Cited, Unit};
 use super::codec::{Codec, Decoder};
-use super::common::{self, is_in, object};
+use super::common::{self, is_in, object, text_in};
 use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
 use super::{hosted, json};
 use crate::attachment::Attachment;
-use crate::chunk::{FinishReason, TokenLogprob, Usage};
+use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart, fingerprint};
@@ -207,29 +206,17 @@ wire! {
         finish_message = "finishMessage", grounding = "groundingMetadata",
         pages = "urlContextMetadata", citations = "citationMetadata", logprobs = "logprobsResult",
     }
-    struct GeminiLogprobs { chosen = "chosenCandidates", top = "topCandidates" }
-    struct GeminiAlternatives { candidates }
-    struct GeminiToken { token, logprob = "logProbability" }
     struct Grounding {
         chunks = "groundingChunks", supports = "groundingSupports", queries = "webSearchQueries",
     }
-    struct GroundingChunk {
-        web: GroundingPage<'a>, retrieved = "retrievedContext": GroundingPage<'a>,
-        maps: GroundingPage<'a>,
-    }
-    struct GroundingPage { uri, title }
-    struct GroundingSupport { segment: Segment<'a>, chunks = "groundingChunkIndices" }
-    struct Segment { start = "startIndex", end = "endIndex", text }
+    struct GroundingChunk { web, retrieved = "retrievedContext", maps }
+    struct GroundingSupport { segment: Cited<'a>, chunks = "groundingChunkIndices" }
     struct UrlContext { pages = "urlMetadata" }
-    struct RetrievedPage { url = "retrievedUrl" }
     struct GeminiCitations {
         citations,
         /// Google's own API has this name, and Vertex the other.
         sources = "citationSources",
     }
-    struct GeminiCitation { start = "startIndex", end = "endIndex", uri, title }
-    struct GeminiCode { id, code, outcome, output }
-    struct GeminiTool { id, kind = "toolType", args, response }
     struct GeminiFile { media_type = "mimeType", data }
     struct GeminiContent { parts }
     struct GeminiPart {
@@ -277,24 +264,10 @@ impl Decoder for GenerateContentDecoder {
         for part in candidate.content.parts.elements() {
             self.decode_part(part, out)?;
         }
-        if candidate.logprobs.is_some() {
-            logprobs(&candidate.logprobs.parse(), out);
-        }
-        if candidate.grounding.is_some() {
-            self.grounding(&candidate.grounding.parse(), out);
-        }
-        for RetrievedPage { url } in candidate.pages.parse::<UrlContext<'_>>().pages.elements() {
-            if self.is_new(url, out) {
-                out.source(page(url, Raw::default()), None);
-            }
-        }
-        let GeminiCitations { citations, sources } = candidate.citations.parse();
-        for (cited, json) in citations.or(sources).elements::<(GeminiCitation<'_>, Raw<'_>)>() {
-            if self.is_new(json, out) {
-                let place = [cited.start, cited.end, Raw::default()];
-                let place = Place::told(0, Unit::Bytes, place);
-                out.cite(page(cited.uri, cited.title), String::new(), place);
-            }
+        let rare = [candidate.grounding, candidate.pages, candidate.citations, candidate.logprobs];
+        if rare.iter().any(|field| field.is_some()) {
+            self.sources(&candidate, out);
+            out.logprobs(candidate.logprobs);
         }
         if let Some(word) = candidate.finish_reason.str() {
             let reason = finish_reason(&word);
@@ -389,73 +362,70 @@ impl GenerateContentDecoder {
     /// Reports a tool of Gemini's own: code that it runs, or another tool.
     fn own_tool(&mut self, part: &GeminiPart<'_>, out: &mut ChunkBuilder) {
         const CODE: &str = "code_execution";
-        let (call, result) = (part.code.parse::<GeminiCode<'_>>(), part.code_result.parse());
-        let (own_call, response) =
-            (part.own_call.parse::<GeminiTool<'_>>(), part.own_response.parse());
-        let GeminiCode { outcome, output, .. } = result;
-        let GeminiTool { kind, .. } = response;
-        let text = |raw: Raw<'_>| raw.str().unwrap_or_default().into_owned();
-        let name = |kind: Raw<'_>| text(kind).to_ascii_lowercase();
+        let name = |tool: &Value| text_in(tool, "toolType").to_ascii_lowercase();
+        let said = |tool: &Value, field| tool.get(field).map(hosted::text_of).unwrap_or_default();
         if part.code.is_some() {
-            out.tool_started(&self.id(call.id, true), CODE, text(call.code));
+            let call = part.code.value();
+            out.tool_started(&self.id(&call, true), CODE, said(&call, "code"));
         }
         if part.code_result.is_some() {
-            let has_failed = outcome.is_text() && !outcome.is("OUTCOME_OK");
-            out.tool_finished(&self.id(result.id, false), CODE, text(output), has_failed);
+            let result = part.code_result.value();
+            let has_failed = !matches!(text_in(&result, "outcome"), "" | "OUTCOME_OK");
+            out.tool_finished(&self.id(&result, false), CODE, said(&result, "output"), has_failed);
         }
         if part.own_call.is_some() {
-            let input = hosted::text_of(&own_call.args.value());
-            out.tool_started(&self.id(own_call.id, true), &name(own_call.kind), input);
+            let call = part.own_call.value();
+            out.tool_started(&self.id(&call, true), &name(&call), said(&call, "args"));
         }
         if part.own_response.is_some() {
-            let output = hosted::text_of(&response.response.value());
-            out.tool_finished(&self.id(response.id, false), &name(kind), output, false);
+            let result = part.own_response.value();
+            let output = said(&result, "response");
+            out.tool_finished(&self.id(&result, false), &name(&result), output, false);
         }
     }
 
     /// Returns the id of a call. A call without one gets the next number.
-    fn id(&mut self, id: Raw<'_>, is_new: bool) -> String {
-        self.unnamed += usize::from(is_new && !id.is_text());
-        id.str().map_or_else(|| self.unnamed.to_string(), Cow::into_owned)
+    fn id(&mut self, call: &Value, is_new: bool) -> String {
+        let id = call.get("id").and_then(Value::as_str);
+        self.unnamed += usize::from(is_new && id.is_none());
+        id.map_or_else(|| self.unnamed.to_string(), str::to_owned)
     }
 
     /// Reports the pages that a search has found, the places that cite them, and the queries.
-    fn grounding(&mut self, told: &Grounding<'_>, out: &mut ChunkBuilder) {
-        for query in told.queries.elements() {
+    fn sources(&mut self, told: &GeminiCandidate<'_>, out: &mut ChunkBuilder) {
+        let grounding: Grounding<'_> = told.grounding.parse();
+        for query in grounding.queries.elements() {
             if self.is_new(query, out) {
-                let id = self.id(Raw::default(), true);
-                let query = query.str().unwrap_or_default().into_owned();
-                out.tool_started(&id, "google_search", query);
+                let id = self.id(&Value::Null, true);
+                out.tool_started(&id, "google_search", hosted::text_of(&Raw::value(query)));
                 out.tool_finished(&id, "google_search", String::new(), false);
             }
         }
-        let pages: Vec<_> = told
-            .chunks
-            .elements::<GroundingChunk<'_>>()
-            .map(|chunk| {
-                let found = [chunk.web, chunk.retrieved, chunk.maps];
-                let found = found.into_iter().find(|it| it.uri.is_some() || it.title.is_some());
-                found.map(|it| page(it.uri, it.title)).unwrap_or_default()
-            })
-            .collect();
-        for (support, json) in told.supports.elements::<(GroundingSupport<'_>, Raw<'_>)>() {
+        let found = grounding.chunks.elements().map(|chunk: GroundingChunk<'_>| {
+            chunk.web.or(chunk.retrieved).or(chunk.maps).parse::<Cited<'_>>().source()
+        });
+        let found: Vec<_> = found.collect();
+        for (support, json) in grounding.supports.elements::<(GroundingSupport<'_>, Raw<'_>)>() {
             if !self.is_new(json, out) {
                 continue;
             }
-            for at in support.chunks.elements::<Raw<'_>>() {
-                let page = at.u64().and_then(|at| pages.get(usize::try_from(at).ok()?));
-                let Segment { start, end, text } = support.segment;
-                if let Some(page) = page {
-                    let place = Place::told(0, Unit::Bytes, [start, end, text]);
-                    out.cite(page.clone(), String::new(), place);
-                }
+            let cited = support.chunks.elements().filter_map(Raw::u64);
+            for source in cited.filter_map(|at| found.get(usize::try_from(at).ok()?)) {
+                out.cite(source.clone(), String::new(), support.segment.place(0, Unit::Bytes));
             }
         }
-        for page in pages {
-            let url = page.url.as_deref().unwrap_or_default();
+        let GeminiCitations { citations, sources } = told.citations.parse();
+        for (cited, json) in citations.or(sources).elements::<(Cited<'_>, Raw<'_>)>() {
+            if self.is_new(json, out) {
+                out.cite(cited.source(), String::new(), cited.place(0, Unit::Bytes));
+            }
+        }
+        let pages = told.pages.parse::<UrlContext<'_>>().pages.elements::<Cited<'_>>();
+        for source in found.into_iter().chain(pages.map(|page| page.source())) {
+            let url = source.url.as_deref().unwrap_or_default();
             if self.told.insert(fingerprint([url])) {
                 out.count_kept(64);
-                out.source(page, None);
+                out.source(source, None);
             }
         }
     }
@@ -500,22 +470,6 @@ impl GenerateContentDecoder {
         }
         out.plain_arguments(at, text);
         Ok(())
-    }
-}
-
-fn logprobs(told: &GeminiLogprobs<'_>, out: &mut ChunkBuilder) {
-    let token = |told: &GeminiToken<'_>| told.token.str().unwrap_or_default().into_owned();
-    let mut others = told.top.elements::<GeminiAlternatives<'_>>();
-    for chosen in told.chosen.elements::<GeminiToken<'_>>() {
-        let alternatives = others.next().unwrap_or_default();
-        let alternatives = alternatives.candidates.elements::<GeminiToken<'_>>();
-        let alternatives =
-            alternatives.filter_map(|other| Some((token(&other), other.logprob.f64()?)));
-        out.chunk.extras().logprobs.push(TokenLogprob {
-            token: token(&chosen),
-            logprob: chosen.logprob.f64().unwrap_or_default(),
-            alternatives: alternatives.collect(),
-        });
     }
 }
 

@@ -49,7 +49,7 @@ fn printed(fields: &Map<String, Value>) -> String {
 }
 
 /// Returns a value without the fields that only the provider can read.
-fn readable(value: &Value) -> Value {
+pub(super) fn readable(value: &Value) -> Value {
     match value {
         Value::Array(values) => values.iter().map(readable).collect(),
         Value::Object(fields) => {

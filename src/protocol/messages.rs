@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
-use super::cited::{Place, Unit};
+use super::cited::{Place, Unit, source_in};
 use super::codec::{Codec, Decoder};
+use super::common::{self, text_in};
 use super::options::{Fields, Options};
 use super::wire::{Raw, unescaped, wire};
-use super::{claude, common, hosted, json, schema};
+use super::{claude, hosted, json, schema};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::{Reasoning, ResponseFormat};
@@ -430,8 +431,8 @@ impl MessagesDecoder {
                 let told = 0..length;
                 let place =
                     Place { from: self.text_start, told, unit: Unit::Bytes, words: String::new() };
-                let quote = text_in(citation, "cited_text").unwrap_or_default();
-                out.cite(source_of(citation), quote, Some(place));
+                let quote = text_in(citation, "cited_text").to_owned();
+                out.cite(source_in(citation), quote, Some(place));
             }
         }
         out.extra(fields);
@@ -493,42 +494,25 @@ fn keep(block: OpenBlock, out: &mut ChunkBuilder) {
 
 /// Reports the call of a tool that runs at Anthropic, or its result.
 fn report(block: &Value, out: &mut ChunkBuilder) {
-    let text = |name| block.get(name).and_then(Value::as_str).unwrap_or_default();
+    let text = |name| text_in(block, name);
     let kind = text("type");
     if kind.ends_with("tool_use") {
         let input = block.get("input").map(hosted::text_of).unwrap_or_default();
         out.tool_started(text("id"), text("name"), input);
     } else if let Some(name) = kind.strip_suffix("_tool_result") {
         let content = block.get("content").unwrap_or_default();
-        let has_failed = text_in(content, "type").is_some_and(|kind| kind.ends_with("_error"))
+        let has_failed = text_in(content, "type").ends_with("_error")
             || block.get("is_error").is_some_and(|is_error| *is_error == true);
         out.tool_finished(text("tool_use_id"), name, hosted::text_of(content), has_failed);
         // A search has a list of pages, and a fetch has one.
         let pages = content.as_array().map_or(std::slice::from_ref(content), Vec::as_slice);
         for page in pages {
-            let title = text_in(page.get("content").unwrap_or(page), "title");
-            out.source(Source { url: text_in(page, "url"), title, ..Source::default() }, None);
+            let text =
+                |value, name| Some(text_in(value, name).to_owned()).filter(|it| !it.is_empty());
+            let title = text(page.get("content").unwrap_or(page), "title");
+            out.source(Source { url: text(page, "url"), title, ..Source::default() }, None);
         }
     }
-}
-
-/// Returns the source that a citation names. A document has no id but its place in the prompt.
-fn source_of(citation: &Value) -> Source {
-    let found = text_in(citation, "source");
-    let is_page = found.as_ref().is_some_and(|source| source.starts_with("http"));
-    let number = ["document_index", "search_result_index"].iter().find_map(|it| citation.get(it));
-    Source {
-        url: text_in(citation, "url").or(found.clone().filter(|_| is_page)),
-        id: text_in(citation, "file_id")
-            .or(found.filter(|_| !is_page))
-            .or_else(|| number.map(Value::to_string)),
-        title: text_in(citation, "title").or_else(|| text_in(citation, "document_title")),
-        ..Source::default()
-    }
-}
-
-fn text_in(value: &Value, name: &str) -> Option<String> {
-    value.get(name)?.as_str().map(str::to_owned)
 }
 
 fn stop(reason: Raw<'_>, details: Raw<'_>, out: &mut ChunkBuilder) {

@@ -22,6 +22,7 @@ mod common;
 mod generate_content;
 mod hosted;
 mod json;
+mod logprobs;
 mod messages;
 mod options;
 mod own_tool;

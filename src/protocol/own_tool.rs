@@ -3,30 +3,19 @@
 use serde_json::{Map, Value};
 
 use super::builder::ChunkBuilder;
+use super::cited::source_in;
+use super::common::{is_in, list_in, text_in};
 use super::hosted;
 use crate::attachment::Attachment;
-use crate::source::Source;
 
 /// The fields of an item that hold the input of the tool.
 const INPUT: [&str; 5] = ["code", "arguments", "operation", "action", "prompt"];
 /// The fields that are neither input nor output.
-const OTHER: [&str; 12] = [
-    "type",
-    "id",
-    "call_id",
-    "name",
-    "status",
-    "result",
-    "container_id",
-    "server_label",
-    "approval_request_id",
-    "execution",
-    "background",
-    "error",
-];
+const OTHER: &str = "type id call_id name status result container_id server_label \
+    approval_request_id execution background error";
 /// The tools that the caller has to run. When they are told, nothing has happened yet.
-const OF_CALLER: [&str; 5] =
-    ["local_shell_call", "shell_call", "apply_patch_call", "computer_call", "mcp_approval_request"];
+const OF_CALLER: &str =
+    "local_shell_call shell_call apply_patch_call computer_call mcp_approval_request";
 
 /// The call of a tool, as far as it is known.
 #[derive(Debug, Default)]
@@ -48,7 +37,7 @@ impl OwnTool {
     /// only at the end.
     pub(super) fn announce(&mut self, item: &Value, out: &mut ChunkBuilder) {
         self.learn(item);
-        let is_call = text(item, "type").ends_with("_call");
+        let is_call = text_in(item, "type").ends_with("_call");
         if is_call && !INPUT.iter().any(|name| item.get(name).is_some()) {
             self.start(String::new(), Started::WithoutInput, out);
         }
@@ -69,7 +58,7 @@ impl OwnTool {
     /// found. If the start was not reported, it is reported first.
     pub(super) fn end(&mut self, item: &Value, out: &mut ChunkBuilder) {
         self.learn(item);
-        let kind = text(item, "type");
+        let kind = text_in(item, "type");
         if kind == "compaction" {
             return;
         }
@@ -78,49 +67,41 @@ impl OwnTool {
             self.input(input.unwrap_or_default(), out);
         }
         let Value::Object(fields) = item else { return };
-        if OF_CALLER.contains(&kind) {
+        if is_in(OF_CALLER, kind) {
             return;
         }
         let is_output = |name: &str| {
             let is_input = INPUT.contains(&name) && self.started == Some(Started::WithInput);
-            !is_input && !OTHER.contains(&name)
+            !is_input && !is_in(OTHER, name)
         };
         let output = fields.iter().filter(|(name, value)| !value.is_null() && is_output(name));
         let output: Map<_, _> = output.map(|(name, it)| (name.clone(), it.clone())).collect();
         let error = item.get("error").filter(|error| !error.is_null());
-        let has_failed = error.is_some() || matches!(text(item, "status"), "failed" | "incomplete");
+        let has_failed =
+            error.is_some() || matches!(text_in(item, "status"), "failed" | "incomplete");
         let output = error.map_or_else(|| hosted::text_of(&output.into()), hosted::text_of);
         out.tool_finished(&self.id, &self.name, output, has_failed);
-        if kind == "image_generation_call" && !text(item, "result").is_empty() {
-            let format = Some(text(item, "output_format")).filter(|format| !format.is_empty());
+        if kind == "image_generation_call" && !text_in(item, "result").is_empty() {
+            let format = Some(text_in(item, "output_format")).filter(|format| !format.is_empty());
             let media_type = format!("image/{}", format.unwrap_or("png"));
-            out.attach(Attachment::from_base64(media_type, text(item, "result").to_owned()));
+            out.attach(Attachment::from_base64(media_type, text_in(item, "result").to_owned()));
         }
-        let found = item.get("action").and_then(|action| action.get("sources"));
-        let found = found.or(item.get("results")).and_then(Value::as_array);
-        for found in found.into_iter().flatten() {
-            let told = |name: &str| found.get(name)?.as_str().map(str::to_owned);
-            let title = told("title").or_else(|| told("filename"));
-            let source =
-                Source { url: told("url"), id: told("file_id"), title, ..Source::default() };
-            out.source(source, None);
+        let found = item.get("action").map_or(&[][..], |action| list_in(action, "sources"));
+        for found in found.iter().chain(list_in(item, "results")) {
+            out.source(source_in(found), None);
         }
     }
 
     fn learn(&mut self, item: &Value) {
-        let (kind, call) = (text(item, "type"), text(item, "call_id"));
+        let (kind, call) = (text_in(item, "type"), text_in(item, "call_id"));
         let name = kind.strip_suffix("_call").or(kind.strip_suffix("_output")).unwrap_or(kind);
-        let told = Some(text(item, "name")).filter(|name| !name.is_empty());
+        let told = Some(text_in(item, "name")).filter(|name| !name.is_empty());
         self.name = told.unwrap_or(name).to_owned();
-        self.id = if call.is_empty() { text(item, "id") } else { call }.to_owned();
+        self.id = if call.is_empty() { text_in(item, "id") } else { call }.to_owned();
     }
 
     fn start(&mut self, input: String, started: Started, out: &mut ChunkBuilder) {
         out.tool_started(&self.id, &self.name, input);
         self.started = Some(started);
     }
-}
-
-fn text<'a>(item: &'a Value, name: &str) -> &'a str {
-    item.get(name).and_then(Value::as_str).unwrap_or_default()
 }

@@ -8,14 +8,13 @@
 //!
 //! The raw finish reason is `completed`, or the reason why the response is incomplete.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
-use super::cited::{Place, Unit, page};
+use super::cited::{Cited, Unit};
 use super::codec::{Codec, Decoder};
 use super::options::Options;
 use super::own_tool::OwnTool;
@@ -28,7 +27,6 @@ use crate::config::ResponseFormat;
 use crate::error::Error;
 use crate::message::{MessageRole, TurnPart};
 use crate::provider::{Protocol, ReasoningForm, reasoning_form};
-use crate::source::Source;
 use crate::sse::Event;
 use crate::tool::Function;
 
@@ -218,8 +216,6 @@ wire! {
         phase,
     }
     struct TextPart { kind = "type", text, refusal, annotations }
-    /// A citation of a page or a file.
-    struct Annotation { url, file_id, title, filename, start_index, end_index }
 }
 
 /// An item together with its JSON, and a part of a message together with its JSON.
@@ -324,6 +320,7 @@ impl ResponsesDecoder {
                     self.begin_text(part, out);
                 }
                 self.remember_text(out.text(data.delta));
+                // Most deltas have an empty list.
                 if data.logprobs.json().len() > "[]".len() {
                     out.logprobs(data.logprobs);
                 }
@@ -331,7 +328,7 @@ impl ResponsesDecoder {
             "response.output_text.annotation.added" => {
                 let part = self.turn_to(data);
                 self.item.annotations += 1;
-                self.annotation(&data.annotation.parse(), part, out);
+                self.annotation(data.annotation, part, out);
             }
             "response.output_text.done" | "response.refusal.done" => {
                 self.whole_part(data, data.text.or(data.refusal), out);
@@ -432,7 +429,7 @@ impl ResponsesDecoder {
                 out.told_first(|facts| &mut facts.refusal, part.refusal);
                 for annotation in part.annotations.elements().filter(|_| !has_annotations) {
                     self.item.annotations += 1;
-                    self.annotation(&annotation, at, out);
+                    self.annotation(annotation, at, out);
                 }
             }
         } else if item.kind.is("reasoning") && self.item.part.is_none() {
@@ -517,15 +514,12 @@ impl ResponsesDecoder {
     }
 
     /// Adds a citation of the part with this index.
-    fn annotation(&mut self, told: &Annotation<'_>, part: u64, out: &mut ChunkBuilder) {
-        let place = [told.start_index, told.end_index, Raw::default()];
-        let place = Place::told(self.item.part_start, Unit::Chars, place);
+    fn annotation(&mut self, told: Raw<'_>, part: u64, out: &mut ChunkBuilder) {
+        let told: Cited<'_> = told.parse();
+        let place = told.place(self.item.part_start, Unit::Chars);
         // The place is known only for the latest part.
         let place = place.filter(|_| self.item.part == Some(part));
-        let source = page(told.url, told.title.or(told.filename));
-        let id = told.file_id.str().map(Cow::into_owned).or(source.id);
-        let source = Source { id, ..source };
-        out.cite(source, String::new(), place);
+        out.cite(told.source(), String::new(), place);
     }
 
     /// Adds text to the state of the latest item, for later comparisons.
