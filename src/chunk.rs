@@ -58,7 +58,7 @@ pub struct ChunkExtras {
     /// The sources that the answer cites or that were found, with the new citations of each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
-    /// What happens besides the answer itself: retries, and tools that run at the provider.
+    /// The events besides the answer itself: retries, and tools that run at the provider.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub activity: Vec<Activity>,
     /// The log probabilities of the new tokens, if the option

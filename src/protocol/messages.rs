@@ -191,7 +191,7 @@ fn tool_choice(request: ChatRequest<'_>) -> Option<Value> {
 }
 
 fn is(block: &Value, kind: &str) -> bool {
-    block.get("type").is_some_and(|told| told == kind)
+    text_in(block, "type") == kind
 }
 
 wire! {

@@ -15,8 +15,8 @@ const ADDED: &str = "/generationConfig/thinkingConfig/includeThoughts /reasoning
 /// Fields of the body that carry the prompt.
 const FROM_PROMPT: [&str; 5] = ["contents", "input", "messages", "system", "systemInstruction"];
 
-/// JSON pointers of the lists to which the caller's elements are appended.
-const LISTS: [&str; 1] = ["/include"];
+/// The JSON pointer of the list to which the caller's elements are appended.
+const LIST: &str = "/include";
 
 /// Merges [`extra_body`](crate::GenerationConfig::extra_body) into the body.
 ///
@@ -89,7 +89,7 @@ fn merge_fields(
                 let defaults = default.and_then(Value::as_object).unwrap_or(&none);
                 merge_fields(body, extra, defaults, added, &path)?;
             }
-            (Some(Value::Array(list)), Value::Array(more)) if LISTS.contains(&&*path) => {
+            (Some(Value::Array(list)), Value::Array(more)) if path == LIST => {
                 list.extend(more.iter().cloned());
             }
             (Some(set), _) if Some(&*set) != default && !added.contains(&&*path) => {
