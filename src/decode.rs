@@ -142,18 +142,22 @@ impl ResponseDecoder {
         if mem::take(&mut self.events.builder.has_news) {
             response.learn(&self.events.builder.facts);
         }
-        if !matches!(item, Ok(true)) {
-            self.sources.settle(response);
-        }
         if item.is_err() {
-            // Usage, model and finish reason are kept even if no chunk carried them.
-            response.note(&self.events.builder.take());
+            // Facts, sources and sound are kept even if no chunk carried them.
+            self.events.end();
+            self.number_sources(response);
+            let rest = self.events.builder.take();
+            response.note(&rest);
+            response.add_extras(&rest);
             if let Some((reason, word)) = self.early_stop.take()
                 && response.chunk_count == 0
             {
                 response.finish_reason.get_or_insert(reason);
                 response.raw_finish_reason.get_or_insert(word);
             }
+        }
+        if !matches!(item, Ok(true)) {
+            self.sources.settle(response);
         }
         item
     }
@@ -205,7 +209,7 @@ impl ResponseDecoder {
             match self.stage {
                 Stage::Failed { .. } => return Err(self.failure(response, cancel)),
                 Stage::Ended(end) => {
-                    self.events.builder.flush();
+                    self.events.end();
                     if self.events.builder.chunk.has_piece() {
                         continue;
                     }
@@ -299,36 +303,43 @@ impl ResponseDecoder {
         }
     }
 
+    /// Numbers the sources in the chunk, and finds the places that cite them.
+    fn number_sources(&mut self, response: &mut GenerationResponse) {
+        let builder = &mut self.events.builder;
+        if builder.chunk.sources.is_empty() {
+            return;
+        }
+        let places = builder.take_places();
+        let chunk = &mut builder.chunk;
+        // The places may be in the text of this chunk, too.
+        let before = response.content.len();
+        response.content.push_str(&chunk.content);
+        let found = mem::take(&mut chunk.extras().sources);
+        chunk.extras().sources = self.sources.number(found, places, &response.content);
+        response.content.truncate(before);
+    }
+
     /// Completes the chunk, and folds it into the response.
     fn prepare(&mut self, response: &mut GenerationResponse) {
-        let builder = &mut self.events.builder;
-        let places = match builder.chunk.sources.is_empty() {
-            true => Vec::new(),
-            false => builder.take_places(),
-        };
-        builder.name_model();
-        let chunk = &mut builder.chunk;
+        self.number_sources(response);
+        self.events.builder.name_model();
+        let chunk = &mut self.events.builder.chunk;
         if chunk.has_piece() {
             if let Some(reason) = response.finish_reason {
                 let word = response.raw_finish_reason.take();
                 self.early_stop = Some((reason, word.unwrap_or_default()));
             }
-            if !chunk.tool_calls.is_empty() && !matches!(self.stage, Stage::Ended(_)) {
-                // An earlier finish reason does not show that this tool call is whole. A later one
-                // has to.
-                self.early_stop = None;
+            // What arrives only at the end was written before the finish reason and the usage.
+            if !matches!(self.stage, Stage::Ended(_)) {
+                if !chunk.tool_calls.is_empty() {
+                    // An earlier finish reason does not show that this tool call is whole. A later
+                    // one has to.
+                    self.early_stop = None;
+                }
+                self.has_final_usage = false;
             }
-            self.has_final_usage = false;
         } else {
             self.has_final_usage |= chunk.usage.is_some();
-        }
-        if !chunk.sources.is_empty() {
-            // The places may be in the text of this chunk, too.
-            let before = response.content.len();
-            response.content.push_str(&chunk.content);
-            let found = mem::take(&mut chunk.extras().sources);
-            chunk.extras().sources = self.sources.number(found, places, &response.content);
-            response.content.truncate(before);
         }
         if let Some((data, name)) = self.events.raw.take() {
             (chunk.extras().raw, chunk.extras().raw_event) = (Some(data), name);
@@ -667,6 +678,12 @@ struct EventDecoder {
 }
 
 impl EventDecoder {
+    /// Adds what is complete only at the end of the response to the chunk.
+    fn end(&mut self) {
+        self.decoder.end(&mut self.builder);
+        self.builder.flush();
+    }
+
     /// Decodes an event into the chunk, and changes `stage` if the event ends or fails the answer.
     fn read(&mut self, frame: Frame<'_>, stage: &mut Stage) -> Result<(), Error> {
         if self.config.raw {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::attachment::Attachment;
-use crate::chunk::{FinishReason, StreamChunk, TokenLogprob, ToolCallDelta, Usage};
+use crate::chunk::{ChunkExtras, FinishReason, StreamChunk, TokenLogprob, ToolCallDelta, Usage};
 use crate::message::{Message, Replay, ToolCall};
 use crate::provider::LlmProvider;
 use crate::seconds;
@@ -120,14 +120,19 @@ impl GenerationResponse {
             self.call(delta);
         }
         if chunk.has_extras() {
-            self.attachments.extend_from_slice(&chunk.attachments);
-            self.logprobs.extend_from_slice(&chunk.logprobs);
-            chunk.sources.iter().for_each(|source| self.cite(source));
+            self.add_extras(chunk);
         }
         self.note(chunk);
         if chunk.finish_reason == Some(FinishReason::Length) {
             self.mark_truncated();
         }
+    }
+
+    /// Adds pictures, sounds, log probabilities and sources.
+    pub(crate) fn add_extras(&mut self, extras: &ChunkExtras) {
+        self.attachments.extend_from_slice(&extras.attachments);
+        self.logprobs.extend_from_slice(&extras.logprobs);
+        extras.sources.iter().for_each(|source| self.cite(source));
     }
 
     /// Copies finish reason, model and usage from a chunk, but not its piece of the answer.

@@ -288,6 +288,17 @@ impl Decoder for ChatCompletionsDecoder {
         }
         Ok(())
     }
+
+    fn end(&mut self, out: &mut ChunkBuilder) {
+        if !self.sound.is_empty() {
+            // A stream has no other format.
+            out.attach(Attachment::bytes("audio/pcm", &std::mem::take(&mut self.sound)));
+        }
+        let details = std::mem::take(&mut self.details);
+        if !details.is_empty() {
+            out.opaque(json!({ "reasoning_details": details }));
+        }
+    }
 }
 
 impl ChatCompletionsDecoder {
@@ -423,14 +434,7 @@ impl ChatCompletionsDecoder {
     }
 
     fn finish(&mut self, word: &str, native: Raw<'_>, out: &mut ChunkBuilder) {
-        if !self.sound.is_empty() {
-            // A stream has no other format.
-            out.attach(Attachment::bytes("audio/pcm", &std::mem::take(&mut self.sound)));
-        }
-        let details = std::mem::take(&mut self.details);
-        if !details.is_empty() {
-            out.opaque(json!({ "reasoning_details": details }));
-        }
+        self.end(out);
         let native = native.str().unwrap_or_default();
         let reason = match (finish_reason(word), finish_reason(&native)) {
             // OpenRouter reports a truncated call as `tool_calls`. Only the native reason names the

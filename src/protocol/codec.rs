@@ -41,4 +41,7 @@ pub(crate) trait Decoder: Send {
     /// Decodes one event into `out`. Unknown events and fields are skipped. The only error is
     /// invalid JSON.
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()>;
+
+    /// Adds what is complete only at the end, although nothing may have announced the end.
+    fn end(&mut self, _out: &mut ChunkBuilder) {}
 }

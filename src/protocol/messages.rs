@@ -275,6 +275,10 @@ impl Decoder for MessagesDecoder {
         out.seen.understood = true;
         Ok(())
     }
+
+    fn end(&mut self, out: &mut ChunkBuilder) {
+        self.end_text(out);
+    }
 }
 
 impl MessagesDecoder {

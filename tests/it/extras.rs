@@ -303,6 +303,42 @@ fn what_the_model_made_and_how_sure_it_was() {
 }
 
 #[test]
+fn nothing_is_lost_if_the_end_is_not_announced() {
+    // A recorded spoken answer of OpenAI has no finish reason.
+    let sound = |data: &str| json!({"choices": [{"delta": {"audio": {"data": data}}}]});
+    let thought = json!({"choices": [{"delta": {"reasoning_details": [{"type": "reasoning.text", "text": "Hm"}]}}]});
+    let text = json!({"choices": [{"delta": {"content": "Hi", "tool_calls": [
+        {"index": 0, "id": "c", "function": {"name": "go", "arguments": "{}"}}]}}]});
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}});
+    let events = [thought, text, sound("iVBORw=="), sound("DQoaCg=="), usage, json!("[DONE]")];
+    let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let body = body.replace("\"[DONE]\"", "[DONE]");
+    let config = GenerationConfig::default().protocol(Protocol::ChatCompletions);
+    let whole = Outcome::of(GenerationStream::from_reader(Cursor::new(body), &config)).whole();
+    assert_eq!(whole.attachments[0].to_bytes().unwrap(), b"\x89PNG\r\n\x1a\n");
+    assert!(serde_json::to_string(&whole).unwrap().contains("reasoning_details"), "{whole:?}");
+
+    let cut = read(Protocol::ChatCompletions, &events[1..3]);
+    assert_eq!(cut.kind(), Some(ErrorKind::Incomplete));
+    assert_eq!(cut.response.attachments[0].to_bytes().unwrap(), b"\x89PNG");
+
+    let cut = read(
+        Protocol::Messages,
+        &[
+            json!({"type": "message_start", "message": {"model": "m"}}),
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "It is"}}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta",
+                "citation": {"url": "https://a.example", "cited_text": "Is it?"}}}),
+        ],
+    );
+    let [source] = cut.response.sources.as_slice() else { panic!("{cut:?}") };
+    assert_eq!(
+        (source.citations[0].span.clone(), &*source.citations[0].quote),
+        (Some(0..5), "Is it?")
+    );
+}
+
+#[test]
 fn a_raw_chunk_has_the_events_name_and_is_neither_progress_nor_text() {
     let body = "event: ping\ndata: {}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n\
                 data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
