@@ -8,9 +8,9 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use kerb_stream::{Activity, GenerationStream, Protocol};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::recordings::{READ, SETS, cases, config, json};
+use crate::recordings::{self, READ, SETS, cases, config};
 use crate::support::{Outcome, shared};
 
 /// A recorded stream: its path, its events, and what the caller gets.
@@ -27,7 +27,7 @@ fn recordings() -> Vec<Recording> {
         for (folder, protocol, _) in READ {
             for path in cases(&shared(set).join(folder)) {
                 let bytes = std::fs::read(path.with_extension("sse")).unwrap();
-                let config = config(&json(&path)).protocol(*protocol);
+                let config = config(&recordings::json(&path)).protocol(*protocol);
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
                 let events = events.filter_map(|data| serde_json::from_str(data).ok()).collect();
@@ -160,7 +160,7 @@ fn raw_chunks_are_all_events_in_order() {
     for Recording { path, protocol, outcome, .. } in recordings() {
         let bytes = std::fs::read(path.with_extension("sse")).unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let config = config(&json(&path)).protocol(protocol).raw(true);
+        let config = config(&recordings::json(&path)).protocol(protocol).raw(true);
         let stream = GenerationStream::from_reader(Cursor::new(bytes), config);
         let raw = Outcome::of(stream);
         let events: Vec<_> = raw.chunks.iter().filter_map(|chunk| chunk.raw.clone()).collect();
@@ -179,4 +179,50 @@ fn raw_chunks_are_all_events_in_order() {
     }
     println!("{all} recordings");
     assert!(all > 650, "{all}");
+}
+
+/// The recordings have what the vendors' SDKs read in them. The SDKs do not count Gemini's grounding,
+/// and have no log probabilities of reasoning or in Together's form.
+#[test]
+#[ignore = "reads the recordings in $KERB_STREAM_SHARED"]
+fn the_vendors_sdks_find_the_same() {
+    let mut compared = [0; 3];
+    for Recording { path, outcome, protocol, .. } in recordings() {
+        let expected = &recordings::json(&path)["expected"];
+        let count = |field: &str| expected[field].as_u64().unwrap_or_default() as usize;
+        let (citations, tokens) = (count("citations"), count("logprob_tokens"));
+        let response = &outcome.response;
+        let ours: usize = response.sources.iter().map(|source| source.citations.len()).sum();
+        let is_grounded = protocol == Protocol::GenerateContent && ours > citations;
+        assert!(ours == citations || is_grounded, "{}: {ours}", path.display());
+        let ours = response.logprobs.len();
+        let name = path.file_name().unwrap().to_string_lossy();
+        let has_more = name.starts_with("deepseek") || name.starts_with("together");
+        assert!(ours == tokens || has_more && ours > tokens, "{}: {ours}", path.display());
+
+        let activity = outcome.chunks.iter().flat_map(|chunk| &chunk.activity);
+        let mut started = activity.filter_map(|activity| match activity {
+            Activity::ToolStarted { id, name, input, .. } => Some((id, name, input)),
+            _ => None,
+        });
+        let calls = expected["server_tool_calls"].as_array().map_or(&[][..], Vec::as_slice);
+        for call in calls {
+            let (id, name, input) = started.next().unwrap();
+            assert_eq!((&call["id"], &call["name"]), (&json!(id), &json!(name)));
+            // A single text is shown without its field.
+            let arguments = call["arguments"].as_str().unwrap();
+            let told: Value = serde_json::from_str(arguments).unwrap_or_default();
+            let fields: Vec<_> = told.as_object().into_iter().flatten().collect();
+            match *fields {
+                [] => assert_eq!(input, ""),
+                [(_, Value::String(text))] => assert_eq!(input, text),
+                _ => assert_eq!(serde_json::from_str::<Value>(input).unwrap(), told),
+            }
+        }
+        for (sum, count) in compared.iter_mut().zip([citations, tokens, calls.len()]) {
+            *sum += count;
+        }
+    }
+    println!("{compared:?} citations, tokens and calls of hosted tools");
+    assert_eq!(compared, [235, 295, 48]);
 }
