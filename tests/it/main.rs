@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accounted;
 mod api;
 mod contributing;
 mod demo;
