@@ -17,6 +17,9 @@ use crate::support::shapes::Shape;
 use crate::support::{Connection, Server, demo, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// The examples that ask the model on their command line.
+const EVERY: [&str; 8] =
+    ["stream", "conversation", "callback", "analytics", "compare", "chat", "tools", "picture"];
 const NOTICE: &str = "This is the demo";
 
 #[test]
@@ -77,12 +80,12 @@ fn an_example_can_be_copied_alone() {
         assert_eq!(modules, expected, "{name}");
         assert_eq!(source.matches("#[path").count(), usize::from(!expected.is_empty()), "{name}");
     }
-    assert_eq!(examples, 8);
+    assert_eq!(examples, 10);
 }
 
 #[test]
 fn without_a_key_an_example_names_the_variable() {
-    for name in ["conversation", "callback", "analytics", "tools"] {
+    for name in ["conversation", "callback", "analytics", "tools", "picture"] {
         let ended = run(&mut example(name), "");
         assert_eq!(ended.code, Some(1), "{name}: {}", ended.stderr);
         assert!(ended.stderr.contains("GEMINI_API_KEY"), "{name}: {}", ended.stderr);
@@ -133,7 +136,7 @@ fn a_replayed_pipe_is_not_held_back_either() {
 
 #[test]
 fn a_reader_that_leaves_ends_an_example_without_a_panic() {
-    for name in ["stream", "conversation", "callback", "chat", "compare", "tools"] {
+    for name in ["stream", "conversation", "callback", "chat", "compare", "tools", "picture"] {
         let (left, go) = channel::<()>();
         let go = Mutex::new(go);
         // `compare` prints nothing before its first answer is complete.
@@ -167,7 +170,7 @@ fn a_reader_that_leaves_ends_an_example_without_a_panic() {
 
 #[test]
 fn a_cut_answer_is_printed_and_then_an_error() {
-    for name in ["stream", "conversation", "callback", "chat", "tools"] {
+    for name in ["stream", "conversation", "callback", "chat", "tools", "picture"] {
         let server = server(|connection| {
             connection.event(text("Half an "))?;
             connection.event(text("answer"))?;
@@ -187,7 +190,7 @@ fn a_cut_answer_is_printed_and_then_an_error() {
 
 #[test]
 fn a_wrong_key_is_told_and_not_shown() {
-    for name in ["stream", "conversation", "callback", "analytics", "compare", "chat", "tools"] {
+    for name in EVERY {
         let server = Server::start(|connection| {
             connection.request()?;
             let error =
@@ -206,7 +209,7 @@ fn a_wrong_key_is_told_and_not_shown() {
 
 #[test]
 fn what_a_model_writes_cannot_drive_the_terminal() {
-    for name in ["stream", "conversation", "callback", "analytics", "compare", "chat", "tools"] {
+    for name in EVERY {
         let server = server(|connection| {
             connection.event(text("\u{1b}[2J\u{7}"))?;
             whole(connection)
@@ -303,6 +306,69 @@ fn a_malformed_call_does_not_end_the_tools_example() {
         assert!(told.contains("the arguments of the tool call \\\"f\\\""), "{protocol}: {told}");
         assert!(told.contains("Os"), "{protocol}: {told}");
     }
+}
+
+#[test]
+fn search_prints_footnotes_and_shows_what_the_search_does() {
+    let canned = include_bytes!("../../examples/search.sse");
+    let server = Server::start(move |connection| {
+        while connection.request()?.is_some() {
+            connection.start()?;
+            connection.chunk(canned)?;
+            connection.chunk("")?;
+        }
+        Ok(())
+    });
+    let server = server.unwrap();
+    let alone = run(&mut example("search"), "");
+    let mut asked = example("search");
+    asked.env("ANTHROPIC_API_KEY", "k").env("ANTHROPIC_BASE_URL", server.url());
+    let asked = run(asked.args(["claude-sonnet-5", "How tall?"]), "");
+    assert_eq!((alone.code, asked.code), (Some(0), Some(0)), "{}", asked.stderr);
+    assert_eq!(alone.stdout, asked.stdout);
+    for part in [
+        "a coast redwood of 116 m in California[1]. You",
+        "since 2022[2], and its height was last measured in 2019[1].\n",
+        "[2] Visiting the tall trees <https://parks.example/tall-trees>\n    for “the path to it",
+    ] {
+        assert!(asked.stdout.contains(part), "{part}: {}", asked.stdout);
+    }
+    // The third source was found, but it is not cited.
+    assert!(!asked.stdout.contains("[3]"), "{}", asked.stdout);
+    let activity = "· web_search: tallest tree height\n· web_search has finished\n";
+    assert_eq!(asked.stderr, activity);
+    assert!(
+        alone.stderr.starts_with("This is a canned answer.") && alone.stderr.ends_with(activity)
+    );
+    let request = server.requests()[0].json();
+    assert_eq!(request["tools"][0]["name"], "web_search");
+    assert_eq!(request["messages"][0]["content"], "How tall?");
+}
+
+#[test]
+fn a_picture_is_saved_and_never_replaces_a_file() {
+    let part = json!({"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}});
+    let parts = json!([{"text": "Here it is."}, part]);
+    let event = json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]});
+    let server = server(move |connection| {
+        connection.event(&event)?;
+        connection.end()
+    });
+    let folder = std::env::temp_dir().join(format!("kerb-stream-picture-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let draw = || {
+        let mut picture = example("picture");
+        picture.env("GEMINI_API_KEY", "k").env("GOOGLE_GEMINI_BASE_URL", server.url());
+        run(picture.current_dir(&folder), "")
+    };
+    let drawn = draw();
+    assert_eq!((drawn.code, &*drawn.stdout), (Some(0), "Here it is.\n"), "{}", drawn.stderr);
+    assert_eq!(drawn.stderr, "picture-1.png: 8 bytes\n");
+    assert_eq!(std::fs::read(folder.join("picture-1.png")).unwrap(), b"\x89PNG\r\n\x1a\n");
+    let again = draw();
+    assert_eq!(again.code, Some(1));
+    assert!(again.stderr.starts_with("Error: cannot create picture-1.png"), "{}", again.stderr);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
