@@ -131,6 +131,12 @@ impl StreamChunk {
             || self.extras.as_ref().is_some_and(|extras| !extras.attachments.is_empty())
     }
 
+    /// Returns whether the chunk has sources or activity. A user wants to see them at once, even
+    /// before the answer begins.
+    pub(crate) fn has_news(&self) -> bool {
+        self.extras.as_ref().is_some_and(|it| !it.sources.is_empty() || !it.activity.is_empty())
+    }
+
     /// Returns whether the chunk has nothing that a caller could use, except the event itself.
     pub(crate) fn is_void(&self) -> bool {
         !self.has_piece()

@@ -286,7 +286,8 @@ impl ResponseDecoder {
     fn is_chunk_due(&self, response: &GenerationResponse) -> bool {
         let chunk = &self.events.builder.chunk;
         match self.stage {
-            _ if chunk.has_piece() || (response.chunk_count > 0 && !chunk.is_void()) => true,
+            _ if chunk.has_piece() || chunk.has_news() => true,
+            _ if response.chunk_count > 0 && !chunk.is_void() => true,
             Stage::Failed { .. } => false,
             Stage::Ended(_) => chunk.finish_reason.is_some(),
             _ => self.is_settled(chunk.finish_reason),

@@ -218,6 +218,43 @@ fn what_a_search_finds_and_what_the_answer_cites() {
     assert_eq!(activity(&outcome), ["3 search < moon", "3 search > found"]);
 }
 
+/// A search may take long, and the user sees meanwhile what happens.
+#[test]
+fn activity_does_not_wait_for_the_answer() {
+    let search = json!({"type": "web_search_call", "id": "w1", "status": "in_progress"});
+    let use_of_tool =
+        json!({"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}});
+    let tool = json!({"index": 0, "type": "search", "arguments": "{}"});
+    for (protocol, events) in [
+        (
+            Protocol::Responses,
+            vec![json!({"type": "response.output_item.added", "output_index": 0, "item": search})],
+        ),
+        (
+            Protocol::Messages,
+            vec![
+                json!({"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 1}}}),
+                json!({"type": "content_block_start", "index": 0, "content_block": use_of_tool}),
+                json!({"type": "content_block_stop", "index": 0}),
+            ],
+        ),
+        (
+            Protocol::GenerateContent,
+            vec![
+                json!({"candidates": [{"content": {"parts": [{"executableCode": {"code": "1"}}]}}]}),
+            ],
+        ),
+        (
+            Protocol::ChatCompletions,
+            vec![json!({"choices": [{"delta": {"executed_tools": [tool]}}]})],
+        ),
+    ] {
+        let outcome = read(protocol, &events);
+        assert_eq!(activity(&outcome).len(), 1, "{protocol}: {outcome:?}");
+        assert_eq!(outcome.kind(), Some(ErrorKind::Incomplete), "{protocol}");
+    }
+}
+
 #[test]
 fn what_the_model_made_and_how_sure_it_was() {
     let picture = "iVBORw0KGgo=";
