@@ -51,19 +51,14 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let format = options.typed("response_format", &config.response_format);
     body.put("response_format", format.map(|format| response_format(request, format)));
     body.0.extend(common::reasoning(&mut options, request.model, dialect.reasoning)?);
-    if let Some(tools) = options.tool_list(&mut body, |tool| function(request, tool))? {
+    let tools = options.tools(&mut body, |tool| function(request, tool))?.concat();
+    if !tools.is_empty() {
         body.put("tools", tools);
         body.put_json(dialect.with_tools);
     }
-    let choice = options.typed("tool_choice", &config.tool_choice);
-    let choice = choice.map(|choice| common::tool_choice(choice, dialect.required, named));
-    body.put("tool_choice", choice);
+    let named = |tool: &str| json!({"type": "function", "function": {"name": tool}});
+    body.put("tool_choice", common::tool_choice(&mut options, dialect.required, named));
     options.finish(body)
-}
-
-/// Builds the `tool_choice` that forces one tool.
-fn named(tool: &str) -> Value {
-    json!({"type": "function", "function": {"name": tool}})
 }
 
 /// Returns `None` for an empty assistant message (Moonshot refuses it, and then every later

@@ -48,7 +48,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("thinking", common::reasoning(&mut options, request.model, REASONING)?);
     let function =
         |it: &Function| json!({"type": "function", "function": common::function(it, "parameters")});
-    let (functions, hosted) = options.tools(&mut body, function)?;
+    let [functions, hosted] = options.tools(&mut body, function)?;
     if !hosted.is_empty() {
         return Err(request.refuse("Cohere has no hosted tools; leave out `Tool::hosted`"));
     }

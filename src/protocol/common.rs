@@ -57,11 +57,11 @@ pub(super) fn list_in<'a>(value: &'a Value, name: &str) -> &'a [Value] {
 /// Encodes the tool choice in OpenAI's words. `required` is the protocol's word for a required
 /// call, and `named` encodes the choice of one tool.
 pub(super) fn tool_choice(
-    choice: &ToolChoice,
+    options: &mut Options<'_>,
     required: &str,
     named: impl Fn(&str) -> Value,
-) -> Value {
-    match choice {
+) -> Option<Value> {
+    Some(match options.typed("tool_choice", &options.request.config.tool_choice)? {
         ToolChoice::Auto => "auto".into(),
         ToolChoice::None => "none".into(),
         ToolChoice::Required => required.into(),

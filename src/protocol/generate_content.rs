@@ -72,7 +72,7 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     generation.put("thinkingConfig", common::reasoning(&mut options, name(request), REASONING)?);
     body.put("generationConfig", generation.0);
     // `parameters` takes only Google's own dialect, which rejects most of JSON Schema.
-    let (functions, mut tools) =
+    let [functions, mut tools] =
         options.tools(&mut body, |tool| common::function(tool, "parametersJsonSchema"))?;
     let mut config = Fields::default();
     if !functions.is_empty() {

@@ -45,8 +45,8 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("messages", messages);
     // The value is one text, because llama.cpp joins several blocks without a separator.
     body.put("system", (!system.is_empty()).then(|| system.join("\n\n")));
-    let tools = options.tool_list(&mut body, |tool| common::function(tool, "input_schema"))?;
-    body.put("tools", tools);
+    let tools = options.tools(&mut body, |tool| common::function(tool, "input_schema"))?.concat();
+    body.put("tools", (!tools.is_empty()).then_some(tools));
     options.take("tool_choice");
     options.take("parallel_tool_calls");
     body.put("tool_choice", tool_choice(request));

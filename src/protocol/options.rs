@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 use super::chat_request::ChatRequest;
 use crate::config::GenerationConfig;
 use crate::error::Error;
-use crate::provider::Protocol;
-use crate::provider::WebSearch;
+use crate::provider::{Protocol, WebSearch};
 use crate::tool::{Function, ToolKind};
 
 macro_rules! options {
@@ -101,24 +100,13 @@ impl<'a> Options<'a> {
         value.as_ref()
     }
 
-    /// As [`tools`](Self::tools), for protocols that have one list for functions and hosted tools.
-    pub(super) fn tool_list(
-        &mut self,
-        body: &mut Fields,
-        form: impl Fn(&Function) -> Value,
-    ) -> Result<Option<Vec<Value>>, Error> {
-        let (functions, hosted) = self.tools(body, form)?;
-        let tools = [functions, hosted].concat();
-        Ok((!tools.is_empty()).then_some(tools))
-    }
-
     /// Removes the tools. Returns the functions in the protocol's form, and the hosted tools. The
     /// fields that ask for a web search are added to the body if it is not a tool.
     pub(super) fn tools(
         &mut self,
         body: &mut Fields,
         form: impl Fn(&Function) -> Value,
-    ) -> Result<(Vec<Value>, Vec<Value>), Error> {
+    ) -> Result<[Vec<Value>; 2], Error> {
         self.take("tools");
         let (mut functions, mut hosted) = (Vec::new(), Vec::new());
         for tool in &self.request.config.tools {
@@ -138,7 +126,7 @@ impl<'a> Options<'a> {
                 },
             }
         }
-        Ok((functions, hosted))
+        Ok([functions, hosted])
     }
 
     /// Moves options into an object. `top_k=k` moves the option `top_k` into the field `k`.

@@ -16,11 +16,12 @@ use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::cited::{Cited, Unit};
 use super::codec::{Codec, Decoder};
+use super::common::{self, text_in};
 use super::options::Options;
 use super::own_tool::OwnTool;
 use super::told::ToldText;
 use super::wire::{Raw, wire};
-use super::{common, json, schema};
+use super::{json, schema};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
@@ -54,10 +55,10 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("reasoning", common::reasoning(&mut options, request.model, REASONING)?);
     let format = options.typed("response_format", &request.config.response_format);
     body.put("text", format.map(|it| text(request, it)));
-    let tools = options.tool_list(&mut body, |it| function(request, it))?;
-    body.put("tools", tools);
-    let choice = options.typed("tool_choice", &request.config.tool_choice);
-    body.put("tool_choice", choice.map(|choice| common::tool_choice(choice, "required", named)));
+    let tools = options.tools(&mut body, |it| function(request, it))?.concat();
+    body.put("tools", (!tools.is_empty()).then_some(tools));
+    let named = |tool: &str| json!({"type": "function", "name": tool});
+    body.put("tool_choice", common::tool_choice(&mut options, "required", named));
     body.put("top_logprobs", alternatives);
     options
         .move_into("max_tokens=max_output_tokens parallel_tool_calls temperature top_p", &mut body);
@@ -76,7 +77,7 @@ fn input(request: ChatRequest<'_>) -> Result<Vec<Value>, Error> {
                 let before = items.len();
                 for part in message.turn(Protocol::Responses) {
                     let Some(item) = assistant(request, part, items.len()) else { continue };
-                    if let Some("custom_tool_call") = kind(&item) {
+                    if text_in(&item, "type") == "custom_tool_call" {
                         custom.extend(item.get("call_id").cloned());
                     }
                     items.push(item);
@@ -133,7 +134,7 @@ fn assistant(request: ChatRequest<'_>, part: TurnPart<'_>, place: usize) -> Opti
             common::with(item, Some(&json!({"id": format!("msg_{place}"), "status": "completed"})))
         }
         TurnPart::Call(call, extra) => {
-            let (name, arguments) = match extra.and_then(kind) {
+            let (name, arguments) = match extra.map(|extra| text_in(extra, "type")) {
                 Some("custom_tool_call") => ("input", call.arguments.clone()),
                 _ => ("arguments", request.arguments_text(call)),
             };
@@ -161,15 +162,6 @@ fn put_text(parts: &mut [Value], mut text: &str) {
         *place = said.into();
         text = rest;
     }
-}
-
-/// Builds the `tool_choice` that forces one tool.
-fn named(tool: &str) -> Value {
-    json!({"type": "function", "name": tool})
-}
-
-fn kind(item: &Value) -> Option<&str> {
-    item.get("type")?.as_str()
 }
 
 fn text(request: ChatRequest<'_>, format: &ResponseFormat) -> Value {
