@@ -13,13 +13,7 @@ use crate::tool::{Function, ToolChoice};
 
 /// Returns an object with the fields that have a value.
 pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
-    let mut object = Map::new();
-    for (name, value) in fields {
-        if let Some(value) = value {
-            object.insert(name.to_owned(), value);
-        }
-    }
-    object.into()
+    fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// Adds fields to an object.
@@ -44,9 +38,14 @@ pub(super) fn function(tool: &Function, schema: &str) -> Value {
     ])
 }
 
+/// Returns the text in a field, if it is not empty.
+pub(super) fn some_text_in<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name)?.as_str().filter(|text| !text.is_empty())
+}
+
 /// Returns the text in a field, or an empty text.
 pub(super) fn text_in<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
+    some_text_in(value, name).unwrap_or_default()
 }
 
 /// Returns the list in a field, or an empty list.
@@ -66,7 +65,7 @@ pub(super) fn tool_choice(
         ToolChoice::None => "none".into(),
         ToolChoice::Required => required.into(),
         ToolChoice::Tool(name) => named(name),
-    }
+    })
 }
 
 /// Encodes a tool call in the form of OpenAI and compatible servers.
@@ -113,7 +112,7 @@ pub(super) fn reasoning(
     let mut tokens = asked.budget();
     // A budget of zero tokens means that reasoning is off.
     let is_off = tokens == 0;
-    let level = if is_off { Some("off") } else { told.as_str() };
+    let level = told.as_str().filter(|_| !is_off);
     let form = forms.iter().find(|(names, _)| begins_like(model, names));
     let form = form.map_or(&ReasoningForm::NONE, |(_, form)| form);
     let (template, missing) = match level {
@@ -124,7 +123,7 @@ pub(super) fn reasoning(
     if template.is_empty() {
         return Err(request.refuse(format!("the option `reasoning` {missing}")));
     }
-    let (is_level, level) = (level.is_some() && !is_off, level.unwrap_or("off"));
+    let (is_level, level) = (level.is_some(), level.unwrap_or("off"));
     let mut words = form.words.split_whitespace().filter_map(|pair| pair.split_once('='));
     let word = words.find(|(from, _)| *from == level).map_or(level, |(_, to)| to);
     let adapt = |sent: &str, why| request.adapt("reasoning", level, sent, why);

@@ -311,16 +311,9 @@ impl GenerateContentDecoder {
                 out.keep_field(&mut extra, "thoughtSignature", signature);
             }
             if call.is_some() {
-                let read = call.parse();
-                self.decode_call(&read, out)?;
-                let known = [
-                    ("id", read.id),
-                    ("name", read.name),
-                    ("args", read.args),
-                    ("partialArgs", read.partial_args),
-                    ("willContinue", read.will_continue),
-                ];
-                let of_call = out.others(call, &known);
+                self.decode_call(&call.parse(), out)?;
+                let known = ["id", "name", "args", "partialArgs", "willContinue"];
+                let of_call = out.others(call, &known.map(|name| (name, Raw::default())));
                 if !of_call.is_empty() {
                     out.count_kept(640);
                     extra.insert("functionCall".to_owned(), of_call.into());
@@ -361,26 +354,23 @@ impl GenerateContentDecoder {
 
     /// Reports a tool of Gemini's own: code that it runs, or another tool.
     fn own_tool(&mut self, part: &GeminiPart<'_>, out: &mut ChunkBuilder) {
-        const CODE: &str = "code_execution";
-        let name = |tool: &Value| text_in(tool, "toolType").to_ascii_lowercase();
-        let said = |tool: &Value, field| tool.get(field).map(hosted::text_of).unwrap_or_default();
-        if part.code.is_some() {
-            let call = part.code.value();
-            out.tool_started(&self.id(&call, true), CODE, said(&call, "code"));
+        let (call, result) = (part.code.or(part.own_call), part.code_result.or(part.own_response));
+        let is_code = part.code.or(part.code_result).is_some();
+        let name = |tool: &Value| match is_code {
+            true => "code_execution".to_owned(),
+            false => text_in(tool, "toolType").to_ascii_lowercase(),
+        };
+        if call.is_some() {
+            let call = call.value();
+            let input = hosted::text_of(call.get("code").or(call.get("args")).unwrap_or_default());
+            out.tool_started(&self.id(&call, true), &name(&call), input);
         }
-        if part.code_result.is_some() {
-            let result = part.code_result.value();
-            let has_failed = !matches!(text_in(&result, "outcome"), "" | "OUTCOME_OK");
-            out.tool_finished(&self.id(&result, false), CODE, said(&result, "output"), has_failed);
-        }
-        if part.own_call.is_some() {
-            let call = part.own_call.value();
-            out.tool_started(&self.id(&call, true), &name(&call), said(&call, "args"));
-        }
-        if part.own_response.is_some() {
-            let result = part.own_response.value();
-            let output = said(&result, "response");
-            out.tool_finished(&self.id(&result, false), &name(&result), output, false);
+        if result.is_some() {
+            let result = result.value();
+            let output = result.get("output").or(result.get("response")).unwrap_or_default();
+            let (output, outcome) = (hosted::text_of(output), text_in(&result, "outcome"));
+            let has_failed = !matches!(outcome, "" | "OUTCOME_OK");
+            out.tool_finished(&self.id(&result, false), &name(&result), output, has_failed);
         }
     }
 
@@ -394,8 +384,8 @@ impl GenerateContentDecoder {
     /// Reports the pages that a search has found, the places that cite them, and the queries.
     fn sources(&mut self, told: &GeminiCandidate<'_>, out: &mut ChunkBuilder) {
         let grounding: Grounding<'_> = told.grounding.parse();
-        for query in grounding.queries.elements() {
-            if self.is_new(query, out) {
+        for query in grounding.queries.elements::<Raw<'_>>() {
+            if self.is_new(query.json(), out) {
                 let id = self.id(&Value::Null, true);
                 out.tool_started(&id, "google_search", hosted::text_of(&Raw::value(query)));
                 out.tool_finished(&id, "google_search", String::new(), false);
@@ -406,7 +396,7 @@ impl GenerateContentDecoder {
         });
         let found: Vec<_> = found.collect();
         for (support, json) in grounding.supports.elements::<(GroundingSupport<'_>, Raw<'_>)>() {
-            if !self.is_new(json, out) {
+            if !self.is_new(json.json(), out) {
                 continue;
             }
             let cited = support.chunks.elements().filter_map(Raw::u64);
@@ -416,24 +406,22 @@ impl GenerateContentDecoder {
         }
         let GeminiCitations { citations, sources } = told.citations.parse();
         for (cited, json) in citations.or(sources).elements::<(Cited<'_>, Raw<'_>)>() {
-            if self.is_new(json, out) {
+            if self.is_new(json.json(), out) {
                 out.cite(cited.source(), String::new(), cited.place(0, Unit::Bytes));
             }
         }
         let pages = told.pages.parse::<UrlContext<'_>>().pages.elements::<Cited<'_>>();
         for source in found.into_iter().chain(pages.map(|page| page.source())) {
-            let url = source.url.as_deref().unwrap_or_default();
-            if self.told.insert(fingerprint([url])) {
-                out.count_kept(64);
+            if self.is_new(source.url.as_deref().unwrap_or_default(), out) {
                 out.source(source, None);
             }
         }
     }
 
     /// Returns whether this was not reported before.
-    fn is_new(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) -> bool {
+    fn is_new(&mut self, told: &str, out: &mut ChunkBuilder) -> bool {
         out.count_kept(64);
-        self.told.insert(fingerprint([json.json()]))
+        self.told.insert(fingerprint([told]))
     }
 
     /// Decodes a call. Usually it comes whole, and has no `args` if there are no arguments. On

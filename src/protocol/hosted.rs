@@ -1,6 +1,8 @@
 //! Describes what the provider's own tools do: their inputs and outputs as text.
 
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
+
+use super::common::{some_text_in, text_in};
 
 /// The fields that only the provider can read. They may be long.
 const SEALED: [&str; 2] = ["encrypted_content", "encrypted_index"];
@@ -20,7 +22,7 @@ pub(super) fn text_of(value: &Value) -> String {
             match (told.next(), told.next()) {
                 (None, _) => String::new(),
                 (Some((_, Value::String(text))), None) => text.clone(),
-                _ if fields.contains_key("stdout") => printed(fields),
+                _ if fields.contains_key("stdout") => printed(value),
                 _ => readable(value).to_string(),
             }
         }
@@ -29,23 +31,17 @@ pub(super) fn text_of(value: &Value) -> String {
 }
 
 fn is_text(part: &Value) -> bool {
-    part.get("type").is_some_and(|kind| kind == "text") && part.get("text").is_some()
+    text_in(part, "type") == "text" && part.get("text").is_some()
 }
 
 fn is_void(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(values) => values.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    }
+    [json!(null), json!(""), json!([]), json!({})].contains(value)
 }
 
 /// Returns what a program has printed.
-fn printed(fields: &Map<String, Value>) -> String {
-    let texts = ["stdout", "stderr"].map(|name| fields.get(name).and_then(Value::as_str));
-    texts.into_iter().flatten().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+fn printed(output: &Value) -> String {
+    let texts = ["stdout", "stderr"].into_iter().filter_map(|name| some_text_in(output, name));
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 /// Returns a value without the fields that only the provider can read.
@@ -62,8 +58,6 @@ pub(super) fn readable(value: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -10,7 +10,7 @@ use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::cited::{Place, Unit, source_in};
 use super::codec::{Codec, Decoder};
-use super::common::{self, text_in};
+use super::common::{self, some_text_in, text_in};
 use super::options::{Fields, Options};
 use super::wire::{Raw, unescaped, wire};
 use super::{claude, hosted, json, schema};
@@ -149,8 +149,7 @@ fn text(text: &str) -> Option<Value> {
 /// Returns whether the block is thinking without a signature. Anthropic signs each thinking block
 /// at its end. Other providers of this protocol sign none, and require them back.
 fn is_unsigned(block: &Value) -> bool {
-    let signature = block.get("signature").and_then(Value::as_str);
-    is(block, "thinking") && signature.is_none_or(str::is_empty)
+    is(block, "thinking") && text_in(block, "signature").is_empty()
 }
 
 fn image(image: &Attachment) -> Value {
@@ -511,8 +510,7 @@ fn report(block: &Value, out: &mut ChunkBuilder) {
         // A search has a list of pages, and a fetch has one.
         let pages = content.as_array().map_or(std::slice::from_ref(content), Vec::as_slice);
         for page in pages {
-            let text =
-                |value, name| Some(text_in(value, name).to_owned()).filter(|it| !it.is_empty());
+            let text = |value, name| some_text_in(value, name).map(str::to_owned);
             let title = text(page.get("content").unwrap_or(page), "title");
             out.source(Source { url: text(page, "url"), title, ..Source::default() }, None);
         }

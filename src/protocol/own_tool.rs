@@ -1,15 +1,15 @@
 //! Reports the tools that run at OpenAI. In Responses, each call of one is an item of the output.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::builder::ChunkBuilder;
 use super::cited::source_in;
-use super::common::{is_in, list_in, text_in};
+use super::common::{is_in, list_in, some_text_in, text_in};
 use super::hosted;
 use crate::attachment::Attachment;
 
 /// The fields of an item that hold the input of the tool.
-const INPUT: [&str; 5] = ["code", "arguments", "operation", "action", "prompt"];
+const INPUT: &str = "code arguments operation action prompt";
 /// The fields that are neither input nor output.
 const OTHER: &str = "type id call_id name status result container_id server_label \
     approval_request_id execution background error";
@@ -22,14 +22,10 @@ const OF_CALLER: &str =
 pub(super) struct OwnTool {
     id: String,
     name: String,
-    /// Set when the start was reported. `with_input` says whether the input was known then.
-    started: Option<Started>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Started {
-    WithInput,
-    WithoutInput,
+    /// The start was reported.
+    has_started: bool,
+    /// The input was known when the start was reported.
+    has_input: bool,
 }
 
 impl OwnTool {
@@ -38,19 +34,20 @@ impl OwnTool {
     pub(super) fn announce(&mut self, item: &Value, out: &mut ChunkBuilder) {
         self.learn(item);
         let is_call = text_in(item, "type").ends_with("_call");
-        if is_call && !INPUT.iter().any(|name| item.get(name).is_some()) {
-            self.start(String::new(), Started::WithoutInput, out);
+        if is_call && input_of(item).is_none() {
+            self.start(String::new(), out);
         }
     }
 
     /// Reports the start of a call whose input has become whole.
     pub(super) fn input(&mut self, input: String, out: &mut ChunkBuilder) {
-        if !self.name.is_empty() && self.started.is_none() {
+        if !self.name.is_empty() && !self.has_started {
             let input = match serde_json::from_str(&input) {
                 Ok(json @ Value::Object(_)) => hosted::text_of(&json),
                 _ => input,
             };
-            self.start(input, Started::WithInput, out);
+            self.has_input = true;
+            self.start(input, out);
         }
     }
 
@@ -62,46 +59,47 @@ impl OwnTool {
         if kind == "compaction" {
             return;
         }
-        if self.started.is_none() && !kind.ends_with("_output") {
-            let input = INPUT.iter().find_map(|name| item.get(name)).map(hosted::text_of);
-            self.input(input.unwrap_or_default(), out);
+        if !self.has_started && !kind.ends_with("_output") {
+            self.input(input_of(item).map(hosted::text_of).unwrap_or_default(), out);
         }
         let Value::Object(fields) = item else { return };
         if is_in(OF_CALLER, kind) {
             return;
         }
-        let is_output = |name: &str| {
-            let is_input = INPUT.contains(&name) && self.started == Some(Started::WithInput);
-            !is_input && !is_in(OTHER, name)
-        };
-        let output = fields.iter().filter(|(name, value)| !value.is_null() && is_output(name));
-        let output: Map<_, _> = output.map(|(name, it)| (name.clone(), it.clone())).collect();
+        let is_other = |name: &str| is_in(OTHER, name) || (self.has_input && is_in(INPUT, name));
+        let output = fields.iter().filter(|(name, value)| !(value.is_null() || is_other(name)));
+        let output: Value = output.map(|(name, it)| (name.clone(), it.clone())).collect();
         let error = item.get("error").filter(|error| !error.is_null());
         let has_failed =
             error.is_some() || matches!(text_in(item, "status"), "failed" | "incomplete");
-        let output = error.map_or_else(|| hosted::text_of(&output.into()), hosted::text_of);
+        let output = hosted::text_of(error.unwrap_or(&output));
         out.tool_finished(&self.id, &self.name, output, has_failed);
-        if kind == "image_generation_call" && !text_in(item, "result").is_empty() {
-            let format = Some(text_in(item, "output_format")).filter(|format| !format.is_empty());
-            let media_type = format!("image/{}", format.unwrap_or("png"));
-            out.attach(Attachment::from_base64(media_type, text_in(item, "result").to_owned()));
+        if kind == "image_generation_call"
+            && let Some(picture) = some_text_in(item, "result")
+        {
+            let format = some_text_in(item, "output_format").unwrap_or("png");
+            out.attach(Attachment::from_base64(format!("image/{format}"), picture.to_owned()));
         }
-        let found = item.get("action").map_or(&[][..], |action| list_in(action, "sources"));
+        let found = list_in(item.get("action").unwrap_or_default(), "sources");
         for found in found.iter().chain(list_in(item, "results")) {
             out.source(source_in(found), None);
         }
     }
 
     fn learn(&mut self, item: &Value) {
-        let (kind, call) = (text_in(item, "type"), text_in(item, "call_id"));
+        let kind = text_in(item, "type");
         let name = kind.strip_suffix("_call").or(kind.strip_suffix("_output")).unwrap_or(kind);
-        let told = Some(text_in(item, "name")).filter(|name| !name.is_empty());
-        self.name = told.unwrap_or(name).to_owned();
-        self.id = if call.is_empty() { text_in(item, "id") } else { call }.to_owned();
+        self.name = some_text_in(item, "name").unwrap_or(name).to_owned();
+        let id = some_text_in(item, "call_id").unwrap_or_else(|| text_in(item, "id"));
+        self.id = id.to_owned();
     }
 
-    fn start(&mut self, input: String, started: Started, out: &mut ChunkBuilder) {
+    fn start(&mut self, input: String, out: &mut ChunkBuilder) {
         out.tool_started(&self.id, &self.name, input);
-        self.started = Some(started);
+        self.has_started = true;
     }
+}
+
+fn input_of(item: &Value) -> Option<&Value> {
+    INPUT.split(' ').find_map(|name| item.get(name))
 }
