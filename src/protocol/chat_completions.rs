@@ -364,20 +364,17 @@ impl ChatCompletionsDecoder {
     /// the calls so far.
     fn decode_message(&mut self, choice: &ChatChoice<'_>, out: &mut ChunkBuilder) {
         let mut message: ChatDelta<'_> = choice.message.parse();
+        let nothing = Raw::default();
         let has_calls = self.has_deltas && out.calls() > 0;
         if has_calls && choice.delta.is_none() {
-            for (nth, call) in message.tool_calls.elements().enumerate() {
-                let ChatCall { id, function, .. } = call;
+            for (nth, ChatCall { id, function, .. }) in message.tool_calls.elements().enumerate() {
                 let nth = Some(nth).filter(|&nth| nth < out.calls());
                 match out.call_with_id(id).or(nth) {
                     Some(at) => out.whole_call(at, id, function.name, function.arguments),
-                    None => {
-                        _ = out.tool_call(Raw::default(), id, function.name, function.arguments);
-                    }
+                    None => _ = out.tool_call(nothing, id, function.name, function.arguments),
                 }
             }
         }
-        let nothing = Raw::default();
         if self.has_deltas && out.seen.text {
             message = ChatDelta { content: nothing, refusal: nothing, audio: nothing, ..message };
         }
@@ -413,17 +410,20 @@ impl ChatCompletionsDecoder {
 
     /// Adds the pages that are new. They have no places: the text refers to them by number.
     fn pages(&mut self, cited: Raw<'_>, found: Raw<'_>, out: &mut ChunkBuilder) {
-        let [of_cited, of_found] = &mut self.pages;
-        if is_longer(cited, of_cited) {
-            for url in cited.elements().skip(of_cited.0) {
-                of_cited.0 += 1;
-                out.cite(Cited::page(url).source(), String::new(), None);
+        let lists = [(cited, true), (found, false)].into_iter();
+        for ((list, is_cited), (count, length)) in lists.zip(&mut self.pages) {
+            // Most events repeat the list unchanged.
+            if list.json().len() <= *length {
+                continue;
             }
-        }
-        if is_longer(found, of_found) {
-            for page in found.elements::<Cited<'_>>().skip(of_found.0) {
-                of_found.0 += 1;
-                out.source(page.source(), None);
+            *length = list.json().len();
+            for page in list.elements::<Raw<'_>>().skip(*count) {
+                *count += 1;
+                // A page that is cited is only a URL.
+                match is_cited {
+                    true => out.cite(Cited::page(page).source(), String::new(), None),
+                    false => out.source(page.parse::<Cited<'_>>().source(), None),
+                }
             }
         }
     }
@@ -448,34 +448,21 @@ impl ChatCompletionsDecoder {
     /// and index; all other elements are whole.
     fn detail(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) {
         let Value::Object(piece) = out.keep(json) else { return };
-        let is_text = matches!(
-            piece.get("type").and_then(Value::as_str),
-            Some("reasoning.text" | "reasoning.summary")
-        );
+        let kind = piece.get("type").and_then(Value::as_str);
+        let is_text = matches!(kind, Some("reasoning.text" | "reasoning.summary"));
         let latest = self.details.last_mut().filter(|known| {
             is_text && ["type", "index"].iter().all(|name| known.get(name) == piece.get(*name))
         });
         let Some(Value::Object(known)) = latest else { return self.details.push(piece.into()) };
         for (name, value) in piece {
+            let grows = matches!(&*name, "text" | "summary" | "signature");
             match (known.get_mut(&name), value) {
-                (Some(Value::String(text)), Value::String(more))
-                    if matches!(&*name, "text" | "summary" | "signature") =>
-                {
-                    text.push_str(&more);
-                }
+                (Some(Value::String(text)), Value::String(more)) if grows => text.push_str(&more),
                 (Some(_), Value::Null) => {}
-                (_, value) => {
-                    known.insert(name, value);
-                }
+                (_, value) => _ = known.insert(name, value),
             }
         }
     }
-}
-
-/// Returns whether a list is longer than the last time. Most events repeat it unchanged.
-fn is_longer(list: Raw<'_>, (_, length): &mut (usize, usize)) -> bool {
-    let known = std::mem::replace(length, (*length).max(list.json().len()));
-    list.json().len() > known
 }
 
 /// Reports a tool that runs at Groq. Its start has no output.
