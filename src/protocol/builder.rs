@@ -510,24 +510,22 @@ impl ChunkBuilder {
     /// writes). The same holds for completion tokens and their part, the reasoning tokens. The
     /// total is the provider's, but at least the sum of prompt and completion tokens.
     pub(crate) fn usage(&mut self, told: Option<Usage>) {
-        let Some(mut usage) = told else { return };
+        let Some(told) = told else { return };
         let known = self.usage.unwrap_or_default();
-        if usage.prompt_tokens == 0 {
-            usage.prompt_tokens = known.prompt_tokens;
-            usage.cached_tokens = known.cached_tokens.or(usage.cached_tokens);
-            usage.cache_write_tokens = known.cache_write_tokens.or(usage.cache_write_tokens);
-        }
-        if usage.completion_tokens == 0 {
-            usage.completion_tokens = known.completion_tokens;
-            usage.reasoning_tokens = known.reasoning_tokens.or(usage.reasoning_tokens);
-        }
-        usage.cached_tokens = usage.cached_tokens.or(known.cached_tokens);
-        usage.cache_write_tokens = usage.cache_write_tokens.or(known.cache_write_tokens);
-        usage.reasoning_tokens = usage.reasoning_tokens.or(known.reasoning_tokens);
-        let sum = usage.prompt_tokens.saturating_add(usage.completion_tokens);
-        usage.total_tokens = usage.total_tokens.max(sum);
-        self.usage = Some(usage);
-        self.chunk.usage = Some(usage);
+        // What the first of two does not tell is taken from the other.
+        let in_order = |is_zero| if is_zero { [known, told] } else { [told, known] };
+        let [input, other_input] = in_order(told.prompt_tokens == 0);
+        let [output, other_output] = in_order(told.completion_tokens == 0);
+        let sum = input.prompt_tokens.saturating_add(output.completion_tokens);
+        let usage = Usage {
+            prompt_tokens: input.prompt_tokens,
+            completion_tokens: output.completion_tokens,
+            total_tokens: told.total_tokens.max(sum),
+            cached_tokens: input.cached_tokens.or(other_input.cached_tokens),
+            cache_write_tokens: input.cache_write_tokens.or(other_input.cache_write_tokens),
+            reasoning_tokens: output.reasoning_tokens.or(other_output.reasoning_tokens),
+        };
+        (self.usage, self.chunk.usage) = (Some(usage), Some(usage));
     }
 
     /// Sets the error that the provider reported. It is not truncated, because truncated JSON
@@ -588,10 +586,8 @@ impl ChunkBuilder {
     /// Reports that a tool of the provider's own has ended. `name` is used if its start is unknown.
     pub(crate) fn tool_finished(&mut self, id: &str, name: &str, output: String, is_error: bool) {
         let known = self.running.iter().rposition(|(running, _)| running == id);
-        let (id, name) = match known.map(|at| self.running.swap_remove(at)) {
-            Some(known) => known,
-            None => (id.to_owned(), name.to_owned()),
-        };
+        let known = known.map(|at| self.running.swap_remove(at));
+        let (id, name) = known.unwrap_or_else(|| (id.to_owned(), name.to_owned()));
         self.report(Activity::ToolFinished { id, name, output, is_error, hosted: true });
     }
 
@@ -748,11 +744,8 @@ impl BuiltCall {
         if piece == self.name {
             return None;
         }
-        if piece.starts_with(&self.name) {
-            piece.clone_into(&mut self.name);
-        } else {
-            self.name.push_str(piece);
-        }
+        let more = piece.strip_prefix(&*self.name).unwrap_or(piece);
+        self.name.push_str(more);
         Some(self.name.clone())
     }
 }

@@ -85,10 +85,8 @@ pub(super) fn source_in(told: &Value) -> Source {
 /// The known sources of one answer.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
-    /// The number of each source by its URL, or else by its id.
-    numbers: HashMap<String, usize>,
-    /// The number of citations of each source.
-    counts: HashMap<usize, usize>,
+    /// The number of each source, and of its citations, by its URL or else by its id.
+    known: HashMap<String, (usize, usize)>,
     /// The places in text that has not arrived yet: the number of the source, the position of the
     /// citation, and the place.
     early: Vec<(usize, usize, Place)>,
@@ -109,17 +107,17 @@ impl Sources {
         let mut at = HashMap::new();
         for (mut source, place) in found.into_iter().zip(places) {
             let key = source.url.clone().or_else(|| source.id.clone()).unwrap_or_default();
-            let next = self.numbers.len() + 1;
-            source.number = *self.numbers.entry(key).or_insert(next);
+            let next = self.known.len() + 1;
+            let (number, cited) = self.known.entry(key).or_insert((next, 0));
+            source.number = *number;
             if let (Some(citation), Some(place)) = (source.citations.first_mut(), place) {
                 let url = source.url.as_deref().unwrap_or_default();
                 citation.span = self.index.span(content, &place, url);
                 if citation.span.is_none() {
-                    let at = self.counts.get(&source.number).copied().unwrap_or_default();
-                    self.early.push((source.number, at, place));
+                    self.early.push((*number, *cited, place));
                 }
             }
-            *self.counts.entry(source.number).or_default() += source.citations.len();
+            *cited += source.citations.len();
             let known = *at.entry(source.number).or_insert(sources.len());
             match sources.get_mut(known) {
                 Some(known) => {
@@ -199,11 +197,8 @@ impl TextIndex {
             return first;
         }
         let page = endpoint::redacted(url);
-        let is_there = |span: &Range<usize>| !page.is_empty() && text(span).contains(&page);
-        match &first {
-            Some(span) if !is_there(span) => spans.find(is_there).or(first),
-            _ => first,
-        }
+        let mut spans = first.clone().into_iter().chain(spans);
+        spans.find(|span| !page.is_empty() && text(span).contains(&page)).or(first)
     }
 
     /// Adds the entries for the text that is new.
