@@ -2,7 +2,6 @@
 //!
 //! Providers count places in bytes, characters or UTF-16 units, of a part of the text or of all of it.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -53,15 +52,12 @@ impl<'a> Cited<'a> {
 
     /// Returns the source. Without a URL or an ID, the title identifies it.
     pub(super) fn source(&self) -> Source {
-        let text = |raw: Raw<'_>| raw.str().map(Cow::into_owned);
+        let text = |raw: Raw<'_>| raw.str().map(String::from);
         let title = text(self.title.or(self.document_title).or(self.filename));
         let url = text(self.url.or(self.uri).or(self.retrieved));
         let given = text(self.source).filter(|_| url.is_none());
-        let (given_url, given) = match given {
-            Some(given) if given.starts_with("http") => (Some(given), None),
-            given => (None, given),
-        };
-        let url = url.or(given_url);
+        let is_url = given.as_ref().is_some_and(|given| given.starts_with("http"));
+        let (url, given) = if is_url { (given, None) } else { (url, given) };
         let number = self.document_index.or(self.search_result_index);
         let id = text(self.file_id).or(given).or_else(|| Some(number.u64()?.to_string()));
         let id = id.or_else(|| title.clone().filter(|_| url.is_none()));

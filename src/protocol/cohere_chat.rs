@@ -2,8 +2,6 @@
 //!
 //! <https://docs.cohere.com/reference/chat-stream>
 
-use std::borrow::Cow;
-
 use serde_json::{Map, Value, json};
 
 use super::builder::ChunkBuilder;
@@ -53,19 +51,17 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
         return Err(request.refuse("Cohere has no hosted tools; leave out `Tool::hosted`"));
     }
     body.put("tools", (!functions.is_empty()).then_some(functions));
-    body.put(
-        "tool_choice",
-        match options.typed("tool_choice", &request.config.tool_choice) {
-            // This is Cohere's default, for which it has no value.
-            None | Some(ToolChoice::Auto) => None,
-            Some(ToolChoice::None) => Some("NONE"),
-            Some(ToolChoice::Required) => Some("REQUIRED"),
-            Some(ToolChoice::Tool(_)) => {
-                let message = "`tool_choice` cannot name a tool: Cohere does not support that";
-                return Err(request.refuse(message));
-            }
-        },
-    );
+    let choice = match options.typed("tool_choice", &request.config.tool_choice) {
+        // This is Cohere's default, for which it has no value.
+        None | Some(ToolChoice::Auto) => None,
+        Some(ToolChoice::None) => Some("NONE"),
+        Some(ToolChoice::Required) => Some("REQUIRED"),
+        Some(ToolChoice::Tool(_)) => {
+            let message = "`tool_choice` cannot name a tool: Cohere does not support that";
+            return Err(request.refuse(message));
+        }
+    };
+    body.put("tool_choice", choice);
     options.finish(body)
 }
 
@@ -126,8 +122,7 @@ wire! {
     struct CohereEvent { kind = "type", index, delta: CohereDelta<'a>, error, message, id }
     struct CohereDelta { message: CoherePiece<'a>, finish_reason, error, usage: CohereUsage<'a> }
     struct CoherePiece { content: CohereContent<'a>, tool_plan, tool_calls: CohereCall<'a> }
-    struct CohereContent { text, thinking }
-    struct ContentType { kind = "type" }
+    struct CohereContent { text, thinking, kind = "type" }
     struct CohereCall { id, function: CohereFunction<'a> }
     struct CohereFunction { name, arguments }
     struct CohereUsage { tokens: CohereTokens<'a>, cached_tokens }
@@ -208,8 +203,8 @@ impl CohereChatDecoder {
     /// Starts a content part, and ends the one before it.
     fn start(&mut self, json: Raw<'_>, out: &mut ChunkBuilder) {
         self.keep(out);
-        let (content, ContentType { kind }) = (json.parse::<CohereContent<'_>>(), json.parse());
-        let CohereContent { text, thinking } = content;
+        let content: CohereContent<'_> = json.parse();
+        let CohereContent { text, thinking, kind } = content;
         if matches!(kind.str().as_deref(), None | Some("text" | "thinking")) {
             self.fields =
                 out.others(json, &[("type", kind), ("text", text), ("thinking", thinking)]);
@@ -238,7 +233,7 @@ impl CohereChatDecoder {
         let is_of_text = !kind.is_text() || kind.is("TEXT_CONTENT");
         for CohereSource { id, document } in sources.elements() {
             let place = cited.place(self.text_start, Unit::Chars).filter(|_| is_of_text);
-            let id = id.str().map(Cow::into_owned);
+            let id = id.str().map(String::from);
             out.cite(Source { id, ..document.source() }, String::new(), place);
         }
         let citation = out.keep(citation);
@@ -267,8 +262,7 @@ impl CohereChatDecoder {
         let thinking = std::mem::take(&mut self.thinking);
         if !thinking.is_empty() {
             out.count_kept(640);
-            let kind = Some("thinking".into());
-            let thought = object([("type", kind), ("thinking", Some(thinking.into()))]);
+            let thought = json!({"type": "thinking", "thinking": thinking});
             out.opaque(common::with(thought, Some(&fields.into())));
         } else {
             out.extra(fields);

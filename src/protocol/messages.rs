@@ -429,11 +429,9 @@ impl MessagesDecoder {
         let fields = self.text.take().unwrap_or_default();
         if let Some(Value::Array(citations)) = fields.get("citations") {
             // The whole block rests on its citations.
-            let length = out.position().saturating_sub(self.text_start) as u64;
             for citation in citations {
-                let told = 0..length;
-                let place =
-                    Place { from: self.text_start, told, unit: Unit::Bytes, words: String::new() };
+                let told = self.text_start as u64..out.position() as u64;
+                let place = Place { from: 0, told, unit: Unit::Bytes, words: String::new() };
                 let quote = text_in(citation, "cited_text").to_owned();
                 out.cite(source_in(citation), quote, Some(place));
             }
