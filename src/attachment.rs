@@ -65,8 +65,8 @@ impl Attachment {
         Self { media_type: Some(media_type.into()), name: None, data }
     }
 
-    pub(crate) fn from_base64(media_type: String, base64: String) -> Self {
-        Self { media_type: Some(media_type), name: None, data: Data::Base64(base64) }
+    pub(crate) fn from_base64(media_type: impl Into<String>, base64: impl Into<String>) -> Self {
+        Self { media_type: Some(media_type.into()), name: None, data: Data::Base64(base64.into()) }
     }
 
     /// Creates an attachment that the provider fetches from `url`.

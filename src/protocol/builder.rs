@@ -666,7 +666,8 @@ impl ChunkBuilder {
         response: &GenerationResponse,
     ) -> Option<Replay> {
         let mut parts = std::mem::take(&mut self.parts);
-        if protocol == Protocol::ChatCompletions {
+        let is_chat = protocol == Protocol::ChatCompletions;
+        if is_chat {
             self.add_reasoning(&mut parts, returns_all, &response.reasoning);
             for part in &mut parts {
                 // A text that is exactly as long as the whole refusal is taken for the refusal.
@@ -681,9 +682,7 @@ impl ChunkBuilder {
         let is_plain = parts.iter().enumerate().all(|(at, part)| match part {
             // A Chat Completions message has one text, and its position among the calls does not
             // matter.
-            ReplayPart::Text { extra: None, .. } => {
-                at == 0 || protocol == Protocol::ChatCompletions
-            }
+            ReplayPart::Text { extra: None, .. } => at == 0 || is_chat,
             part => matches!(part, ReplayPart::Call { extra: None }),
         });
         (!is_plain).then(|| {

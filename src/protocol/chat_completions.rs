@@ -509,7 +509,7 @@ fn is_failure(word: &str) -> bool {
 fn tokens(usage: Raw<'_>) -> Option<Usage> {
     let tokens: ChatUsage<'_> = usage.is_some().then(|| usage.parse())?;
     let counts =
-        [tokens.prompt_tokens.u64(), tokens.completion_tokens.u64(), tokens.total_tokens.u64()];
+        [tokens.prompt_tokens, tokens.completion_tokens, tokens.total_tokens].map(Raw::u64);
     let [prompt, completion, total] = counts.map(Option::unwrap_or_default);
     let cached = [
         tokens.prompt_tokens_details.cached_tokens,

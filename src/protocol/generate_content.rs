@@ -311,7 +311,7 @@ impl GenerateContentDecoder {
                 out.keep_field(&mut extra, "thoughtSignature", signature);
             }
             if call.is_some() {
-                self.decode_call(&call.parse(), out)?;
+                self.decode_call(call, out)?;
                 let known = ["id", "name", "args", "partialArgs", "willContinue"];
                 let of_call = out.others(call, &known.map(|name| (name, Raw::default())));
                 if !of_call.is_empty() {
@@ -343,8 +343,7 @@ impl GenerateContentDecoder {
         }
         if part.picture.is_some() && !is_thought {
             let GeminiFile { media_type, data } = part.picture.parse();
-            let media_type = media_type.str().unwrap_or_default().into_owned();
-            let data = data.str().unwrap_or_default().into_owned();
+            let [media_type, data] = [media_type, data].map(|it| it.str().unwrap_or_default());
             out.attach(Attachment::from_base64(media_type, data));
         } else if part.picture.is_some() || part.file.is_some() {
             out.note_content();
@@ -427,12 +426,8 @@ impl GenerateContentDecoder {
     /// Decodes a call. Usually it comes whole, and has no `args` if there are no arguments. On
     /// request, Vertex sends it in pieces: the name, the arguments one by one, and an empty call at
     /// the end.
-    fn decode_call(
-        &mut self,
-        call: &GeminiCall<'_>,
-        out: &mut ChunkBuilder,
-    ) -> serde_json::Result<()> {
-        let &GeminiCall { id, name, args, partial_args, will_continue } = call;
+    fn decode_call(&mut self, call: Raw<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
+        let GeminiCall { id, name, args, partial_args, will_continue } = call.parse();
         let mut text = String::new();
         if name.is_some() || args.is_some() {
             self.arguments = None;

@@ -78,7 +78,7 @@ impl OwnTool {
             && let Some(picture) = some_text_in(item, "result")
         {
             let format = some_text_in(item, "output_format").unwrap_or("png");
-            out.attach(Attachment::from_base64(format!("image/{format}"), picture.to_owned()));
+            out.attach(Attachment::from_base64(format!("image/{format}"), picture));
         }
         let found = list_in(item.get("action").unwrap_or_default(), "sources");
         for found in found.iter().chain(list_in(item, "results")) {

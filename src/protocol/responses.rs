@@ -41,14 +41,11 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     let (mut options, mut body) = Options::and_body(request);
     let alternatives = options.take("logprobs");
     let mut include = Vec::new();
-    if request.config.reasoning.is_some_and(|how| how.budget() > 0) {
-        // If nothing is stored, OpenAI sends it by default, but Azure and others do not. Models
-        // without reasoning reject it, so it is requested only together with reasoning.
-        include.push("reasoning.encrypted_content");
-    }
-    if alternatives.is_some() {
-        include.push("message.output_text.logprobs");
-    }
+    // If nothing is stored, OpenAI sends the encrypted reasoning by default, but Azure and others do
+    // not. Models without reasoning reject it, so it is requested only together with reasoning.
+    let reasons = request.config.reasoning.is_some_and(|how| how.budget() > 0);
+    include.extend(reasons.then_some("reasoning.encrypted_content"));
+    include.extend(alternatives.is_some().then_some("message.output_text.logprobs"));
     body.put("input", input(request)?);
     body.put("store", false);
     body.put("include", (!include.is_empty()).then_some(include));
@@ -210,9 +207,8 @@ wire! {
     struct TextPart { kind = "type", text, refusal, annotations }
 }
 
-/// An item together with its JSON, and a part of a message together with its JSON.
+/// An item together with its JSON.
 type WholeItem<'a> = (OutputItem<'a>, Raw<'a>);
-type WholePart<'a> = (TextPart<'a>, Raw<'a>);
 
 /// Decodes one response, and keeps the state of its items.
 #[derive(Debug, Default)]
@@ -251,8 +247,8 @@ struct KnownItem {
     part: Option<u64>,
     /// The position at which the text of that part begins.
     part_start: usize,
-    /// The number of annotations that have come.
-    annotations: usize,
+    /// An annotation has come.
+    has_annotations: bool,
     /// The call of a tool that OpenAI runs.
     tool: OwnTool,
     /// The number of the message, from 1, once it has text.
@@ -319,7 +315,6 @@ impl ResponsesDecoder {
             }
             "response.output_text.annotation.added" => {
                 let part = self.turn_to(data);
-                self.item.annotations += 1;
                 self.annotation(data.annotation, part, out);
             }
             "response.output_text.done" | "response.refusal.done" => {
@@ -416,11 +411,10 @@ impl ResponsesDecoder {
         } else if item.kind.is("message") {
             let part = self.item.part.unwrap_or_default();
             self.add_rest(self.item.text, &item.whole_text(), part, out);
-            let has_annotations = self.item.annotations > 0;
+            let has_annotations = self.item.has_annotations;
             for (at, part) in (0..).zip(item.content.elements::<TextPart<'_>>()) {
                 out.told_first(|facts| &mut facts.refusal, part.refusal);
                 for annotation in part.annotations.elements().filter(|_| !has_annotations) {
-                    self.item.annotations += 1;
                     self.annotation(annotation, at, out);
                 }
             }
@@ -507,6 +501,7 @@ impl ResponsesDecoder {
 
     /// Adds a citation of the part with this index.
     fn annotation(&mut self, told: Raw<'_>, part: u64, out: &mut ChunkBuilder) {
+        self.item.has_annotations = true;
         let told: Cited<'_> = told.parse();
         let place = told.place(self.item.part_start, Unit::Chars);
         // The place is known only for the latest part.
@@ -773,7 +768,7 @@ impl OutputItem<'_> {
 
     /// Returns whether a message is only one text, without annotations.
     fn is_plain(&self) -> bool {
-        let mut parts = self.content.elements::<WholePart<'_>>();
+        let mut parts = self.content.elements::<(TextPart<'_>, Raw<'_>)>();
         let (part, json) = parts.next().unwrap_or_default();
         let is_text = part.kind.is("output_text") || !part.kind.is_some();
         let mut is_plain = is_text && parts.next().is_none();
@@ -788,7 +783,7 @@ impl OutputItem<'_> {
     /// twice. `logprobs` are dropped, because they are useless to the model.
     fn content_without_text(&self, out: &mut ChunkBuilder) -> Value {
         let mut parts = Vec::new();
-        for (part, json) in self.content.elements::<WholePart<'_>>() {
+        for (part, json) in self.content.elements::<(TextPart<'_>, Raw<'_>)>() {
             let known = ["text", "refusal", "logprobs"].map(|name| (name, Raw::default()));
             let mut kept = out.others(json, &known);
             let name = if part.text.is_some() { "text" } else { "refusal" };
