@@ -1,7 +1,6 @@
 //! Encodes and decodes Anthropic Messages (<https://platform.claude.com/docs/en/api/messages>),
 //! which llama.cpp, vLLM and OpenRouter also implement.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -116,29 +115,24 @@ fn plain_or_list(mut blocks: Vec<Value>) -> Value {
 /// (<https://platform.claude.com/docs/en/build-with-claude/preserved-thinking>)
 fn answer(request: ChatRequest<'_>, message: &Message) -> Vec<Value> {
     let is_known = message.remembered(Protocol::Messages).is_some();
-    let mut blocks = Vec::new();
-    for said in message.turn(Protocol::Messages) {
-        match said {
-            TurnPart::Text(said, None) if !is_known => blocks.extend(text(said)),
-            TurnPart::Text(said, fields) => {
-                blocks.push(common::with(common::text(said), fields));
-            }
-            TurnPart::Call(call, fields) => {
-                let input = request.arguments(call);
-                let block =
-                    json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input });
-                blocks.push(common::with(block, fields));
-            }
-            TurnPart::Opaque(block)
-                if is_unsigned(block) && claude::name(request.model).is_some() =>
-            {
-                let why = "Claude refuses it: it was cut off, or another model wrote it";
-                request.adapt("messages", "thinking without a signature", "nothing", why);
-            }
-            TurnPart::Opaque(block) => blocks.push(block.clone()),
+    let is_claude = claude::name(request.model).is_some();
+    let turn = message.turn(Protocol::Messages).into_iter();
+    let blocks = turn.filter_map(|said| match said {
+        TurnPart::Text(said, None) if !is_known => text(said),
+        TurnPart::Text(said, fields) => Some(common::with(common::text(said), fields)),
+        TurnPart::Call(call, fields) => {
+            let (id, name, input) = (&call.id, &call.name, request.arguments(call));
+            let block = json!({ "type": "tool_use", "id": id, "name": name, "input": input });
+            Some(common::with(block, fields))
         }
-    }
-    blocks
+        TurnPart::Opaque(block) if is_claude && is_unsigned(block) => {
+            let why = "Claude refuses it: it was cut off, or another model wrote it";
+            request.adapt("messages", "thinking without a signature", "nothing", why);
+            None
+        }
+        TurnPart::Opaque(block) => Some(block.clone()),
+    });
+    blocks.collect()
 }
 
 /// Builds a text block. A blank text gets none, because a blank block is rejected.
@@ -242,12 +236,9 @@ impl Decoder for MessagesDecoder {
     fn decode(&mut self, event: &Event<'_>, out: &mut ChunkBuilder) -> serde_json::Result<()> {
         let frame: MessagesEvent<'_> = json::read(event.data)?;
         // Some relays leave out `type`, and others the event's name.
-        let kind = frame.kind.str().unwrap_or(Cow::Borrowed(event.name));
-        if kind == "error" || frame.error.is_error() {
-            out.fail(event.data);
-            return Ok(());
-        }
-        match &*kind {
+        let kind = frame.kind.str();
+        match kind.as_deref().unwrap_or(event.name) {
+            kind if kind == "error" || frame.error.is_error() => out.fail(event.data),
             "message_start" => self.whole(&frame.message.parse(), out),
             // The response is not streamed.
             "message" => {
