@@ -240,11 +240,9 @@ impl ChunkBuilder {
             None => piece.push_str(arguments.json()),
         }
         call.arguments.add(&piece);
-        let mut id = id.str().filter(|_| call.id.is_none()).map(Cow::into_owned);
-        if id.is_some() {
-            call.id.clone_from(&id);
-            id = id.map(|id| if is_taken { format!("{id}_{at}") } else { id });
-        }
+        let id = id.str().filter(|_| call.id.is_none()).map(Cow::into_owned);
+        call.id = call.id.take().or_else(|| id.clone());
+        let id = id.map(|id| if is_taken { format!("{id}_{at}") } else { id });
         let name = name.str().and_then(|name| call.add_name(&name));
         if id.is_some() || name.is_some() || !piece.is_empty() {
             self.call_delta(ToolCallDelta { index: at, id, name, arguments: piece });

@@ -89,9 +89,8 @@ fn message(request: ChatRequest<'_>, at: usize, message: &Message) -> Option<Val
         {
             content = format!("<think>{thought}</think>{}", message.content).into();
         }
-        let needs_reasoning = dialect.fills_all_reasoning || !calls.is_empty();
-        if let Some(filler) = dialect.reasoning_filler.filter(|_| needs_reasoning && !has_reasoned)
-        {
+        let is_filled = !has_reasoned && (dialect.fills_all_reasoning || !calls.is_empty());
+        if let Some(filler) = dialect.reasoning_filler.filter(|_| is_filled) {
             reasoning.insert(dialect.reasoning_field.to_owned(), filler.into());
         }
     }

@@ -161,9 +161,7 @@ impl Decoder for CohereChatDecoder {
             "content-start" => self.start(begun(event)?.content, out),
             "citation-start" => self.cite(begun(event)?.citations, out),
             "content-end" => self.keep(out),
-            "tool-plan-delta" => {
-                out.kept_reasoning(delta.message.tool_plan, &mut self.tool_plan);
-            }
+            "tool-plan-delta" => out.kept_reasoning(delta.message.tool_plan, &mut self.tool_plan),
             "tool-call-start" => self.call(index.u64(), &delta.message.tool_calls, out),
             "tool-call-delta" => {
                 let arguments = delta.message.tool_calls.function.arguments;

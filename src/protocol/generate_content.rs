@@ -113,16 +113,14 @@ fn contents(request: ChatRequest<'_>) -> Result<(Vec<String>, Value), Error> {
                 Ok(parts)
             }
             MessageRole::Tool => Ok(vec![result(request, at, message)?]),
-            MessageRole::System | MessageRole::User => Ok(user(message)),
+            MessageRole::System | MessageRole::User => {
+                let says = !message.content.is_empty() || message.attachments.is_empty();
+                let text = says.then(|| json!({"text": message.content}));
+                Ok(text.into_iter().chain(message.attachments.iter().map(image)).collect())
+            }
         })?;
     let turns = turns.into_iter().map(|(role, parts)| json!({"role": role, "parts": parts}));
     Ok((system, turns.collect()))
-}
-
-fn user(message: &Message) -> Vec<Value> {
-    let says = !message.content.is_empty() || message.attachments.is_empty();
-    let text = says.then(|| json!({"text": message.content}));
-    text.into_iter().chain(message.attachments.iter().map(image)).collect()
 }
 
 fn image(image: &Attachment) -> Value {

@@ -18,7 +18,9 @@ pub(super) fn text_of(value: &Value) -> String {
             texts.collect::<Vec<_>>().join("\n")
         }
         Value::Object(fields) => {
-            let mut told = fields.iter().filter(|(name, value)| *name != "type" && !is_void(value));
+            let void = [json!(null), json!(""), json!([]), json!({})];
+            let told = fields.iter().filter(|(name, _)| *name != "type");
+            let mut told = told.filter(|(_, value)| !void.contains(value));
             match (told.next(), told.next()) {
                 (None, _) => String::new(),
                 (Some((_, Value::String(text))), None) => text.clone(),
@@ -32,10 +34,6 @@ pub(super) fn text_of(value: &Value) -> String {
 
 fn is_text(part: &Value) -> bool {
     text_in(part, "type") == "text" && part.get("text").is_some()
-}
-
-fn is_void(value: &Value) -> bool {
-    [json!(null), json!(""), json!([]), json!({})].contains(value)
 }
 
 /// Returns what a program has printed.

@@ -270,8 +270,7 @@ impl Decoder for ResponsesDecoder {
         let has_failed = kind == "response.failed" || (kind.is_empty() && data.status.is("failed"));
         if data.response.error.is_error() {
             out.fail(data.response.error.json());
-        } else if kind == "error" || data.error.is_error() || (has_failed && out.failure.is_none())
-        {
+        } else if kind == "error" || data.error.is_error() || has_failed {
             // The error is flat (as documented), nested (as OpenAI sends it), or in a format of
             // llama.cpp's own.
             out.fail(event.data);
