@@ -187,16 +187,17 @@ impl<F: FnMut(&StreamChunk)> Iterator for GenerationStream<F> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.inner.next();
-        if let Some(Ok(())) = item
+        if let Ok(true) = item
             && let Some(callback) = &mut self.callback
         {
             callback(self.inner.chunk());
         }
         self.inner.in_next = false;
-        Some(match item? {
-            Ok(()) => Ok(self.inner.take()),
-            Err(error) => Err(error.into()),
-        })
+        match item {
+            Ok(true) => Some(Ok(self.inner.take())),
+            Ok(false) => None,
+            Err(error) => Some(Err(error.into())),
+        }
     }
 }
 
@@ -255,33 +256,24 @@ impl StreamCore {
         }
     }
 
-    /// Prepares the next item: a chunk, which [`take`](Self::take) then returns, or an error.
-    fn next(&mut self) -> Option<Result<(), Error>> {
+    /// Prepares the next chunk, which [`take`](Self::take) then returns. Returns `false` if there is
+    /// none, because the stream has ended.
+    fn next(&mut self) -> Result<bool, Error> {
         let item = if mem::replace(&mut self.in_next, true) {
             // A logger, a callback or a reader has panicked, and the caller has caught the panic.
             // A piece of the answer may be lost, and `None` would mean that the answer is whole.
             Err(decode::panic_error(self.response.provider))
         } else if let StreamState::Ended(_) = self.state {
-            return None;
+            return Ok(false);
         } else {
             self.advance()
         };
-        match item {
-            Ok(true) => {
-                if self.response.time_to_first_text.is_none() && !self.chunk().content.is_empty() {
-                    self.response.time_to_first_text = self.started.map(|at| at.elapsed());
-                }
-                Some(Ok(()))
-            }
-            Ok(false) => {
-                self.end(None);
-                None
-            }
-            Err(error) => {
-                self.end(Some(error.clone()));
-                Some(Err(error))
-            }
+        if !matches!(item, Ok(true)) {
+            self.end(item.as_ref().err().cloned());
+        } else if self.response.time_to_first_text.is_none() && !self.chunk().content.is_empty() {
+            self.response.time_to_first_text = self.started.map(|at| at.elapsed());
         }
+        item
     }
 
     /// Returns the chunk that [`next`](Self::next) has prepared.
@@ -316,23 +308,22 @@ impl StreamCore {
 
     fn advance(&mut self) -> Result<bool, Error> {
         self.started.get_or_insert_with(Instant::now);
-        loop {
-            if self.cancel.is_cancelled() {
-                return Err(self.cancelled());
-            }
-            let item = match &mut self.state {
-                StreamState::Reading(decoder) => decoder.next(&mut self.response, &self.cancel),
-                _ => match self.open() {
-                    Ok(()) => continue,
-                    Err(error) => Err(error),
-                },
-            };
-            match item {
-                Err(_) if self.cancel.is_cancelled() => return Err(self.cancelled()),
-                Err(error) => return self.try_again(error).map(|()| true),
-                item => return item,
-            }
+        match self.attempt() {
+            Err(_) if self.cancel.is_cancelled() => Err(self.cancelled()),
+            Err(error) => self.try_again(error).map(|()| true),
+            item => item,
         }
+    }
+
+    /// Prepares the next chunk without a retry.
+    fn attempt(&mut self) -> Result<bool, Error> {
+        while !self.cancel.is_cancelled() {
+            if let StreamState::Reading(decoder) = &mut self.state {
+                return decoder.next(&mut self.response, &self.cancel);
+            }
+            self.open()?;
+        }
+        Err(self.cancelled())
     }
 
     /// Takes one step towards a response that can be read: prepares the request, sends it, or waits
