@@ -22,11 +22,11 @@ use crate::cancel::CancelHandle;
 use crate::chunk::{FinishReason, StreamChunk};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
-use crate::http::{self, Body, Peer, PreparedRequest};
+use crate::http::{self, Body, PreparedRequest};
 use crate::message::Replay;
 use crate::protocol::{self, ChunkBuilder, Decoder, Sources};
 use crate::provider::{LlmProvider, Protocol, Vendor};
-use crate::redact::{Secrets, one_line, truncated};
+use crate::redact::{one_line, truncated};
 use crate::response::GenerationResponse;
 use crate::sse::{Event, Frame, Parser, TooLarge};
 
@@ -98,7 +98,7 @@ impl ResponseDecoder {
     pub(crate) fn new(
         body: Body,
         (provider, vendor, protocol): (LlmProvider, &'static Vendor, Protocol),
-        request: Option<&PreparedRequest>,
+        request: Option<Arc<PreparedRequest>>,
         config: Arc<GenerationConfig>,
     ) -> Self {
         Self {
@@ -111,8 +111,7 @@ impl ResponseDecoder {
                 decoder: (protocol::codec(protocol).decoder)(),
                 builder: ChunkBuilder::new(config.max_tool_calls, config.max_response_bytes),
                 config,
-                peer: request.map(|request| Arc::clone(&request.peer)),
-                secrets: request.map(|request| request.secrets.clone()).unwrap_or_default(),
+                request,
                 raw: None,
                 count: 0,
                 beginning: None,
@@ -545,7 +544,7 @@ impl ResponseDecoder {
         } else if after_marker {
             self.stage = Stage::Ended(End::MarkerAlone);
         } else if let Some(what) = self.not_a_stream.as_ref().filter(|_| self.is_empty()) {
-            let advice = if self.events.peer.is_some() { "; check the base URL" } else { "" };
+            let advice = if self.events.request.is_some() { "; check the base URL" } else { "" };
             let message = format!("the response is not an event stream{advice}. {what}");
             return Err(self.error(ErrorKind::Decode, message));
         } else if self.events.count > 0 && !seen.understood {
@@ -665,10 +664,9 @@ struct EventDecoder {
     decoder: Box<dyn Decoder>,
     builder: ChunkBuilder,
     config: Arc<GenerationConfig>,
-    /// The server that received the request; `None` if the caller supplied the response.
-    peer: Option<Arc<Peer>>,
-    /// The keys to redact from the provider's messages.
-    secrets: Secrets,
+    /// The request, for error messages: they name its server, and its keys are redacted in them. It is
+    /// `None` if the caller supplied the response.
+    request: Option<Arc<PreparedRequest>>,
     /// The data and the name of the latest event, if the caller wants to see it.
     raw: Option<(String, Option<String>)>,
     /// The number of events decoded so far.
@@ -740,17 +738,17 @@ impl EventDecoder {
 
     fn failed(&self, error: &str, is_last: bool) -> Stage {
         let mut error = protocol::api_error(self.provider, None, error);
-        error.map_texts(|text| self.secrets.redact(text));
-        if let Some(peer) = &self.peer {
-            peer.introduce(&mut error);
+        if let Some(request) = &self.request {
+            error.map_texts(|text| request.secrets.redact(text));
+            request.peer.introduce(&mut error);
         }
         Stage::Failed { error, is_last }
     }
 
     fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
         let mut error = Error::new(kind, self.provider, message);
-        if let Some(peer) = &self.peer {
-            peer.introduce(&mut error);
+        if let Some(request) = &self.request {
+            request.peer.introduce(&mut error);
         }
         error
     }
@@ -758,7 +756,8 @@ impl EventDecoder {
     /// Quotes the beginning of unreadable data for an error message.
     fn excerpt(&self, data: &str) -> String {
         let beginning = one_line(truncated(data, EXCERPT));
-        format!("{:?}", self.secrets.redact(&beginning))
+        let clean = self.request.as_ref().map(|request| request.secrets.redact(&beginning));
+        format!("{:?}", clean.unwrap_or(beginning))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Makes text from elsewhere safe to show: it redacts keys, makes control characters visible and
 //! limits the length.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -19,11 +19,7 @@ const MAX_MESSAGE: usize = 1000;
 
 /// The caller's keys. Their forms are computed once for a request, because that takes longer than
 /// all other work on a short response.
-#[derive(Clone, Default)]
-pub(crate) struct Secrets(Arc<Keys>);
-
-#[derive(Default)]
-struct Keys {
+pub(crate) struct Secrets {
     texts: Vec<String>,
     forms: OnceLock<Forms>,
 }
@@ -41,7 +37,7 @@ struct Forms {
 impl Secrets {
     pub(crate) fn new(texts: Vec<String>) -> Self {
         let texts = texts.into_iter().filter(|text| !text.is_empty()).collect();
-        Self(Arc::new(Keys { texts, forms: OnceLock::new() }))
+        Self { texts, forms: OnceLock::new() }
     }
 
     /// Replaces the secrets, and parts of them of 8 bytes or more, by `[redacted]`. The case of
@@ -50,7 +46,7 @@ impl Secrets {
     /// A shorter secret is a placeholder such as `none`. It is replaced only where it is a whole
     /// word.
     pub(crate) fn redact(&self, text: &str) -> String {
-        let Keys { texts, forms } = &*self.0;
+        let Self { texts, forms } = self;
         let shortest = texts.iter().map(|secret| secret.len().min(PART)).min();
         if shortest.is_none_or(|shortest| text.len() < shortest) {
             return text.to_owned();

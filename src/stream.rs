@@ -220,7 +220,7 @@ struct StreamCore {
     started: Option<Instant>,
     /// The request, kept for retries. It is `None` before it is prepared, or if the caller supplied
     /// the response.
-    request: Option<Box<PreparedRequest>>,
+    request: Option<Arc<PreparedRequest>>,
     state: StreamState,
     /// The chunk that announces a retry, until it is handed out.
     notice: StreamChunk,
@@ -335,7 +335,7 @@ impl StreamCore {
             (StreamState::New(prompt), _) => {
                 let (request, _) = request::prepare(&prompt, config)?;
                 self.response.provider = Some(request.peer.provider);
-                self.request = Some(Box::new(request));
+                self.request = Some(Arc::new(request));
                 return Ok(());
             }
             (StreamState::Waiting(wait), _) => {
@@ -368,8 +368,7 @@ impl StreamCore {
             _ => return Err(decode::panic_error(self.response.provider)),
         };
         self.response.provider = Some(whom.0);
-        let request = self.request.as_deref();
-        let decoder = ResponseDecoder::new(body, whom, request, Arc::clone(config));
+        let decoder = ResponseDecoder::new(body, whom, self.request.clone(), Arc::clone(config));
         self.state = StreamState::Reading(Box::new(decoder));
         Ok(())
     }
