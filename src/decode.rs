@@ -686,13 +686,12 @@ impl EventDecoder {
     /// Decodes an event into the chunk, and changes `stage` if the event ends or fails the answer.
     fn read(&mut self, frame: Frame<'_>, stage: &mut Stage) -> Result<(), Error> {
         if self.config.raw {
-            self.raw = Some(match &frame {
-                Frame::Event(event) => {
-                    let name = Some(event.name).filter(|name| !name.is_empty());
-                    (event.data.to_owned(), name.map(str::to_owned))
-                }
-                Frame::Error(error) => ((*error).to_owned(), Some("error".to_owned())),
-            });
+            let (name, data) = match frame {
+                Frame::Event(event) => (event.name, event.data),
+                Frame::Error(error) => ("error", error),
+            };
+            let name = Some(name).filter(|name| !name.is_empty());
+            self.raw = Some((data.to_owned(), name.map(str::to_owned)));
         }
         let event = match frame {
             // Nearly all events are JSON objects, and need none of the checks below.
