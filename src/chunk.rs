@@ -1,7 +1,7 @@
 //! The pieces of an answer: [`StreamChunk`] and the types of its fields.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -80,15 +80,7 @@ pub struct ChunkExtras {
 }
 
 /// The extras of a chunk that has none.
-static NO_EXTRAS: ChunkExtras = ChunkExtras {
-    attachments: Vec::new(),
-    sources: Vec::new(),
-    activity: Vec::new(),
-    logprobs: Vec::new(),
-    phase: None,
-    raw: None,
-    raw_event: None,
-};
+static NO_EXTRAS: LazyLock<ChunkExtras> = LazyLock::new(ChunkExtras::default);
 
 /// A chunk is moved often, so its rare fields are boxed together. They are read as its own.
 impl Deref for StreamChunk {
@@ -102,7 +94,7 @@ impl Deref for StreamChunk {
 /// Reads the extras of a chunk. They are `None` if all of them are empty.
 fn extras<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<ChunkExtras>>, D::Error> {
     let extras = ChunkExtras::deserialize(from)?;
-    Ok((extras != NO_EXTRAS).then(|| Box::new(extras)))
+    Ok((extras != *NO_EXTRAS).then(|| Box::new(extras)))
 }
 
 impl StreamChunk {
