@@ -66,19 +66,17 @@ impl Connector for ControlledConnector {
         state.depth += 1;
         state.fresh = true;
         if state.depth == 1 {
-            let deadline = deadline_in(state.limits.connect);
-            state.enter(Phase::Connect, deadline);
+            (state.phase, state.deadline) = (Phase::Connect, deadline_in(state.limits.connect));
         }
-        let depth = state.depth;
+        let with_proxy = state.depth > 1;
         drop(state);
 
-        let transport = self.open(details, depth);
+        let transport = self.open(details, with_proxy);
 
         let mut state = self.control.state();
         state.depth -= 1;
         if state.depth == 0 && transport.is_ok() {
-            let deadline = deadline_in(state.limits.first_byte);
-            state.enter(Phase::Headers, deadline);
+            (state.phase, state.deadline) = (Phase::Headers, deadline_in(state.limits.first_byte));
         }
         transport.map(Some)
     }
@@ -88,14 +86,12 @@ impl ControlledConnector {
     fn open(
         &self,
         details: &ConnectionDetails<'_>,
-        depth: u8,
+        with_proxy: bool,
     ) -> Result<Box<dyn Transport>, Error> {
-        let with_proxy = depth > 1;
         let proxy = details.config.proxy();
         let via_proxy = with_proxy || proxy.is_some();
         let details = ConnectionDetails {
             addrs: details.addrs.clone(),
-
             now: Moment::now(),
             timeout: self.control.limit(details.timeout),
             current_time: Arc::clone(&details.current_time),
@@ -115,14 +111,12 @@ impl ControlledConnector {
         let transport = transport
             .map_err(|error| named(error, |source| Fault::Connect { via_proxy, source }))?;
         let socket = SocketTransport::new(&self.control, transport, details.needs_tls());
-        let transport = self
-            .tls
-            .connect(&details, Some(Box::new(socket)))
-            .and_then(|transport| transport.ok_or(Error::ConnectionFailed))
-            .map_err(|error| named(error, |source| Fault::Tls { with_proxy, source }))?;
+        let inner = self.tls.connect(&details, Box::new(socket));
+        let inner =
+            inner.map_err(|error| named(error, |source| Fault::Tls { with_proxy, source }))?;
         Ok(Box::new(ControlledTransport {
             control: Arc::clone(&self.control),
-            inner: Box::new(transport),
+            inner,
             outermost: !with_proxy,
             unwritten: Vec::new(),
             holds_back: true,
@@ -161,6 +155,6 @@ impl ControlledConnector {
         let mut stream = TransportAdapter::new(socket, Arc::clone(&details.current_time));
         stream.set_timeout(self.control.limit(details.timeout));
         socks::handshake(&mut stream, proxy, target)?;
-        Ok(stream.into_inner().into_inner())
+        Ok(stream.into_inner().inner)
     }
 }

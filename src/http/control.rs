@@ -58,7 +58,7 @@ impl ConnectionControl {
     /// Starts a request. It may get a pooled connection or a new one.
     pub(crate) fn begin_request(&self, limits: Limits) {
         let mut state = self.state();
-        state.enter(Phase::Headers, deadline_in(limits.first_byte));
+        (state.phase, state.deadline) = (Phase::Headers, deadline_in(limits.first_byte));
         state.limits = limits;
         state.fresh = false;
         state.received = 0;
@@ -68,7 +68,7 @@ impl ConnectionControl {
     /// keep dripping in.
     pub(crate) fn begin_read(&self, deadline: Option<Instant>) {
         let mut state = self.state();
-        state.enter(Phase::Body, deadline);
+        (state.phase, state.deadline) = (Phase::Body, deadline);
         state.received = 0;
     }
 
@@ -81,9 +81,8 @@ impl ConnectionControl {
 
     /// Returns whether a connection is open and was not interrupted.
     pub(crate) fn is_open(&self) -> bool {
-        let mut state = self.state();
-        state.sockets.retain(|socket| socket.strong_count() > 0);
-        !state.interrupted && !state.sockets.is_empty()
+        let state = self.state();
+        !state.interrupted && state.sockets.iter().any(|socket| socket.strong_count() > 0)
     }
 
     /// Registers a socket before any handshake on it, or a wait for a thread.
@@ -106,12 +105,10 @@ impl ConnectionControl {
             Phase::Headers => (Timeout::RecvResponse, None, idle),
             Phase::Body => (Timeout::RecvBody, idle, idle),
         };
-        let deadline = state.deadline;
-        drop(state);
         // `has_leftovers` asks for a shorter limit than the phase's.
         let per_read = timeout.per_read.or(per_read);
         let mut timeout = NextTimeout { per_read, per_write, ..timeout };
-        if let Some(deadline) = deadline {
+        if let Some(deadline) = state.deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             if timeout.after.is_not_happening() || left < *timeout.after {
                 timeout.after = Span::Exact(left);
@@ -147,11 +144,6 @@ impl ConnectionControl {
 }
 
 impl ControlState {
-    pub(super) fn enter(&mut self, phase: Phase, deadline: Option<Instant>) {
-        self.phase = phase;
-        self.deadline = deadline;
-    }
-
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.interrupted { Err(Fault::Interrupted.into()) } else { Ok(()) }
     }

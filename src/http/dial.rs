@@ -156,7 +156,8 @@ mod tests {
 
     fn control(limit: Duration) -> Arc<ConnectionControl> {
         let control = Arc::new(ConnectionControl::default());
-        control.state().enter(Phase::Connect, deadline_in(limit));
+        control.state().phase = Phase::Connect;
+        control.state().deadline = deadline_in(limit);
         control
     }
 

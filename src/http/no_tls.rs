@@ -1,7 +1,7 @@
 //! Replaces the TLS module in a build without TLS.
 
 use ureq::Error;
-use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
+use ureq::unversioned::transport::{ConnectionDetails, Transport};
 
 use crate::config::GenerationConfig;
 
@@ -16,16 +16,12 @@ impl Tls {
     pub(super) fn ca_option(&self) -> Option<&'static str> {
         None
     }
-}
 
-impl Connector<Box<dyn Transport>> for Tls {
-    type Out = Box<dyn Transport>;
-
-    fn connect(
+    pub(super) fn connect(
         &self,
         _: &ConnectionDetails<'_>,
-        chained: Option<Box<dyn Transport>>,
-    ) -> Result<Option<Self::Out>, Error> {
-        Ok(chained)
+        socket: Box<dyn Transport>,
+    ) -> Result<Box<dyn Transport>, Error> {
+        Ok(socket)
     }
 }

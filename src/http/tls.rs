@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use ureq::Error;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector, Transport};
 
@@ -79,6 +80,21 @@ impl Tls {
     pub(super) fn ca_option(&self) -> Option<&'static str> {
         let [ca_file, _] = &self.files;
         Some(ca_file.as_ref()?.option)
+    }
+
+    /// Makes a TLS session over a connection, if the URL asks for one.
+    pub(super) fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        socket: Box<dyn Transport>,
+    ) -> Result<Box<dyn Transport>, Error> {
+        let connect = AssertUnwindSafe(|| self.connector.connect(details, Some(socket)));
+        match catch_unwind(connect) {
+            Ok(connected) => Ok(Box::new(connected?.ok_or(Error::ConnectionFailed)?)),
+            Err(panic) if is_mismatch(&*panic) => Err(Error::Tls(MISMATCH)),
+            // Any other panic, such as one in a logger, is passed on to the caller.
+            Err(panic) => resume_unwind(panic),
+        }
     }
 }
 
@@ -154,24 +170,6 @@ impl PemFile {
 
     fn unreadable(&self, error: &io::Error) -> String {
         format!("cannot read {} ({}): {error}", self.path.display(), self.option)
-    }
-}
-
-impl Connector<Box<dyn Transport>> for Tls {
-    type Out = Box<dyn Transport>;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        chained: Option<Box<dyn Transport>>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        let connected = catch_unwind(AssertUnwindSafe(|| self.connector.connect(details, chained)));
-        match connected {
-            Ok(connected) => Ok(connected?.map(|transport| Box::new(transport) as _)),
-            Err(panic) if is_mismatch(&*panic) => Err(ureq::Error::Tls(MISMATCH)),
-            // Any other panic, such as one in a logger, is passed on to the caller.
-            Err(panic) => resume_unwind(panic),
-        }
     }
 }
 

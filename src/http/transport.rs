@@ -136,7 +136,7 @@ impl Transport for ControlledTransport {
 #[derive(Debug)]
 pub(super) struct SocketTransport {
     control: Arc<ConnectionControl>,
-    inner: Box<dyn Transport>,
+    pub(super) inner: Box<dyn Transport>,
     /// Set when the server has closed the connection during a write.
     broken: bool,
     /// The position in the TLS records that arrive here; `None` without TLS.
@@ -155,10 +155,6 @@ impl SocketTransport {
             records.follow(inner.buffers().input());
         }
         Self { control: Arc::clone(control), inner, broken: false, records }
-    }
-
-    pub(super) fn into_inner(self) -> Box<dyn Transport> {
-        self.inner
     }
 }
 
