@@ -26,10 +26,7 @@ use crate::endpoint::is_loopback;
 const FIRST: Duration = Duration::from_millis(20);
 
 /// Returns the addresses of a target, for a proxy that does not look up names.
-pub(super) fn lookup(
-    uri: &Uri,
-    control: &Arc<ConnectionControl>,
-) -> Result<Vec<SocketAddr>, Error> {
+pub(super) fn lookup(uri: &Uri, control: &ConnectionControl) -> Result<Vec<SocketAddr>, Error> {
     let host = host_and_port(uri)?;
     in_thread(control, move || addresses(&host, false))
 }
@@ -51,10 +48,7 @@ pub(super) fn connect(
         }
     }
     let of_thread = Arc::clone(control);
-    in_thread(control, move || {
-        let addresses = addresses(&host, to_proxy)?;
-        connect_to_one(&addresses, deadline, &of_thread)
-    })
+    in_thread(control, move || connect_to_one(&addresses(&host, to_proxy)?, deadline, &of_thread))
 }
 
 fn host_and_port(uri: &Uri) -> Result<String, Error> {
@@ -64,13 +58,12 @@ fn host_and_port(uri: &Uri) -> Result<String, Error> {
 }
 
 fn addresses(host_and_port: &str, of_proxy: bool) -> Result<Vec<SocketAddr>, Error> {
-    let found = host_and_port.to_socket_addrs().map(Iterator::collect);
-    let found = found.map_err(Error::Io).and_then(|found: Vec<_>| match found.is_empty() {
-        true => Err(Error::HostNotFound),
-        false => Ok(found),
-    });
-    let found = found.map_err(|source| Fault::Name { of_proxy, source })?;
-    Ok(ordered(found))
+    let source = match host_and_port.to_socket_addrs().map(Vec::from_iter) {
+        Ok(found) if !found.is_empty() => return Ok(ordered(found)),
+        Ok(_) => Error::HostNotFound,
+        Err(error) => Error::Io(error),
+    };
+    Err(Fault::Name { of_proxy, source }.into())
 }
 
 /// Returns a host's addresses in the order in which they are tried. For this machine, IPv4 comes
@@ -132,10 +125,7 @@ fn in_thread<T: Send + 'static>(
     control.register(Arc::downgrade(&waiting))?;
     let thread = thread::Builder::new().name("kerb-connect".to_owned());
     thread.spawn(move || sender.send(job()))?;
-    match receiver.recv_timeout(*limit.after) {
-        Ok(result) => result,
-        Err(_) => Err(Error::Timeout(limit.reason)),
-    }
+    receiver.recv_timeout(*limit.after).unwrap_or(Err(Error::Timeout(limit.reason)))
 }
 
 /// Ends a wait for a thread when the stream is cancelled.

@@ -102,9 +102,7 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
 /// length.
 fn holds(network: &str, address: IpAddr) -> bool {
     let (start, length) = network.split_once('/').unwrap_or((network, "128"));
-    let (Ok(start), Ok(length)) = (start.parse(), length.parse::<u32>()) else {
-        return false;
-    };
+    let (Ok(start), Ok(length)) = (start.parse(), length.parse::<u32>()) else { return false };
     let (differing, bits) = match (start, address) {
         (IpAddr::V4(start), IpAddr::V4(address)) => {
             (u128::from(start.to_bits() ^ address.to_bits()), 32_u32)

@@ -31,12 +31,10 @@ pub(super) fn handshake(
     proxy: &Proxy,
     target: Target<'_>,
 ) -> Result<(), Error> {
+    let login = proxy.username().map(|user| (user, proxy.password().unwrap_or_default()));
     match proxy.protocol() {
         ProxyProtocol::Socks4 | ProxyProtocol::Socks4A => socks4(stream, target),
-        _ => {
-            let user = proxy.username();
-            socks5(stream, user.map(|user| (user, proxy.password().unwrap_or_default())), target)
-        }
+        _ => socks5(stream, login, target),
     }
 }
 
@@ -120,10 +118,7 @@ fn socks5(
     let length = match read(stream)? {
         [_, 1] => 4,
         [_, 4] => 16,
-        [_, 3] => {
-            let [length] = read(stream)?;
-            usize::from(length)
-        }
+        [_, 3] => u8::from_be_bytes(read(stream)?).into(),
         _ => return Err(Refusal::Unsuitable.into()),
     };
     stream.read_exact(&mut vec![0; length + 2])?;
