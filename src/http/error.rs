@@ -264,7 +264,8 @@ impl Peer {
         }
     }
 
-    fn undecodable(&self, what: &str, problem: &str) -> Error {
+    /// Returns the error for a response that is not what was asked for.
+    pub(super) fn undecodable(&self, what: &str, problem: &str) -> Error {
         let message = format!("the {what} of {} {problem}", self.address);
         Error::new(ErrorKind::Decode, self.provider, message)
     }
@@ -343,7 +344,7 @@ mod tests {
         let config = GenerationConfig::new("m").environment(Environment::empty());
         let endpoint = Endpoint::parse("http://127.0.0.1:1").unwrap();
         let settings = ConnectionSettings::new(&endpoint, &config).unwrap();
-        let connection = Connection::new(settings);
+        let connection = Connection::new(&settings);
         for (is_public, proxy, says) in [
             (true, None, "host:443; are you online, or behind a proxy?"),
             (false, None, "host:443; check the URL"),

@@ -16,7 +16,7 @@ use ::http::{Request, Response, response};
 
 use crate::cancel::CancelHandle;
 use crate::endpoint::{self, Endpoint};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::protocol::api_error;
 use crate::provider::Protocol;
 use crate::redact::{Secrets, one_line, truncated};
@@ -91,8 +91,7 @@ pub(crate) fn send(
     if cancel.is_cancelled() {
         return Err(Error::cancelled(peer.provider));
     }
-    let mut connection =
-        pool::checkout(settings).unwrap_or_else(|| Connection::new(settings.clone()));
+    let mut connection = pool::checkout(settings).unwrap_or_else(|| Connection::new(settings));
     let mut is_second = false;
     loop {
         connection.control.begin_request(peer.limits);
@@ -104,7 +103,7 @@ pub(crate) fn send(
             Err(_) if cancel.is_cancelled() => return Err(Error::cancelled(peer.provider)),
             Err(error) if !is_second && connection.is_stale(&error) => {
                 log::debug!("the connection to {} is stale; opening a new one", peer.address);
-                connection = Connection::new(settings.clone());
+                connection = Connection::new(settings);
                 is_second = true;
             }
             Err(error) => return Err(peer.no_response(error, &connection)),
@@ -143,22 +142,16 @@ fn receive(
     };
     let headers = &parts.headers;
     let request_id = REQUEST_IDS.split_whitespace().find_map(|name| headers.get(name)).map(clean);
-    let mut rate_limit = BTreeMap::new();
-    for (name, value) in headers {
-        // A server may repeat the API key in a header name, too.
-        if name.as_str().contains("ratelimit") && secrets.redact(name.as_str()) == name.as_str() {
-            rate_limit.insert(name.as_str().to_owned(), clean(value));
-        }
-    }
+    // A server may repeat the API key in a header name, too.
+    let is_limit = |name: &str| name.contains("ratelimit") && secrets.redact(name) == name;
+    let limits = headers.iter().filter(|(name, _)| is_limit(name.as_str()));
+    let rate_limit = limits.map(|(name, value)| (name.to_string(), clean(value))).collect();
     let encoding = encoding(headers).map(clean);
     let mut error = match (parts.status.as_u16(), encoding) {
         (200, None) => return Ok(HttpResponse { request_id, rate_limit, body }),
         (200, Some(encoding)) => {
-            let message = format!(
-                "the response of {} is compressed ({encoding}), which was not requested",
-                peer.address
-            );
-            return Err(Error::new(ErrorKind::Decode, peer.provider, message));
+            let problem = format!("is compressed ({encoding}), which was not requested");
+            return Err(peer.undecodable("response", &problem));
         }
         (_, encoding) => refusal(&parts, &mut body, encoding, request)?,
     };
@@ -192,22 +185,18 @@ fn refusal(
     // Redacts after parsing: JSON can write the characters of a key in several ways, but the parsed
     // text has only one.
     error.map_texts(|text| secrets.redact(text));
-    let message = match status {
-        300..400 => {
-            let location = parts.headers.get("location").and_then(|value| value.to_str().ok());
-            redirect(location, request)
-        }
-        100..300 => "this is not an event stream; check the base URL".to_owned(),
-        _ => match encoding {
-            Some(encoding) => format!("the error is compressed ({encoding})"),
-            None => return Ok(error),
-        },
+    let message = match (status, encoding) {
+        (300..400, _) => redirect(&parts.headers, request),
+        (100..300, _) => "this is not an event stream; check the base URL".to_owned(),
+        (_, Some(encoding)) => format!("the error is compressed ({encoding})"),
+        (_, None) => return Ok(error),
     };
     Ok(error.with_message(message))
 }
 
 /// Returns the message about a redirect: its target and what to do.
-fn redirect(location: Option<&str>, request: &PreparedRequest) -> String {
+fn redirect(headers: &HeaderMap, request: &PreparedRequest) -> String {
+    let location = headers.get("location").and_then(|value| value.to_str().ok());
     let Some(target) = location.and_then(|location| request.endpoint.redirected(location)) else {
         return "a redirect without a valid location; check the base URL".to_owned();
     };

@@ -78,7 +78,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(settings: ConnectionSettings) -> Self {
+    pub(super) fn new(settings: &ConnectionSettings) -> Self {
         let config = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -97,7 +97,7 @@ impl Connection {
         #[cfg(feature = "rustls")]
         let config = config.tls_config(settings.tls.config.clone());
         let (agent, control) = connector::agent(config.build(), settings.tls.clone());
-        Self { agent, control, settings }
+        Self { agent, control, settings: settings.clone() }
     }
 
     /// Returns whether a request failed only because its connection was stale: the server had
@@ -158,7 +158,7 @@ mod tests {
         let settings = ConnectionSettings::new(&endpoint, &config).unwrap();
         let waiting = |seconds| {
             let since = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
-            (since, Connection::new(settings.clone()))
+            (since, Connection::new(&settings))
         };
         let mut all = vec![waiting(100), waiting(56), waiting(50), waiting(0)];
         assert_eq!(expired(&mut all).len(), 2);

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::*;
 use crate::config::{GenerationConfig, Proxy};
 use crate::environment::Environment;
+use crate::error::ErrorKind;
 use crate::{request, retry};
 
 const SECOND: Duration = Duration::from_secs(1);
