@@ -1,8 +1,8 @@
 //! Parses URLs: an [`Endpoint`] is the URL that a request goes to. No other file parses the scheme or
 //! the query of a URL.
 
+use std::borrow::Borrow;
 use std::fmt;
-use std::iter;
 use std::net::{IpAddr, Ipv6Addr};
 
 use ::http::Uri;
@@ -55,8 +55,7 @@ impl Endpoint {
         if host.is_empty() || (host.contains(['[', ']', ':', '\\']) && !is_address) {
             return Err("has no host, or its host is neither a name nor an IP address");
         }
-        let scheme = if is_secure { "https" } else { "http" };
-        let uri: Uri = format!("{scheme}://{rest}").parse().map_err(|_| "is an invalid URL")?;
+        let uri: Uri = url.parse().map_err(|_| "is an invalid URL")?;
         if leads_elsewhere(uri.path()) {
             return Err("has a segment `.` or `..`, which the server may resolve to another path");
         }
@@ -72,7 +71,7 @@ impl Endpoint {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let base = self.to_string();
         let url = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
-        let queries = [self.query(), query].into_iter().filter(|query| !query.is_empty());
+        let queries = self.uri.query().into_iter().chain([query]).filter(|query| !query.is_empty());
         let uri = with_query(url, queries).parse().map_err(|_| invalid)?;
         Ok(Self { uri, origin: self.origin.clone() })
     }
@@ -109,30 +108,21 @@ impl Endpoint {
         Self::parse(&redacted(&target)).ok()
     }
 
-    fn query(&self) -> &str {
-        self.uri.query().unwrap_or_default()
-    }
-
     fn query_pairs(&self) -> impl Iterator<Item = &str> {
-        self.query().split('&').filter(|pair| !pair.is_empty())
+        self.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty())
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.origin.is_secure { "https" } else { "http" };
-        let authority = self.uri.authority().map_or("", |authority| authority.as_str());
-        write!(f, "{scheme}://{authority}{}", self.uri.path())
+        f.write_str(self.uri.to_string().split('?').next().unwrap_or_default())
     }
 }
 
 /// Appends the pieces of a query to a URL that has none.
-fn with_query<T: AsRef<str>>(mut url: String, pieces: impl Iterator<Item = T>) -> String {
-    for (mark, piece) in iter::once("?").chain(iter::repeat("&")).zip(pieces) {
-        url += mark;
-        url += piece.as_ref();
-    }
-    url
+fn with_query<T: Borrow<str>>(url: String, pieces: impl Iterator<Item = T>) -> String {
+    let query = pieces.collect::<Vec<_>>().join("&");
+    if query.is_empty() { url } else { format!("{url}?{query}") }
 }
 
 /// Returns the part of a URL between its scheme and its path.
@@ -144,15 +134,11 @@ pub(crate) fn authority(url: &str) -> &str {
 /// Splits an authority into its host and port. The port is checked here, because Rust would also
 /// parse `+80`, and ureq ignores a port that is too large.
 pub(crate) fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port),
-        _ => return Ok((authority, None)),
-    };
+    let pair = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+    let Some((host, port)) = pair else { return Ok((authority, None)) };
     let is_number = port.bytes().all(|b| b.is_ascii_digit());
-    match port.parse().ok().filter(|&port| is_number && port > 0) {
-        Some(port) => Ok((host, Some(port))),
-        None => Err("has a port that is not between 1 and 65535"),
-    }
+    let port = port.parse().ok().filter(|&port| is_number && port > 0);
+    Ok((host, Some(port.ok_or("has a port that is not between 1 and 65535")?)))
 }
 
 /// Returns a URL's host without the brackets of an IPv6 address. Other brackets are a part of the
