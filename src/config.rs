@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::endpoint;
 use crate::environment::Environment;
 use crate::model::ModelName;
+use crate::names::conversions;
 use crate::provider::{LlmProvider, Protocol};
 use crate::seconds;
 use crate::tool::{Tool, ToolChoice};
@@ -265,17 +266,8 @@ impl GenerationConfig {
     }
 }
 
-macro_rules! configs {
-    ($($type:ty: $from:ident => $config:expr;)*) => {$(
-        impl From<$type> for GenerationConfig {
-            fn from($from: $type) -> Self {
-                $config
-            }
-        }
-    )*};
-}
-
-configs! {
+conversions! {
+    GenerationConfig;
     &str: model => Self::new(model);
     String: model => Self::new(model);
     &String: model => Self::new(model);

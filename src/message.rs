@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::attachment::Attachment;
-use crate::names::names;
+use crate::names::{conversions, names};
 use crate::provider::{LlmProvider, Protocol};
 
 /// The input for the model: one or more messages.
@@ -322,28 +322,19 @@ pub(crate) enum TurnPart<'a> {
     Opaque(&'a Value),
 }
 
-macro_rules! prompts {
-    ($($type:ty $(, $length:ident)?: $from:ident => $messages:expr;)*) => {$(
-        impl $(<const $length: usize>)? From<$type> for Prompt {
-            fn from($from: $type) -> Self {
-                Self { messages: $messages }
-            }
-        }
-    )*};
-}
-
-prompts! {
-    &str: text => vec![Message::user(text)];
-    String: text => vec![Message::user(text)];
-    &String: text => vec![Message::user(text)];
-    Message: message => vec![message];
-    &Message: message => vec![message.clone()];
-    Vec<Message>: messages => messages;
-    &Vec<Message>: messages => messages.clone();
-    &[Message]: messages => messages.to_vec();
-    [Message; N], N: messages => messages.into();
-    &[Message; N], N: messages => messages.to_vec();
-    &Prompt: prompt => prompt.messages.clone();
+conversions! {
+    Prompt;
+    &str: text => Message::user(text).into();
+    String: text => Message::user(text).into();
+    &String: text => Message::user(text).into();
+    Message: message => vec![message].into();
+    &Message: message => vec![message.clone()].into();
+    Vec<Message>: messages => Self { messages };
+    &Vec<Message>: messages => messages.clone().into();
+    &[Message]: messages => messages.to_vec().into();
+    [Message; N], N: messages => Vec::from(messages).into();
+    &[Message; N], N: messages => messages.to_vec().into();
+    &Prompt: prompt => prompt.clone();
 }
 
 impl FromIterator<Message> for Prompt {

@@ -1,4 +1,5 @@
-//! Declares enums whose variants have names, and finds a variant by its name.
+//! Declares enums whose variants have names, and finds a variant by its name. Declares conversions
+//! from several types into one.
 
 use anyhow::Context;
 
@@ -46,6 +47,19 @@ macro_rules! names {
     };
 }
 pub(crate) use names;
+
+/// Implements `From` for a type: each row has the other type, a name for its value, and the result.
+/// `N` after the other type makes the implementation generic over its length.
+macro_rules! conversions {
+    ($into:ty; $($type:ty $(, $length:ident)?: $from:ident => $result:expr;)*) => {$(
+        impl $(<const $length: usize>)? From<$type> for $into {
+            fn from($from: $type) -> Self {
+                $result
+            }
+        }
+    )*};
+}
+pub(crate) use conversions;
 
 /// Returns the value with this name. An error suggests a similar name, or lists the known ones.
 pub(crate) fn by_name<T: Copy>(
