@@ -61,8 +61,7 @@ impl Attachment {
 
     /// Creates an attachment from bytes. `media_type` is, for example, `image/png`.
     pub fn bytes(media_type: impl Into<String>, bytes: &[u8]) -> Self {
-        let data = Data::Base64(BASE64.encode(bytes));
-        Self { media_type: Some(media_type.into()), name: None, data }
+        Self::from_base64(media_type.into(), BASE64.encode(bytes))
     }
 
     pub(crate) fn from_base64(media_type: impl Into<String>, base64: impl Into<String>) -> Self {
@@ -79,8 +78,7 @@ impl Attachment {
         if let Some((media_type, base64)) =
             url.strip_prefix("data:").and_then(|data| data.split_once(";base64,"))
         {
-            let data = Data::Base64(base64.to_owned());
-            return Self { media_type: Some(media_type.to_owned()), name: None, data };
+            return Self::from_base64(media_type.to_owned(), base64.to_owned());
         }
         let media_type = media_type_of_name(&endpoint::redacted(&url)).map(str::to_owned);
         Self { media_type, name: None, data: Data::Url(url) }
@@ -128,10 +126,8 @@ impl Attachment {
 
     /// Returns a name for error messages: the file name, or the last segment of the URL's path.
     pub(crate) fn label(&self) -> Option<String> {
-        match &self.name {
-            Some(name) => Some(name.clone()),
-            None => Some(endpoint::redacted(self.as_url()?).rsplit('/').next()?.to_owned()),
-        }
+        let of_url = || Some(endpoint::redacted(self.as_url()?).rsplit('/').next()?.to_owned());
+        self.name.clone().or_else(of_url)
     }
 }
 

@@ -323,8 +323,7 @@ impl Report {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        let source = self.0.source.as_ref()?;
-        Some(source.as_ref())
+        Some(self.0.source.as_deref()?)
     }
 }
 

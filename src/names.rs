@@ -84,10 +84,8 @@ pub(crate) fn nearest<'a>(
     names: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let most = (typed.len() / 3).min(3);
-    let near = names
-        .into_iter()
-        .filter_map(|name| Some((mistakes(typed.as_bytes(), name.as_bytes(), most)?, name)));
-    near.min_by_key(|(mistakes, _)| *mistakes).map(|(_, name)| name)
+    let mistakes = |name: &&str| mistakes(typed.as_bytes(), name.as_bytes(), most);
+    names.into_iter().filter(|name| mistakes(name).is_some()).min_by_key(mistakes)
 }
 
 /// Returns the number of typing mistakes between two names, or `None` if it is more than `most`.

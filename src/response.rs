@@ -199,19 +199,15 @@ impl GenerationResponse {
 
 impl From<GenerationResponse> for Message {
     fn from(response: GenerationResponse) -> Self {
-        let mut message = Self::assistant(response.content);
-        message.tool_calls = response.tool_calls;
-        message.replay = response.replay;
-        message
+        let GenerationResponse { content, tool_calls, replay, .. } = response;
+        Self { tool_calls, replay, ..Self::assistant(content) }
     }
 }
 
 impl From<&GenerationResponse> for Message {
     fn from(response: &GenerationResponse) -> Self {
-        let mut message = Self::assistant(&response.content);
-        message.tool_calls.clone_from(&response.tool_calls);
-        message.replay.clone_from(&response.replay);
-        message
+        let GenerationResponse { content, tool_calls, replay, .. } = response;
+        Self { tool_calls: tool_calls.clone(), replay: replay.clone(), ..Self::assistant(content) }
     }
 }
 
