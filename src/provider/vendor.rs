@@ -3,7 +3,7 @@
 use super::dialect::Dialect;
 use super::protocol::Protocol;
 use super::record::record;
-use super::web_search::{SearchForms, WebSearch};
+use super::web_search::SearchForms;
 
 record! {
     /// A row of the table: everything that the crate knows about a vendor.
@@ -40,7 +40,7 @@ record! {
         /// prefixes of the models that it is ignored for, and advice for the error message.
         ignored_tool_choices: &'static [(&'static str, &'static str, &'static str)] = &[],
         /// The forms of the vendor's own web search.
-        web_search: SearchForms = WebSearch::NONE,
+        web_search: SearchForms = &[],
         /// `true` if a complete response may end with `[DONE]` alone, without a finish reason and
         /// usage. At other vendors such an end means that the response was interrupted.
         ends_without_reason: bool = false,

@@ -26,7 +26,6 @@ const GLM_TOOL: &str = r#"{"type":"web_search","web_search":
 const OPENROUTER_TOOL: &str = r#"{"type":"openrouter:web_search"}"#;
 
 impl WebSearch {
-    pub(super) const NONE: SearchForms = &[];
     /// <https://learn.microsoft.com/azure/foundry/openai/how-to/web-search>,
     /// <https://docs.x.ai/docs/guides/tools/search-tools>,
     /// <https://www.volcengine.com/docs/82379>

@@ -28,24 +28,21 @@ pub(super) fn merge(body: &mut Map<String, Value>, request: ChatRequest<'_>) -> 
     if extra.is_empty() {
         return Ok(());
     }
-    if extra.contains_key("model") {
-        return Err(request.refuse("`extra_body` cannot set `model`; set the option `model`"));
+    let sets = |name: &str| extra.contains_key(name);
+    let refused = |what: &str| Err(request.refuse(format!("`extra_body` cannot set {what}")));
+    if sets("model") {
+        return refused("`model`; set the option `model`");
     }
-    if extra.contains_key("stream") {
-        return Err(request.refuse("`extra_body` cannot set `stream`: every request streams"));
+    if sets("stream") {
+        return refused("`stream`: every request streams");
     }
-    if extra.contains_key("tools") && !request.config.tools.is_empty() {
-        return Err(request.refuse(
-            "`extra_body` cannot set `tools` beside the option `tools`; add the tool to the option \
-             with `Tool::hosted`",
-        ));
-    }
-    if let Some(field) =
-        FROM_PROMPT.iter().find(|&&name| extra.contains_key(name) && body.contains_key(name))
-    {
-        return Err(
-            request.refuse(format!("`extra_body` cannot set `{field}`: the prompt sets it"))
+    if sets("tools") && !request.config.tools.is_empty() {
+        return refused(
+            "`tools` beside the option `tools`; add the tool to the option with `Tool::hosted`",
         );
+    }
+    if let Some(field) = FROM_PROMPT.iter().find(|&&name| sets(name) && body.contains_key(name)) {
+        return refused(&format!("`{field}`: the prompt sets it"));
     }
     // The fields that the crate sets by itself, or because of another option.
     let mut added: Vec<_> = ADDED.split(' ').collect();
