@@ -260,10 +260,9 @@ impl fmt::Display for Error {
             };
         };
         let Report { model, status, code, error_type, request_id, .. } = report;
-        f.write_str(&who)?;
         match status {
-            Some(status) => write!(f, " returned {status}")?,
-            None => f.write_str(" reports an error inside the stream")?,
+            Some(status) => write!(f, "{who} returned {status}")?,
+            None => write!(f, "{who} reports an error inside the stream")?,
         }
         if let Some(model) = model.as_ref().filter(|_| *kind == ErrorKind::NotFound) {
             write!(f, " for model {model:?}")?;

@@ -123,8 +123,7 @@ fn in_thread<T: Send + 'static>(
     let (sender, receiver) = mpsc::channel();
     let waiting: Arc<dyn ShutdownHandle> = Arc::new(Waiting(sender.clone()));
     control.register(Arc::downgrade(&waiting))?;
-    let thread = thread::Builder::new().name("kerb-connect".to_owned());
-    thread.spawn(move || sender.send(job()))?;
+    thread::Builder::new().name("kerb-connect".to_owned()).spawn(move || sender.send(job()))?;
     receiver.recv_timeout(*limit.after).unwrap_or(Err(Error::Timeout(limit.reason)))
 }
 

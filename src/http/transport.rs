@@ -89,8 +89,7 @@ impl Transport for ControlledTransport {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         if self.holds_back {
-            let output = self.inner.buffers().output().iter().take(amount);
-            self.unwritten.extend(output);
+            self.unwritten.extend(self.inner.buffers().output().iter().take(amount));
             return if self.unwritten.len() < MAX_UNWRITTEN { Ok(()) } else { self.flush(timeout) };
         }
         self.inner.transmit_output(amount, timeout)

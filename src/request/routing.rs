@@ -44,8 +44,7 @@ pub(crate) fn route(config: &GenerationConfig) -> Result<Route<'_>, Error> {
         }
     };
     let owner = LlmProvider::ALL.iter().copied().find(is_own);
-    let by_model = || protocol_at(owner, provider, model);
-    let protocol = config.protocol.unwrap_or_else(by_model);
+    let protocol = config.protocol.unwrap_or_else(|| protocol_at(owner, provider, model));
     if config.path.is_none()
         && let Some(problem) = path_at_end(&given, protocol)
     {
