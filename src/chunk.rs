@@ -108,12 +108,12 @@ impl StreamChunk {
         self.extras.is_some()
     }
 
-    /// Returns the number of bytes that this chunk adds to a response.
+    /// Returns the number of bytes that this chunk adds to a response. The rare fields are counted
+    /// when they are added.
     #[inline]
     pub(crate) fn bytes(&self) -> usize {
         let calls: usize = self.tool_calls.iter().map(ToolCallDelta::bytes).sum();
-        let extras = self.extras.as_ref().map_or(0, |extras| extras.bytes());
-        self.content.len() + self.reasoning.len() + calls + extras
+        self.content.len() + self.reasoning.len() + calls
     }
 
     /// Returns whether the chunk has a piece of the answer: text, reasoning, a tool call, or a
@@ -139,12 +139,6 @@ impl StreamChunk {
 }
 
 impl ChunkExtras {
-    fn bytes(&self) -> usize {
-        let bytes = self.attachments.iter().map(Attachment::size);
-        let bytes = bytes.chain(self.sources.iter().map(Source::bytes));
-        bytes.chain(self.logprobs.iter().map(TokenLogprob::bytes)).sum()
-    }
-
     fn is_void(&self) -> bool {
         let Self { attachments, sources, activity, logprobs, phase, raw: _, raw_event: _ } = self;
         attachments.is_empty()
@@ -168,14 +162,6 @@ pub struct TokenLogprob {
     /// is usually one of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<(String, f64)>,
-}
-
-impl TokenLogprob {
-    fn bytes(&self) -> usize {
-        let others =
-            self.alternatives.iter().map(|(token, _)| token.len() + size_of::<(String, f64)>());
-        size_of::<Self>() + self.token.len() + others.sum::<usize>()
-    }
 }
 
 /// A piece of a tool call. The pieces of one call share its [`index`](Self::index).

@@ -32,6 +32,8 @@ const CASES: &[(&str, usize)] = &[
     ("one byte per read", 100),
     // One event with this many `data` lines.
     ("an event of many lines", 2_000),
+    // This many citations of as many pages, before and after the text that they cite.
+    ("many citations", 400),
     // This many bytes of comments, which produce no events.
     ("nothing but comments", 100_000),
 ];
@@ -84,6 +86,17 @@ fn child(work: &str) {
         "an event of many lines" => {
             let lines = "data:\n".repeat(size);
             (shape.text("x").replacen("data:", &(lines + "data:"), 1), 1460)
+        }
+        "many citations" => {
+            let cite = |number: usize| {
+                let (start, end) = (20 * number, 20 * number + 9);
+                format!(
+                    r#"data: {{"choices":[{{"delta":{{"annotations":[{{"url":"{number}","start_index":{start},"end_index":{end}}}]}}}}]}}"#
+                ) + "\n\n"
+            };
+            let early: String = (0..size).map(cite).collect();
+            let late: String = (0..size).rev().map(cite).collect();
+            (early + &shape.text(&"\u{e9}".repeat(20 * size)) + &late, 1460)
         }
         _ => (": ping\n\n".repeat(size / 8), 1460),
     };

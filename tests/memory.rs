@@ -264,6 +264,130 @@ data: {"type":"content_block_stop","index":0}
                 r#"{"type":"tool-call-start","index":9223372036854775808,"delta":{"message":{"tool_calls":{"id":"tNUMBER","function":{"name":"f"}}}}}"#,
             )],
         ),
+        (
+            "citations",
+            Chat,
+            vec![event(
+                r#"{"choices":[{"delta":{"annotations":["#,
+                r#"{"url":"a"},"#,
+                r#"{"url":"b"}]},"finish_reason":"stop"}]}"#,
+            )],
+        ),
+        (
+            "citations of other pages",
+            Chat,
+            vec![
+                events(
+                    r#"{"choices":[{"delta":{"annotations":[{"url":"NUMBER","end_index":9}]}}]}"#,
+                ),
+                text(DONE),
+            ],
+        ),
+        (
+            "found pages",
+            Chat,
+            vec![event(r#"{"search_results":["#, r#"{"url":"a"},"#, r#"0],"choices":[]}"#)],
+        ),
+        ("cited pages", Chat, vec![event(r#"{"citations":["#, r#""a","#, r#"0],"choices":[]}"#)]),
+        (
+            "probable tokens",
+            Chat,
+            vec![event(r#"{"choices":[{"logprobs":{"content":["#, r#"{"logprob":0},"#, "0]}}]}")],
+        ),
+        (
+            "other tokens",
+            Responses,
+            vec![event(
+                r#"{"type":"response.output_text.delta","delta":"a","logprobs":[{"top_logprobs":["#,
+                r#"{"logprob":0},"#,
+                "0]}]}",
+            )],
+        ),
+        (
+            "annotations",
+            Responses,
+            vec![events(
+                r#"{"type":"response.output_text.annotation.added","annotation":{"file_id":"NUMBER"}}"#,
+            )],
+        ),
+        (
+            "a result of numbers",
+            Responses,
+            vec![event(
+                r#"{"type":"response.output_item.done","item":{"type":"x_call","output":["#,
+                "0,",
+                "0]}}",
+            )],
+        ),
+        (
+            "found files",
+            Responses,
+            vec![event(
+                r#"{"type":"response.output_item.done","item":{"type":"x_call","results":["#,
+                r#"{"title":"a"},"#,
+                "0]}}",
+            )],
+        ),
+        (
+            "citations of a text",
+            Messages,
+            vec![
+                text(
+                    "data: {\"type\":\"content_block_start\",\"content_block\":{\"type\":\"text\",\"text\":\"a\"}}\n\n",
+                ),
+                events(
+                    r#"{"type":"content_block_delta","delta":{"type":"citations_delta","citation":{"url":"NUMBER"}}}"#,
+                ),
+            ],
+        ),
+        (
+            "found pages of a search",
+            Messages,
+            vec![
+                event(
+                    r#"{"type":"content_block_start","content_block":{"type":"x_tool_result","content":["#,
+                    r#"{"url":"a"},"#,
+                    "0]}}",
+                ),
+                text("data: {\"type\":\"content_block_stop\"}\n\n"),
+            ],
+        ),
+        (
+            "searches",
+            GenerateContent,
+            vec![event(
+                r#"{"candidates":[{"groundingMetadata":{"webSearchQueries":["#,
+                r#""a","#,
+                "0]}}]}",
+            )],
+        ),
+        (
+            "grounded claims",
+            GenerateContent,
+            vec![event(
+                r#"{"candidates":[{"groundingMetadata":{"groundingChunks":[{"web":{"uri":"a"}}],"groundingSupports":["#,
+                r#"{"groundingChunkIndices":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]},"#,
+                "0]}}]}",
+            )],
+        ),
+        (
+            "grounds",
+            GenerateContent,
+            vec![event(
+                r#"{"candidates":[{"groundingMetadata":{"groundingChunks":["#,
+                r#"{"web":{"uri":"a"}},"#,
+                "0]}}]}",
+            )],
+        ),
+        (
+            "cited documents",
+            CohereChat,
+            vec![event(
+                r#"{"type":"citation-start","delta":{"message":{"citations":{"sources":["#,
+                r#"{"id":"a"},"#,
+                "0]}}}}",
+            )],
+        ),
         ("a list in place of a stream", Chat, vec![document("[", "0,", "0]")]),
         (
             "a list of objects in place of a stream",

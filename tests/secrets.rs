@@ -270,6 +270,8 @@ fn print_rest(printed: &mut Vec<(String, String)>, what: &str, mut stream: Gener
         format!("{stream:?} {:?}", stream.cancel_handle()),
     ));
     printed.push((format!("{what}, the response"), format!("{:?}", stream.response())));
+    let activity = outcome.chunks.iter().flat_map(|chunk| &chunk.activity);
+    printed.extend(activity.map(|it| (format!("{what}, the activity"), format!("{it} {it:?}"))));
     let json = serde_json::to_string(stream.response()).unwrap();
     printed.push((format!("{what}, the response as JSON"), json));
     if let Some(error) = &outcome.error {

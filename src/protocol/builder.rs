@@ -7,12 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::cited::Place;
 use super::common::MAX_OPEN;
+use super::json;
 use super::told::ToldJson;
 use super::wire::{Raw, unescape};
-use super::{json, logprobs};
 use crate::activity::Activity;
 use crate::attachment::Attachment;
-use crate::chunk::{FinishReason, StreamChunk, ToolCallDelta, Usage};
+use crate::chunk::{FinishReason, StreamChunk, TokenLogprob, ToolCallDelta, Usage};
 use crate::message::{Replay, ReplayPart, fingerprint_of};
 use crate::provider::{LlmProvider, Protocol};
 use crate::response::GenerationResponse;
@@ -393,8 +393,7 @@ impl ChunkBuilder {
     /// result is `null`. The response decoder then ends the stream with an error, because it checks
     /// [`opaque_bytes`](Self::opaque_bytes).
     pub(crate) fn keep(&mut self, json: Raw<'_>) -> Value {
-        self.count_kept(json.cost());
-        if self.is_full() { Value::Null } else { json.value() }
+        if self.has_room(json.cost()) { json.value() } else { Value::Null }
     }
 
     /// Returns the fields of an object for the replay data, without the fields in `but`.
@@ -418,6 +417,13 @@ impl ChunkBuilder {
     /// before a part is complete.
     pub(crate) fn count_kept(&mut self, bytes: usize) {
         self.opaque_bytes = self.opaque_bytes.saturating_add(bytes);
+    }
+
+    /// Does the same, and returns whether there is room for these bytes. If there is none, the
+    /// response decoder ends the stream with an error.
+    pub(crate) fn has_room(&mut self, bytes: usize) -> bool {
+        self.count_kept(bytes);
+        !self.is_full()
     }
 
     /// Returns whether [`opaque_bytes`](Self::opaque_bytes) exceeds its limit.
@@ -540,17 +546,19 @@ impl ChunkBuilder {
 
     /// Adds a source that was found, and the place of its citation, if it has one.
     pub(crate) fn source(&mut self, source: Source, place: Option<Place>) {
-        if source.url.is_some() || source.id.is_some() {
+        let is_known = source.url.is_some() || source.id.is_some();
+        // The chunk, the response and the table of numbers have a copy.
+        if is_known && self.has_room(4 * (size_of::<Source>() + source.bytes())) {
             self.chunk.extras().sources.push(source);
             self.places.push(place);
         }
     }
 
-    /// Adds the log probabilities of tokens.
-    pub(crate) fn logprobs(&mut self, told: Raw<'_>) {
-        let tokens = logprobs::read(told);
-        if !tokens.is_empty() {
-            self.chunk.extras().logprobs.extend(tokens);
+    /// Adds the log probability of a token.
+    pub(crate) fn logprob(&mut self, token: TokenLogprob) {
+        // The chunk and the response have a copy, and a list has room for more.
+        if self.has_room(4 * size_of::<TokenLogprob>() + 2 * token.token.len()) {
+            self.chunk.extras().logprobs.push(token);
         }
     }
 
@@ -563,7 +571,9 @@ impl ChunkBuilder {
     /// Adds a picture or a sound.
     pub(crate) fn attach(&mut self, attachment: Attachment) {
         self.note_content();
-        self.chunk.extras().attachments.push(attachment);
+        if self.has_room(attachment.size()) {
+            self.chunk.extras().attachments.push(attachment);
+        }
     }
 
     /// Returns whether a tool of the provider's own with this id runs.
@@ -592,8 +602,7 @@ impl ChunkBuilder {
     fn report(&mut self, activity: Activity) {
         self.progress = true;
         // It also counts the room that a list has for more, and what is kept of a tool that runs.
-        self.count_kept(4 * size_of::<Activity>() + activity.bytes());
-        if !self.is_full() {
+        if self.has_room(4 * size_of::<Activity>() + activity.bytes()) {
             self.chunk.extras().activity.push(activity);
         }
     }

@@ -13,7 +13,7 @@ use super::codec::{Codec, Decoder};
 use super::common::{self, is_in, object};
 use super::options::Options;
 use super::wire::{First, Raw, wire};
-use super::{hosted, json, schema};
+use super::{hosted, json, logprobs, schema};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
@@ -259,7 +259,7 @@ impl Decoder for ChatCompletionsDecoder {
             self.decode_message(choice, out);
         }
         if choice.logprobs.is_some() {
-            out.logprobs(choice.logprobs);
+            logprobs::read(choice.logprobs, out);
         }
         if let Some(word) = choice.finish_reason.str() {
             self.finish(&word, choice.native_finish_reason, out);
@@ -290,7 +290,7 @@ impl Decoder for ChatCompletionsDecoder {
         }
         let details = std::mem::take(&mut self.details);
         if !details.is_empty() {
-            out.opaque(json!({ "reasoning_details": details }));
+            out.opaque(Map::from_iter([("reasoning_details".to_owned(), details.into())]).into());
         }
     }
 }

@@ -13,7 +13,7 @@ use super::codec::{Codec, Decoder};
 use super::common::{self, is_in, object, text_in};
 use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
-use super::{hosted, json};
+use super::{hosted, json, logprobs};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::message::{Message, MessageRole, TurnPart, fingerprint};
 use crate::model::begins_like;
 use crate::provider::{LlmProvider, Protocol, ReasoningForm, reasoning_form};
+use crate::source::Source;
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -265,7 +266,7 @@ impl Decoder for GenerateContentDecoder {
         let rare = [candidate.grounding, candidate.pages, candidate.citations, candidate.logprobs];
         if rare.iter().any(|field| field.is_some()) {
             self.sources(&candidate, out);
-            out.logprobs(candidate.logprobs);
+            logprobs::read(candidate.logprobs, out);
         }
         if let Some(word) = candidate.finish_reason.str() {
             let reason = finish_reason(&word);
@@ -358,12 +359,12 @@ impl GenerateContentDecoder {
             false => text_in(tool, "toolType").to_ascii_lowercase(),
         };
         if call.is_some() {
-            let call = call.value();
+            let call = out.keep(call);
             let input = hosted::text_of(call.get("code").or(call.get("args")).unwrap_or_default());
             out.tool_started(&self.id(&call, true), &name(&call), input);
         }
         if result.is_some() {
-            let result = result.value();
+            let result = out.keep(result);
             let output = result.get("output").or(result.get("response")).unwrap_or_default();
             let (output, outcome) = (hosted::text_of(output), text_in(&result, "outcome"));
             let has_failed = !matches!(outcome, "" | "OUTCOME_OK");
@@ -391,6 +392,7 @@ impl GenerateContentDecoder {
         let found = grounding.chunks.elements().map(|chunk: GroundingChunk<'_>| {
             chunk.web.or(chunk.retrieved).or(chunk.maps).parse::<Cited<'_>>().source()
         });
+        let found = found.take_while(|it| out.has_room(2 * (size_of::<Source>() + it.bytes())));
         let found: Vec<_> = found.collect();
         for (support, json) in grounding.supports.elements::<(GroundingSupport<'_>, Raw<'_>)>() {
             if !self.is_new(json.json(), out) {

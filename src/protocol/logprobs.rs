@@ -1,5 +1,6 @@
 //! Reads the log probabilities of tokens, in the form of each provider.
 
+use super::builder::ChunkBuilder;
 use super::wire::{Raw, wire};
 use crate::chunk::TokenLogprob;
 
@@ -15,10 +16,12 @@ wire! {
 }
 
 /// Reads a list of tokens, or an object that has such lists.
-pub(super) fn read(told: Raw<'_>) -> Vec<TokenLogprob> {
+pub(super) fn read(told: Raw<'_>, out: &mut ChunkBuilder) {
     if told.json().starts_with('[') {
-        let tokens = told.elements::<Token<'_>>();
-        return tokens.map(|token| read_token(&token, token.top_logprobs)).collect();
+        for token in told.elements::<Token<'_>>() {
+            read_token(&token, token.top_logprobs, out);
+        }
+        return;
     }
     let told: Lists<'_> = told.parse();
     let logprobs = told.tokens.elements().zip(told.token_logprobs.elements());
@@ -27,18 +30,23 @@ pub(super) fn read(told: Raw<'_>) -> Vec<TokenLogprob> {
     let of_gemini = told.top.elements().map(|others: Token<'_>| others.candidates);
     let others = told.top_logprobs.elements().chain(of_gemini);
     let tokens = tokens.zip(others.chain(std::iter::repeat(Raw::default())));
-    let lists = [told.reasoning_content, told.content, told.refusal].into_iter();
-    let tokens = tokens.map(|(token, others)| read_token(&token, others));
-    lists.filter(|list| list.has_elements()).flat_map(read).chain(tokens).collect()
+    for list in [told.reasoning_content, told.content, told.refusal] {
+        if list.has_elements() {
+            read(list, out);
+        }
+    }
+    for (token, others) in tokens {
+        read_token(&token, others, out);
+    }
 }
 
-fn read_token(told: &Token<'_>, others: Raw<'_>) -> TokenLogprob {
+fn read_token(told: &Token<'_>, others: Raw<'_>, out: &mut ChunkBuilder) {
     let token = |told: &Token<'_>| told.token.str().unwrap_or_default().into_owned();
     let logprob = |told: &Token<'_>| told.logprob.or(told.log).f64();
     let other = |other: Token<'_>| Some((token(&other), logprob(&other)?));
-    TokenLogprob {
-        token: token(told),
-        logprob: logprob(told).unwrap_or_default(),
-        alternatives: others.elements().filter_map(other).collect(),
-    }
+    let others = others.elements().filter_map(other);
+    let others = others.take_while(|(token, _)| out.has_room(4 * (32 + token.len())));
+    let alternatives = others.collect();
+    let logprob = logprob(told).unwrap_or_default();
+    out.logprob(TokenLogprob { token: token(told), logprob, alternatives });
 }

@@ -21,7 +21,7 @@ use super::options::Options;
 use super::own_tool::OwnTool;
 use super::told::ToldText;
 use super::wire::{Raw, wire};
-use super::{json, schema};
+use super::{json, logprobs, schema};
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
@@ -309,7 +309,7 @@ impl ResponsesDecoder {
                 self.remember_text(out.text(data.delta));
                 // Most deltas have an empty list.
                 if data.logprobs.json().len() > "[]".len() {
-                    out.logprobs(data.logprobs);
+                    logprobs::read(data.logprobs, out);
                 }
             }
             "response.output_text.annotation.added" => {
@@ -384,7 +384,8 @@ impl ResponsesDecoder {
             // Reserves the place, because llama.cpp sends whole items only at the end.
             self.item.place = Some(out.opaque(Value::Null));
             if !item.kind.is("reasoning") {
-                self.item.tool.announce(&json.value(), out);
+                let item = out.keep(json);
+                self.item.tool.announce(&item, out);
             }
         }
     }
@@ -438,14 +439,16 @@ impl ResponsesDecoder {
     /// Keeps an item for the next request, at the place where it was announced.
     fn keep(&mut self, (item, json): &WholeItem<'_>, was_open: bool, out: &mut ChunkBuilder) {
         let is_thought = item.kind.is("reasoning");
-        if was_open && !is_thought {
-            out.note_provider_tool();
-            self.item.tool.end(&json.value(), out);
-        }
         let place = *self.item.place.get_or_insert_with(|| out.opaque(Value::Null));
-        if was_open && item.is_whole() {
+        if was_open {
             let whole = out.keep(*json);
-            out.replace(place, whole);
+            if !is_thought {
+                out.note_provider_tool();
+                self.item.tool.end(&whole, out);
+            }
+            if item.is_whole() {
+                out.replace(place, whole);
+            }
         }
         self.thought = is_thought.then_some(place);
     }
