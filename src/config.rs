@@ -191,7 +191,8 @@ configuration! {
     /// If true, each event gives a chunk, with the event's data in
     /// [`ChunkExtras::raw`](crate::ChunkExtras::raw), even if the chunk has nothing else. Such a
     /// chunk is not progress for [`stall_timeout`](Self::stall_timeout), and does not prevent a
-    /// retry. Defaults to false.
+    /// retry. The last event that is shown is the one in which the provider reports an error.
+    /// Defaults to false.
     raw: bool, (keep: bool) => keep;
     /// The number of retries before the first chunk. A timeout is not retried. Defaults to 2; 0
     /// turns retries off.

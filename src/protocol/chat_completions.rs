@@ -345,7 +345,7 @@ impl ChatCompletionsDecoder {
             // The citation is inside `url_citation` at OpenAI, and flat at Xiaomi.
             let ChatAnnotation { url_citation } = Raw::parse(annotation);
             let cited: Cited<'_> = url_citation.or(annotation).parse();
-            out.cite(cited.source(), String::new(), cited.place(0, Unit::Chars));
+            out.cite(cited.source(), cited.quote(), cited.place(0, Unit::Chars));
         }
         for tool in delta.executed_tools.elements() {
             executed(&tool, out);

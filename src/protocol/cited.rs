@@ -41,6 +41,8 @@ wire! {
         /// The URL or the name of a search result that the caller gave.
         source,
         document_index, search_result_index,
+        /// Words of the source, at OpenRouter.
+        content,
         start, start_index, start_at = "startIndex", end, end_index, end_at = "endIndex", text,
     }
 }
@@ -62,6 +64,10 @@ impl<'a> Cited<'a> {
         let id = text(self.file_id).or(given).or_else(|| Some(number.u64()?.to_string()));
         let id = id.or_else(|| title.clone().filter(|_| url.is_none()));
         Source { url, id, title, ..Source::default() }
+    }
+
+    pub(super) fn quote(&self) -> String {
+        self.content.str().unwrap_or_default().into_owned()
     }
 
     /// Returns the place, or `None` if its end is not told.

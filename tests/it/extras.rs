@@ -113,7 +113,8 @@ fn what_a_search_finds_and_what_the_answer_cites() {
         &[
             json!({"type": "response.output_item.added", "output_index": 0, "item": search}),
             item(json!({"type": "web_search_call", "id": "w1", "status": "completed", "action":
-                {"type": "search", "query": "moon", "sources": [{"url": "https://a.example"}]}})),
+                {"type": "search", "query": "moon", "sources": [{"url": "https://a.example"}]},
+                "results": [{"filename": "moon.pdf", "text": "round"}]})),
             json!({"type": "response.output_item.added", "output_index": 1, "item":
                 {"type": "message", "id": "m1", "phase": "final_answer"}}),
             json!({"type": "response.output_text.delta", "output_index": 1, "item_id": "m1", "content_index": 0,
@@ -128,9 +129,12 @@ fn what_a_search_finds_and_what_the_answer_cites() {
         sources(&outcome),
         [
             "1 <https://a.example> []",
-            "2 B <https://b.example/x?utm_source=openai> [\"[b](https://b.example/x)\"]",
+            "2 moon.pdf []",
+            "3 B <https://b.example/x?utm_source=openai> [\"[b](https://b.example/x)\"]",
         ]
     );
+    // A file without an ID is known by its name.
+    assert_eq!(outcome.response.sources[1].id.as_deref(), Some("moon.pdf"));
     let lines = activity(&outcome);
     assert_eq!(lines[0], "w1 web_search < ");
     assert!(lines[1].starts_with("w1 web_search > {") && lines[1].contains("moon"), "{lines:?}");
@@ -193,7 +197,7 @@ fn what_a_search_finds_and_what_the_answer_cites() {
             json!({"citations": page, "choices": [{"delta": {"content": " Yes."}}]}),
             choice(
                 json!({"annotations": [{"type": "url_citation", "url_citation": {"start_index": 2,
-                    "end_index": 7, "url": "https://c.example", "title": "C"}}]}),
+                    "end_index": 7, "url": "https://c.example", "title": "C", "content": "A ball."}}]}),
                 Value::Null,
             ),
             choice(
@@ -215,6 +219,7 @@ fn what_a_search_finds_and_what_the_answer_cites() {
             "3 C <https://c.example> [\"Round\"]",
         ]
     );
+    assert_eq!(outcome.response.sources[2].citations[0].quote, "A ball.");
     assert_eq!(activity(&outcome), ["3 search < moon", "3 search > found"]);
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::path::PathBuf;
 
-use kerb_stream::{Activity, GenerationStream, Protocol};
+use kerb_stream::{Activity, GenerationResponse, GenerationStream, Protocol, StreamChunk};
 use serde_json::{Value, json};
 
 use crate::recordings::{self, READ, SETS, cases, config};
@@ -117,6 +117,19 @@ fn every_cited_url_reaches_the_caller() {
     }
     println!("{named} cited URLs, {with_places} citations, {spans} with a place");
     assert!(named > 150 && spans > 100);
+}
+
+#[test]
+#[ignore = "reads the recordings in $KERB_STREAM_SHARED"]
+fn chunks_and_responses_survive_json() {
+    for Recording { path, outcome, .. } in recordings() {
+        let chunks = serde_json::to_string(&outcome.chunks).unwrap();
+        let chunks: Vec<StreamChunk> = serde_json::from_str(&chunks).unwrap();
+        assert!(chunks == outcome.chunks, "{}", path.display());
+        let response = serde_json::to_string(&outcome.response).unwrap();
+        let response: GenerationResponse = serde_json::from_str(&response).unwrap();
+        assert_eq!(response, outcome.response, "{}", path.display());
+    }
 }
 
 /// The names of the tools that ran at a provider in the recordings.
