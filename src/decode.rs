@@ -192,7 +192,7 @@ impl ResponseDecoder {
         cancel: &CancelHandle,
     ) -> Result<bool, Error> {
         loop {
-            self.check_size(response)?;
+            self.check_size()?;
             if mem::take(&mut self.events.builder.progress) {
                 self.clock = Clock::default();
             }
@@ -265,13 +265,11 @@ impl ResponseDecoder {
     }
 
     /// Checks `max_response_bytes`, even when no chunk is ready: replay data counts, too.
-    fn check_size(&self, response: &GenerationResponse) -> Result<(), Error> {
-        let builder = &self.events.builder;
-        let limit = self.events.config.max_response_bytes;
-        let bytes = response.bytes + builder.chunk.bytes();
-        if bytes.saturating_add(builder.opaque_bytes()) <= limit {
+    fn check_size(&self) -> Result<(), Error> {
+        if !self.events.builder.is_full() {
             return Ok(());
         }
+        let limit = self.events.config.max_response_bytes;
         let message =
             format!("the response is larger than {limit} bytes; raise `max_response_bytes`");
         Err(self.error(ErrorKind::Limit, message))

@@ -95,9 +95,6 @@ pub struct GenerationResponse {
     pub time_to_first_text: Option<Duration>,
     /// The number of chunks that arrived.
     pub chunk_count: usize,
-    /// The size of text, reasoning and tool calls.
-    #[serde(skip)]
-    pub(crate) bytes: usize,
     /// Provider-specific data that is sent back unchanged (replay data). It is set once the
     /// answer is whole, if the provider needs any.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,7 +110,6 @@ impl GenerationResponse {
             self.finish_reason = None;
             self.raw_finish_reason = None;
         }
-        self.bytes += chunk.bytes();
         self.content.push_str(&chunk.content);
         self.reasoning.push_str(&chunk.reasoning);
         for delta in &chunk.tool_calls {

@@ -42,17 +42,17 @@ pub(crate) struct ChunkBuilder {
     /// Set when `facts` has changed. The response decoder resets it.
     pub(crate) has_news: bool,
     max_tool_calls: usize,
-    /// The limit of [`opaque_bytes`](Self::opaque_bytes).
-    max_opaque_bytes: usize,
+    /// The limit of [`kept_bytes`](Self::kept_bytes).
+    max_kept_bytes: usize,
     model: Option<Arc<str>>,
     usage: Option<Usage>,
     calls: Vec<BuiltCall>,
     /// The parts of the whole response in order, with the provider-specific data that is sent back
     /// unchanged (replay data).
     parts: Vec<ReplayPart>,
-    /// The approximate memory of everything that is kept besides the response's text, reasoning and
-    /// calls: the replay data, and a copy of the refusal.
-    opaque_bytes: usize,
+    /// The approximate memory of everything that is kept of the response: the chunks that were
+    /// taken, the replay data, and a copy of the refusal.
+    pub(crate) kept_bytes: usize,
     /// A high surrogate at the end of the text, or of the reasoning, whose low surrogate has not
     /// arrived yet.
     text_half: Option<u16>,
@@ -100,10 +100,10 @@ struct BuiltCall {
 }
 
 impl ChunkBuilder {
-    /// Creates a builder that accepts `max_tool_calls` tool calls, and `max_opaque_bytes` as the
-    /// limit of [`opaque_bytes`](Self::opaque_bytes).
-    pub(crate) fn new(max_tool_calls: usize, max_opaque_bytes: usize) -> Self {
-        Self { max_tool_calls, max_opaque_bytes, ..Self::default() }
+    /// Creates a builder that accepts `max_tool_calls` tool calls, and `max_kept_bytes` as the
+    /// limit of [`kept_bytes`](Self::kept_bytes).
+    pub(crate) fn new(max_tool_calls: usize, max_kept_bytes: usize) -> Self {
+        Self { max_tool_calls, max_kept_bytes, ..Self::default() }
     }
 
     /// Appends a JSON string to the text, and returns the added text. Other JSON values are
@@ -391,7 +391,7 @@ impl ChunkBuilder {
 
     /// Parses JSON for the replay data. Its memory cost is counted first. Beyond the limit the
     /// result is `null`. The response decoder then ends the stream with an error, because it checks
-    /// [`opaque_bytes`](Self::opaque_bytes).
+    /// [`kept_bytes`](Self::kept_bytes).
     pub(crate) fn keep(&mut self, json: Raw<'_>) -> Value {
         if self.has_room(json.cost()) { json.value() } else { Value::Null }
     }
@@ -413,10 +413,10 @@ impl ChunkBuilder {
         }
     }
 
-    /// Adds to [`opaque_bytes`](Self::opaque_bytes). A decoder calls it for bytes that it collects
+    /// Adds to [`kept_bytes`](Self::kept_bytes). A decoder calls it for bytes that it collects
     /// before a part is complete.
     pub(crate) fn count_kept(&mut self, bytes: usize) {
-        self.opaque_bytes = self.opaque_bytes.saturating_add(bytes);
+        self.kept_bytes = self.kept_bytes.saturating_add(bytes);
     }
 
     /// Does the same, and returns whether there is room for these bytes. If there is none, the
@@ -426,9 +426,9 @@ impl ChunkBuilder {
         !self.is_full()
     }
 
-    /// Returns whether [`opaque_bytes`](Self::opaque_bytes) exceeds its limit.
+    /// Returns whether [`kept_bytes`](Self::kept_bytes) and the chunk exceed the limit.
     pub(crate) fn is_full(&self) -> bool {
-        self.opaque_bytes > self.max_opaque_bytes
+        self.kept_bytes.saturating_add(self.chunk.bytes()) > self.max_kept_bytes
     }
 
     /// Notes that a tool runs at the provider. The response continues after it.
@@ -617,6 +617,7 @@ impl ChunkBuilder {
     #[inline]
     pub(crate) fn take_named(&mut self) -> StreamChunk {
         self.text_before += self.chunk.content.len();
+        self.count_kept(self.chunk.bytes());
         std::mem::take(&mut self.chunk)
     }
 
@@ -655,12 +656,6 @@ impl ChunkBuilder {
         if self.text_half.take().is_some() {
             self.plain_text("\u{fffd}");
         }
-    }
-
-    /// Returns the approximate memory, in bytes, of everything that is kept besides the response's
-    /// text, reasoning and calls.
-    pub(crate) fn opaque_bytes(&self) -> usize {
-        self.opaque_bytes
     }
 
     /// Returns how the response is sent back, or `None` if it is just one text and the calls after

@@ -1180,7 +1180,7 @@ mod tests {
             fields.join(", ")
         );
         let (_, out) = decode(&[&start]);
-        assert!(out.is_full(), "{}", out.opaque_bytes());
+        assert!(out.is_full(), "{}", out.kept_bytes);
     }
 
     #[test]
@@ -1215,7 +1215,7 @@ mod tests {
         let piece = r#"{"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "12345678"}}"#;
         let block =
             r#"{"type": "content_block_start", "content_block": {"type": "server_tool_use"}}"#;
-        assert!(decode(&[block, piece, piece]).1.opaque_bytes() >= 16);
+        assert!(decode(&[block, piece, piece]).1.kept_bytes >= 16);
         // Replay data of another protocol is not used: only text and calls are sent back.
         let mut message = Message::assistant("Hi");
         let parts = vec![ReplayPart::Opaque(json!({"type": "reasoning"}))];
