@@ -103,6 +103,7 @@ pub struct GenerationResponse {
 
 impl GenerationResponse {
     /// Adds a chunk.
+    #[inline]
     pub(crate) fn fold(&mut self, chunk: &StreamChunk) {
         self.chunk_count += usize::from(!chunk.is_void());
         if chunk.has_piece() {
