@@ -53,6 +53,11 @@ pub(super) fn list_in<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
+/// Returns the elements of an array, or any other value as the only element.
+pub(super) fn list(value: Option<&Value>) -> &[Value] {
+    value.map_or(&[], |it| it.as_array().map_or(std::slice::from_ref(it), Vec::as_slice))
+}
+
 /// Encodes the tool choice in OpenAI's words. `required` is the protocol's word for a required
 /// call, and `named` encodes the choice of one tool.
 pub(super) fn tool_choice(
@@ -216,8 +221,7 @@ pub(super) fn turns(
     turns.retain(|(role, parts)| {
         let stays = *role != "system" || before == "user";
         if !stays {
-            let texts = parts.iter().filter_map(|part| part.get("text")?.as_str());
-            system.extend(texts.map(str::to_owned));
+            system.extend(parts.iter().map(|part| text_in(part, "text").to_owned()));
         }
         moved |= !stays;
         before = if *role == "system" { before } else { role };

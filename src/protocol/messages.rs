@@ -101,11 +101,9 @@ fn messages(request: ChatRequest<'_>) -> Result<(Vec<String>, Value), Error> {
 
 /// Returns the content of a turn. A single text without other fields becomes a string, which every
 /// server accepts.
-fn plain_or_list(mut blocks: Vec<Value>) -> Value {
-    match blocks.as_mut_slice() {
-        [text] if is(text, "text") && text.as_object().is_some_and(|text| text.len() == 2) => {
-            text.get_mut("text").map(Value::take).unwrap_or_default()
-        }
+fn plain_or_list(blocks: Vec<Value>) -> Value {
+    match blocks.as_slice() {
+        [block] if *block == common::text(text_in(block, "text")) => text_in(block, "text").into(),
         _ => blocks.into(),
     }
 }
@@ -497,8 +495,7 @@ fn report(block: &Value, out: &mut ChunkBuilder) {
             || block.get("is_error").is_some_and(|is_error| *is_error == true);
         out.tool_finished(text("tool_use_id"), name, hosted::text_of(content), has_failed);
         // A search has a list of pages, and a fetch has one.
-        let pages = content.as_array().map_or(std::slice::from_ref(content), Vec::as_slice);
-        for page in pages {
+        for page in common::list(Some(content)) {
             let text = |value, name| some_text_in(value, name).map(str::to_owned);
             let title = text(page.get("content").unwrap_or(page), "title");
             out.source(Source { url: text(page, "url"), title, ..Source::default() }, None);

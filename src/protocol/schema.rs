@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Map, Value, json};
 
 use super::chat_request::ChatRequest;
-use super::common::is_in;
+use super::common::{is_in, list};
 
 /// The keywords of strict schemas, apart from those that `rewrite` checks separately.
 const KNOWN: &str = "type enum const title description format minimum maximum exclusiveMinimum \
@@ -187,11 +187,6 @@ fn is_apart(root: &Value, schemas: [&Value; 2], depth: usize) -> bool {
     differ(one.get("type"), other.get("type"))
         || differ(values, other_values)
         || (depth > 1 && [[one, other], [other, one]].into_iter().any(requires_another))
-}
-
-/// Returns the elements of an array, or any other value as the only element.
-fn list(value: Option<&Value>) -> &[Value] {
-    value.map_or(&[], |it| it.as_array().map_or(std::slice::from_ref(it), Vec::as_slice))
 }
 
 #[cfg(test)]
