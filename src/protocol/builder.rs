@@ -459,11 +459,9 @@ impl ChunkBuilder {
     /// Attaches a provider-specific value to the call at this position, even if other parts
     /// followed it.
     pub(crate) fn call_extra(&mut self, at: usize, value: Value) {
-        let mut calls = self.parts.iter_mut().filter_map(|part| match part {
-            ReplayPart::Call { extra } => Some(extra),
-            _ => None,
-        });
-        if let Some(extra) = calls.nth(at) {
+        let parts = self.parts.iter_mut();
+        let mut calls = parts.filter(|part| matches!(part, ReplayPart::Call { .. }));
+        if let Some(ReplayPart::Call { extra }) = calls.nth(at) {
             *extra = Some(value);
         }
     }

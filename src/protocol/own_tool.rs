@@ -35,7 +35,8 @@ impl OwnTool {
         self.learn(item);
         let is_call = text_in(item, "type").ends_with("_call");
         if is_call && input_of(item).is_none() {
-            self.start(String::new(), out);
+            self.has_started = true;
+            out.tool_started(&self.id, &self.name, String::new());
         }
     }
 
@@ -46,8 +47,8 @@ impl OwnTool {
                 Ok(json @ Value::Object(_)) => hosted::text_of(&json),
                 _ => input,
             };
-            self.has_input = true;
-            self.start(input, out);
+            (self.has_started, self.has_input) = (true, true);
+            out.tool_started(&self.id, &self.name, input);
         }
     }
 
@@ -90,13 +91,7 @@ impl OwnTool {
         let kind = text_in(item, "type");
         let name = kind.strip_suffix("_call").or(kind.strip_suffix("_output")).unwrap_or(kind);
         self.name = some_text_in(item, "name").unwrap_or(name).to_owned();
-        let id = some_text_in(item, "call_id").unwrap_or_else(|| text_in(item, "id"));
-        self.id = id.to_owned();
-    }
-
-    fn start(&mut self, input: String, out: &mut ChunkBuilder) {
-        out.tool_started(&self.id, &self.name, input);
-        self.has_started = true;
+        self.id = some_text_in(item, "call_id").unwrap_or_else(|| text_in(item, "id")).to_owned();
     }
 }
 
