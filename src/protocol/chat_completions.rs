@@ -506,20 +506,19 @@ fn is_failure(word: &str) -> bool {
 }
 
 fn tokens(usage: Raw<'_>) -> Option<Usage> {
-    let tokens: ChatUsage<'_> = usage.is_some().then(|| usage.parse())?;
-    let counts =
-        [tokens.prompt_tokens, tokens.completion_tokens, tokens.total_tokens].map(Raw::u64);
+    let told: ChatUsage<'_> = usage.is_some().then(|| usage.parse())?;
+    let counts = [told.prompt_tokens, told.completion_tokens, told.total_tokens].map(Raw::u64);
     let [prompt, completion, total] = counts.map(Option::unwrap_or_default);
     let cached = [
-        tokens.prompt_tokens_details.cached_tokens,
-        tokens.prompt_cache_hit_tokens,
-        tokens.num_cached_tokens,
-        tokens.cached_tokens,
-        tokens.cache_read_input_tokens,
+        told.prompt_tokens_details.cached_tokens,
+        told.prompt_cache_hit_tokens,
+        told.num_cached_tokens,
+        told.cached_tokens,
+        told.cache_read_input_tokens,
     ];
-    let details = &tokens.prompt_tokens_details;
+    let details = &told.prompt_tokens_details;
     let written = details.cache_write_tokens.or(details.cache_creation_input_tokens);
-    let reasoning = [tokens.completion_tokens_details.reasoning_tokens, tokens.reasoning_tokens];
+    let reasoning = [told.completion_tokens_details.reasoning_tokens, told.reasoning_tokens];
     let reasoning = reasoning.iter().find_map(|count| count.u64());
     // xAI leaves the reasoning out of the completion tokens, but not out of the total.
     let thought = reasoning.unwrap_or_default();
@@ -530,7 +529,7 @@ fn tokens(usage: Raw<'_>) -> Option<Usage> {
         completion_tokens: if is_apart { total - prompt } else { completion },
         total_tokens: total,
         cached_tokens: cached.iter().find_map(|count| count.u64()),
-        cache_write_tokens: written.or(tokens.cache_creation_input_tokens).u64(),
+        cache_write_tokens: written.or(told.cache_creation_input_tokens).u64(),
         reasoning_tokens: reasoning,
     })
 }

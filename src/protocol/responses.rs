@@ -153,9 +153,8 @@ fn put_text(parts: &mut [Value], mut text: &str) {
     let mut places = fields.filter(|(name, value)| is_place(name, value)).peekable();
     while let Some((_, place)) = places.next() {
         let bytes = place.as_u64().and_then(|bytes| usize::try_from(bytes).ok());
-        let piece = bytes.filter(|_| places.peek().is_some());
-        let (said, rest) =
-            piece.and_then(|bytes| text.split_at_checked(bytes)).unwrap_or((text, ""));
+        let bytes = bytes.filter(|_| places.peek().is_some()).unwrap_or(text.len());
+        let (said, rest) = text.split_at_checked(bytes).unwrap_or((text, ""));
         *place = said.into();
         text = rest;
     }
@@ -377,9 +376,8 @@ impl ResponsesDecoder {
         }
         if item.is_call() && self.item.call.is_none() {
             self.item.call = out.new_call(None, item.call_id, item.name, Raw::default());
-            let announced = item.arguments().str().unwrap_or_default();
-            out.count_kept(announced.len());
-            self.item.announced = announced.into_owned();
+            self.item.announced = item.arguments().str().unwrap_or_default().into_owned();
+            out.count_kept(self.item.announced.len());
         } else if item.is_opaque() {
             // Reserves the place, because llama.cpp sends whole items only at the end.
             self.item.place = Some(out.opaque(Value::Null));
