@@ -6,10 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::cited::Place;
-use super::common::MAX_OPEN;
-use super::json;
 use super::told::ToldJson;
 use super::wire::{Raw, unescape};
+use super::{common, json};
 use crate::activity::Activity;
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, StreamChunk, TokenLogprob, ToolCallDelta, Usage};
@@ -581,7 +580,7 @@ impl ChunkBuilder {
 
     /// Reports that a tool of the provider's own starts.
     pub(crate) fn tool_started(&mut self, id: &str, name: &str, input: String) {
-        if self.running.len() >= MAX_OPEN {
+        if self.running.len() >= common::MAX_OPEN {
             self.running.remove(0); // the oldest is forgotten
         }
         self.running.push((id.to_owned(), name.to_owned()));

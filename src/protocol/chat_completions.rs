@@ -390,11 +390,10 @@ impl ChatCompletionsDecoder {
     fn decode_content(&self, content: Raw<'_>, out: &mut ChunkBuilder) {
         match content.json().as_bytes().first() {
             Some(b'[') => {
-                for (part, cited) in content.elements::<(ContentPart<'_>, Raw<'_>)>() {
-                    let ContentPart { text, thinking, kind } = part;
+                for (ContentPart { text, thinking, kind }, part) in content.elements() {
                     out.text(text);
                     if kind.is("tool_reference") {
-                        out.cite(cited.parse::<Cited<'_>>().source(), String::new(), None);
+                        out.cite(Raw::parse::<Cited<'_>>(part).source(), String::new(), None);
                     }
                     for thought in thinking.elements::<ContentPart<'_>>() {
                         out.reasoning(thought.text);

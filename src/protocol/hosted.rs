@@ -14,8 +14,7 @@ pub(super) fn text_of(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Array(parts) if !parts.is_empty() && parts.iter().all(is_text) => {
-            let texts = parts.iter().filter_map(|part| part.get("text")?.as_str());
-            texts.collect::<Vec<_>>().join("\n")
+            parts.iter().map(|part| text_in(part, "text")).collect::<Vec<_>>().join("\n")
         }
         Value::Object(fields) => {
             let void = [json!(null), json!(""), json!([]), json!({})];
@@ -33,7 +32,7 @@ pub(super) fn text_of(value: &Value) -> String {
 }
 
 fn is_text(part: &Value) -> bool {
-    text_in(part, "type") == "text" && part.get("text").is_some()
+    text_in(part, "type") == "text" && part.get("text").is_some_and(Value::is_string)
 }
 
 /// Returns what a program has printed.

@@ -3,9 +3,8 @@
 use serde_json::Value;
 
 use super::builder::ChunkBuilder;
-use super::cited::source_in;
 use super::common::{is_in, list_in, some_text_in, text_in};
-use super::hosted;
+use super::{cited, hosted};
 use crate::attachment::Attachment;
 
 /// The fields of an item that hold the input of the tool.
@@ -83,7 +82,7 @@ impl OwnTool {
         }
         let found = list_in(item.get("action").unwrap_or_default(), "sources");
         for found in found.iter().chain(list_in(item, "results")) {
-            out.source(source_in(found), None);
+            out.source(cited::source_in(found), None);
         }
     }
 
