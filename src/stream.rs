@@ -376,10 +376,14 @@ impl StreamCore {
     /// Prepares a chunk that announces a retry, if a retry may help and no piece of the answer has
     /// been handed out. The next call waits, so that the caller can show why. Otherwise returns the
     /// error.
-    fn try_again(&mut self, error: Error) -> Result<(), Error> {
+    fn try_again(&mut self, mut error: Error) -> Result<(), Error> {
         let wait = retry::wait_before_retry(&error, self.response.retries, &self.config)
             .filter(|_| self.response.chunk_count == 0 && self.request.is_some());
         let Some(wait) = wait else { return Err(error) };
+        // The notice tells the wait, so the error does not.
+        if let Some(report) = error.report_mut() {
+            report.retry_after = None;
+        }
         log::info!("{error}; trying again in {:.1} s", wait.as_secs_f64());
         // Dropping the old state closes its connection, if there is one, before the wait.
         self.state = StreamState::Waiting(wait);

@@ -416,6 +416,7 @@ fn a_retry_is_announced_before_its_wait() {
     };
     assert_eq!(*kind, ErrorKind::Overloaded);
     assert!(message.contains("returned 503") && wait.as_secs() == 2, "{message} {wait:?}");
+    assert!(!message.contains("try again"), "{message}");
     // The wait has not begun: it is within the next call.
     assert_eq!((server.requests().len(), stream.response().retries), (1, 0));
     let error = stream.next().unwrap().unwrap_err();
