@@ -1,6 +1,6 @@
 //! The pieces of an answer: [`StreamChunk`] and the types of its fields.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -11,6 +11,10 @@ use crate::names::names;
 use crate::source::Source;
 
 /// One piece of an answer: text, reasoning, tool calls, a finish reason, usage, or several of them.
+///
+/// A chunk also has the fields of [`ChunkExtras`], as if they were its own: `chunk.attachments`,
+/// `chunk.sources`, `chunk.activity`, `chunk.logprobs`, `chunk.phase`, `chunk.raw` and
+/// `chunk.raw_event`.
 ///
 /// An event without anything for these fields gives no chunk, such as a ping (an event that keeps
 /// the connection open), unless [`raw`](crate::GenerationConfig::raw) is set. Usage that arrives
@@ -91,6 +95,12 @@ impl Deref for StreamChunk {
     }
 }
 
+impl DerefMut for StreamChunk {
+    fn deref_mut(&mut self) -> &mut ChunkExtras {
+        self.extras.get_or_insert_default()
+    }
+}
+
 /// Reads the extras of a chunk. They are `None` if all of them are empty.
 fn extras<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<ChunkExtras>>, D::Error> {
     let extras = ChunkExtras::deserialize(from)?;
@@ -98,11 +108,6 @@ fn extras<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<ChunkExtras>>
 }
 
 impl StreamChunk {
-    /// Returns the rare fields, to change them.
-    pub(crate) fn extras(&mut self) -> &mut ChunkExtras {
-        self.extras.get_or_insert_default()
-    }
-
     /// Returns whether the chunk has any of the rare fields.
     pub(crate) fn has_extras(&self) -> bool {
         self.extras.is_some()

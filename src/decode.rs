@@ -312,8 +312,8 @@ impl ResponseDecoder {
         // The places may be in the text of this chunk, too.
         let before = response.content.len();
         response.content.push_str(&chunk.content);
-        let found = mem::take(&mut chunk.extras().sources);
-        chunk.extras().sources = self.sources.number(found, places, &response.content);
+        let found = mem::take(&mut chunk.sources);
+        chunk.sources = self.sources.number(found, places, &response.content);
         response.content.truncate(before);
     }
 
@@ -340,7 +340,7 @@ impl ResponseDecoder {
             self.has_final_usage |= chunk.usage.is_some();
         }
         if let Some((data, name)) = self.events.raw.take() {
-            (chunk.extras().raw, chunk.extras().raw_event) = (Some(data), name);
+            (chunk.raw, chunk.raw_event) = (Some(data), name);
         }
         response.fold(chunk);
     }

@@ -388,7 +388,7 @@ impl StreamCore {
         // Dropping the old state closes its connection, if there is one, before the wait.
         self.state = StreamState::Waiting(wait);
         let notice = Activity::Retry { kind: error.kind(), message: error.to_string(), wait };
-        self.notice.extras().activity.push(notice);
+        self.notice.activity.push(notice);
         Ok(())
     }
 

@@ -546,7 +546,7 @@ impl ChunkBuilder {
         let is_known = source.url.is_some() || source.id.is_some();
         // The chunk, the response and the table of numbers have a copy.
         if is_known && self.has_room(4 * (size_of::<Source>() + source.bytes())) {
-            self.chunk.extras().sources.push(source);
+            self.chunk.sources.push(source);
             self.places.push(place);
         }
     }
@@ -555,7 +555,7 @@ impl ChunkBuilder {
     pub(crate) fn logprob(&mut self, token: TokenLogprob) {
         // The chunk and the response have a copy, and a list has room for more.
         if self.has_room(4 * size_of::<TokenLogprob>() + 2 * token.token.len()) {
-            self.chunk.extras().logprobs.push(token);
+            self.chunk.logprobs.push(token);
         }
     }
 
@@ -569,7 +569,7 @@ impl ChunkBuilder {
     pub(crate) fn attach(&mut self, attachment: Attachment) {
         self.note_content();
         if self.has_room(attachment.size()) {
-            self.chunk.extras().attachments.push(attachment);
+            self.chunk.attachments.push(attachment);
         }
     }
 
@@ -600,7 +600,7 @@ impl ChunkBuilder {
         self.progress = true;
         // It also counts the room that a list has for more, and what is kept of a tool that runs.
         if self.has_room(4 * size_of::<Activity>() + activity.bytes()) {
-            self.chunk.extras().activity.push(activity);
+            self.chunk.activity.push(activity);
         }
     }
 
@@ -632,7 +632,7 @@ impl ChunkBuilder {
     pub(crate) fn raw_chunk(&self, data: String, name: Option<String>) -> StreamChunk {
         let mut chunk = StreamChunk::default();
         chunk.model.clone_from(&self.model);
-        (chunk.extras().raw, chunk.extras().raw_event) = (Some(data), name);
+        (chunk.raw, chunk.raw_event) = (Some(data), name);
         chunk
     }
 

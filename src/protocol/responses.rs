@@ -372,7 +372,7 @@ impl ResponsesDecoder {
         if item.kind.is("message")
             && let Some(phase) = item.phase.str()
         {
-            out.chunk.extras().phase = Some(phase.into_owned());
+            out.chunk.phase = Some(phase.into_owned());
         }
         if item.is_call() && self.item.call.is_none() {
             self.item.call = out.new_call(None, item.call_id, item.name, Raw::default());
