@@ -342,10 +342,13 @@ impl ChatCompletionsDecoder {
             self.sound.extend(piece);
         }
         for annotation in delta.annotations.elements() {
-            // The citation is inside `url_citation` at OpenAI, and flat at Xiaomi.
+            // The citation is inside `url_citation` at OpenAI. Xiaomi lists all found pages here.
             let ChatAnnotation { url_citation } = Raw::parse(annotation);
             let cited: Cited<'_> = url_citation.or(annotation).parse();
-            out.cite(cited.source(), cited.quote(), cited.place(0, Unit::Chars));
+            match cited.place(0, Unit::Chars) {
+                None => out.source(cited.source(), None),
+                place => out.cite(cited.source(), cited.quote(), place),
+            }
         }
         for tool in delta.executed_tools.elements() {
             executed(&tool, out);
@@ -408,8 +411,7 @@ impl ChatCompletionsDecoder {
 
     /// Adds the pages that are new. They have no places: the text refers to them by number.
     fn pages(&mut self, cited: Raw<'_>, found: Raw<'_>, out: &mut ChunkBuilder) {
-        let lists = [(cited, true), (found, false)].into_iter();
-        for ((list, is_cited), (count, length)) in lists.zip(&mut self.pages) {
+        for (list, (count, length)) in [cited, found].into_iter().zip(&mut self.pages) {
             // Most events repeat the list unchanged.
             if list.json().len() <= *length {
                 continue;
@@ -417,11 +419,9 @@ impl ChatCompletionsDecoder {
             *length = list.json().len();
             for page in list.elements::<Raw<'_>>().skip(*count) {
                 *count += 1;
-                // A page that is cited is only a URL.
-                match is_cited {
-                    true => out.cite(Cited::page(page).source(), String::new(), None),
-                    false => out.source(page.parse::<Cited<'_>>().source(), None),
-                }
+                // In the list of cited pages, a page is only its URL.
+                let page = if page.is_text() { Cited::page(page) } else { page.parse() };
+                out.source(page.source(), None);
             }
         }
     }

@@ -56,6 +56,8 @@ impl<'a> Cited<'a> {
     pub(super) fn source(&self) -> Source {
         let text = |raw: Raw<'_>| raw.str().map(String::from);
         let title = text(self.title.or(self.document_title).or(self.filename));
+        // At xAI, the title of a cited page is the number of the citation.
+        let title = title.filter(|title| title.parse::<u16>().is_err());
         let url = text(self.url.or(self.uri).or(self.retrieved));
         let given = text(self.source).filter(|_| url.is_none());
         let is_url = given.as_ref().is_some_and(|given| given.starts_with("http"));
@@ -108,7 +110,11 @@ impl Sources {
         let mut sources: Vec<Source> = Vec::new();
         let mut at = HashMap::new();
         for (mut source, place) in found.into_iter().zip(places) {
-            let key = source.url.clone().or_else(|| source.id.clone()).unwrap_or_default();
+            // OpenAI adds this only to the URLs of citations.
+            let url = source.url.as_deref();
+            let page = url.map(|url| url.trim_end_matches("utm_source=openai"));
+            let page = page.map(|page| page.trim_end_matches(['?', '&']));
+            let key = page.or(source.id.as_deref()).unwrap_or_default().to_owned();
             let next = self.known.len() + 1;
             let (number, cited) = self.known.entry(key).or_insert((next, 0));
             source.number = *number;

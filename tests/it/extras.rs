@@ -214,8 +214,8 @@ fn what_a_search_finds_and_what_the_answer_cites() {
     assert_eq!(
         sources(&outcome),
         [
-            "1 A <https://a.example> [\"?\"]",
-            "2 B <https://b.example> [\"?\"]",
+            "1 A <https://a.example> []",
+            "2 B <https://b.example> []",
             "3 C <https://c.example> [\"Round\"]",
         ]
     );

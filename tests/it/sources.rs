@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::path::PathBuf;
 
-use kerb_stream::{Activity, GenerationResponse, GenerationStream, Protocol, StreamChunk};
+use kerb_stream::{Activity, GenerationResponse, GenerationStream, Protocol, Source, StreamChunk};
 use serde_json::{Value, json};
 
 use crate::recordings::{self, READ, SETS, cases, config};
@@ -72,6 +72,10 @@ const SOURCES: [&str; 15] = [
     ".document.url",
 ];
 
+fn unmarked(url: &str) -> String {
+    url.replace("?utm_source=openai", "").replace("&utm_source=openai", "")
+}
+
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED"]
 fn every_cited_url_reaches_the_caller() {
@@ -87,8 +91,9 @@ fn every_cited_url_reaches_the_caller() {
             });
         }
         let response = &outcome.response;
-        let told: BTreeSet<_> =
-            response.sources.iter().filter_map(|source| source.url.clone()).collect();
+        let in_chunks = outcome.chunks.iter().flat_map(|chunk| &chunk.sources);
+        let told = response.sources.iter().chain(in_chunks);
+        let told: BTreeSet<_> = told.filter_map(|source| source.url.clone()).collect();
         let lost: Vec<_> = expected.difference(&told).collect();
         assert!(lost.is_empty(), "{}: {lost:?}", path.display());
         named += expected.len();
@@ -98,7 +103,9 @@ fn every_cited_url_reaches_the_caller() {
         }
         for source in outcome.chunks.iter().flat_map(|chunk| &chunk.sources) {
             let known = &response.sources[source.number - 1];
-            assert_eq!((&source.url, &source.id), (&known.url, &known.id));
+            // OpenAI marks the URLs of citations, but not those of found pages.
+            let page = |source: &Source| source.url.as_deref().map(unmarked);
+            assert_eq!((page(source), &source.id), (page(known), &known.id));
         }
         for source in &response.sources {
             for citation in &source.citations {
@@ -195,7 +202,8 @@ fn raw_chunks_are_all_events_in_order() {
 }
 
 /// The recordings have what the vendors' SDKs read in them. The SDKs do not count Gemini's grounding,
-/// and have no log probabilities of reasoning or in Together's form.
+/// and have no log probabilities of reasoning or in Together's form. They call the pages that
+/// Perplexity and Xiaomi list citations; for us these are sources without citations.
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED"]
 fn the_vendors_sdks_find_the_same() {
@@ -203,13 +211,17 @@ fn the_vendors_sdks_find_the_same() {
     for Recording { path, outcome, protocol, .. } in recordings() {
         let expected = &recordings::json(&path)["expected"];
         let count = |field: &str| expected[field].as_u64().unwrap_or_default() as usize;
-        let (citations, tokens) = (count("citations"), count("logprob_tokens"));
+        let (mut citations, tokens) = (count("citations"), count("logprob_tokens"));
         let response = &outcome.response;
+        let name = path.file_name().unwrap().to_string_lossy();
+        if name.starts_with("perplexity") || name.starts_with("xiaomi") {
+            assert_eq!(response.sources.is_empty(), citations == 0, "{name}");
+            citations = 0;
+        }
         let ours: usize = response.sources.iter().map(|source| source.citations.len()).sum();
         let is_grounded = protocol == Protocol::GenerateContent && ours > citations;
         assert!(ours == citations || is_grounded, "{}: {ours}", path.display());
         let ours = response.logprobs.len();
-        let name = path.file_name().unwrap().to_string_lossy();
         let has_more = name.starts_with("deepseek") || name.starts_with("together");
         assert!(ours == tokens || has_more && ours > tokens, "{}: {ours}", path.display());
 
@@ -237,5 +249,5 @@ fn the_vendors_sdks_find_the_same() {
         }
     }
     println!("{compared:?} citations, tokens and calls of hosted tools");
-    assert_eq!(compared, [235, 295, 48]);
+    assert_eq!(compared, [116, 295, 48]);
 }
