@@ -84,11 +84,14 @@ impl fmt::Display for Activity {
             Self::ToolStarted { name, input, .. } => {
                 write!(f, "{}: {}", short(name), short(input))
             }
-            Self::ToolFinished { name, is_error: false, .. } => {
-                write!(f, "{} has finished", short(name))
-            }
-            Self::ToolFinished { name, output, .. } => {
-                write!(f, "{} has failed: {}", short(name), short(output))
+            Self::ToolFinished { name, output, is_error, .. } => {
+                write!(f, "{} has {}", short(name), if *is_error { "failed" } else { "finished" })?;
+                // A long output, such as a list of pages, would hide what happens.
+                match output.len() {
+                    1..=SHOWN => write!(f, ": {}", short(output)),
+                    _ if *is_error => write!(f, ": {}", short(output)),
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -114,6 +117,7 @@ mod tests {
             is_error,
             hosted: true,
         };
+        let long = &"x".repeat(5000);
         let retry = Activity::Retry {
             kind: ErrorKind::RateLimited,
             message: "openai returned 429: slow\ndown".to_owned(),
@@ -122,7 +126,9 @@ mod tests {
         for (activity, line) in [
             (started(""), "search"),
             (started("a\n\u{1b}[2Jb"), "search: a ␛[2Jb"),
-            (finished("x", false), "search has finished"),
+            (finished("", false), "search has finished"),
+            (finished("2\n3", false), "search has finished: 2 3"),
+            (finished(long, false), "search has finished"),
             (finished("no\nnet", true), "search has failed: no net"),
             (retry, "openai returned 429: slow down; trying again in 6.0 s"),
         ] {
@@ -130,6 +136,6 @@ mod tests {
             let json = serde_json::to_string(&activity).unwrap();
             assert_eq!(serde_json::from_str::<Activity>(&json).unwrap(), activity, "{json}");
         }
-        assert!(started(&"x".repeat(5000)).to_string().len() < 300);
+        assert!(started(long).to_string().len() < 300);
     }
 }

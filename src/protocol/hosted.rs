@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::common::{some_text_in, text_in};
+use super::common::{is_in, some_text_in, text_in};
 
 /// The fields that only the provider can read. They may be long.
 const SEALED: [&str; 2] = ["encrypted_content", "encrypted_index"];
@@ -18,11 +18,15 @@ pub(super) fn text_of(value: &Value) -> String {
         }
         Value::Object(fields) => {
             let void = [json!(null), json!(""), json!([]), json!({})];
-            let told = fields.iter().filter(|(name, _)| *name != "type");
+            // OpenAI sends a list of queries beside the first of them, and the pages that it found,
+            // which are reported as sources.
+            let is_query = fields.contains_key("query");
+            let other = if is_query { "type queries sources" } else { "type" };
+            let told = fields.iter().filter(|(name, _)| !is_in(other, name));
             let mut told = told.filter(|(_, value)| !void.contains(value));
             match (told.next(), told.next()) {
                 (None, _) => String::new(),
-                (Some((_, Value::String(text))), None) => text.clone(),
+                (Some((_, only @ (Value::String(_) | Value::Object(_)))), None) => text_of(only),
                 _ if fields.contains_key("stdout") => printed(value),
                 _ => readable(value).to_string(),
             }
@@ -71,6 +75,7 @@ mod tests {
             (json!({"b": "2", "a": "1"}), r#"{"b":"2","a":"1"}"#),
             (json!([{"url": "u", "encrypted_content": "x"}]), r#"[{"url":"u"}]"#),
             (json!({"n": 1}), r#"{"n":1}"#),
+            (json!({"action": {"type": "search", "query": "a", "queries": ["a"]}}), "a"),
         ] {
             let value = text_of(&value);
             let same = |text: &str| serde_json::from_str::<Value>(text).ok();
