@@ -176,6 +176,13 @@ pub(crate) fn without_path(url: &str, path: &str) -> Option<String> {
     Some(base.strip_suffix('/')?.trim_end_matches('/').to_owned())
 }
 
+/// Returns the URL of a page without the mark that OpenAI adds if it cites the page.
+pub(crate) fn unmarked(url: &str) -> &str {
+    url.strip_suffix("utm_source=openai")
+        .and_then(|url| url.strip_suffix(['?', '&']))
+        .unwrap_or(url)
+}
+
 /// Returns a URL in a form that may be shown: without user, password, query and fragment. The URL
 /// may be invalid.
 pub(crate) fn redacted(url: &str) -> String {

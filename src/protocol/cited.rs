@@ -110,10 +110,7 @@ impl Sources {
         let mut sources: Vec<Source> = Vec::new();
         let mut at = HashMap::new();
         for (mut source, place) in found.into_iter().zip(places) {
-            // OpenAI adds this only to the URLs of citations.
-            let url = source.url.as_deref();
-            let page = url.map(|url| url.trim_end_matches("utm_source=openai"));
-            let page = page.map(|page| page.trim_end_matches(['?', '&']));
+            let page = source.url.as_deref().map(endpoint::unmarked);
             let key = page.or(source.id.as_deref()).unwrap_or_default().to_owned();
             let next = self.known.len() + 1;
             let (number, cited) = self.known.entry(key).or_insert((next, 0));

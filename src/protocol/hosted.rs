@@ -45,10 +45,17 @@ fn printed(output: &Value) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-/// Returns a value without the fields that only the provider can read.
+/// Returns whether a part of an output is a picture. It is an attachment, and no text.
+pub(super) fn is_picture(part: &Value) -> bool {
+    text_in(part, "type") == "image" && text_in(part, "url").starts_with("data:")
+}
+
+/// Returns a value without pictures, and without the fields that only the provider can read.
 pub(super) fn readable(value: &Value) -> Value {
     match value {
-        Value::Array(values) => values.iter().map(readable).collect(),
+        Value::Array(values) => {
+            values.iter().filter(|value| !is_picture(value)).map(readable).collect()
+        }
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(name, _)| !SEALED.contains(&name.as_str()));
             fields.map(|(name, value)| (name.clone(), readable(value))).collect()

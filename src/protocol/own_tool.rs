@@ -80,6 +80,9 @@ impl OwnTool {
             let format = some_text_in(item, "output_format").unwrap_or("png");
             out.attach(Attachment::from_base64(format!("image/{format}"), picture));
         }
+        for made in list_in(item, "outputs").iter().filter(|made| hosted::is_picture(made)) {
+            out.attach(Attachment::url(text_in(made, "url")));
+        }
         let found = list_in(item.get("action").unwrap_or_default(), "sources");
         for found in found.iter().chain(list_in(item, "results")) {
             out.source(cited::source_in(found), None);

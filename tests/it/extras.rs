@@ -280,6 +280,16 @@ fn what_the_model_made_and_how_sure_it_was() {
             "image/webp",
         ),
         (
+            Protocol::Responses,
+            vec![
+                json!({"type": "response.output_item.done", "output_index": 0, "item": {"type":
+                    "code_interpreter_call", "id": "c", "status": "completed", "code": "plot()", "outputs":
+                    [{"type": "image", "url": format!("data:image/png;base64,{picture}")}]}}),
+                json!({"type": "response.completed", "response": {"status": "completed", "output": []}}),
+            ],
+            "image/png",
+        ),
+        (
             Protocol::ChatCompletions,
             vec![json!({"choices": [{"delta": {"images": [{"type": "image_url", "image_url":
                 {"url": format!("data:image/png;base64,{picture}")}}]}, "finish_reason": "stop"}]})],
