@@ -29,6 +29,7 @@ pub(crate) enum ToolKind {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Function {
     pub(crate) name: String,
     #[serde(default)]
@@ -45,6 +46,10 @@ impl<'de> Deserialize<'de> for Tool {
         }
         if let Some(hosted) = tool.get("hosted") {
             return Ok(Self::hosted(hosted.clone()));
+        }
+        if !tool.is_object() {
+            let problem = "write \"web_search\", {\"hosted\": {…}} or a function";
+            return Err(D::Error::custom(format!("unknown tool {tool}; {problem}")));
         }
         let function = Function::deserialize(tool).map_err(D::Error::custom)?;
         Ok(Self(ToolKind::Function(function)))
@@ -160,7 +165,9 @@ mod tests {
         }
         for (text, says) in [
             (json!({"name": "f"}), "missing field `parameters`"),
-            (json!("search"), "invalid type: string \"search\""),
+            (json!("search"), "unknown tool \"search\"; write \"web_search\", "),
+            (json!({"type": "web_search"}), "unknown field `type`"),
+            (json!({"name": "f", "strict": true}), "unknown field `strict`"),
         ] {
             let error = serde_json::from_value::<Tool>(text).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

@@ -46,11 +46,11 @@ fn body(request: ChatRequest<'_>) -> Result<Map<String, Value>, Error> {
     body.put("thinking", common::reasoning(&mut options, request.model, REASONING)?);
     let function =
         |it: &Function| json!({"type": "function", "function": common::function(it, "parameters")});
-    let [functions, hosted] = options.tools(&mut body, function)?;
-    if !hosted.is_empty() {
-        return Err(request.refuse("Cohere has no hosted tools; leave out `Tool::hosted`"));
+    if request.config.tools.iter().any(|tool| tool.name().is_none()) {
+        return Err(request.refuse("Cohere has no hosted tools; leave them out of `tools`"));
     }
-    body.put("tools", (!functions.is_empty()).then_some(functions));
+    let tools = options.tools(&mut body, function)?.concat();
+    body.put("tools", (!tools.is_empty()).then_some(tools));
     let choice = match options.typed("tool_choice", &request.config.tool_choice) {
         // This is Cohere's default, for which it has no value.
         None | Some(ToolChoice::Auto) => None,
