@@ -60,19 +60,6 @@ pub enum Activity {
     },
 }
 
-impl Activity {
-    /// Returns the number of bytes that the texts of this activity take.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Retry { message, .. } => message.len(),
-            Self::ToolStarted { id, name, input: text, .. }
-            | Self::ToolFinished { id, name, output: text, .. } => {
-                id.len() + name.len() + text.len()
-            }
-        }
-    }
-}
-
 impl fmt::Display for Activity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |text: &str| one_line(truncated(text, SHOWN));
@@ -87,11 +74,10 @@ impl fmt::Display for Activity {
             Self::ToolFinished { name, output, is_error, .. } => {
                 write!(f, "{} has {}", short(name), if *is_error { "failed" } else { "finished" })?;
                 // A long output, such as a list of pages, would hide what happens.
-                match output.len() {
-                    1..=SHOWN => write!(f, ": {}", short(output)),
-                    _ if *is_error => write!(f, ": {}", short(output)),
-                    _ => Ok(()),
+                if *is_error || (1..=SHOWN).contains(&output.len()) {
+                    write!(f, ": {}", short(output))?;
                 }
+                Ok(())
             }
         }
     }

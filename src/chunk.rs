@@ -128,29 +128,18 @@ impl StreamChunk {
             || self.extras.as_ref().is_some_and(|extras| !extras.attachments.is_empty())
     }
 
-    /// Returns whether the chunk has sources or activity. A user wants to see them at once, even
-    /// before the answer begins.
+    /// Returns whether the chunk has sources, activity or log probabilities. A user wants to see
+    /// them at once, even before the answer begins.
     pub(crate) fn has_news(&self) -> bool {
-        self.extras.as_ref().is_some_and(|it| !it.sources.is_empty() || !it.activity.is_empty())
+        self.extras.as_ref().is_some_and(|it| {
+            !(it.sources.is_empty() && it.activity.is_empty() && it.logprobs.is_empty())
+        })
     }
 
-    /// Returns whether the chunk has nothing that a caller could use, except the event itself.
-    pub(crate) fn is_void(&self) -> bool {
-        !self.has_piece()
-            && self.finish_reason.is_none()
-            && self.usage.is_none()
-            && self.extras.as_ref().is_none_or(|extras| extras.is_void())
-    }
-}
-
-impl ChunkExtras {
-    fn is_void(&self) -> bool {
-        let Self { attachments, sources, activity, logprobs, phase, raw: _, raw_event: _ } = self;
-        attachments.is_empty()
-            && sources.is_empty()
-            && activity.is_empty()
-            && logprobs.is_empty()
-            && phase.is_none()
+    /// Returns whether the chunk is a part of the answer. Usage alone is one only after the answer
+    /// has begun.
+    pub(crate) fn is_part(&self, has_begun: bool) -> bool {
+        self.has_piece() || self.finish_reason.is_some() || (has_begun && self.usage.is_some())
     }
 }
 

@@ -90,8 +90,6 @@ pub(crate) struct ResponseDecoder {
     clock: Clock,
     opened: Instant,
     sources: Sources,
-    /// The next chunk, if it has only an event as it was received.
-    raw_only: Option<Box<StreamChunk>>,
 }
 
 impl ResponseDecoder {
@@ -112,7 +110,6 @@ impl ResponseDecoder {
                 builder: ChunkBuilder::new(config.max_tool_calls, config.max_response_bytes),
                 config,
                 request,
-                raw: None,
                 count: 0,
                 beginning: None,
             },
@@ -124,7 +121,6 @@ impl ResponseDecoder {
             clock: Clock::default(),
             opened: Instant::now(),
             sources: Sources::default(),
-            raw_only: None,
         }
     }
 
@@ -144,7 +140,10 @@ impl ResponseDecoder {
         if item.is_err() {
             // Facts, sources and sound are kept even if no chunk carried them.
             self.events.end();
+            // Text that no chunk has carried is not in the response, so no place may be in it.
+            self.events.builder.chunk.content.clear();
             self.number_sources(response);
+            self.events.builder.name_model();
             let rest = self.events.builder.take();
             response.note(&rest);
             response.add_extras(&rest);
@@ -165,15 +164,12 @@ impl ResponseDecoder {
     /// only here.
     #[inline]
     pub(crate) fn take(&mut self) -> StreamChunk {
-        match self.raw_only.take() {
-            Some(chunk) => *chunk,
-            None => self.events.builder.take_named(),
-        }
+        self.events.builder.take()
     }
 
     /// Returns the chunk that [`take`](Self::take) will return.
     pub(crate) fn chunk(&self) -> &StreamChunk {
-        self.raw_only.as_deref().unwrap_or(&self.events.builder.chunk)
+        &self.events.builder.chunk
     }
 
     /// Ends a whole answer: returns its replay data, and reads the rest of the body so that the
@@ -200,11 +196,11 @@ impl ResponseDecoder {
                 self.prepare(response);
                 return Ok(true);
             }
-            if let Some((data, name)) = self.events.raw.take() {
-                self.raw_only = Some(Box::new(self.events.builder.raw_chunk(data, name)));
+            self.hold_back_stop();
+            if self.events.builder.chunk.raw.is_some() {
+                self.prepare(response);
                 return Ok(true);
             }
-            self.hold_back_stop();
             match self.stage {
                 Stage::Failed { .. } => return Err(self.failure(response, cancel)),
                 Stage::Ended(end) => {
@@ -220,7 +216,8 @@ impl ResponseDecoder {
                         continue;
                     }
                     self.check_whole(end, response)?;
-                    let has_rest = !self.events.builder.chunk.is_void();
+                    let chunk = &self.events.builder.chunk;
+                    let has_rest = chunk.has_news() || chunk.is_part(true);
                     if has_rest {
                         self.prepare(response);
                     }
@@ -284,7 +281,7 @@ impl ResponseDecoder {
         let chunk = &self.events.builder.chunk;
         match self.stage {
             _ if chunk.has_piece() || chunk.has_news() => true,
-            _ if response.chunk_count > 0 && !chunk.is_void() => true,
+            _ if response.chunk_count > 0 && chunk.is_part(true) => true,
             Stage::Failed { .. } => false,
             Stage::Ended(_) => chunk.finish_reason.is_some(),
             _ => self.is_settled(chunk.finish_reason),
@@ -307,7 +304,7 @@ impl ResponseDecoder {
         if builder.chunk.sources.is_empty() {
             return;
         }
-        let places = builder.take_places();
+        let places = mem::take(&mut builder.places);
         let chunk = &mut builder.chunk;
         // The places may be in the text of this chunk, too.
         let before = response.content.len();
@@ -338,9 +335,6 @@ impl ResponseDecoder {
             }
         } else {
             self.has_final_usage |= chunk.usage.is_some();
-        }
-        if let Some((data, name)) = self.events.raw.take() {
-            (chunk.raw, chunk.raw_event) = (Some(data), name);
         }
         response.fold(chunk);
     }
@@ -665,8 +659,6 @@ struct EventDecoder {
     /// The request, for error messages: they name its server, and its keys are redacted in them. It is
     /// `None` if the caller supplied the response.
     request: Option<Arc<PreparedRequest>>,
-    /// The data and the name of the latest event, if the caller wants to see it.
-    raw: Option<(String, Option<String>)>,
     /// The number of events decoded so far.
     count: usize,
     /// The beginning of the stream, for an error message. It is kept only if the first event has no
@@ -688,8 +680,8 @@ impl EventDecoder {
                 Frame::Event(event) => (event.name, event.data),
                 Frame::Error(error) => ("error", error),
             };
-            let name = Some(name).filter(|name| !name.is_empty());
-            self.raw = Some((data.to_owned(), name.map(str::to_owned)));
+            self.builder.chunk.raw = Some(data.to_owned());
+            self.builder.chunk.raw_event = (!name.is_empty()).then(|| name.to_owned());
         }
         let event = match frame {
             // Nearly all events are JSON objects, and need none of the checks below.

@@ -93,7 +93,8 @@ pub struct GenerationResponse {
     /// The time from the first `next` to the first text. In JSON it is a number of seconds.
     #[serde(with = "seconds::optional")]
     pub time_to_first_text: Option<Duration>,
-    /// The number of chunks that arrived.
+    /// The number of chunks that arrived with a part of the answer. Chunks that have only sources,
+    /// activity or a raw event are not counted.
     pub chunk_count: usize,
     /// Provider-specific data that is sent back unchanged (replay data). It is set once the
     /// answer is whole, if the provider needs any.
@@ -105,7 +106,7 @@ impl GenerationResponse {
     /// Adds a chunk.
     #[inline]
     pub(crate) fn fold(&mut self, chunk: &StreamChunk) {
-        self.chunk_count += usize::from(!chunk.is_void());
+        self.chunk_count += usize::from(chunk.is_part(self.chunk_count > 0));
         if chunk.has_piece() {
             // Content after a finish reason shows that the model had not stopped.
             self.finish_reason = None;

@@ -48,8 +48,8 @@ impl<'de> Deserialize<'de> for Tool {
             return Ok(Self::hosted(hosted.clone()));
         }
         if !tool.is_object() {
-            let problem = "write \"web_search\", {\"hosted\": {…}} or a function";
-            return Err(D::Error::custom(format!("unknown tool {tool}; {problem}")));
+            let forms = r#""web_search", {"hosted": {…}} or a function"#;
+            return Err(D::Error::custom(format!("unknown tool {tool}; write {forms}")));
         }
         let function = Function::deserialize(tool).map_err(D::Error::custom)?;
         Ok(Self(ToolKind::Function(function)))

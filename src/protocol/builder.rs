@@ -1,6 +1,7 @@
 //! Collects what the decoders read: the current chunk, and the state that is kept between events.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -12,7 +13,7 @@ use super::{common, json};
 use crate::activity::Activity;
 use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, StreamChunk, TokenLogprob, ToolCallDelta, Usage};
-use crate::message::{Replay, ReplayPart, fingerprint_of};
+use crate::message::{Replay, ReplayPart, fingerprint, fingerprint_of};
 use crate::provider::{LlmProvider, Protocol};
 use crate::response::GenerationResponse;
 use crate::source::{Citation, Source};
@@ -61,9 +62,13 @@ pub(crate) struct ChunkBuilder {
     /// The number of bytes of text before this chunk.
     text_before: usize,
     /// The places of the sources in `chunk`, one for each.
-    places: Vec<Option<Place>>,
+    pub(crate) places: Vec<Option<Place>>,
     /// The provider's own tools that run: the id of the call and the name.
     running: Vec<(String, String)>,
+    /// The number of such tools that had no id.
+    unnamed: usize,
+    /// Fingerprints of what was reported about sources and searches.
+    told: HashSet<u64>,
 }
 
 /// The kinds of content that have arrived since the start of a response.
@@ -553,8 +558,7 @@ impl ChunkBuilder {
 
     /// Adds the log probability of a token.
     pub(crate) fn logprob(&mut self, token: TokenLogprob) {
-        // The chunk and the response have a copy, and a list has room for more.
-        if self.has_room(4 * size_of::<TokenLogprob>() + 2 * token.token.len()) {
+        if self.has_room(2 * size_of::<TokenLogprob>() + token.token.len()) {
             self.chunk.logprobs.push(token);
         }
     }
@@ -573,46 +577,51 @@ impl ChunkBuilder {
         }
     }
 
-    /// Returns whether a tool of the provider's own with this id runs.
-    pub(crate) fn runs(&self, id: &str) -> bool {
-        self.running.iter().any(|(running, _)| running == id)
+    /// Returns whether this was not reported before. Some providers repeat in later events what
+    /// they told of sources and searches.
+    pub(crate) fn is_new<const N: usize>(&mut self, told: [&str; N]) -> bool {
+        let is_new = self.told.insert(fingerprint(told));
+        self.count_kept(if is_new { 64 } else { 0 });
+        is_new
     }
 
     /// Reports that a tool of the provider's own starts.
+    /// Without an id, it gets a number.
     pub(crate) fn tool_started(&mut self, id: &str, name: &str, input: String) {
+        if self.running.iter().any(|(running, _)| running == id) {
+            return;
+        }
+        self.unnamed += usize::from(id.is_empty());
+        let id = if id.is_empty() { self.unnamed.to_string() } else { id.to_owned() };
         if self.running.len() >= common::MAX_OPEN {
             self.running.remove(0); // the oldest is forgotten
         }
-        self.running.push((id.to_owned(), name.to_owned()));
-        let (id, name) = (id.to_owned(), name.to_owned());
-        self.report(Activity::ToolStarted { id, name, input, hosted: true });
+        let name = name.to_owned();
+        self.running.push((id.clone(), name.clone()));
+        self.report(input.len(), Activity::ToolStarted { id, name, input, hosted: true });
     }
 
     /// Reports that a tool of the provider's own has ended. `name` is used if its start is unknown.
     pub(crate) fn tool_finished(&mut self, id: &str, name: &str, output: String, is_error: bool) {
-        let known = self.running.iter().rposition(|(running, _)| running == id);
-        let known = known.map(|at| self.running.swap_remove(at));
+        let known = self.running.iter().position(|(running, _)| running == id);
+        let known = known.or_else(|| self.running.iter().position(|(_, running)| running == name));
+        let known = known.map(|at| self.running.remove(at));
         let (id, name) = known.unwrap_or_else(|| (id.to_owned(), name.to_owned()));
-        self.report(Activity::ToolFinished { id, name, output, is_error, hosted: true });
+        let hosted = true;
+        self.report(output.len(), Activity::ToolFinished { id, name, output, is_error, hosted });
     }
 
-    fn report(&mut self, activity: Activity) {
+    fn report(&mut self, bytes: usize, activity: Activity) {
         self.progress = true;
         // It also counts the room that a list has for more, and what is kept of a tool that runs.
-        if self.has_room(4 * size_of::<Activity>() + activity.bytes()) {
+        if self.has_room(4 * size_of::<Activity>() + bytes) {
             self.chunk.activity.push(activity);
         }
     }
 
     /// Takes the chunk and leaves an empty one for the next event.
-    pub(crate) fn take(&mut self) -> StreamChunk {
-        self.name_model();
-        self.take_named()
-    }
-
-    /// Takes a chunk in which the model is named.
     #[inline]
-    pub(crate) fn take_named(&mut self) -> StreamChunk {
+    pub(crate) fn take(&mut self) -> StreamChunk {
         self.text_before += self.chunk.content.len();
         self.count_kept(self.chunk.bytes());
         std::mem::take(&mut self.chunk)
@@ -621,19 +630,6 @@ impl ChunkBuilder {
     /// Names the model in the chunk.
     pub(crate) fn name_model(&mut self) {
         self.chunk.model.clone_from(&self.model);
-    }
-
-    /// Takes the places of the sources in the chunk that was taken.
-    pub(crate) fn take_places(&mut self) -> Vec<Option<Place>> {
-        std::mem::take(&mut self.places)
-    }
-
-    /// Returns a chunk that has only an event as it was received. The current chunk stays.
-    pub(crate) fn raw_chunk(&self, data: String, name: Option<String>) -> StreamChunk {
-        let mut chunk = StreamChunk::default();
-        chunk.model.clone_from(&self.model);
-        (chunk.raw, chunk.raw_event) = (Some(data), name);
-        chunk
     }
 
     /// Ends the response: a surrogate half without its other half becomes U+FFFD.

@@ -150,9 +150,9 @@ wire! {
         model, choices: First<ChatChoice<'a>>, usage, x_groq, error, id, service_tier,
         /// MiniMax's status of the request.
         base_resp,
-        /// The pages that Perplexity and xAI cite, and those that Perplexity found. Each event has
-        /// all of them.
-        citations, search_results,
+        /// The pages that Perplexity and xAI cite, those that Perplexity found, and those of Z.ai.
+        /// Each event has all of them.
+        citations, search_results, web_search,
     }
     /// An error of vLLM or DashScope: its fields are at the top level, and there are no choices.
     struct FlatError { code, message }
@@ -232,9 +232,10 @@ struct ChatCompletionsDecoder {
     /// The `reasoning_details` of OpenRouter and MiniMax that have come so far.
     details: Vec<Value>,
     has_deltas: bool,
-    /// The numbers of cited and of found pages so far, and the length of the JSON in which they
-    /// came.
-    pages: [(usize, usize); 2],
+    /// The lengths of the lists of pages in the latest event.
+    pages: [usize; 3],
+    /// Deltas had annotations, pictures or tools that ran.
+    has_rest: bool,
     /// The sound so far.
     sound: Vec<u8>,
 }
@@ -264,8 +265,9 @@ impl Decoder for ChatCompletionsDecoder {
         if let Some(word) = choice.finish_reason.str() {
             self.finish(&word, choice.native_finish_reason, out);
         }
-        if chunk.citations.is_some() || chunk.search_results.is_some() {
-            self.pages(chunk.citations, chunk.search_results, out);
+        let pages = [chunk.citations, chunk.search_results, chunk.web_search];
+        if pages.iter().any(|list| list.is_some()) {
+            self.pages(pages, out);
         }
         // MiniMax sends `usage: {}`, which counts as no usage.
         let groq: GroqFields<'_> = chunk.x_groq.parse();
@@ -317,6 +319,7 @@ impl ChatCompletionsDecoder {
         }
         let rare = [delta.audio, delta.annotations, delta.executed_tools, delta.images];
         if rare.iter().any(|field| field.is_some()) {
+            self.has_rest = true;
             self.decode_rest(delta, out);
         }
         for ChatCall { index, id, function, extra_content } in delta.tool_calls.elements() {
@@ -340,6 +343,7 @@ impl ChatCompletionsDecoder {
             let piece = data.str().and_then(|data| BASE64.decode(&*data).ok()).unwrap_or_default();
             out.count_kept(piece.len());
             self.sound.extend(piece);
+            out.progress = true;
         }
         for annotation in delta.annotations.elements() {
             // The citation is inside `url_citation` at OpenAI. Xiaomi lists all found pages here.
@@ -350,8 +354,8 @@ impl ChatCompletionsDecoder {
                 place => out.cite(cited.source(), cited.quote(), place),
             }
         }
-        for tool in delta.executed_tools.elements() {
-            executed(&tool, out);
+        for (at, tool) in delta.executed_tools.elements().enumerate() {
+            executed(at, &tool, out);
         }
         for MadePicture { image_url } in delta.images.elements() {
             if let Some(url) = image_url.url.str() {
@@ -384,6 +388,14 @@ impl ChatCompletionsDecoder {
             (message.reasoning, message.reasoning_content) = (nothing, nothing);
             message.reasoning_details = nothing;
         }
+        if self.has_rest {
+            message = ChatDelta {
+                annotations: nothing,
+                executed_tools: nothing,
+                images: nothing,
+                ..message
+            };
+        }
         if has_calls {
             message = ChatDelta { tool_calls: nothing, function_call: nothing, ..message };
         }
@@ -410,18 +422,18 @@ impl ChatCompletionsDecoder {
     }
 
     /// Adds the pages that are new. They have no places: the text refers to them by number.
-    fn pages(&mut self, cited: Raw<'_>, found: Raw<'_>, out: &mut ChunkBuilder) {
-        for (list, (count, length)) in [cited, found].into_iter().zip(&mut self.pages) {
-            // Most events repeat the list unchanged.
-            if list.json().len() <= *length {
-                continue;
-            }
-            *length = list.json().len();
-            for page in list.elements::<Raw<'_>>().skip(*count) {
-                *count += 1;
-                // In the list of cited pages, a page is only its URL.
-                let page = if page.is_text() { Cited::page(page) } else { page.parse() };
-                out.source(page.source(), None);
+    fn pages(&mut self, lists: [Raw<'_>; 3], out: &mut ChunkBuilder) {
+        // Most events repeat the lists unchanged.
+        let lengths = lists.map(|list| list.json().len());
+        if lengths == std::mem::replace(&mut self.pages, lengths) {
+            return;
+        }
+        for page in lists.into_iter().flat_map(Raw::elements::<Raw<'_>>) {
+            // In the list of cited pages, a page is only its URL.
+            let source = if page.is_text() { Cited::page(page) } else { page.parse() }.source();
+            let told = [&source.url, &source.id, &source.title];
+            if out.is_new(told.map(|text| text.as_deref().unwrap_or_default())) {
+                out.source(source, None);
             }
         }
     }
@@ -464,16 +476,15 @@ impl ChatCompletionsDecoder {
 }
 
 /// Reports a tool that runs at Groq. Its start has no output.
-fn executed(tool: &ExecutedTool<'_>, out: &mut ChunkBuilder) {
-    let id = tool.index.u64().unwrap_or_default().to_string();
+fn executed(at: usize, tool: &ExecutedTool<'_>, out: &mut ChunkBuilder) {
+    let id = tool.index.u64().unwrap_or(at as u64).to_string();
     let name = tool.name.or(tool.kind).str().unwrap_or_default();
-    if !out.runs(&id) {
-        let arguments = tool.arguments.str().unwrap_or_default();
-        let input = serde_json::from_str(&arguments).map(|json| hosted::text_of(&json));
-        out.tool_started(&id, &name, input.unwrap_or_else(|_| arguments.into_owned()));
-    }
-    if let Some(output) = tool.output.str() {
-        out.tool_finished(&id, &name, output.into_owned(), false);
+    let arguments = tool.arguments.str().unwrap_or_default();
+    let input = serde_json::from_str(&arguments).map(|json| hosted::text_of(&json));
+    out.tool_started(&id, &name, input.unwrap_or_else(|_| arguments.into_owned()));
+    if tool.output.is_some() {
+        let output = tool.output.str().unwrap_or_default().into_owned();
+        out.tool_finished(&id, &name, output, false);
     }
     for page in tool.search_results.results.elements::<Cited<'_>>() {
         out.source(page.source(), None);

@@ -37,10 +37,11 @@ pub(crate) enum Unit {
 wire! {
     /// A source, and the place that cites it, with the names of all protocols.
     struct Cited {
-        url, uri, retrieved = "retrievedUrl", title, document_title, filename, file_id,
+        url, uri, title, document_title, filename, file_id,
         /// The URL or the name of a search result that the caller gave.
         source,
-        document_index, search_result_index,
+        document_index, search_result_index, name, link, store = "fileSearchStore",
+
         /// Words of the source, at OpenRouter.
         content,
         start, start_index, start_at = "startIndex", end, end_index, end_at = "endIndex", text,
@@ -55,21 +56,22 @@ impl<'a> Cited<'a> {
     /// Returns the source. Without a URL or an ID, the title identifies it.
     pub(super) fn source(&self) -> Source {
         let text = |raw: Raw<'_>| raw.str().map(String::from);
-        let title = text(self.title.or(self.document_title).or(self.filename));
+        let title = text(self.title.or(self.document_title).or(self.filename).or(self.name));
         // At xAI, the title of a cited page is the number of the citation.
         let title = title.filter(|title| title.parse::<u16>().is_err());
-        let url = text(self.url.or(self.uri).or(self.retrieved));
+        let url = text(self.url.or(self.uri).or(self.link));
         let given = text(self.source).filter(|_| url.is_none());
         let is_url = given.as_ref().is_some_and(|given| given.starts_with("http"));
         let (url, given) = if is_url { (given, None) } else { (url, given) };
         let number = self.document_index.or(self.search_result_index);
-        let id = text(self.file_id).or(given).or_else(|| Some(number.u64()?.to_string()));
+        let id =
+            text(self.file_id.or(self.store)).or(given).or_else(|| Some(number.u64()?.to_string()));
         let id = id.or_else(|| title.clone().filter(|_| url.is_none()));
         Source { url, id, title, ..Source::default() }
     }
 
     pub(super) fn quote(&self) -> String {
-        self.content.str().unwrap_or_default().into_owned()
+        self.content.or(self.text).str().unwrap_or_default().into_owned()
     }
 
     /// Returns the place, or `None` if its end is not told.
@@ -182,28 +184,33 @@ impl TextIndex {
     /// Returns the place in bytes of the whole text, or `None` if it is not a place of the text.
     ///
     /// If the provider repeats the words of the place, they have to be there: another unit is tried
-    /// if they are not. Without words, the place of a link usually has its URL.
+    /// if they are not. Without words, another unit is tried if its place is a link to the page.
     fn span(&mut self, content: &str, place: &Place, url: &str) -> Option<Range<usize>> {
         if place.unit != Unit::Bytes || !place.words.is_empty() {
             self.extend(content);
         }
-        let units = [place.unit, Unit::Chars, Unit::Utf16, Unit::Bytes];
-        let mut spans = units.into_iter().filter_map(|unit| {
+        let span = |unit| {
             let start = self.find(content, place.from, place.told.start, unit)?;
             let end = self.find(content, place.from, place.told.end, unit)?;
             (start < end).then_some(start..end)
-        });
+        };
+        let units = [place.unit, Unit::Chars, Unit::Utf16, Unit::Bytes];
+        let mut spans = units.into_iter().filter_map(span);
         let text = |span: &Range<usize>| content.get(span.clone()).unwrap_or_default();
         if !place.words.is_empty() {
             return spans.find(|span| text(span) == place.words);
         }
-        let first = spans.next();
-        if place.unit == Unit::Bytes {
-            return first;
-        }
+        let told = span(place.unit)?;
         let page = endpoint::redacted(url);
-        let mut spans = first.clone().into_iter().chain(spans);
-        spans.find(|span| !page.is_empty() && text(span).contains(&page)).or(first)
+        let is_link = |span: &Range<usize>| {
+            let text = text(span);
+            // A longer text is no link.
+            text.len() < 4096 && text.starts_with(['[', '(']) && text.contains(&page)
+        };
+        if place.unit == Unit::Bytes || page.is_empty() || text(&told).contains(&page) {
+            return Some(told);
+        }
+        spans.find(is_link).or(Some(told))
     }
 
     /// Adds the entries for the text that is new.
@@ -278,6 +285,14 @@ mod tests {
         let url = "https://a.example/x?utm=2";
         let told = 22..24 + url.len() as u64 - 4;
         assert!(words(&place(0, told, Unit::Chars, ""), url).unwrap().contains("a.example/x"));
+        // A claim in wide characters is not mistaken for the link beside it.
+        let wide = "日".repeat(10) + " (https://a.example/) " + &"C".repeat(30);
+        let claim = place(0, 32..62, Unit::Chars, "");
+        let span = TextIndex::default().span(&wide, &claim, "https://a.example/");
+        assert_eq!(wide.get(span.unwrap()), Some(&*"C".repeat(30)));
+        // A place that has not arrived is no place in another unit.
+        let early = place(0, 12..21, Unit::Chars, "");
+        assert_eq!(TextIndex::default().span("日本語日本語日", &early, ""), None);
         for nowhere in [
             place(0, 5..5, Unit::Chars, ""),
             place(0, 5..999, Unit::Chars, ""),

@@ -2,15 +2,13 @@
 //!
 //! <https://ai.google.dev/api/generate-content>
 
-use std::collections::HashSet;
-
 use serde_json::{Map, Value, json};
 
 use super::builder::ChunkBuilder;
 use super::chat_request::ChatRequest;
 use super::cited::{Cited, Unit};
 use super::codec::{Codec, Decoder};
-use super::common::{self, is_in, object, text_in};
+use super::common::{self, is_in, list_in, object, text_in};
 use super::options::{Fields, Options};
 use super::wire::{First, Raw, wire};
 use super::{hosted, json, logprobs};
@@ -18,10 +16,10 @@ use crate::attachment::Attachment;
 use crate::chunk::{FinishReason, Usage};
 use crate::config::ResponseFormat;
 use crate::error::Error;
-use crate::message::{Message, MessageRole, TurnPart, fingerprint};
+use crate::message::{Message, MessageRole, TurnPart};
 use crate::model::begins_like;
 use crate::provider::{LlmProvider, Protocol, ReasoningForm, reasoning_form};
-use crate::source::Source;
+use crate::source::{Citation, Source};
 use crate::sse::Event;
 use crate::tool::ToolChoice;
 
@@ -209,14 +207,15 @@ wire! {
         chunks = "groundingChunks", supports = "groundingSupports", queries = "webSearchQueries",
     }
     struct GroundingChunk { web, retrieved = "retrievedContext", maps }
-    struct GroundingSupport { segment: Cited<'a>, chunks = "groundingChunkIndices" }
+    struct GroundingSupport { place = "segment", chunks = "groundingChunkIndices" }
     struct UrlContext { pages = "urlMetadata" }
+    struct UrlPage { url = "retrievedUrl", status = "urlRetrievalStatus" }
     struct GeminiCitations {
         citations,
         /// Google's own API has this name, and Vertex the other.
         sources = "citationSources",
     }
-    struct GeminiFile { media_type = "mimeType", data }
+    struct GeminiFile { media_type = "mimeType", data, uri = "fileUri" }
     struct GeminiContent { parts }
     struct GeminiPart {
         text, thought, signature = "thoughtSignature", call = "functionCall",
@@ -245,10 +244,8 @@ wire! {
 struct GenerateContentDecoder {
     /// The arguments of the call that has begun, but not ended.
     arguments: Option<ArgumentsInPieces>,
-    /// Prints of what was reported about sources and searches: later events may repeat it.
-    told: HashSet<u64>,
-    /// The number of tools of Gemini's own that had no id.
-    unnamed: usize,
+    /// The pages and documents that a search has found, each with a citation of it.
+    found: Vec<Source>,
 }
 
 impl Decoder for GenerateContentDecoder {
@@ -338,20 +335,23 @@ impl GenerateContentDecoder {
         let own = [part.code, part.code_result, part.own_call, part.own_response];
         if own.iter().any(|field| field.is_some()) {
             out.note_provider_tool();
-            self.own_tool(&part, out);
+            Self::own_tool(&part, out);
         }
         if part.picture.is_some() && !is_thought {
-            let GeminiFile { media_type, data } = part.picture.parse();
+            let GeminiFile { media_type, data, .. } = part.picture.parse();
             let [media_type, data] = [media_type, data].map(|it| it.str().unwrap_or_default());
             out.attach(Attachment::from_base64(media_type, data));
-        } else if part.picture.is_some() || part.file.is_some() {
-            out.note_content();
+        } else if part.file.is_some() && !is_thought {
+            let GeminiFile { media_type, uri, .. } = part.file.parse();
+            let mut file = Attachment::url(uri.str().unwrap_or_default());
+            file.media_type = media_type.str().map(String::from).or(file.media_type);
+            out.attach(file);
         }
         Ok(())
     }
 
     /// Reports a tool of Gemini's own: code that it runs, or another tool.
-    fn own_tool(&mut self, part: &GeminiPart<'_>, out: &mut ChunkBuilder) {
+    fn own_tool(part: &GeminiPart<'_>, out: &mut ChunkBuilder) {
         let (call, result) = (part.code.or(part.own_call), part.code_result.or(part.own_response));
         let is_code = part.code.or(part.code_result).is_some();
         let name = |tool: &Value| match is_code {
@@ -361,66 +361,65 @@ impl GenerateContentDecoder {
         if call.is_some() {
             let call = out.keep(call);
             let input = hosted::text_of(call.get("code").or(call.get("args")).unwrap_or_default());
-            out.tool_started(&self.id(&call, true), &name(&call), input);
+            for query in list_in(call.get("args").unwrap_or_default(), "queries") {
+                out.is_new([&query.to_string()]); // Gemini lists the queries later, too.
+            }
+            out.tool_started(text_in(&call, "id"), &name(&call), input);
         }
         if result.is_some() {
             let result = out.keep(result);
             let output = result.get("output").or(result.get("response")).unwrap_or_default();
             let (output, outcome) = (hosted::text_of(output), text_in(&result, "outcome"));
             let has_failed = !matches!(outcome, "" | "OUTCOME_OK");
-            out.tool_finished(&self.id(&result, false), &name(&result), output, has_failed);
+            out.tool_finished(text_in(&result, "id"), &name(&result), output, has_failed);
         }
-    }
-
-    /// Returns the id of a call. A call without one gets the next number.
-    fn id(&mut self, call: &Value, is_new: bool) -> String {
-        let id = call.get("id").and_then(Value::as_str);
-        self.unnamed += usize::from(is_new && id.is_none());
-        id.map_or_else(|| self.unnamed.to_string(), str::to_owned)
     }
 
     /// Reports the pages that a search has found, the places that cite them, and the queries.
     fn sources(&mut self, told: &GeminiCandidate<'_>, out: &mut ChunkBuilder) {
         let grounding: Grounding<'_> = told.grounding.parse();
         for query in grounding.queries.elements::<Raw<'_>>() {
-            if self.is_new(query.json(), out) {
-                let id = self.id(&Value::Null, true);
-                out.tool_started(&id, "google_search", hosted::text_of(&Raw::value(query)));
-                out.tool_finished(&id, "google_search", String::new(), false);
+            if out.is_new([query.json()]) {
+                out.tool_started("", "google_search", hosted::text_of(&Raw::value(query)));
+                out.tool_finished("", "google_search", String::new(), false);
             }
         }
-        let found = grounding.chunks.elements().map(|chunk: GroundingChunk<'_>| {
-            chunk.web.or(chunk.retrieved).or(chunk.maps).parse::<Cited<'_>>().source()
-        });
-        let found = found.take_while(|it| out.has_room(2 * (size_of::<Source>() + it.bytes())));
-        let found: Vec<_> = found.collect();
-        for (support, json) in grounding.supports.elements::<(GroundingSupport<'_>, Raw<'_>)>() {
-            if !self.is_new(json.json(), out) {
-                continue;
+        // The places may come in a later event than the pages.
+        let has_pages = grounding.chunks.is_some() && out.is_new([grounding.chunks.json()]);
+        if has_pages {
+            let found = grounding.chunks.elements().map(|chunk: GroundingChunk<'_>| {
+                let page: Cited<'_> = chunk.web.or(chunk.retrieved).or(chunk.maps).parse();
+                let citations = vec![Citation { quote: page.quote(), span: None }];
+                Source { citations, ..page.source() }
+            });
+            let found = found.take_while(|it| out.has_room(2 * (size_of::<Source>() + it.bytes())));
+            self.found = found.collect();
+        }
+        for GroundingSupport { place, chunks } in grounding.supports.elements() {
+            for number in chunks.elements::<Raw<'_>>() {
+                let at = number.u64().and_then(|at| usize::try_from(at).ok());
+                let source = at.and_then(|at| self.found.get(at));
+                if let Some(source) = source.filter(|_| out.is_new([place.json(), number.json()])) {
+                    let place = place.parse::<Cited<'_>>().place(0, Unit::Bytes);
+                    out.source(source.clone(), place);
+                }
             }
-            let cited = support.chunks.elements().filter_map(Raw::u64);
-            for source in cited.filter_map(|at| found.get(usize::try_from(at).ok()?)) {
-                out.cite(source.clone(), String::new(), support.segment.place(0, Unit::Bytes));
-            }
+        }
+        for source in self.found.iter().filter(|_| has_pages) {
+            out.source(Source { citations: Vec::new(), ..source.clone() }, None);
         }
         let GeminiCitations { citations, sources } = told.citations.parse();
         for (cited, json) in citations.or(sources).elements::<(Cited<'_>, Raw<'_>)>() {
-            if self.is_new(json.json(), out) {
+            if out.is_new([json.json()]) {
                 out.cite(cited.source(), String::new(), cited.place(0, Unit::Bytes));
             }
         }
-        let pages = told.pages.parse::<UrlContext<'_>>().pages.elements::<Cited<'_>>();
-        for source in found.into_iter().chain(pages.map(|page| page.source())) {
-            if self.is_new(source.url.as_deref().unwrap_or_default(), out) {
-                out.source(source, None);
+        for UrlPage { url, status } in told.pages.parse::<UrlContext<'_>>().pages.elements() {
+            let is_read = status.str().is_none_or(|status| status.ends_with("SUCCESS"));
+            if is_read && out.is_new([url.json()]) {
+                out.source(Cited::page(url).source(), None);
             }
         }
-    }
-
-    /// Returns whether this was not reported before.
-    fn is_new(&mut self, told: &str, out: &mut ChunkBuilder) -> bool {
-        out.count_kept(64);
-        self.told.insert(fingerprint([told]))
     }
 
     /// Decodes a call. Usually it comes whole, and has no `args` if there are no arguments. On

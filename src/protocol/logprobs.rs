@@ -45,8 +45,9 @@ fn read_token(told: &Token<'_>, others: Raw<'_>, out: &mut ChunkBuilder) {
     let logprob = |told: &Token<'_>| told.logprob.or(told.log).f64();
     let other = |other: Token<'_>| Some((token(&other), logprob(&other)?));
     let others = others.elements().filter_map(other);
-    let others = others.take_while(|(token, _)| out.has_room(4 * (32 + token.len())));
+    let others =
+        others.take_while(|(token, _)| out.has_room(size_of::<(String, f64)>() + 16 + token.len()));
     let alternatives = others.collect();
-    let logprob = logprob(told).unwrap_or_default();
+    let Some(logprob) = logprob(told) else { return };
     out.logprob(TokenLogprob { token: token(told), logprob, alternatives });
 }

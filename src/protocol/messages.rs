@@ -834,9 +834,11 @@ mod tests {
             // Some tests put the name of the event before its data.
             let (name, data) = data.split_at(data.find(['{', '[']).unwrap());
             decoder.decode(&Event { name, data }, &mut out).unwrap();
+            out.name_model();
             response.fold(&out.take());
         }
         out.flush();
+        out.name_model();
         response.fold(&out.take());
         response.replay =
             out.replay(crate::LlmProvider::Anthropic, Protocol::Messages, false, &response);

@@ -102,6 +102,7 @@ mod testing {
         let mut response = GenerationResponse::default();
         for data in events {
             decoder.decode(&Event { name: "", data }, &mut output).unwrap();
+            output.name_model();
             response.fold(&output.take());
             response.learn(&output.facts);
         }

@@ -8,13 +8,13 @@ use super::{cited, hosted};
 use crate::attachment::Attachment;
 
 /// The fields of an item that hold the input of the tool.
-const INPUT: &str = "code arguments operation action prompt";
+const INPUT: &str = "code arguments operation action prompt input";
 /// The fields that are neither input nor output.
 const OTHER: &str = "type id call_id name status result container_id server_label \
-    approval_request_id execution background error";
-/// The tools that the caller has to run. When they are told, nothing has happened yet.
-const OF_CALLER: &str =
-    "local_shell_call shell_call apply_patch_call computer_call mcp_approval_request";
+    approval_request_id execution background error output_format size quality";
+/// The items that are no tools of OpenAI's: the caller has to run the calls.
+const NO_TOOLS: &str = "compaction local_shell_call shell_call apply_patch_call computer_call \
+    mcp_approval_request";
 
 /// The call of a tool, as far as it is known.
 #[derive(Debug, Default)]
@@ -28,27 +28,29 @@ pub(super) struct OwnTool {
 }
 
 impl OwnTool {
-    /// Notes the announcement of a call. The start is reported now if the item will tell the input
-    /// only at the end.
+    /// Notes the announcement of a call. The start is reported now, unless the input comes in events
+    /// of its own.
     pub(super) fn announce(&mut self, item: &Value, out: &mut ChunkBuilder) {
         self.learn(item);
-        let is_call = text_in(item, "type").ends_with("_call");
-        if is_call && input_of(item).is_none() {
-            self.has_started = true;
-            out.tool_started(&self.id, &self.name, String::new());
+        let kind = text_in(item, "type");
+        let comes_later =
+            ["code", "arguments", "input"].iter().any(|name| item.get(name).is_some());
+        if kind.ends_with("_call") && !is_in(NO_TOOLS, kind) && !comes_later {
+            self.start(input_of(item), out);
         }
     }
 
-    /// Reports the start of a call whose input has become whole.
-    pub(super) fn input(&mut self, input: String, out: &mut ChunkBuilder) {
-        if !self.name.is_empty() && !self.has_started {
-            let input = match serde_json::from_str(&input) {
-                Ok(json @ Value::Object(_)) => hosted::text_of(&json),
-                _ => input,
-            };
-            (self.has_started, self.has_input) = (true, true);
-            out.tool_started(&self.id, &self.name, input);
+    /// Reports the start of a call, unless it was reported before.
+    pub(super) fn start(&mut self, input: String, out: &mut ChunkBuilder) {
+        if self.name.is_empty() || self.has_started {
+            return;
         }
+        let input = match serde_json::from_str(&input) {
+            Ok(json @ Value::Object(_)) => hosted::text_of(&json),
+            _ => input,
+        };
+        (self.has_started, self.has_input) = (true, !input.is_empty());
+        out.tool_started(&self.id, &self.name, input);
     }
 
     /// Reports the end of a call, with its output, the pictures that it made and the sources that it
@@ -56,14 +58,15 @@ impl OwnTool {
     pub(super) fn end(&mut self, item: &Value, out: &mut ChunkBuilder) {
         self.learn(item);
         let kind = text_in(item, "type");
-        if kind == "compaction" {
+        let Value::Object(fields) = item else { return };
+        if is_in(NO_TOOLS, kind) {
             return;
         }
-        if !self.has_started && !kind.ends_with("_output") {
-            self.input(input_of(item).map(hosted::text_of).unwrap_or_default(), out);
+        if !kind.ends_with("_output") {
+            self.start(input_of(item), out);
         }
-        let Value::Object(fields) = item else { return };
-        if is_in(OF_CALLER, kind) {
+        // The output is an item of its own.
+        if kind == "tool_search_call" && text_in(item, "execution") == "server" {
             return;
         }
         let is_other = |name: &str| is_in(OTHER, name) || (self.has_input && is_in(INPUT, name));
@@ -97,6 +100,6 @@ impl OwnTool {
     }
 }
 
-fn input_of(item: &Value) -> Option<&Value> {
-    INPUT.split(' ').find_map(|name| item.get(name))
+fn input_of(item: &Value) -> String {
+    INPUT.split(' ').find_map(|name| item.get(name)).map(hosted::text_of).unwrap_or_default()
 }

@@ -340,12 +340,12 @@ impl ResponsesDecoder {
                 self.turn_to(data);
                 match self.item.call {
                     Some(at) => out.call_arguments(at, data.delta),
-                    None => self.item.is_lost = true,
+                    None => self.item.is_lost = self.item.place.is_none(),
                 }
             }
             "response.function_call_arguments.done" | "response.custom_tool_call_input.done" => {
                 self.turn_to(data);
-                self.item.is_lost = self.item.call.is_none();
+                self.item.is_lost = self.item.call.is_none() && self.item.place.is_none();
                 if let Some(at) = self.item.call {
                     let whole = data.input.or(data.arguments);
                     out.whole_call(at, Raw::default(), Raw::default(), whole);
@@ -359,7 +359,7 @@ impl ResponsesDecoder {
                 let input = data.code.or(data.arguments);
                 if kind.ends_with(".done") && input.is_text() {
                     self.turn_to(data);
-                    self.item.tool.input(input.str().unwrap_or_default().into_owned(), out);
+                    self.item.tool.start(input.str().unwrap_or_default().into_owned(), out);
                 }
             }
             _ => {}
@@ -726,7 +726,9 @@ impl ResponsesDecoder {
 impl OutputItem<'_> {
     /// Returns whether the item is a call of the caller's tools. The provider runs all other calls.
     fn is_call(&self) -> bool {
-        self.kind.is("function_call") || self.kind.is("custom_tool_call")
+        // xAI's search of X is told as a custom tool, too.
+        let is_of_xai = self.call_id.str().is_some_and(|id| id.starts_with("xs_call"));
+        self.kind.is("function_call") || self.kind.is("custom_tool_call") && !is_of_xai
     }
 
     /// Returns whether the item has to be sent back unchanged.
@@ -847,6 +849,7 @@ mod tests {
         for event in events {
             let data = event.to_string();
             decoder.decode(&Event { name: "", data: &data }, &mut out).unwrap();
+            out.name_model();
             response.fold(&out.take());
         }
         response.replay = out.replay(LlmProvider::OpenAi, Protocol::Responses, false, &response);
@@ -1045,9 +1048,8 @@ mod tests {
         );
         assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls));
         assert_eq!(response.raw_finish_reason.as_deref(), Some("completed"));
-        // There is a chunk for each delta, each added call, each own tool and the end: nothing is
-        // repeated.
-        assert_eq!(response.chunk_count, 10);
+        // There is a chunk for each delta, each added call and the end: nothing is repeated.
+        assert_eq!(response.chunk_count, 8);
 
         let saved = serde_json::to_string(&Message::from(response)).unwrap();
         let turn = serde_json::from_str(&saved).unwrap();
@@ -1692,8 +1694,7 @@ mod tests {
             cache_write_tokens: None,
             reasoning_tokens: Some(2),
         };
-        // Two of the chunks report the tools of the provider's own.
-        assert_eq!((response.usage, response.chunk_count), (Some(usage), 4));
+        assert_eq!((response.usage, response.chunk_count), (Some(usage), 2));
 
         let named = Event { name: "response.output_text.delta", data: r#"{"delta": "Yes"}"# };
         let mut out = ChunkBuilder::new(9, 99_999);

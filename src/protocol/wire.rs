@@ -124,9 +124,9 @@ impl<'a> Raw<'a> {
         digits.parse().ok().or_else(|| Some(digits.parse::<f64>().ok()? as u64))
     }
 
-    /// Returns a number.
+    /// Returns a finite number.
     pub(crate) fn f64(self) -> Option<f64> {
-        self.literal().unwrap_or(self.0).parse().ok()
+        self.literal().unwrap_or(self.0).parse().ok().filter(|number: &f64| number.is_finite())
     }
 
     /// Parses the value. Returns `T::default()` if the value is missing or has another form.

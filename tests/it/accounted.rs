@@ -168,9 +168,7 @@ const UNTOLD: &[(&str, &[(Protocol, &str)])] = &[
                 GenerateContent,
                 "candidates[].citationMetadata.citations[].license \
                  candidates[].citationMetadata.citations[].publicationDate \
-                 candidates[].groundingMetadata.groundingChunks[].retrievedContext \
-                 candidates[].groundingMetadata.searchEntryPoint \
-                 candidates[].urlContextMetadata.urlMetadata[].urlRetrievalStatus",
+                 candidates[].groundingMetadata.searchEntryPoint",
             ),
         ],
     ),

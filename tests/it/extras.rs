@@ -2,6 +2,7 @@
 //! for every protocol.
 
 use std::io::Cursor;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kerb_stream::{
     Activity, Environment, ErrorKind, GenerationConfig, GenerationStream, Protocol, generate_stream,
@@ -261,6 +262,222 @@ fn activity_does_not_wait_for_the_answer() {
 }
 
 #[test]
+fn what_is_repeated_or_told_apart_is_reported_once() {
+    let part = |part: Value| json!({"candidates": [{"content": {"parts": [part]}}]});
+    let grounding = |metadata: Value| json!({"candidates": [{"groundingMetadata": metadata}]});
+    let support =
+        |chunks: Value| json!([{"segment": {"endIndex": 2}, "groundingChunkIndices": chunks}]);
+    let pages = json!([{"web": {"uri": "a"}}, {"web": {"uri": "b"}}]);
+    let stop =
+        json!({"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]});
+    let code = || part(json!({"executableCode": {"code": "1"}}));
+    let result = || part(json!({"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}}));
+    let call = json!({"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "id": "t", "args": {"queries": ["q"]}}});
+    let documents = json!([{"retrievedContext": {"title": "a.txt"}}, {"retrievedContext":
+        {"fileSearchStore": "s", "text": "Words."}}]);
+    let tool = |tool: Value| json!({"choices": [{"delta": {"executed_tools": [tool]}}]});
+    let annotation = json!({"url": "https://a.example", "start_index": 0, "end_index": 2});
+    let said = json!({"content": "Hi", "annotations": [annotation]});
+    let listed =
+        |pages: Value| json!({"search_results": pages, "choices": [{"delta": {"content": "."}}]});
+    let item =
+        |item: Value| json!({"type": "response.output_item.done", "output_index": 0, "item": item});
+    let added = |item: Value| json!({"type": "response.output_item.added", "output_index": 0, "item": item});
+    let x_search = |input: &str| {
+        json!({"type": "custom_tool_call", "id": "c", "call_id": "xs_call-1",
+        "name": "x_keyword_search", "input": input})
+    };
+    let input = |kind: &str| {
+        json!({"type": format!("response.custom_tool_call_input.{kind}"), "item_id": "c",
+        "output_index": 0, "delta": "{", "input": "{\"query\": \"q\"}"})
+    };
+    let completed =
+        json!({"type": "response.completed", "response": {"status": "completed", "output": []}});
+    let search = |action: Value| json!({"type": "web_search_call", "id": "w", "action": action});
+    for (protocol, events, lines, found) in [
+        // Gemini: calls without an ID end in order, whatever comes between.
+        (
+            Protocol::GenerateContent,
+            vec![
+                code(),
+                code(),
+                grounding(json!({"webSearchQueries": ["q"]})),
+                result(),
+                result(),
+                stop.clone(),
+            ],
+            vec![
+                "1 code_execution < 1",
+                "2 code_execution < 1",
+                "3 google_search < q",
+                "3 google_search > ",
+                "1 code_execution > 2",
+                "2 code_execution > 2",
+            ],
+            vec![],
+        ),
+        // A query that was told as a call is not told again.
+        (
+            Protocol::GenerateContent,
+            vec![part(call), grounding(json!({"webSearchQueries": ["q"]})), stop.clone()],
+            vec!["t google_search_web < {\"queries\":[\"q\"]}"],
+            vec![],
+        ),
+        // Metadata that grows, with the pages in an earlier event than the places.
+        (
+            Protocol::GenerateContent,
+            vec![
+                stop.clone(),
+                grounding(json!({"groundingChunks": pages})),
+                grounding(json!({"groundingSupports": support(json!([1]))})),
+                grounding(
+                    json!({"groundingChunks": pages, "groundingSupports": support(json!([1, 0]))}),
+                ),
+            ],
+            vec![],
+            vec!["1 <a> [\"Hi\"]", "2 <b> [\"Hi\"]"],
+        ),
+        // Documents that have no URL.
+        (
+            Protocol::GenerateContent,
+            vec![
+                stop,
+                grounding(
+                    json!({"groundingChunks": documents, "groundingSupports": support(json!([1]))}),
+                ),
+            ],
+            vec![],
+            vec!["1 s [\"Hi\"]", "2 a.txt []"],
+        ),
+        // Groq: an empty output is an end, and tools without a number are told apart.
+        (
+            Protocol::ChatCompletions,
+            vec![
+                tool(json!({"index": 1, "type": "search", "arguments": "{}"})),
+                tool(json!({"index": 1, "type": "search", "output": ""})),
+                json!({"choices": [{"delta": {"content": "a", "executed_tools": [{"type": "a"}, {"type": "b"}]},
+                    "finish_reason": "stop"}]}),
+            ],
+            vec!["1 search < ", "1 search > ", "0 a < ", "1 b < "],
+            vec![],
+        ),
+        // A `message` repeats what the deltas said.
+        (
+            Protocol::ChatCompletions,
+            vec![json!({"choices": [{"delta": said, "message": said, "finish_reason": "stop"}]})],
+            vec![],
+            vec!["1 <https://a.example> [\"Hi\"]"],
+        ),
+        // A list of pages changes.
+        (
+            Protocol::ChatCompletions,
+            vec![
+                listed(json!([{"url": "a"}, {"url": "b"}])),
+                listed(json!([{"url": "c"}, {"url": "a"}, {"url": "b"}])),
+                listed(json!([{"url": "c"}, {"url": "a"}, {"url": "long"}])),
+                json!({"web_search": [{"link": "z"}], "choices": [{"delta": {}, "finish_reason": "stop"}]}),
+            ],
+            vec![],
+            vec!["1 <a> []", "2 <b> []", "3 <c> []", "4 <long> []", "5 <z> []"],
+        ),
+        // xAI's search of X looks like a call for the caller.
+        (
+            Protocol::Responses,
+            vec![
+                added(x_search("")),
+                input("delta"),
+                input("done"),
+                item(x_search("{\"query\": \"q\"}")),
+                json!({"type": "response.output_text.delta", "output_index": 1, "delta": "Hi"}),
+                completed.clone(),
+            ],
+            vec!["xs_call-1 x_keyword_search < q", "xs_call-1 x_keyword_search > "],
+            vec![],
+        ),
+        // OpenAI announces a search without its query, and its pages are no input.
+        (
+            Protocol::Responses,
+            vec![
+                added(search(json!({"type": "search"}))),
+                item(search(
+                    json!({"type": "search", "query": "q", "queries": ["q"], "sources": [{"url": "a"}]}),
+                )),
+                json!({"type": "response.output_text.delta", "output_index": 1, "delta": "Hi"}),
+                completed.clone(),
+            ],
+            vec!["w web_search < ", "w web_search > q"],
+            vec!["1 <a> []"],
+        ),
+        // The search for tools has its output in another item, and a shell call is for the caller.
+        (
+            Protocol::Responses,
+            vec![
+                item(
+                    json!({"type": "tool_search_call", "id": "t", "execution": "server", "arguments": {"a": "b"}}),
+                ),
+                json!({"type": "response.output_item.done", "output_index": 1, "item":
+                    {"type": "tool_search_output", "id": "o", "tools": [{"name": "f"}]}}),
+                json!({"type": "response.output_item.done", "output_index": 2, "item":
+                    {"type": "shell_call", "id": "s", "action": {"commands": ["ls"]}}}),
+                completed,
+            ],
+            vec!["t tool_search < b", "t tool_search > {\"tools\":[{\"name\":\"f\"}]}"],
+            vec![],
+        ),
+    ] {
+        let outcome = read(protocol, &events);
+        assert_eq!(activity(&outcome), lines, "{protocol}");
+        assert_eq!(sources(&outcome), found, "{protocol}");
+        assert_eq!(outcome.message(), "", "{protocol}");
+        assert!(outcome.response.tool_calls.is_empty(), "{protocol}");
+    }
+}
+
+/// Text beyond a limit is not in the response, so a citation cannot point into it.
+#[test]
+fn no_place_is_beyond_the_text_that_arrived() {
+    let call =
+        |index: u32| json!({"index": index, "id": index.to_string(), "function": {"name": "f"}});
+    let annotation = json!({"url": "https://a.example", "start_index": 4, "end_index": 9});
+    let events = [
+        json!({"choices": [{"delta": {"content": "Hi. "}}]}),
+        json!({"choices": [{"delta": {"content": "Hello", "annotations": [annotation],
+            "tool_calls": [call(0), call(1)]}}]}),
+    ];
+    let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let config = GenerationConfig::default().protocol(Protocol::ChatCompletions).max_tool_calls(1);
+    let outcome = Outcome::of(GenerationStream::from_reader(Cursor::new(body), config));
+    assert_eq!((outcome.kind(), &*outcome.response.content), (Some(ErrorKind::Limit), "Hi. "));
+    assert_eq!(outcome.response.sources[0].citations[0].span, None);
+}
+
+/// What a server repeats in each event does not add up, and long answers may have log
+/// probabilities.
+#[test]
+fn ordinary_long_answers_stay_within_the_limits() {
+    let pages: Vec<_> =
+        (0..100).map(|n| json!({"web": {"uri": format!("https://{n}.example/page")}})).collect();
+    let event = json!({"candidates": [{"content": {"parts": [{"text": "Hi"}]},
+        "groundingMetadata": {"groundingChunks": pages}}]});
+    let stop = json!({"candidates": [{"finishReason": "STOP"}]});
+    let events = [vec![event; 300], vec![stop]].concat();
+    let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let config = GenerationConfig::default().protocol(Protocol::GenerateContent);
+    let config = config.max_response_bytes(200_000);
+    let outcome = Outcome::of(GenerationStream::from_reader(Cursor::new(body), config));
+    assert_eq!((outcome.message(), outcome.response.sources.len()), (String::new(), 100));
+
+    let alternatives = vec![json!({"token": " word", "logprob": -1.5}); 20];
+    let token = json!({"token": " word", "logprob": -0.5, "top_logprobs": alternatives});
+    let event =
+        json!({"choices": [{"delta": {"content": " word"}, "logprobs": {"content": [token]}}]});
+    let stop = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
+    let events = [vec![event; 24_000], vec![stop]].concat();
+    let outcome = read(Protocol::ChatCompletions, &events);
+    assert_eq!((outcome.message(), outcome.response.logprobs.len()), (String::new(), 24_000));
+}
+
+#[test]
 fn what_the_model_made_and_how_sure_it_was() {
     let picture = "iVBORw0KGgo=";
     for (protocol, events, media_type) in [
@@ -435,4 +652,27 @@ fn a_retry_is_announced_before_its_wait() {
     assert!(stream.next().is_none());
     drop(stream);
     assert_eq!(seen, [notice]);
+
+    // A search is no part of the answer, so the request may be sent again.
+    let asked = AtomicUsize::new(0);
+    let server = Server::start(move |connection| {
+        while connection.request()?.is_some() {
+            connection.start()?;
+            connection
+                .event(r#"{"choices":[{"delta":{"executed_tools":[{"type":"search"}]}}]}"#)?;
+            if asked.fetch_add(1, Ordering::SeqCst) > 0 {
+                connection
+                    .event(r#"{"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}"#)?;
+            }
+            connection.end()?;
+        }
+        Ok(())
+    });
+    let server = server.unwrap();
+    let config = GenerationConfig::new("m").base_url(server.url());
+    let outcome = Outcome::of(generate_stream("Hi", config.environment(Environment::empty())));
+    let lines: Vec<_> = outcome.chunks.iter().flat_map(|chunk| &chunk.activity).collect();
+    assert!(matches!(lines[1], Activity::Retry { kind: ErrorKind::Incomplete, .. }), "{lines:?}");
+    let response = outcome.whole();
+    assert_eq!((&*response.content, response.retries, response.chunk_count), ("Hi", 1, 1));
 }

@@ -140,10 +140,10 @@ fn chunks_and_responses_survive_json() {
 }
 
 /// The names of the tools that ran at a provider in the recordings.
-const TOOLS: &str = "advisor apply_patch ask_question bash_code_execution browser.open \
-    browser.search code_execution code_interpreter create_short_url echo file_search google_search \
-    image_generation local_shell mcp_list_tools search shell text_editor_code_execution tool_search \
-    tool_search_tool_bm25 tool_search_tool_regex web_fetch web_search";
+const TOOLS: &str = "advisor ask_question bash_code_execution browser.open browser.search code_execution \
+    code_interpreter create_short_url echo file_search google_search image_generation \
+    mcp_list_tools search text_editor_code_execution tool_search tool_search_tool_bm25 \
+    tool_search_tool_regex web_fetch web_search";
 
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED"]
@@ -223,7 +223,10 @@ fn the_vendors_sdks_find_the_same() {
         assert!(ours == citations || is_grounded, "{}: {ours}", path.display());
         let ours = response.logprobs.len();
         let has_more = name.starts_with("deepseek") || name.starts_with("together");
-        assert!(ours == tokens || has_more && ours > tokens, "{}: {ours}", path.display());
+        // One token there has no number.
+        let has_less = name == "huggingface.genstream-toplogprobs.0.c4035e29.json";
+        let is_same = ours + usize::from(has_less) == tokens;
+        assert!(is_same || has_more && ours > tokens, "{}: {ours}", path.display());
 
         let activity = outcome.chunks.iter().flat_map(|chunk| &chunk.activity);
         let mut started = activity.filter_map(|activity| match activity {
