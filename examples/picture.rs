@@ -6,9 +6,9 @@
 
 use std::env;
 use std::fs::File;
-use std::io::{Write, stderr, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use kerb_stream::{generate_stream, terminal_safe};
 
 fn main() -> anyhow::Result<()> {
@@ -20,6 +20,9 @@ fn main() -> anyhow::Result<()> {
     let mut stream = generate_stream(prompt, model);
     for chunk in &mut stream {
         let Ok(chunk) = chunk else { break }; // `into_response` returns the error.
+        for step in &chunk.activity {
+            writeln!(log, "· {step}")?;
+        }
         write!(out, "{}", terminal_safe(&chunk.content))?;
         out.flush()?;
     }
@@ -27,7 +30,8 @@ fn main() -> anyhow::Result<()> {
 
     let response = stream.into_response()?;
     ensure!(!response.attachments.is_empty(), "the model made no picture");
-    for (number, picture) in (1..).zip(&response.attachments) {
+    let mut number = 0;
+    for picture in &response.attachments {
         // The name must not depend on what a server says.
         let extension = match picture.media_type.as_deref() {
             Some("image/png") => "png",
@@ -35,10 +39,21 @@ fn main() -> anyhow::Result<()> {
             Some("image/webp") => "webp",
             _ => "bin",
         };
-        let name = format!("picture-{number}.{extension}");
-        let bytes = picture.to_bytes().context("the picture is a URL")?;
-        // This never replaces a file.
-        let mut file = File::create_new(&name).with_context(|| format!("cannot create {name}"))?;
+        let Some(bytes) = picture.to_bytes() else {
+            bail!("the picture has no bytes; its URL is {:?}", picture.as_url())
+        };
+        // This never replaces a file: the name gets the next free number.
+        let (name, mut file) = loop {
+            number += 1;
+            let name = format!("picture-{number}.{extension}");
+            match File::create_new(&name) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                file => {
+                    let file = file.with_context(|| format!("cannot create {name}"))?;
+                    break (name, file);
+                }
+            }
+        };
         file.write_all(&bytes)?;
         writeln!(log, "{name}: {} bytes", bytes.len())?;
     }

@@ -47,7 +47,9 @@ fn main() -> anyhow::Result<()> {
     writeln!(out)?;
 
     let response = stream.into_response()?;
-    for source in cited(&response.sources) {
+    // Perplexity lists the pages that its text refers to, without their places in the text.
+    let has_places = cited(&response.sources).next().is_some();
+    for source in response.sources.iter().filter(|it| !has_places || !it.citations.is_empty()) {
         writeln!(out, "\n[{}] {source}", source.number)?;
         for citation in &source.citations {
             let claim = citation.span.clone().and_then(|span| response.content.get(span));
