@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint;
 
-/// A picture for the model, in a user message.
+/// A picture for the model in a user message, or a picture or sound that the model made.
 ///
-/// An attachment whose media type is unknown, or does not begin with `image/`, is an error before
-/// the request is sent. The error contains the attachment's name, if it has one.
+/// In a message, an attachment whose media type is unknown, or does not begin with `image/`, is an
+/// error before the request is sent. The error contains the attachment's name, if it has one.
 ///
 /// ```
 /// use kerb_stream::{Attachment, Message};
@@ -25,7 +25,7 @@ use crate::endpoint;
 #[non_exhaustive]
 pub struct Attachment {
     /// The media type, such as `image/png`. Set it if it was not found: without it, the request is
-    /// an error.
+    /// an error. Sound in a stream of OpenAI is `audio/pcm`, in OpenAI's format `pcm16`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// The file name, if there is one.

@@ -59,21 +59,26 @@ pub struct ChunkExtras {
     /// The pictures and sounds that the model made.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
-    /// The sources that the answer cites or that were found, with the new citations of each.
+    /// The sources that the answer cites or that were found, with the new citations of each. They
+    /// may arrive before, after or long after the text that they support:
+    /// [`Citation::span`](crate::Citation::span) says where they belong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
-    /// The events besides the answer itself: retries, and tools that run at the provider.
+    /// The events besides the answer itself: retries, and tools that run at the provider. The
+    /// response does not keep them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub activity: Vec<Activity>,
     /// The log probabilities of the new tokens, if the option
-    /// [`logprobs`](crate::GenerationConfig::logprobs) is set.
+    /// [`logprobs`](crate::GenerationConfig::logprobs) is set. Some providers include the tokens of
+    /// the reasoning. The texts of the tokens may differ from the text of the chunk.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub logprobs: Vec<TokenLogprob>,
     /// The phase to which the text from here on belongs, in the provider's word, such as
-    /// `commentary` or `final_answer`. It is set in the first chunk of each message.
+    /// `commentary` or `final_answer`. It holds until a chunk names another one. The response does
+    /// not keep it. Only [`Protocol::Responses`](crate::Protocol::Responses) has phases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// The data of the event as received, usually JSON. With
+    /// The data of the event as received, usually JSON, or an end marker such as `[DONE]`. With
     /// [`GenerationConfig::raw`](crate::GenerationConfig::raw), each event gives one chunk, even if
     /// the chunk has nothing else. Otherwise it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]

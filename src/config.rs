@@ -194,8 +194,8 @@ configuration! {
     /// retry. The last event that is shown is the one in which the provider reports an error.
     /// Defaults to false.
     raw: bool, (keep: bool) => keep;
-    /// The number of retries before the first chunk. A timeout is not retried. Defaults to 2; 0
-    /// turns retries off.
+    /// The number of retries before the first piece of the answer. A timeout is not retried.
+    /// Defaults to 2; 0 turns retries off.
     max_retries: u32 = 2, (retries: u32) => retries;
     /// The longest wait that a server may request of the crate before a retry. If it requests a
     /// longer wait, the error is returned at once. Defaults to 60 s.
@@ -215,8 +215,9 @@ configuration! {
     idle_timeout: Duration = Duration::from_secs(300), (limit: Duration) => limit;
     /// The largest size of a line or an event of the stream, in bytes. Defaults to 32 MiB.
     max_event_bytes: usize = 32 << 20, (bytes: usize) => bytes;
-    /// The largest size of a response, in bytes: text, reasoning, tool calls and replay data
-    /// (provider-specific data that is sent back unchanged) together. Defaults to 64 MiB.
+    /// The largest size of a response, in bytes: text, reasoning, tool calls, attachments, sources,
+    /// activity, log probabilities and replay data (provider-specific data that is sent back
+    /// unchanged) together. Defaults to 64 MiB.
     max_response_bytes: usize = 64 << 20, (bytes: usize) => bytes;
     /// The largest number of tool calls in a response. Defaults to 1,024.
     max_tool_calls: usize = 1024, (calls: usize) => calls;

@@ -274,9 +274,10 @@ impl ResponseDecoder {
 
     /// Returns whether there is a chunk to hand out.
     ///
-    /// The request can be retried until the first chunk is handed out. So a first chunk waits for a
-    /// piece of the answer: usage alone is not enough, and neither is an early stop. If a failure
-    /// comes first, they become part of the response without a chunk.
+    /// The request can be retried until a part of the answer is handed out. So the first part waits
+    /// for a piece of the answer: usage alone is not enough, and neither is an early stop. If a
+    /// failure comes first, they become part of the response without a chunk. Sources and activity
+    /// do not wait.
     fn is_chunk_due(&self, response: &GenerationResponse) -> bool {
         let chunk = &self.events.builder.chunk;
         match self.stage {

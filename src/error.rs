@@ -140,9 +140,10 @@ impl Error {
     /// timed out. The result is false if the provider says that a retry is useless
     /// (`x-should-retry: false`).
     ///
-    /// If the error came before the first chunk, the crate has already retried the request, except
-    /// after a timeout ([`GenerationConfig::max_retries`](crate::GenerationConfig::max_retries)).
-    /// After the first chunk, a retry asks for a new answer, which costs money again.
+    /// If the error came before the first piece of the answer, the crate has already retried the
+    /// request, except after a timeout
+    /// ([`GenerationConfig::max_retries`](crate::GenerationConfig::max_retries)). After that, a retry
+    /// asks for a new answer, which costs money again.
     pub fn is_retryable(&self) -> bool {
         use ErrorKind::{Incomplete, Network, Overloaded, RateLimited, Server, Timeout};
         let may_pass = matches!(

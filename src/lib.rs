@@ -175,7 +175,7 @@
 //! | [`max_event_bytes`] | 32 MiB | one line or event |
 //! | [`max_response_bytes`] | 64 MiB | one answer |
 //! | [`max_tool_calls`] | 1,024 | the tool calls in one answer |
-//! | [`max_retries`] | 2 | retries, which happen only before the first chunk |
+//! | [`max_retries`] | 2 | retries, which happen only before the first piece of the answer |
 //! | [`max_retry_wait`] | 60 s | the wait that a server may ask for; if it asks for more, there is no retry |
 //!
 //! No field limits the time of a whole answer, because a long answer that makes progress is no
@@ -201,8 +201,8 @@
 //!   `.base_url(…)`. If you set no base URL, it is sent to the address in the provider's base URL
 //!   variable, or else to the provider's own. Error messages never show a key.
 //! - It is for conversations, which may contain images. It has no embeddings, no batches, no image
-//!   generation and no files of other kinds. If a response has several alternative answers
-//!   (choices), only the first is read.
+//!   API (pictures come only as part of an answer), and no files of other kinds. If a response has
+//!   several alternative answers (choices), only the first is read.
 //!
 //! It stays light: no async runtime, and one heap allocation for each piece of text. The only extra
 //! threads look up names and open connections, because neither could be cancelled otherwise. A

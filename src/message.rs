@@ -59,7 +59,9 @@ pub struct Message {
     /// The text.
     #[serde(default)]
     pub content: String,
-    /// The attachments, such as pictures. Only user messages may have them.
+    /// The attachments, such as pictures. Only user messages may have them. A message from a
+    /// response has none: Google and OpenAI get the pictures that they made back in the replay data
+    /// of the message, and other providers do not get them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
     /// The tool calls of an assistant message.

@@ -44,10 +44,12 @@ pub struct GenerationResponse {
     pub usage: Option<Usage>,
     /// The pictures and sounds that the model made.
     pub attachments: Vec<Attachment>,
-    /// The sources of the answer, in the order in which they were first cited or found.
+    /// The sources of the answer, in the order in which they were first cited or found. A source
+    /// without citations was found, but the answer does not cite it.
     pub sources: Vec<Source>,
     /// The log probabilities of all tokens, if the option
-    /// [`logprobs`](crate::GenerationConfig::logprobs) is set.
+    /// [`logprobs`](crate::GenerationConfig::logprobs) is set. Some providers include the tokens of
+    /// the reasoning.
     pub logprobs: Vec<TokenLogprob>,
     /// The ID of the response. Its field is `responseId` in [`Protocol::GenerateContent`], and `id`
     /// in all other protocols.

@@ -9,14 +9,15 @@ use crate::redact::one_line;
 
 /// A source of an answer, such as a web page or a document that you gave.
 ///
-/// `Display` writes the title and the URL in one line.
+/// `Display` writes the title and the URL in one line that is safe to print: control characters
+/// are made visible.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Source {
     /// The number for a footnote: the position in
     /// [`GenerationResponse::sources`](crate::GenerationResponse::sources), from 1. All chunks
-    /// give the same source the same number.
+    /// give the same source the same number. Sources that are only found have numbers, too.
     pub number: usize,
     /// The provider's ID of the source, such as that of a document or a file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +40,9 @@ pub struct Source {
 #[non_exhaustive]
 pub struct Citation {
     /// The part of [`GenerationResponse::content`](crate::GenerationResponse::content) that the
-    /// source supports, in bytes. It can always be used as an index of the text that has arrived.
+    /// source supports, in bytes. At OpenAI and xAI it is the link to the source instead, if the
+    /// text has one. It can always be used as an index of the text that has arrived.
+    ///
     /// `None` if the provider does not tell the place. In a chunk, it is `None` also if the place is
     /// in text that arrives later.
     #[serde(skip_serializing_if = "Option::is_none")]

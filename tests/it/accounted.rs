@@ -2,7 +2,8 @@
 //! something, or it is in the list [`UNTOLD`], which is also a table in docs/providers.md.
 //!
 //! The test changes the field in the recording and reads the stream again. If the chunks, the
-//! response or the error then differ, the field is used.
+//! response or the error then differ, the field is used. It does so in up to 16 recordings, since a
+//! field may be used in some of them only.
 //!
 //! The recordings are beside the checkout, in the folder that `KERB_STREAM_SHARED` names.
 
@@ -177,7 +178,7 @@ const UNTOLD: &[(&str, &[(Protocol, &str)])] = &[
         &[(ChatCompletions, "images related_questions")],
     ),
     (
-        "A hosted tool's work before it ends. The end tells all of it",
+        "Pieces, previews and settings of a hosted tool's work",
         &[(
             Responses,
             "background command diff output_format partial_image_b64 partial_image_index quality \
