@@ -32,6 +32,10 @@ names! {
         Quota = "quota",
         /// Too many requests were sent. Wait before the next one.
         RateLimited = "rate_limited",
+        /// The model refused to answer, or a content filter stopped it. Only
+        /// [`GenerationResponse::parse`](crate::GenerationResponse::parse) returns it: a refusal
+        /// is an answer, too.
+        Refusal = "refusal",
         /// The provider had an internal error.
         Server = "server",
         /// A time limit passed. The message names the option that sets it, unless the caller's own

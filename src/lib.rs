@@ -97,6 +97,12 @@
 //! signature by which the provider recognises it. The crate sends that data back with the next
 //! request. A history can be saved with serde and continued later.
 //!
+//! # Typed answers
+//!
+//! If the answer is JSON, [`GenerationResponse::parse`] reads it as a type of yours, and
+//! [`GenerationStream::elements`] gives the elements of a list in it while the model writes them.
+//! [`ResponseFormat::json_schema`] makes the model write JSON that fits a schema.
+//!
 //! # Tools
 //!
 //! Describe your functions as [`Tool`]s. When the model calls some of them, run them, add the
@@ -259,11 +265,13 @@ mod cancel;
 mod chunk;
 mod config;
 mod decode;
+mod elements;
 mod endpoint;
 mod environment;
 mod error;
 mod error_kind;
 mod http;
+mod json_reader;
 mod message;
 mod model;
 mod names;
@@ -279,6 +287,7 @@ mod sse;
 mod stream;
 mod terminal;
 mod tool;
+mod typed;
 
 pub mod guide;
 
@@ -287,6 +296,7 @@ pub use attachment::Attachment;
 pub use cancel::CancelHandle;
 pub use chunk::{ChunkExtras, FinishReason, StreamChunk, TokenLogprob, ToolCallDelta, Usage};
 pub use config::{GenerationConfig, Proxy, Reasoning, ResponseFormat};
+pub use elements::Elements;
 pub use environment::Environment;
 pub use error::{Error, ErrorKind};
 pub use message::{Message, MessageRole, Prompt, ToolCall};

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::attachment::Attachment;
 use crate::names::{conversions, names};
@@ -254,12 +254,43 @@ impl ToolCall {
     pub fn parse<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
         let is_empty = self.arguments.trim().is_empty() && !self.cut;
         let arguments = if is_empty { "{}" } else { &self.arguments };
-        serde_json::from_str(arguments).map_err(|error| {
-            let problem = if error.is_data() { "do not match the type" } else { "are not JSON" };
-            let name = &self.name;
-            anyhow::Error::new(error)
-                .context(format!("the arguments of the tool call {name:?} {problem}"))
-        })
+        serde_json::from_str(arguments).map_err(|error| self.problem(error))
+    }
+
+    /// Parses the call as a variant of an enum: the name of the tool is the name of the variant, and
+    /// the arguments are its fields. A variant without fields takes `{}`.
+    ///
+    /// ```
+    /// use kerb_stream::ToolCall;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// #[serde(rename_all = "snake_case")]
+    /// enum Call { Weather { city: String }, Time }
+    ///
+    /// let call = ToolCall::new("call_1", "weather", r#"{"city": "Oslo"}"#);
+    /// match call.parse_variant()? {
+    ///     Call::Weather { city } => assert_eq!(city, "Oslo"),
+    ///     Call::Time => {}
+    /// }
+    /// # Ok::<(), anyhow::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the errors of [`parse`](Self::parse), or an error if the enum has no variant of this
+    /// name.
+    pub fn parse_variant<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        let arguments: Value = self.parse()?;
+        let is_empty = arguments.as_object().is_some_and(Map::is_empty);
+        let variant = T::deserialize(json!({ self.name.as_str(): arguments }));
+        let of_name = || T::deserialize(Value::from(self.name.as_str())).ok().filter(|_| is_empty);
+        variant.or_else(|error| of_name().ok_or(error)).map_err(|error| self.problem(error))
+    }
+
+    fn problem(&self, error: serde_json::Error) -> anyhow::Error {
+        let problem = if error.is_data() { "do not match the type" } else { "are not JSON" };
+        let name = &self.name;
+        anyhow::Error::new(error)
+            .context(format!("the arguments of the tool call {name:?} {problem}"))
     }
 }
 

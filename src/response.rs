@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attachment::Attachment;
 use crate::chunk::{ChunkExtras, FinishReason, StreamChunk, TokenLogprob, ToolCallDelta, Usage};
-use crate::message::{Message, Replay, ToolCall};
+use crate::message::{Message, Replay, ReplayPart, ToolCall};
 use crate::provider::LlmProvider;
 use crate::seconds;
 use crate::source::Source;
@@ -158,6 +158,23 @@ impl GenerationResponse {
         if let Some(more) = facts.refusal.as_ref().and_then(|refusal| refusal.get(known..)) {
             self.refusal.get_or_insert_default().push_str(more);
         }
+    }
+
+    /// Returns the text of the last message.
+    pub(crate) fn last_text(&self) -> &str {
+        let mut start = 0;
+        let mut at = 0;
+        for part in self.replay.iter().flat_map(|replay| &replay.parts) {
+            match part {
+                ReplayPart::Text { bytes, .. } => at += bytes,
+                ReplayPart::Gap { bytes } => {
+                    at += bytes;
+                    start = at;
+                }
+                _ => {}
+            }
+        }
+        self.content.get(start..).unwrap_or_default()
     }
 
     /// Marks the last tool call as cut off if it has no arguments. In a truncated answer they are

@@ -34,6 +34,8 @@ const CASES: &[(&str, usize)] = &[
     ("an event of many lines", 2_000),
     // This many citations of as many pages, before and after the text that they cite.
     ("many citations", 400),
+    // This many elements of a list, which are read while they arrive.
+    ("elements of a list", 500),
     // This many bytes of comments, which produce no events.
     ("nothing but comments", 100_000),
 ];
@@ -87,6 +89,10 @@ fn child(work: &str) {
             let lines = "data:\n".repeat(size);
             (shape.text("x").replacen("data:", &(lines + "data:"), 1), 1460)
         }
+        "elements of a list" => {
+            let elements = shape.text("{\"a\": [1, \"x\"]},").repeat(size);
+            (shape.text("[") + &elements + &shape.text("0]"), 1460)
+        }
         "many citations" => {
             let cite = |number: usize| {
                 let (start, end) = (20 * number, 20 * number + 9);
@@ -102,7 +108,10 @@ fn child(work: &str) {
     };
     let events = shape.start() + &events + &shape.ending();
     let config = GenerationConfig::default().protocol(protocol);
-    let response = GenerationStream::from_reader(in_pieces(events, &[step]), config);
+    let mut response = GenerationStream::from_reader(in_pieces(events, &[step]), config);
+    if case == "elements of a list" {
+        assert_eq!(response.elements::<serde::de::IgnoredAny>("").count(), size + 1);
+    }
     let Ok(response) = response.into_response() else {
         // Gemini's stop without text before it is not an end, so this stream is incomplete.
         return assert_eq!(size, 0);

@@ -1,0 +1,331 @@
+//! Follows JSON while it is written: [`JsonReader`].
+
+use std::collections::VecDeque;
+use std::mem;
+
+/// The most levels that serde_json reads.
+const DEEPEST: usize = 127;
+
+/// Reads JSON that arrives in pieces, each character once. It knows its place in the JSON, and cuts
+/// one list into its elements.
+///
+/// It skips text around the JSON, such as a code fence. Brackets in that text that begin no JSON,
+/// such as those of `[see below]`, are text, too.
+#[derive(Debug, Default)]
+pub(crate) struct JsonReader {
+    /// The names and positions on the way to the list, if there is one to cut.
+    path: Option<Vec<String>>,
+    /// The objects and lists that are open.
+    open: Vec<Level>,
+    token: Token,
+    next: Next,
+    /// The number of levels that are open inside the list, once it has begun.
+    inside: Option<usize>,
+    /// The JSON of the element that has begun.
+    element: String,
+    /// The elements that are whole.
+    pub(crate) whole: VecDeque<String>,
+    /// Set after the list: whether its end was right.
+    pub(crate) ended_well: Option<bool>,
+}
+
+/// An object or a list that is open.
+#[derive(Debug)]
+struct Level {
+    is_list: bool,
+    /// The number of elements or members that have begun.
+    count: usize,
+    /// The name of the latest member, as JSON without its first quote.
+    name: String,
+}
+
+/// A value that has no brackets, and has begun.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum Token {
+    #[default]
+    None,
+    Text {
+        /// The character before is a backslash that begins an escape.
+        is_escaped: bool,
+    },
+    /// A number, `true`, `false` or `null`. Only the next character shows its end.
+    Word,
+}
+
+/// What comes next in the innermost level.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum Next {
+    #[default]
+    Value,
+    Name,
+    Colon,
+    Comma,
+}
+
+impl JsonReader {
+    /// Creates a reader that cuts the list at a JSON pointer (RFC 6901).
+    pub(crate) fn of_list(pointer: &str) -> Self {
+        let steps = pointer.split('/').skip(1);
+        let path = steps.map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+        Self { path: Some(path), ..Self::default() }
+    }
+
+    pub(crate) fn read(&mut self, text: &str) {
+        for c in text.chars() {
+            if self.ended_well.is_none() {
+                self.step(c);
+            }
+        }
+    }
+
+    /// Returns whether the list has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.inside.is_some()
+    }
+
+    /// Returns the place as a JSON pointer.
+    pub(crate) fn pointer(&self) -> String {
+        self.open.iter().map(|level| format!("/{}", level.step())).collect()
+    }
+
+    fn step(&mut self, c: char) {
+        match self.token {
+            Token::Text { is_escaped } => return self.in_text(c, is_escaped),
+            Token::Word if c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.') => {
+                return self.keep(c);
+            }
+            Token::Word => self.end_value(),
+            Token::None => {}
+        }
+        if !c.is_ascii_whitespace() {
+            self.structure(c);
+        }
+    }
+
+    fn in_text(&mut self, c: char, is_escaped: bool) {
+        self.keep(c);
+        let is_name = self.next == Next::Name;
+        if let Some(level) = self.open.last_mut().filter(|_| is_name && self.inside.is_none()) {
+            level.name.push(c);
+        }
+        match (c, is_escaped) {
+            ('"', false) if is_name => (self.token, self.next) = (Token::None, Next::Colon),
+            ('"', false) => self.end_value(),
+            _ => self.token = Token::Text { is_escaped: c == '\\' && !is_escaped },
+        }
+    }
+
+    /// Reads a character outside of strings and words.
+    fn structure(&mut self, c: char) {
+        let Some(Level { is_list, count, name }) = self.open.last_mut() else {
+            if matches!(c, '{' | '[') {
+                self.begin(c);
+            }
+            return;
+        };
+        let may_end = self.next == Next::Comma || *count == 0;
+        match (self.next, c) {
+            (Next::Value, '{' | '[' | '"' | '-' | '0'..='9' | 't' | 'f' | 'n') => self.begin(c),
+            (Next::Name, '"') => {
+                *count += 1;
+                name.clear();
+                self.token = Token::Text { is_escaped: false };
+                self.keep(c);
+            }
+            (Next::Colon, ':') => {
+                self.next = Next::Value;
+                self.keep(c);
+            }
+            (Next::Comma, ',') => {
+                self.next = if *is_list { Next::Value } else { Next::Name };
+                self.keep(c);
+            }
+            (Next::Comma | Next::Value, ']') if *is_list && may_end => self.close(c),
+            (Next::Comma | Next::Name, '}') if !*is_list && may_end => self.close(c),
+            _ => self.fail(c),
+        }
+    }
+
+    /// Begins a value.
+    fn begin(&mut self, c: char) {
+        if let Some(level) = self.open.last_mut().filter(|level| level.is_list) {
+            level.count += 1;
+        }
+        match c {
+            '{' | '[' => {
+                let is_list = c == '[';
+                let is_ours = is_list && self.inside.is_none() && self.is_at_path();
+                if self.open.len() == DEEPEST {
+                    return self.fail(' ');
+                }
+                self.open.push(Level { is_list, count: 0, name: String::new() });
+                self.next = if is_list { Next::Value } else { Next::Name };
+                if is_ours {
+                    self.inside = Some(self.open.len());
+                    return;
+                }
+            }
+            '"' => self.token = Token::Text { is_escaped: false },
+            _ => self.token = Token::Word,
+        }
+        self.keep(c);
+    }
+
+    fn close(&mut self, c: char) {
+        if self.inside == Some(self.open.len()) {
+            self.ended_well = Some(true);
+            return;
+        }
+        self.keep(c);
+        self.open.pop();
+        self.end_value();
+    }
+
+    fn end_value(&mut self) {
+        self.token = Token::None;
+        self.next = if self.open.is_empty() { Next::Value } else { Next::Comma };
+        if self.inside == Some(self.open.len()) {
+            self.whole.push_back(mem::take(&mut self.element));
+        }
+    }
+
+    /// Notes that the JSON is none: it was only text, unless the list has begun.
+    fn fail(&mut self, c: char) {
+        if self.inside.is_some() {
+            self.ended_well = Some(false);
+        } else {
+            self.open.clear();
+            self.next = Next::Value;
+            self.structure(c);
+        }
+    }
+
+    /// Adds a character to the element, if one has begun.
+    fn keep(&mut self, c: char) {
+        let is_simple = self.token != Token::None;
+        if self.inside.is_some_and(|inside| self.open.len() > inside || is_simple) {
+            self.element.push(c);
+        }
+    }
+
+    /// Returns whether the value that begins now is at the place of the list.
+    fn is_at_path(&self) -> bool {
+        let Some(path) = self.path.as_ref().filter(|path| path.len() == self.open.len()) else {
+            return false;
+        };
+        path.iter().zip(&self.open).all(|(step, level)| level.step() == *step)
+    }
+}
+
+impl Level {
+    /// Returns the name of the member, or the position of the element.
+    fn step(&self) -> String {
+        match self.is_list {
+            true => self.count.saturating_sub(1).to_string(),
+            false => serde_json::from_str(&format!("\"{}", self.name)).unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Returns the elements and how the list ended. The text comes in pieces of `size` characters.
+    fn elements(text: &str, pointer: &str, size: usize) -> (Vec<Value>, Option<bool>) {
+        let mut reader = JsonReader::of_list(pointer);
+        let chars: Vec<char> = text.chars().collect();
+        for piece in chars.chunks(size) {
+            reader.read(&piece.iter().collect::<String>());
+        }
+        let whole = reader.whole.iter().map(|element| serde_json::from_str(element).unwrap());
+        (whole.collect(), reader.ended_well)
+    }
+
+    #[test]
+    fn a_list_is_found_and_cut() {
+        for (text, pointer, expected) in [
+            ("[1, -2.5e3, \"a\", true, null]", "", r#"[1,-2500.0,"a",true,null]"#),
+            ("[]", "", "[]"),
+            (r#"{"a": {"b": [[1, 2], {"c": "]"}]}, "d": 1}"#, "/a/b", r#"[[1,2],{"c":"]"}]"#),
+            (
+                r#"{"a": [1], "b": [{"s": "x\"]\\"}, "\ud83c\udf88"]}"#,
+                "/b",
+                r#"[{"s":"x\"]\\"},"🎈"]"#,
+            ),
+            (r#"[{"x": [1]}, {"x": [2, 3]}]"#, "/1/x", "[2,3]"),
+            (r#"{"a/b": {"~": [7]}}"#, "/a~1b/~0", "[7]"),
+            (r#"{"\u0061": [8]}"#, "/a", "[8]"),
+            // Text around the JSON.
+            ("Sure, see [below] {or not}:\n```json\n{\"a\": [1]}\n```\nDone [2].", "/a", "[1]"),
+            ("[1] says: {\"a\": [2]}", "/a", "[2]"),
+            // Only the first one counts.
+            (r#"{"a": [1], "a": [2]}"#, "/a", "[1]"),
+        ] {
+            let expected: Value = serde_json::from_str(expected).unwrap();
+            for size in [1, 2, 3, 1000] {
+                let (whole, end) = elements(text, pointer, size);
+                assert_eq!((Value::from(whole), end), (expected.clone(), Some(true)), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_broken_is_no_list() {
+        for (text, pointer, count, end) in [
+            ("no JSON", "", 0, None),
+            (r#"{"a": {"b": 1}}"#, "/a", 0, None),
+            (r#"{"a": [1]}"#, "/b", 0, None),
+            ("[1, 2", "", 1, None),
+            ("[1, 2 ", "", 2, None),
+            ("[1, 2}", "", 2, Some(false)),
+            ("[1,,2]", "", 1, Some(false)),
+            ("[1,]", "", 1, Some(false)),
+            ("[{\"a\" 1}]", "", 0, Some(false)),
+            (&"[".repeat(500), "/0", 0, Some(false)),
+        ] {
+            let (whole, ended) = elements(text, pointer, 1);
+            assert_eq!((whole.len(), ended), (count, end), "{text}");
+        }
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            any::<f64>().prop_filter("finite", |it| it.is_finite()).prop_map(Value::from),
+            "[a-z\"\\\\{}\\[\\],:é🎈\n ]{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map("[a-z\"\\\\/~é]{0,4}", inner, 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever the JSON and the pieces, the elements are those that serde_json reads. Before
+        /// the end, no element comes that is not whole.
+        #[test]
+        fn the_elements_are_those_of_serde_json(
+            list in prop::collection::vec(json(), 0..6), pretty in any::<bool>(), size in 1_usize..9,
+        ) {
+            let document = serde_json::json!({"before": {"list": 1}, "list": list, "z": [1]});
+            let text = match pretty {
+                true => serde_json::to_string_pretty(&document).unwrap(),
+                false => document.to_string(),
+            };
+            prop_assert_eq!(elements(&text, "/list", size), (list.clone(), Some(true)));
+            for (cut, _) in text.char_indices() {
+                let (whole, _) = elements(text.get(..cut).unwrap(), "/list", 1000);
+                prop_assert_eq!(Some(&*whole), list.get(..whole.len()));
+            }
+        }
+    }
+}
