@@ -101,7 +101,8 @@
 //!
 //! If the answer is JSON, [`GenerationResponse::parse`] reads it as a type of yours, and
 //! [`GenerationStream::elements`] gives the elements of a list in it while the model writes them.
-//! [`ResponseFormat::json_schema`] makes the model write JSON that fits a schema.
+//! [`ResponseFormat::json_schema`] makes the model write JSON that fits a schema; with the feature
+//! `schemars`, the schema follows from the type.
 //!
 //! # Tools
 //!
@@ -256,6 +257,8 @@
 //!
 //! - `rustls` (default): TLS, which every hosted provider needs. Without it, the crate speaks only
 //!   plain HTTP, as local servers do, and an `https` URL is an error that says so.
+//! - `schemars`: makes the schemas of answers and tools from types: `ResponseFormat::of`,
+//!   `Tool::of` and `Tool::variants_of`.
 //! - `platform-verifier`: trusts the certificate authorities (CAs) of the operating system instead
 //!   of Mozilla's, which are compiled in.
 
@@ -287,6 +290,8 @@ mod sse;
 mod stream;
 mod terminal;
 mod tool;
+#[cfg(feature = "schemars")]
+mod type_schema;
 mod typed;
 
 pub mod guide;

@@ -158,6 +158,151 @@ fn an_error_is_the_last_element() {
     assert_eq!(ErrorKind::of(items[1].as_ref().unwrap_err()), Some(ErrorKind::Incomplete));
 }
 
+#[cfg(feature = "schemars")]
+mod schemas {
+    use kerb_stream::{GenerationConfig, ResponseFormat, Tool, ToolCall, generate_stream};
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+    use serde_json::{Value, json};
+
+    /// A city.
+    #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+    struct City {
+        name: String,
+        at: Option<Place>,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+    struct Place {
+        /// In degrees.
+        latitude: f64,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+    #[serde(rename_all = "snake_case")]
+    enum Call {
+        /// Today's weather.
+        Weather {
+            city: String,
+            days: Option<u8>,
+        },
+        Now,
+        /// The time in a year.
+        Later,
+        Visit(City),
+        Empty {},
+    }
+
+    fn body(config: GenerationConfig) -> Value {
+        let config = config.api_key("k").environment(kerb_stream::Environment::empty());
+        generate_stream("Hi", config).request().unwrap().body
+    }
+
+    #[test]
+    fn a_variant_is_a_tool_and_its_call_is_the_variant() {
+        let tools = Tool::variants_of::<Call>().unwrap();
+        let body = body(GenerationConfig::new("claude-sonnet-5").tools(tools));
+        let sent = |name: &str| {
+            let tools = body["tools"].as_array().unwrap();
+            tools
+                .iter()
+                .find(|tool| tool["name"] == name)
+                .unwrap_or_else(|| panic!("{name}"))
+                .clone()
+        };
+        assert_eq!(body["tools"].as_array().unwrap().len(), 5);
+        let weather = sent("weather");
+        assert_eq!(weather["description"], "Today's weather.");
+        assert_eq!(weather["input_schema"]["required"], json!(["city"]));
+        assert_eq!(sent("later")["description"], "The time in a year.");
+        assert_eq!(sent("now")["input_schema"], json!({"type": "object", "properties": {}}));
+        let visit = sent("visit");
+        assert_eq!(visit["description"], "A city.");
+        let latitude = &visit["input_schema"]["$defs"]["Place"]["properties"]["latitude"];
+        assert_eq!(latitude["description"], "In degrees.");
+
+        for (name, arguments, expected) in [
+            ("weather", "{\"city\": \"Oslo\"}", Call::Weather { city: "Oslo".into(), days: None }),
+            ("now", "{}", Call::Now),
+            ("later", "", Call::Later),
+            ("visit", "{\"name\": \"Oslo\"}", Call::Visit(City { name: "Oslo".into(), at: None })),
+            ("empty", "{}", Call::Empty {}),
+        ] {
+            assert_eq!(
+                ToolCall::new("c", name, arguments).parse_variant::<Call>().unwrap(),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn a_type_that_has_no_variants_by_name_is_an_error() {
+        #[derive(JsonSchema)]
+        #[serde(tag = "type")]
+        #[allow(dead_code)] // Only their schemas are used.
+        enum Internal {
+            A,
+            B { x: i32 },
+        }
+        #[derive(JsonSchema)]
+        #[serde(tag = "t", content = "c")]
+        #[allow(dead_code)]
+        enum Adjacent {
+            A,
+            B { x: i32 },
+        }
+        #[derive(JsonSchema)]
+        #[serde(untagged)]
+        #[allow(dead_code)]
+        enum Untagged {
+            A { y: i32 },
+            B { x: i32 },
+        }
+        #[derive(JsonSchema)]
+        #[allow(dead_code)]
+        enum Tuple {
+            A(i32, i32),
+        }
+        for tools in [
+            Tool::variants_of::<Internal>(),
+            Tool::variants_of::<Adjacent>(),
+            Tool::variants_of::<Untagged>(),
+            Tool::variants_of::<Tuple>(),
+            Tool::variants_of::<City>(),
+            Tool::variants_of::<String>(),
+            Tool::variants_of::<Vec<Call>>(),
+        ] {
+            let error = tools.unwrap_err().to_string();
+            assert!(error.contains("serde must tell them apart by their names"), "{error}");
+        }
+        #[derive(JsonSchema)]
+        #[allow(dead_code)]
+        enum Units {
+            A,
+            B,
+        }
+        assert_eq!(Tool::variants_of::<Units>().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_format_has_the_name_and_the_schema_of_its_type() {
+        let format = ResponseFormat::of::<City>();
+        let sent = body(GenerationConfig::new("gpt-5.6-luna").response_format(format));
+        let format = &sent["text"]["format"];
+        assert_eq!((&format["name"], &format["strict"]), (&json!("City"), &json!(true)));
+        assert_eq!(format["schema"]["required"], json!(["name", "at"]));
+        assert!(format["schema"].get("$schema").is_none());
+        let tool = Tool::of::<Place>("go", "Goes there.");
+        let sent = body(GenerationConfig::new("mistral-small-latest").tools([tool]));
+        let function = &sent["tools"][0]["function"];
+        assert_eq!(
+            (&function["name"], &function["description"]),
+            (&json!("go"), &json!("Goes there."))
+        );
+        assert_eq!(function["parameters"]["properties"]["latitude"]["type"], "number");
+    }
+}
+
 #[test]
 fn a_call_is_read_as_a_variant() {
     #[derive(Debug, Deserialize, PartialEq)]
