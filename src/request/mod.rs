@@ -46,7 +46,8 @@ pub(crate) fn prepare(
         owner,
         adaptations: &adaptations,
     };
-    let messages = call_ids::fitted(without_foreign_replay(request), request);
+    let messages = with_results(without_foreign_replay(request), request);
+    let messages = call_ids::fitted(messages, request);
     let request = ChatRequest { messages: &messages, ..request };
     let body = body(request)?;
 
@@ -133,6 +134,38 @@ fn without_foreign_replay(request: ChatRequest<'_>) -> Cow<'_, [Message]> {
             let why = format!("{provider} cannot read another provider's reasoning and signatures");
             request.adapt(&format!("messages[{at}]"), asked, "only text and tool calls", &why);
         }
+    }
+    messages
+}
+
+/// Adds the result "not run" to each call that has none, if other messages follow. Providers refuse
+/// such a conversation, which a chat has after a cancelled tool.
+fn with_results<'a>(
+    mut messages: Cow<'a, [Message]>,
+    request: ChatRequest<'_>,
+) -> Cow<'a, [Message]> {
+    let mut missing = Vec::new();
+    let with_calls = messages.iter().enumerate().filter(|(_, it)| !it.tool_calls.is_empty());
+    for (at, message) in with_calls {
+        // Some protocols let other messages come before the results.
+        let rest = messages.iter().skip(at + 1);
+        let rest: Vec<_> = rest.take_while(|it| it.role != MessageRole::Assistant).collect();
+        let results = rest.iter().take_while(|it| it.role == MessageRole::Tool).count();
+        let after = at + 1 + results;
+        let has_result = |id| rest.iter().any(|it| it.tool_call_id.as_ref() == Some(id));
+        let ids = message.tool_calls.iter().map(|call| &call.id);
+        let ids = ids.filter(|id| after < messages.len() && !has_result(*id));
+        missing.extend(ids.map(|id| (after, id.clone())));
+    }
+    for (at, id) in missing.into_iter().rev() {
+        let why = "a call without a result may only be at the end";
+        request.adapt(
+            &format!("messages[{at}]"),
+            "no result of a call",
+            "the error \"not run\"",
+            why,
+        );
+        messages.to_mut().insert(at, Message::tool_error(id, "not run"));
     }
     messages
 }
