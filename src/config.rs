@@ -197,6 +197,12 @@ configuration! {
     /// The number of retries before the first piece of the answer. A timeout is not retried.
     /// Defaults to 2; 0 turns retries off.
     max_retries: u32 = 2, (retries: u32) => retries;
+    /// The number of responses that one stream may ask for while it
+    /// [runs tools](crate::GenerationStream::run_tools). Then the stream ends with
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit), before the tools of the last response run. A
+    /// pause of Anthropic (`pause_turn`), which the stream continues by itself, counts, too: 1 turns
+    /// that off. Defaults to 16.
+    max_turns: u32 = 16, (turns: u32) => turns;
     /// The longest wait that a server may request of the crate before a retry. If it requests a
     /// longer wait, the error is returned at once. Defaults to 60 s.
     #[serde(deserialize_with = "seconds::deserialize")]

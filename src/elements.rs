@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::chunk::StreamChunk;
 use crate::error::{Error, ErrorKind};
 use crate::json_reader::JsonReader;
+use crate::message::ToolCall;
 use crate::stream::GenerationStream;
 use crate::typed;
 
@@ -25,7 +26,11 @@ pub struct Elements<'s, V, S> {
     values: PhantomData<fn() -> V>,
 }
 
-impl<F: FnMut(&StreamChunk)> GenerationStream<F> {
+impl<C, T> GenerationStream<C, T>
+where
+    C: FnMut(&StreamChunk),
+    T: FnMut(&ToolCall) -> anyhow::Result<String>,
+{
     /// Returns the elements of a list that the model writes as JSON, each as soon as it is whole.
     ///
     /// `pointer` is a JSON pointer (RFC 6901), such as `/steps` for the list in
@@ -65,7 +70,12 @@ impl<V, S> Elements<'_, V, S> {
     }
 }
 
-impl<V: DeserializeOwned, F: FnMut(&StreamChunk)> Elements<'_, V, GenerationStream<F>> {
+impl<V, C, T> Elements<'_, V, GenerationStream<C, T>>
+where
+    V: DeserializeOwned,
+    C: FnMut(&StreamChunk),
+    T: FnMut(&ToolCall) -> anyhow::Result<String>,
+{
     fn advance(&mut self) -> anyhow::Result<Option<V>> {
         let at = &self.pointer;
         let problem = loop {
@@ -92,8 +102,11 @@ impl<V: DeserializeOwned, F: FnMut(&StreamChunk)> Elements<'_, V, GenerationStre
     }
 }
 
-impl<V: DeserializeOwned, F: FnMut(&StreamChunk)> Iterator
-    for Elements<'_, V, GenerationStream<F>>
+impl<V, C, T> Iterator for Elements<'_, V, GenerationStream<C, T>>
+where
+    V: DeserializeOwned,
+    C: FnMut(&StreamChunk),
+    T: FnMut(&ToolCall) -> anyhow::Result<String>,
 {
     type Item = anyhow::Result<V>;
 
@@ -104,8 +117,11 @@ impl<V: DeserializeOwned, F: FnMut(&StreamChunk)> Iterator
     }
 }
 
-impl<V: DeserializeOwned, F: FnMut(&StreamChunk)> FusedIterator
-    for Elements<'_, V, GenerationStream<F>>
+impl<V, C, T> FusedIterator for Elements<'_, V, GenerationStream<C, T>>
+where
+    V: DeserializeOwned,
+    C: FnMut(&StreamChunk),
+    T: FnMut(&ToolCall) -> anyhow::Result<String>,
 {
 }
 

@@ -106,34 +106,35 @@
 //!
 //! # Tools
 //!
-//! Describe your functions as [`Tool`]s. When the model calls some of them, run them, add the
-//! results to the history, and ask again:
+//! Describe your functions as [`Tool`]s. [`run_tools`](GenerationStream::run_tools) calls a closure
+//! for each call of the model, tells the result to the model, and goes on until the model answers:
 //!
 //! ```no_run
-//! use kerb_stream::{GenerationConfig, Message, Tool, generate};
+//! use kerb_stream::{GenerationConfig, Tool, generate_stream};
 //! use serde_json::json;
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Place { city: String }
 //!
 //! let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
 //! let weather = Tool::function("weather", "Today's weather in a city.", schema);
 //! let config = GenerationConfig::new("mistral-small-latest").tools([weather]);
 //!
-//! let mut history = vec![Message::user("Do I need an umbrella in Oslo?")];
-//! let answer = loop {
-//!     let response = generate(&history, &config)?;
-//!     if response.tool_calls.is_empty() {
-//!         break response.content;
-//!     }
-//!     history.push(Message::from(&response));
-//!     for call in &response.tool_calls {
-//!         let arguments: serde_json::Value = call.parse()?;
-//!         let city = arguments["city"].as_str().unwrap_or("this city");
-//!         history.push(Message::tool(&call.id, format!("It rains in {city}.")));
-//!     }
-//! };
+//! let stream = generate_stream("Do I need an umbrella in Oslo?", &config).run_tools(|call| {
+//!     let Place { city } = call.parse()?;
+//!     Ok(format!("It rains in {city}."))
+//! });
+//! println!("{}", stream.into_response()?.content);
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! If a function fails, [`Message::tool_error`] reports that to the model.
+//! An error of the closure is told to the model. Each response costs money, since the whole
+//! conversation is sent again: [`max_turns`] limits their number, and a [`CancelHandle`] ends the
+//! stream. [`new_messages`](GenerationStream::new_messages) is what the stream has added to the
+//! history, at any time. A program can also run the calls in
+//! [`GenerationResponse::tool_calls`] by itself and send each result as [`Message::tool`].
+//!
+//! If such a function fails, [`Message::tool_error`] reports that to the model.
 //!
 //! Providers run tools of their own, too. [`Tool::web_search`] asks for a web search in the form of
 //! each provider, and [`Tool::hosted`] for any other of them. What such a tool does arrives in
@@ -195,6 +196,7 @@
 //! [`max_event_bytes`]: GenerationConfig#structfield.max_event_bytes
 //! [`max_response_bytes`]: GenerationConfig#structfield.max_response_bytes
 //! [`max_tool_calls`]: GenerationConfig#structfield.max_tool_calls
+//! [`max_turns`]: GenerationConfig#structfield.max_turns
 //! [`max_retries`]: GenerationConfig#structfield.max_retries
 //! [`max_retry_wait`]: GenerationConfig#structfield.max_retry_wait
 //!
@@ -245,7 +247,8 @@
 //! 5. `protocol` decodes the events into chunks.
 //! 6. `decode` calls `sse` and `protocol` for steps 4 and 5, adds each chunk to the response, and
 //!    decides at the end whether the answer is whole.
-//! 7. `stream` passes each chunk to the callback and to your loop. It also retries failed requests.
+//! 7. `exchange` retries failed requests. With `turns`, it runs tools and sends the next request.
+//! 8. `stream` passes each chunk to the callback and to your loop.
 //!
 //! # Logging
 //!
@@ -273,6 +276,7 @@ mod endpoint;
 mod environment;
 mod error;
 mod error_kind;
+mod exchange;
 mod http;
 mod json_reader;
 mod message;
@@ -290,6 +294,7 @@ mod sse;
 mod stream;
 mod terminal;
 mod tool;
+mod turns;
 #[cfg(feature = "schemars")]
 mod type_schema;
 mod typed;

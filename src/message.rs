@@ -370,6 +370,12 @@ conversions! {
     &Prompt: prompt => prompt.clone();
 }
 
+impl Prompt {
+    pub(crate) fn push(&mut self, message: Message) {
+        self.messages.push(message);
+    }
+}
+
 impl FromIterator<Message> for Prompt {
     fn from_iter<I: IntoIterator<Item = Message>>(messages: I) -> Self {
         Self { messages: messages.into_iter().collect() }

@@ -1,24 +1,20 @@
-//! The iterator that joins the modules. It prepares a request, sends it and reads the response,
-//! retries where that may help, and can be cancelled.
+//! The iterator that a program loops over: [`GenerationStream`].
 
 use std::fmt;
 use std::io::{Read, Write};
 use std::iter::FusedIterator;
-use std::mem;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use crate::activity::Activity;
 use crate::cancel::CancelHandle;
 use crate::chunk::StreamChunk;
 use crate::config::GenerationConfig;
-use crate::decode::{self, ResponseDecoder};
+use crate::decode;
 use crate::error::{Error, ErrorKind};
-use crate::http::{self, Body, PreparedRequest};
-use crate::message::Prompt;
+use crate::exchange::{Exchange, State};
+use crate::http::Body;
+use crate::message::{Message, Prompt, ToolCall};
 use crate::request::{self, RequestPreview};
 use crate::response::GenerationResponse;
-use crate::retry;
+use crate::turns::RunTool;
 
 /// An iterator that yields the [chunks](StreamChunk) of an answer as the model writes them.
 ///
@@ -46,14 +42,16 @@ use crate::retry;
 /// # Ok::<(), anyhow::Error>(())
 /// ```
 #[must_use = "streams are lazy and do nothing unless consumed"]
-pub struct GenerationStream<F = fn(&StreamChunk)> {
-    inner: StreamCore,
-    callback: Option<F>,
+pub struct GenerationStream<C = fn(&StreamChunk), T = fn(&ToolCall) -> anyhow::Result<String>> {
+    inner: Exchange,
+    callback: Option<C>,
+    tools: Option<T>,
 }
 
 impl GenerationStream {
     pub(crate) fn new(prompt: Prompt, config: GenerationConfig) -> Self {
-        Self { inner: StreamCore::new(StreamState::New(prompt), config), callback: None }
+        let inner = Exchange::new(State::New, prompt, config);
+        Self { inner, callback: None, tools: None }
     }
 
     /// Decodes a response body from another source: a recording, a pipe, or another HTTP client.
@@ -78,12 +76,13 @@ impl GenerationStream {
         reader: impl Read + Send + 'static,
         config: impl Into<GenerationConfig>,
     ) -> Self {
-        let state = StreamState::Supplied(Body::from_reader(reader));
-        Self { inner: StreamCore::new(state, config.into()), callback: None }
+        let state = State::Supplied(Body::from_reader(reader));
+        let inner = Exchange::new(state, Prompt::default(), config.into());
+        Self { inner, callback: None, tools: None }
     }
 }
 
-impl<F> GenerationStream<F> {
+impl<C, T> GenerationStream<C, T> {
     /// Calls `callback` with each chunk just before `next` returns the chunk.
     ///
     /// The callback may borrow the caller's variables. It is also called during
@@ -98,14 +97,63 @@ impl<F> GenerationStream<F> {
     /// println!("{pieces} pieces: {}", response.content);
     /// # Ok::<(), anyhow::Error>(())
     /// ```
-    pub fn callback<G: FnMut(&StreamChunk)>(self, callback: G) -> GenerationStream<G> {
-        GenerationStream { inner: self.inner, callback: Some(callback) }
+    pub fn callback<D: FnMut(&StreamChunk)>(self, callback: D) -> GenerationStream<D, T> {
+        GenerationStream { inner: self.inner, callback: Some(callback), tools: self.tools }
+    }
+
+    /// Runs the tools that the model calls, tells the results to the model, and goes on until the
+    /// model answers.
+    ///
+    /// `run` may borrow the caller's variables. It gets the calls one after the other, in order, and
+    /// only after a whole response. An error is told to the model, with its causes; to end the
+    /// stream, cancel it. A call of a tool that is not in
+    /// [`tools`](crate::GenerationConfig#structfield.tools), or whose arguments are not JSON, does
+    /// not reach `run`: the model is told. Hosted tools do not reach it either. Calls at the end of
+    /// the prompt that have no result run before anything is sent.
+    ///
+    /// [`StreamChunk::activity`](crate::ChunkExtras::activity) tells that a tool starts before it
+    /// runs in the following `next`, and then that it has ended. Each response costs money: the
+    /// whole conversation is sent again. The stream ends with [`ErrorKind::Limit`] after
+    /// [`max_turns`](crate::GenerationConfig#structfield.max_turns) responses.
+    ///
+    /// ```no_run
+    /// use kerb_stream::{GenerationConfig, Tool, generate_stream};
+    /// use serde_json::json;
+    ///
+    /// let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+    /// let weather = Tool::function("weather", "Today's weather in a city.", schema);
+    /// let config = GenerationConfig::new("mistral-small-latest").tools([weather]);
+    /// let response = generate_stream("Do I need an umbrella in Oslo?", config)
+    ///     .run_tools(|call| Ok(format!("It rains: {}", call.arguments)))
+    ///     .into_response()?;
+    /// println!("{}", response.content);
+    /// # Ok::<(), anyhow::Error>(())
+    /// ```
+    pub fn run_tools<U>(self, run: U) -> GenerationStream<C, U>
+    where
+        U: FnMut(&ToolCall) -> anyhow::Result<String>,
+    {
+        GenerationStream { inner: self.inner, callback: self.callback, tools: Some(run) }
     }
 
     /// Returns the part of the answer that has arrived so far. After an error, it has everything
-    /// that arrived before the error.
+    /// that arrived before the error. While tools run, it is the latest response.
     pub fn response(&self) -> &GenerationResponse {
-        &self.inner.response
+        self.inner.response()
+    }
+
+    /// Returns the responses that have ended, in order: several if the stream [runs
+    /// tools](Self::run_tools).
+    pub fn responses(&self) -> &[GenerationResponse] {
+        &self.inner.turns.responses
+    }
+
+    /// Returns what this stream has added to the conversation so far, for the history: the model's
+    /// turns, and the results of tools. Of a turn that was cut or cancelled, it is the text. A call
+    /// that has not run has no result: a stream that [runs tools](Self::run_tools) runs it first.
+    pub fn new_messages(&self) -> Vec<Message> {
+        let is_over = matches!(self.inner.state, State::Tools | State::Ended(_));
+        self.inner.turns.new_messages((!is_over).then_some(&self.inner.response))
     }
 
     /// Returns a handle that ends this stream from another thread, even while `next` waits. But it
@@ -133,16 +181,26 @@ impl<F> GenerationStream<F> {
     /// certificate that does not match its key. It is also an error to call this after the first
     /// `next`, or on a stream of [`from_reader`](GenerationStream::from_reader).
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
+        let turns = &self.inner.turns;
         let why = match &self.inner.state {
-            StreamState::New(prompt) => return Ok(request::preview(prompt, &self.inner.config)?),
-            StreamState::Supplied(_) => "the response comes from a reader, so there is no request",
+            State::New if self.tools.is_some() && turns.clone().resume() => {
+                "the prompt ends in tool calls without results, and the tools run first"
+            }
+            State::New => {
+                return Ok(request::preview(turns.conversation(), &self.inner.config)?);
+            }
+            State::Supplied(_) => "the response comes from a reader, so there is no request",
             _ => "the stream has begun; call `request` before the first `next`",
         };
         Err(Error::new(ErrorKind::Config, None, why).into())
     }
 }
 
-impl<F: FnMut(&StreamChunk)> GenerationStream<F> {
+impl<C, T> GenerationStream<C, T>
+where
+    C: FnMut(&StreamChunk),
+    T: FnMut(&ToolCall) -> anyhow::Result<String>,
+{
     /// Reads the rest of the stream, and returns the whole answer.
     ///
     /// # Errors
@@ -150,12 +208,13 @@ impl<F: FnMut(&StreamChunk)> GenerationStream<F> {
     /// So a part of an answer never looks like a whole one. [`Error::partial`] has that part.
     pub fn into_response(mut self) -> anyhow::Result<GenerationResponse> {
         for _ in &mut self {}
+        let response = self.inner.turns.responses.pop().unwrap_or(self.inner.response);
         let error = match self.inner.state {
-            StreamState::Ended(None) => return Ok(self.inner.response),
-            StreamState::Ended(Some(error)) => error,
-            _ => decode::panic_error(self.inner.response.provider),
+            State::Ended(None) => return Ok(response),
+            State::Ended(Some(error)) => error,
+            _ => decode::panic_error(response.provider),
         };
-        Err(error.with_partial(self.inner.response).into())
+        Err(error.with_partial(response).into())
     }
 
     /// Writes each piece of text to `out` and flushes it at once, because Rust's standard output
@@ -182,11 +241,16 @@ impl<F: FnMut(&StreamChunk)> GenerationStream<F> {
     }
 }
 
-impl<F: FnMut(&StreamChunk)> Iterator for GenerationStream<F> {
+impl<C, T> Iterator for GenerationStream<C, T>
+where
+    C: FnMut(&StreamChunk),
+    T: FnMut(&ToolCall) -> anyhow::Result<String>,
+{
     type Item = anyhow::Result<StreamChunk>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = self.inner.next();
+        let run = self.tools.as_mut().map(|run| run as RunTool<'_>);
+        let item = self.inner.next(run);
         if let Ok(true) = item
             && let Some(callback) = &mut self.callback
         {
@@ -201,198 +265,18 @@ impl<F: FnMut(&StreamChunk)> Iterator for GenerationStream<F> {
     }
 }
 
-impl<F: FnMut(&StreamChunk)> FusedIterator for GenerationStream<F> {}
+impl<C, T> FusedIterator for GenerationStream<C, T>
+where
+    C: FnMut(&StreamChunk),
+    T: FnMut(&ToolCall) -> anyhow::Result<String>,
+{
+}
 
-impl<F> fmt::Debug for GenerationStream<F> {
+impl<C, T> fmt::Debug for GenerationStream<C, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GenerationStream")
             .field("config", &self.inner.config)
-            .field("response", &self.inner.response)
+            .field("response", self.response())
             .finish_non_exhaustive()
-    }
-}
-
-/// The stream without its callback, and therefore without the type parameter.
-struct StreamCore {
-    config: Arc<GenerationConfig>,
-    cancel: CancelHandle,
-    response: GenerationResponse,
-    started: Option<Instant>,
-    /// The request, kept for retries. It is `None` before it is prepared, or if the caller supplied
-    /// the response.
-    request: Option<Arc<PreparedRequest>>,
-    state: StreamState,
-    /// The chunk that announces a retry, until it is handed out.
-    notice: StreamChunk,
-    /// Set while `next` runs. If it is already set when `next` begins, the previous call panicked.
-    /// [`GenerationStream::next`] clears it, because the callback can panic, too.
-    in_next: bool,
-}
-
-enum StreamState {
-    /// The request has not been prepared.
-    New(Prompt),
-    /// The caller supplied the response.
-    Supplied(Body),
-    /// The request is prepared, and has no response yet.
-    Sending,
-    /// The request failed. It is sent again after this wait.
-    Waiting(Duration),
-    Reading(Box<ResponseDecoder>),
-    Ended(Option<Error>),
-}
-
-impl StreamCore {
-    fn new(state: StreamState, config: GenerationConfig) -> Self {
-        Self {
-            config: Arc::new(config),
-            cancel: CancelHandle::new(),
-            response: GenerationResponse::default(),
-            started: None,
-            request: None,
-            state,
-            notice: StreamChunk::default(),
-            in_next: false,
-        }
-    }
-
-    /// Prepares the next chunk, which [`take`](Self::take) then returns. Returns `false` if there is
-    /// none, because the stream has ended.
-    fn next(&mut self) -> Result<bool, Error> {
-        let item = if mem::replace(&mut self.in_next, true) {
-            // A logger, a callback or a reader has panicked, and the caller has caught the panic.
-            // A piece of the answer may be lost, and `None` would mean that the answer is whole.
-            Err(decode::panic_error(self.response.provider))
-        } else if let StreamState::Ended(_) = self.state {
-            return Ok(false);
-        } else {
-            self.advance()
-        };
-        if !matches!(item, Ok(true)) {
-            self.end(item.as_ref().err().cloned());
-        } else if self.response.time_to_first_text.is_none() && !self.chunk().content.is_empty() {
-            self.response.time_to_first_text = self.started.map(|at| at.elapsed());
-        }
-        item
-    }
-
-    /// Returns the chunk that [`next`](Self::next) has prepared.
-    fn chunk(&self) -> &StreamChunk {
-        match &self.state {
-            StreamState::Reading(decoder) => decoder.chunk(),
-            _ => &self.notice,
-        }
-    }
-
-    /// Takes the chunk that [`next`](Self::next) has prepared.
-    #[inline]
-    fn take(&mut self) -> StreamChunk {
-        match &mut self.state {
-            StreamState::Reading(decoder) => decoder.take(),
-            _ => mem::take(&mut self.notice),
-        }
-    }
-
-    /// Ends the stream. Only this function sets `Ended`. Dropping the old state closes the
-    /// connection, unless the response was read to its end.
-    fn end(&mut self, error: Option<Error>) {
-        if error.is_some() {
-            self.response.mark_truncated();
-        }
-        self.response.latency = self.started.map(|at| at.elapsed()).unwrap_or_default();
-        let state = mem::replace(&mut self.state, StreamState::Ended(error));
-        if let (StreamState::Reading(decoder), StreamState::Ended(None)) = (state, &self.state) {
-            self.response.replay = decoder.finish(&self.response);
-        }
-    }
-
-    fn advance(&mut self) -> Result<bool, Error> {
-        self.started.get_or_insert_with(Instant::now);
-        match self.attempt() {
-            Err(_) if self.cancel.is_cancelled() => Err(self.cancelled()),
-            Err(error) => self.try_again(error).map(|()| true),
-            item => item,
-        }
-    }
-
-    /// Prepares the next chunk without a retry.
-    fn attempt(&mut self) -> Result<bool, Error> {
-        while !self.cancel.is_cancelled() {
-            if let StreamState::Reading(decoder) = &mut self.state {
-                return decoder.next(&mut self.response, &self.cancel);
-            }
-            self.open()?;
-        }
-        Err(self.cancelled())
-    }
-
-    /// Takes one step towards a response that can be read: prepares the request, sends it, or waits
-    /// before it is sent again.
-    fn open(&mut self) -> Result<(), Error> {
-        let config = &self.config;
-        let state = mem::replace(&mut self.state, StreamState::Sending);
-        let (body, whom) = match (state, &self.request) {
-            (StreamState::New(prompt), _) => {
-                let (request, _) = request::prepare(&prompt, config)?;
-                self.response.provider = Some(request.peer.provider);
-                self.request = Some(Arc::new(request));
-                return Ok(());
-            }
-            (StreamState::Waiting(wait), _) => {
-                if self.cancel.wait(wait) {
-                    return Err(self.cancelled());
-                }
-                self.response = GenerationResponse {
-                    provider: self.response.provider,
-                    retries: self.response.retries + 1,
-                    // Kept until the next response replaces it.
-                    rate_limit: mem::take(&mut self.response.rate_limit),
-                    ..GenerationResponse::default()
-                };
-                return Ok(());
-            }
-            (StreamState::Supplied(body), _) => (body, request::route_of_reader(config)?),
-            (StreamState::Sending, Some(request)) => {
-                let response = http::send(request, &self.cancel).inspect_err(|error| {
-                    if let Some(report) = error.report() {
-                        self.response.request_id.clone_from(&report.request_id);
-                        self.response.rate_limit.clone_from(&report.rate_limit);
-                    }
-                })?;
-                self.response.request_id = response.request_id;
-                self.response.rate_limit = response.rate_limit;
-                (response.body, (request.peer.provider, request.peer.vendor, request.protocol))
-            }
-            // Unreachable: `open` is not called in `Reading` or `Ended`. If there is no request in
-            // `Sending`, an earlier `open` has failed, and that ends the stream.
-            _ => return Err(decode::panic_error(self.response.provider)),
-        };
-        self.response.provider = Some(whom.0);
-        let decoder = ResponseDecoder::new(body, whom, self.request.clone(), Arc::clone(config));
-        self.state = StreamState::Reading(Box::new(decoder));
-        Ok(())
-    }
-
-    /// Prepares a chunk that announces a retry, if a retry may help and no piece of the answer has
-    /// been handed out. The next call waits, so that the caller can show why. Otherwise returns the
-    /// error.
-    fn try_again(&mut self, mut error: Error) -> Result<(), Error> {
-        let wait = retry::wait_before_retry(&error, self.response.retries, &self.config)
-            .filter(|_| self.response.chunk_count == 0 && self.request.is_some());
-        let Some(wait) = wait else { return Err(error) };
-        // The notice tells the wait, so the error does not.
-        if let Some(report) = error.report_mut() {
-            report.retry_after = None;
-        }
-        log::info!("{error}; trying again in {:.1} s", wait.as_secs_f64());
-        // Dropping the old state closes its connection, if there is one, before the wait.
-        self.state = StreamState::Waiting(wait);
-        let notice = Activity::Retry { kind: error.kind(), message: error.to_string(), wait };
-        self.notice.activity.push(notice);
-        Ok(())
-    }
-
-    fn cancelled(&self) -> Error {
-        Error::cancelled(self.response.provider)
     }
 }

@@ -45,7 +45,7 @@ options! {
     // These choose the provider and its address, add the caller's own fields, or set limits and
     // timeouts.
     not_sent: model provider protocol api_key base_url path headers environment extra_body raw
-        max_event_bytes max_response_bytes max_tool_calls max_retries max_retry_wait
+        max_event_bytes max_response_bytes max_tool_calls max_turns max_retries max_retry_wait
         connect_timeout first_byte_timeout idle_timeout stall_timeout proxy ca_file
         client_certificate allow_plain_http;
 }

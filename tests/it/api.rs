@@ -55,6 +55,28 @@ fn everything_crosses_threads() {
 }
 
 #[test]
+fn a_tool_may_be_any_closure() {
+    // The plainest closure needs no type.
+    let stream = hello().run_tools(|_| Ok("x".into()));
+    // The stream crosses threads if its closures do.
+    std::thread::spawn(move || drop(stream)).join().unwrap();
+
+    // A tool may use what cannot cross threads, and its loan ends at the last use of the stream.
+    let (counter, mut notes) = (std::cell::Cell::new(0), Vec::new());
+    let mut stream = hello().callback(|_| counter.set(counter.get() + 1)).run_tools(|call| {
+        notes.push(call.name.clone());
+        Ok(counter.get().to_string())
+    });
+    assert!(stream.next().is_some());
+    assert!(notes.is_empty());
+    // Helpers take any stream, whatever its closures.
+    fn text(chunks: impl Iterator<Item = anyhow::Result<StreamChunk>>) -> anyhow::Result<String> {
+        chunks.map(|chunk| Ok(chunk?.content)).collect()
+    }
+    assert_eq!(text(hello()).unwrap(), "Hello you");
+}
+
+#[test]
 fn a_stream_is_a_fused_iterator() {
     fn fused<T: FusedIterator<Item = anyhow::Result<StreamChunk>>>(_: &T) {}
     let mut stream = hello();

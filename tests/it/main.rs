@@ -27,6 +27,7 @@ mod sources;
 mod tls_sessions;
 mod tools;
 mod truncation;
+mod turns;
 mod typed;
 #[cfg(feature = "rustls")] // These requests go to hosted providers.
 mod vendors;

@@ -1,0 +1,309 @@
+//! Tools that run in the loop: what `run_tools` promises, on every protocol.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use anyhow::bail;
+use kerb_stream::{
+    Activity, Error, ErrorKind, FinishReason, GenerationConfig, Message, Protocol, Tool,
+    generate_stream,
+};
+use serde_json::{Value, json};
+
+use crate::support::shapes::Shape;
+use crate::support::{Server, config};
+
+/// A server that answers with these bodies, one after the other, and then with 500.
+fn server(bodies: Vec<String>) -> Server {
+    let bodies = std::sync::Mutex::new(bodies.into_iter());
+    let server = Server::start(move |connection| {
+        while connection.request()?.is_some() {
+            let Some(body) = bodies.lock().unwrap().next() else {
+                connection.answer("500 Internal Server Error", "text/plain", "no more answers")?;
+                continue;
+            };
+            connection.start()?;
+            connection.chunk(body)?;
+            connection.end()?;
+        }
+        Ok(())
+    });
+    server.unwrap()
+}
+
+/// Returns a response that calls `f` with these arguments.
+fn calls(protocol: Protocol, arguments: &[&str]) -> String {
+    let shape = Shape(protocol);
+    let calls = (0..).zip(arguments).map(|(at, json)| shape.call(at, &[json]));
+    shape.start() + &calls.collect::<String>() + &shape.ending()
+}
+
+fn at(server: &Server, protocol: Protocol) -> GenerationConfig {
+    let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
+    let tools = [Tool::function("f", "Counts.", schema)];
+    config(server.url()).protocol(protocol).tools(tools)
+}
+
+/// Returns each activity as `f(arguments)` for the start and `f = output` for the end.
+fn line(activity: &Activity) -> String {
+    match activity {
+        Activity::ToolStarted { name, input, hosted: false, .. } => format!("{name}({input})"),
+        Activity::ToolFinished { name, output, is_error, hosted: false, .. } => {
+            format!("{name} {} {output}", if *is_error { "!" } else { "=" })
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn calls_run_in_order_and_the_model_gets_the_results() {
+    for &protocol in Protocol::ALL {
+        let two = calls(protocol, &["{\"n\":1}", "{\"n\":2}"]);
+        let server = server(vec![two, Shape(protocol).whole(&["Three", "."])]);
+        // The loop and the tools note what happens, in one order.
+        let log = RefCell::new(Vec::new());
+        let mut stream = generate_stream("Count.", at(&server, protocol)).run_tools(|call| {
+            log.borrow_mut().push(format!("run {}", call.arguments));
+            Ok(format!("got {}", call.parse::<Value>()?["n"]))
+        });
+        for chunk in &mut stream {
+            let chunk = chunk.unwrap();
+            log.borrow_mut().extend(chunk.activity.iter().map(line));
+            log.borrow_mut().extend((!chunk.content.is_empty()).then_some(chunk.content.clone()));
+        }
+        let expected = [
+            "f({\"n\":1})",
+            "run {\"n\":1}",
+            "f = got 1",
+            "f({\"n\":2})",
+            "run {\"n\":2}",
+            "f = got 2",
+            "Three",
+            ".",
+        ];
+        assert_eq!(*log.borrow(), expected, "{protocol}");
+        assert_eq!(stream.responses().len(), 2, "{protocol}");
+        assert_eq!(stream.responses()[0].finish_reason, Some(FinishReason::ToolCalls));
+        let messages = stream.new_messages();
+        assert_eq!(messages.len(), 4, "{protocol}: {messages:?}");
+        assert_eq!((&*messages[1].content, &*messages[3].content), ("got 1", "Three."));
+        // The second request has the turn and the results.
+        let requests = server.requests();
+        assert_eq!(requests.len(), 2, "{protocol}");
+        let second = requests[1].json().to_string();
+        assert!(second.contains("got 1") && second.contains("got 2"), "{protocol}: {second}");
+        // A history that is sent by hand gives the same request.
+        let mut history = vec![Message::user("Count.")];
+        history.extend(messages.into_iter().take(3));
+        let by_hand = generate_stream(&history, at(&server, protocol)).request().unwrap();
+        assert_eq!(by_hand.body, requests[1].json(), "{protocol}");
+        let response = stream.into_response().unwrap();
+        assert_eq!(response.content, "Three.", "{protocol}");
+    }
+}
+
+#[test]
+fn what_cannot_run_is_told_to_the_model() {
+    for &protocol in Protocol::ALL {
+        let mut bodies = vec![
+            calls(protocol, &["{\"n\":1}"]),
+            calls(protocol, &["{\"n\":2}"]).replace("\"f\"", "\"other\""),
+        ];
+        // Gemini's arguments are JSON already.
+        let is_gemini = protocol == Protocol::GenerateContent;
+        bodies.push(calls(protocol, &[if is_gemini { "[]" } else { "[1" }]));
+        bodies.push(Shape(protocol).whole(&["Well."]));
+        let server = server(bodies);
+        let mut ran = 0;
+        let mut stream = generate_stream("Count.", at(&server, protocol)).run_tools(|_| {
+            ran += 1;
+            Err(anyhow::anyhow!("no network").context("it failed"))
+        });
+        let finished = stream.by_ref().flat_map(|chunk| chunk.unwrap().activity.clone());
+        let finished: Vec<_> = finished.map(|it| line(&it)).filter(|it| it.contains('!')).collect();
+        assert_eq!(
+            finished[..2],
+            ["f ! it failed: no network", "other ! there is no tool \"other\""]
+        );
+        let malformed = &finished[2];
+        assert!(is_gemini || malformed.contains("are not JSON"), "{protocol}: {malformed}");
+        let messages = stream.new_messages();
+        let failed = messages.iter().filter(|message| message.is_error).count();
+        assert_eq!(failed, 3, "{protocol}");
+        drop(stream);
+        assert_eq!(ran, 1 + usize::from(is_gemini), "{protocol}");
+    }
+}
+
+#[test]
+fn a_response_that_is_not_whole_runs_nothing() {
+    for &protocol in Protocol::ALL {
+        let shape = Shape(protocol);
+        let begun = shape.start() + &shape.text("Let me see. ") + &shape.call(1, &["{\"n\":1}"]);
+        let server = server(vec![begun]);
+        let mut stream = generate_stream("Count.", at(&server, protocol))
+            .run_tools(|_| panic!("a cut response runs no tool"));
+        let error = stream.by_ref().last().unwrap().unwrap_err();
+        assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Incomplete), "{protocol}");
+        // Its text goes on as a plain message.
+        let [said] = &*stream.new_messages() else { panic!() };
+        assert_eq!((&*said.content, said.tool_calls.len()), ("Let me see. ", 0), "{protocol}");
+        assert!(stream.into_response().is_err());
+    }
+}
+
+#[test]
+fn turns_are_limited() {
+    for &protocol in Protocol::ALL {
+        let server = server(vec![calls(protocol, &["{\"n\":1}"]); 3]);
+        let mut ran = 0;
+        let config = at(&server, protocol).max_turns(3);
+        let mut stream = generate_stream("Count.", config).run_tools(|_| {
+            ran += 1;
+            Ok("one".into())
+        });
+        let error = stream.by_ref().last().unwrap().unwrap_err();
+        assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Limit), "{protocol}");
+        assert!(error.to_string().contains("after 3 turns; raise `max_turns`"), "{error}");
+        assert_eq!(stream.responses().len(), 3);
+        // The last call is open, and another stream would run it.
+        let messages = stream.new_messages();
+        assert_eq!((messages.len(), messages[4].tool_calls.len()), (5, 1), "{protocol}");
+        drop(stream);
+        assert_eq!((ran, server.requests().len()), (2, 3), "{protocol}");
+    }
+}
+
+#[test]
+fn open_calls_run_before_anything_is_sent() {
+    for &protocol in Protocol::ALL {
+        let first = server(vec![calls(protocol, &["{\"n\":1}", "{\"n\":2}"])]);
+        let asked = generate_stream("Count.", at(&first, protocol)).into_response().unwrap();
+        let server = server(vec![Shape(protocol).whole(&["Done."])]);
+        let mut history = vec![Message::user("Count."), Message::from(&asked)];
+        history.push(Message::tool(&asked.tool_calls[0].id, "one"));
+        let saved = serde_json::to_string(&history).unwrap();
+        let history: Vec<Message> = serde_json::from_str(&saved).unwrap();
+        let mut ran = Vec::new();
+        let stream = generate_stream(&history, at(&server, protocol)).run_tools(|call| {
+            assert!(server.requests().is_empty());
+            ran.push(call.arguments.clone());
+            Ok("two".into())
+        });
+        let error = stream.request().unwrap_err().to_string();
+        assert!(error.contains("the tools run first"), "{error}");
+        let mut stream = stream;
+        assert!(stream.by_ref().all(|chunk| chunk.is_ok()), "{protocol}");
+        let added = stream.new_messages();
+        assert_eq!((&*added[0].content, &*added[1].content), ("two", "Done."), "{protocol}");
+        drop(stream);
+        assert_eq!(ran, ["{\"n\":2}"], "{protocol}");
+    }
+}
+
+#[test]
+fn a_cancelled_tool_leaves_its_call_open() {
+    for &protocol in Protocol::ALL {
+        let server = server(vec![calls(protocol, &["{\"n\":1}", "{\"n\":2}"])]);
+        let handle = RefCell::new(None::<kerb_stream::CancelHandle>);
+        let mut stream = generate_stream("Count.", at(&server, protocol)).run_tools(|call| {
+            if call.arguments.contains('2') {
+                handle.borrow().as_ref().unwrap().cancel();
+            }
+            Ok("one".into())
+        });
+        *handle.borrow_mut() = Some(stream.cancel_handle());
+        let error = stream.by_ref().last().unwrap().unwrap_err();
+        assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Cancelled), "{protocol}");
+        assert!(stream.next().is_none());
+        let messages = stream.new_messages();
+        assert_eq!((messages.len(), &*messages[1].content), (2, "one"), "{protocol}");
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+#[test]
+fn after_a_panic_in_a_tool_there_is_nothing() {
+    let server = server(vec![calls(Protocol::ChatCompletions, &["{\"n\":1}"])]);
+    let config = at(&server, Protocol::ChatCompletions);
+    let mut stream = generate_stream("Count.", config).run_tools(|_| panic!("a bug in the tool"));
+    let started = stream.by_ref().find(|chunk| !chunk.as_ref().unwrap().activity.is_empty());
+    assert_eq!(line(&started.unwrap().unwrap().activity[0]), "f({\"n\":1})");
+    assert!(catch_unwind(AssertUnwindSafe(|| stream.next())).is_err());
+    assert!(stream.next().is_none() && stream.next().is_none());
+    assert!(Error::of(&stream.into_response().unwrap_err()).is_some());
+}
+
+#[test]
+fn tools_have_to_be_declared() {
+    let server = server(Vec::new());
+    for tools in [vec![], vec![Tool::hosted(json!({"type": "x"}))]] {
+        let config = at(&server, Protocol::ChatCompletions).tools(tools);
+        let mut stream = generate_stream("Hi", config).run_tools(|_| Ok("x".into()));
+        let error = stream.next().unwrap().unwrap_err();
+        assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Config));
+        assert!(error.to_string().contains("`run_tools` needs the functions"), "{error}");
+    }
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn a_pause_goes_on_as_one_stream() {
+    let shape = Shape(Protocol::Messages);
+    let pause = shape.start() + &shape.text("I search. ") + &shape.stop_for("pause_turn");
+    let paused = server(vec![pause.clone() + &shape.done(), shape.whole(&["Found."])]);
+    let mut stream = generate_stream("Search.", at(&paused, Protocol::Messages));
+    let text: String = stream.by_ref().map(|chunk| chunk.unwrap().content).collect();
+    assert_eq!(text, "I search. Found.");
+    let messages = paused.requests()[1].json()["messages"].clone();
+    assert!(messages[1]["content"].to_string().contains("I search. "), "{messages}");
+    assert_eq!(stream.new_messages().len(), 2);
+    assert_eq!(stream.into_response().unwrap().content, "Found.");
+
+    let paused = server(vec![pause + &shape.done()]);
+    let config = at(&paused, Protocol::Messages).max_turns(1);
+    let response = generate_stream("Search.", config).into_response().unwrap();
+    assert_eq!(response.finish_reason, Some(FinishReason::Other));
+    assert_eq!(response.raw_finish_reason.as_deref(), Some("pause_turn"));
+}
+
+#[test]
+fn a_tool_may_end_the_loop_by_bailing_out_of_it() -> anyhow::Result<()> {
+    let server = server(vec![
+        calls(Protocol::ChatCompletions, &["{}"]),
+        Shape(Protocol::ChatCompletions).whole(&["Ok."]),
+    ]);
+    let response = generate_stream("Count.", at(&server, Protocol::ChatCompletions))
+        .run_tools(|call| match call.name.as_str() {
+            "g" => Ok("x".to_owned()),
+            _ => bail!("the person said no"),
+        })
+        .into_response()?;
+    assert_eq!(response.content, "Ok.");
+    assert!(server.requests()[1].json().to_string().contains("the person said no"));
+    Ok(())
+}
+
+#[test]
+fn a_call_without_a_result_is_told_as_not_run() {
+    for &protocol in Protocol::ALL {
+        let server = server(vec![calls(protocol, &["{\"n\":1}", "{\"n\":2}"])]);
+        let asked = generate_stream("Count.", at(&server, protocol)).into_response().unwrap();
+        let ids = [0, 1].map(|at| asked.tool_calls[at].id.clone());
+        let history = [
+            Message::user("Count."),
+            Message::from(&asked),
+            Message::tool(&ids[0], "one"),
+            Message::user("Never mind."),
+        ];
+        let request = generate_stream(&history[..], at(&server, protocol)).request().unwrap();
+        let body = request.body.to_string();
+        let [one, not_run, never] =
+            ["one", "not run", "Never mind."].map(|text| body.find(text).unwrap());
+        assert!(one < not_run && not_run < never, "{protocol}: {body}");
+        assert!(request.adaptations.iter().any(|it| it.sent.contains("not run")), "{protocol}");
+        // At the end of the prompt, a program may still run them.
+        let open = generate_stream(&history[..2], at(&server, protocol)).request().unwrap();
+        assert!(!open.body.to_string().contains("not run"), "{protocol}");
+    }
+}
