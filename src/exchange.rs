@@ -78,6 +78,7 @@ impl Exchange {
 
     /// Prepares the next chunk, which [`take`](Self::take) then returns. Returns `false` if there is
     /// none, because the stream has ended.
+    #[inline]
     pub(crate) fn next(&mut self, mut run: Option<RunTool<'_>>) -> Result<bool, Error> {
         if mem::replace(&mut self.in_next, true) {
             // A logger, a callback or a reader has panicked, and the caller has caught the panic.
@@ -85,17 +86,12 @@ impl Exchange {
             let error = decode::panic_error(self.response().provider);
             return self.end(Err(error), false);
         }
-        if let State::New = self.state
-            && run.is_some()
-            && self.turns.responses.is_empty()
+        let is_first = self.turns.responses.is_empty() && self.started.is_none();
+        if run.is_some()
+            && is_first
+            && let Err(error) = self.begin_tools()
         {
-            if self.config.tools.iter().all(|tool| tool.name().is_none()) {
-                let problem = "`run_tools` needs the functions in the option `tools`";
-                return self.end(Err(Error::new(ErrorKind::Config, None, problem)), false);
-            }
-            if self.started.is_none() && self.turns.resume() {
-                self.state = State::Tools;
-            }
+            return self.end(Err(error), false);
         }
         loop {
             let item = match (&self.state, &mut run) {
@@ -119,6 +115,21 @@ impl Exchange {
                 return Ok(false);
             }
         }
+    }
+
+    /// Checks that tools can run, and queues the calls at the end of the prompt.
+    fn begin_tools(&mut self) -> Result<(), Error> {
+        let problem = if matches!(self.state, State::Supplied(_)) {
+            "`run_tools` needs a prompt; the response comes from a reader"
+        } else if self.config.tools.iter().all(|tool| tool.name().is_none()) {
+            "`run_tools` needs the functions in the option `tools`"
+        } else {
+            if self.turns.resume() {
+                self.state = State::Tools;
+            }
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Config, None, problem))
     }
 
     /// Announces the next tool, or runs it.
@@ -179,6 +190,7 @@ impl Exchange {
         goes_on
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<bool, Error> {
         self.started.get_or_insert_with(Instant::now);
         match self.attempt() {
@@ -189,6 +201,7 @@ impl Exchange {
     }
 
     /// Prepares the next chunk without a retry.
+    #[inline]
     fn attempt(&mut self) -> Result<bool, Error> {
         while !self.cancel.is_cancelled() {
             if let State::Reading(decoder) = &mut self.state {

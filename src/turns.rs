@@ -73,25 +73,25 @@ impl Turns {
         let is_waiting = runs_tools && response.finish_reason == Some(FinishReason::ToolCalls);
         // Anthropic pauses a long turn, and goes on if it gets the turn back.
         let is_paused = response.raw_finish_reason.as_deref() == Some("pause_turn");
-        self.responses.push(response);
+        // Without a prompt, the response came from a reader.
+        let may_go_on = is_whole && self.asked > 0 && (is_waiting || is_paused);
+        let is_last =
+            self.responses.len() + 1 >= usize::try_from(config.max_turns).unwrap_or(usize::MAX);
+        let provider = response.provider;
         self.last_is_whole = Some(is_whole);
-        let is_last = self.responses.len() >= config.max_turns.try_into().unwrap_or(usize::MAX);
-        let Some(response) =
-            self.responses.last().filter(|_| is_whole && (is_waiting || is_paused))
-        else {
-            return Ok(false);
-        };
-        if is_last && is_waiting {
-            let turns = config.max_turns;
-            let problem = format!("the model calls tools after {turns} turns; raise `max_turns`");
-            return Err(Error::new(ErrorKind::Limit, response.provider, problem));
-        }
-        if !is_last {
-            self.conversation.push(Message::from(response));
+        if may_go_on && !is_last {
+            self.conversation.push(Message::from(&response));
             self.last_is_whole = None;
             self.resume();
         }
-        Ok(!is_last)
+        self.responses.reserve_exact(1); // a response is large, and usually the only one
+        self.responses.push(response);
+        if may_go_on && is_last && is_waiting {
+            let turns = config.max_turns;
+            let problem = format!("the model calls tools after {turns} turns; raise `max_turns`");
+            return Err(Error::new(ErrorKind::Limit, provider, problem));
+        }
+        Ok(may_go_on && !is_last)
     }
 
     /// Returns whether calls have to run.

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::bail;
 use kerb_stream::{
-    Activity, Error, ErrorKind, FinishReason, GenerationConfig, Message, Protocol, Tool,
-    generate_stream,
+    Activity, Error, ErrorKind, FinishReason, GenerationConfig, GenerationStream, Message,
+    Protocol, Tool, generate_stream,
 };
 use serde_json::{Value, json};
 
@@ -245,6 +245,11 @@ fn tools_have_to_be_declared() {
         assert!(error.to_string().contains("`run_tools` needs the functions"), "{error}");
     }
     assert!(server.requests().is_empty());
+    let config = at(&server, Protocol::ChatCompletions);
+    let body = std::io::Cursor::new(calls(Protocol::ChatCompletions, &["{}"]));
+    let mut stream = GenerationStream::from_reader(body, config).run_tools(|_| Ok("x".into()));
+    let error = stream.next().unwrap().unwrap_err();
+    assert!(error.to_string().contains("the response comes from a reader"), "{error}");
 }
 
 #[test]
@@ -259,6 +264,13 @@ fn a_pause_goes_on_as_one_stream() {
     assert!(messages[1]["content"].to_string().contains("I search. "), "{messages}");
     assert_eq!(stream.new_messages().len(), 2);
     assert_eq!(stream.into_response().unwrap().content, "Found.");
+
+    // A response from a reader does not go on.
+    let body = std::io::Cursor::new(pause.clone() + &shape.done());
+    let config = at(&paused, Protocol::Messages);
+    let read = GenerationStream::from_reader(body, config).into_response().unwrap();
+    assert_eq!(read.raw_finish_reason.as_deref(), Some("pause_turn"));
+    assert_eq!(paused.requests().len(), 2);
 
     let paused = server(vec![pause + &shape.done()]);
     let config = at(&paused, Protocol::Messages).max_turns(1);
