@@ -86,7 +86,9 @@ impl Exchange {
             let error = decode::panic_error(self.response().provider);
             return self.end(Err(error), false);
         }
-        let is_first = self.turns.responses.is_empty() && self.started.is_none();
+        let is_first = matches!(self.state, State::New | State::Supplied(_))
+            && self.turns.responses.is_empty()
+            && self.started.is_none();
         if run.is_some()
             && is_first
             && let Err(error) = self.begin_tools()
@@ -170,6 +172,11 @@ impl Exchange {
     /// Ends a response. Returns whether the conversation goes on. If it does not, the stream has
     /// ended. Dropping the old state closes the connection, unless the response was read to its end.
     fn end(&mut self, item: Result<bool, Error>, runs_tools: bool) -> Result<bool, Error> {
+        if let State::Tools = self.state {
+            // A callback has panicked, and no response is open.
+            self.state = State::Ended(item.as_ref().err().cloned());
+            return item;
+        }
         let mut response = mem::take(&mut self.response);
         self.response.provider = response.provider;
         response.latency = self.started.take().map(|at| at.elapsed()).unwrap_or_default();

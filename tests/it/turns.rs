@@ -235,6 +235,23 @@ fn after_a_panic_in_a_tool_there_is_nothing() {
 }
 
 #[test]
+fn a_panic_in_the_callback_between_two_tools_is_an_error() {
+    let server = server(vec![calls(Protocol::ChatCompletions, &["{\"n\":1}"])]);
+    let config = at(&server, Protocol::ChatCompletions);
+    let callback = |chunk: &kerb_stream::StreamChunk| {
+        assert!(chunk.activity.is_empty(), "a bug in the callback");
+    };
+    let mut stream =
+        generate_stream("Count.", config).callback(callback).run_tools(|_| Ok("x".into()));
+    let all = catch_unwind(AssertUnwindSafe(|| stream.by_ref().for_each(drop)));
+    assert!(all.is_err());
+    assert!(stream.next().unwrap().is_err() && stream.next().is_none());
+    // The response before is still there.
+    assert_eq!((stream.responses().len(), stream.response().tool_calls.len()), (1, 1));
+    assert!(stream.into_response().is_err());
+}
+
+#[test]
 fn tools_have_to_be_declared() {
     let server = server(Vec::new());
     for tools in [vec![], vec![Tool::hosted(json!({"type": "x"}))]] {
