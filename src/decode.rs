@@ -325,7 +325,7 @@ impl ResponseDecoder {
                 let word = response.raw_finish_reason.take();
                 self.early_stop = Some((reason, word.unwrap_or_default()));
             }
-            // What arrives only at the end was written before the finish reason and the usage.
+            // A piece that arrives only at the end is older than the finish reason and the usage.
             if !matches!(self.stage, Stage::Ended(_)) {
                 if !chunk.tool_calls.is_empty() {
                     // An earlier finish reason does not show that this tool call is whole. A later

@@ -24,7 +24,7 @@ pub(crate) struct Exchange {
     pub(crate) cancel: CancelHandle,
     /// The response that has not ended.
     pub(crate) response: GenerationResponse,
-    /// What was said before it.
+    /// The conversation before that response.
     pub(crate) turns: Turns,
     started: Option<Instant>,
     /// The request, kept for retries. It is `None` before it is prepared, or if the caller supplied
@@ -136,13 +136,13 @@ impl Exchange {
 
     /// Announces the next tool, or runs it.
     fn step(&mut self, run: RunTool<'_>) -> Result<bool, Error> {
-        // If the tool panics, the stream has ended for good.
         let provider = self.response().provider;
+        // If the tool panics, the stream has ended for good.
         self.state = State::Ended(Some(decode::panic_error(provider)));
         self.in_next = false;
         let activity = self.turns.step(run, &self.config, &self.cancel);
         self.in_next = true;
-        let Some(activity) = activity.filter(|_| !self.cancel.is_cancelled()) else {
+        let Some(activity) = activity else {
             let error = Error::cancelled(provider);
             self.state = State::Ended(Some(error.clone()));
             return Err(error);

@@ -52,7 +52,7 @@ enum Token {
     Word,
 }
 
-/// What comes next in the innermost level.
+/// The kind of character that may come next in the innermost level.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 enum Next {
     #[default]

@@ -183,7 +183,7 @@ impl<C, T> GenerationStream<C, T> {
     pub fn request(&self) -> anyhow::Result<RequestPreview> {
         let turns = &self.inner.turns;
         let why = match &self.inner.state {
-            State::New if self.tools.is_some() && turns.clone().resume() => {
+            State::New if self.tools.is_some() && turns.has_open_calls() => {
                 "the prompt ends in tool calls without results, and the tools run first"
             }
             State::New => {

@@ -1,5 +1,4 @@
-//! What happens between two responses of one stream: the caller's tools run, and the conversation
-//! grows.
+//! Runs the caller's tools between two responses of one stream, and keeps the conversation.
 
 use std::collections::VecDeque;
 
@@ -17,7 +16,7 @@ use crate::response::GenerationResponse;
 pub(crate) type RunTool<'a> = &'a mut dyn FnMut(&ToolCall) -> anyhow::Result<String>;
 
 /// A conversation, and the calls in it that have not run.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(crate) struct Turns {
     /// The prompt, and everything since.
     conversation: Prompt,
@@ -53,6 +52,11 @@ impl Turns {
         });
         let last = last.filter(|it| !it.content.is_empty() || !it.tool_calls.is_empty());
         added.iter().cloned().chain(last).collect()
+    }
+
+    /// Returns whether calls at the end of the conversation have no result.
+    pub(crate) fn has_open_calls(&self) -> bool {
+        open_calls(self.conversation.messages()).next().is_some()
     }
 
     /// Queues the calls at the end of the prompt that have no result. Returns whether there are any.
@@ -100,14 +104,14 @@ impl Turns {
     }
 
     /// Takes the next step with the first call: announces it, or runs it. `None` means that the
-    /// stream was cancelled meanwhile: the call then has no result.
+    /// stream was cancelled before or meanwhile: the call then has no result.
     pub(crate) fn step(
         &mut self,
         run: RunTool<'_>,
         config: &GenerationConfig,
         cancel: &CancelHandle,
     ) -> Option<Activity> {
-        let call = self.calls.front()?.clone();
+        let call = self.calls.front().filter(|_| !cancel.is_cancelled())?.clone();
         let (id, name) = (call.id.clone(), call.name.clone());
         self.is_announced = !self.is_announced;
         if self.is_announced {

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use crate::chunk::FinishReason;
 use crate::error::{Error, ErrorKind};
 use crate::json_reader::JsonReader;
+use crate::redact::{one_line, truncated};
 use crate::response::GenerationResponse;
 
 /// The most characters of the JSON that an error shows.
@@ -15,9 +16,7 @@ pub(crate) fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
     serde_json::from_str(json).map_err(|error| {
         let lines = json.split_inclusive('\n').take(error.line().saturating_sub(1));
         let at = lines.map(str::len).sum::<usize>() + error.column();
-        let at =
-            (0..=at.min(json.len())).rfind(|at| json.is_char_boundary(*at)).unwrap_or_default();
-        let before = json.get(..at).unwrap_or_default();
+        let before = truncated(json, at);
         let mut reader = JsonReader::default();
         reader.read(before);
         // serde_json tells the line and the column, which mean nothing in an answer.
@@ -25,7 +24,7 @@ pub(crate) fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
         let problem = problem.split(" at line ").next().unwrap_or_default();
         let words: String = before.chars().rev().take(SHOWN).collect();
         let words: String = words.chars().rev().collect();
-        format!("{problem} at {:?}, after {words:?}", reader.pointer())
+        format!("{} at {:?}, after {words:?}", one_line(problem), reader.pointer())
     })
 }
 
@@ -58,7 +57,10 @@ impl GenerationResponse {
             (ErrorKind::Incomplete, problem)
         } else if self.refusal.is_some() || reason == Some(FinishReason::ContentFilter) {
             let why = self.refusal.as_deref().or(self.raw_finish_reason.as_deref());
-            (ErrorKind::Refusal, format!("the model refused: {}", why.unwrap_or_default()))
+            (
+                ErrorKind::Refusal,
+                format!("the model refused: {}", one_line(why.unwrap_or_default())),
+            )
         } else {
             match read(without_fence(self.last_text())) {
                 Ok(value) => return Ok(value),

@@ -518,7 +518,7 @@ impl ChunkBuilder {
     pub(crate) fn usage(&mut self, told: Option<Usage>) {
         let Some(told) = told else { return };
         let known = self.usage.unwrap_or_default();
-        // What the first of two does not tell is taken from the other.
+        // A count that the first of two does not tell is taken from the other.
         let in_order = |is_zero| if is_zero { [known, told] } else { [told, known] };
         let [input, other_input] = in_order(told.prompt_tokens == 0);
         let [output, other_output] = in_order(told.completion_tokens == 0);
@@ -585,8 +585,7 @@ impl ChunkBuilder {
         is_new
     }
 
-    /// Reports that a tool of the provider's own starts.
-    /// Without an id, it gets a number.
+    /// Reports that a tool of the provider's own starts. Without an id, it gets a number.
     pub(crate) fn tool_started(&mut self, id: &str, name: &str, input: String) {
         if self.running.iter().any(|(running, _)| running == id) {
             return;

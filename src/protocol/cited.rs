@@ -41,7 +41,6 @@ wire! {
         /// The URL or the name of a search result that the caller gave.
         source,
         document_index, search_result_index, name, link, store = "fileSearchStore",
-
         /// Words of the source, at OpenRouter.
         content,
         start, start_index, start_at = "startIndex", end, end_index, end_at = "endIndex", text,

@@ -223,6 +223,19 @@ fn a_cancelled_tool_leaves_its_call_open() {
 }
 
 #[test]
+fn a_tool_that_is_announced_does_not_run_after_a_cancel() {
+    let server = server(vec![calls(Protocol::ChatCompletions, &["{\"n\":1}"])]);
+    let config = at(&server, Protocol::ChatCompletions);
+    let mut stream = generate_stream("Count.", config).run_tools(|_| panic!("it was cancelled"));
+    assert!(stream.any(|chunk| !chunk.unwrap().activity.is_empty()));
+    stream.cancel_handle().cancel();
+    let error = stream.next().unwrap().unwrap_err();
+    assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Cancelled));
+    let [turn] = &*stream.new_messages() else { panic!() };
+    assert_eq!(turn.tool_calls.len(), 1);
+}
+
+#[test]
 fn after_a_panic_in_a_tool_there_is_nothing() {
     let server = server(vec![calls(Protocol::ChatCompletions, &["{\"n\":1}"])]);
     let config = at(&server, Protocol::ChatCompletions);

@@ -66,6 +66,12 @@ fn an_answer_that_is_no_value_says_why() {
             "the answer does not fit the type: invalid type: string \"three\", expected u32 at \
              \"/steps/0/minutes\", after \"{\\\"steps\\\": [{\\\"title\\\": \\\"Stir\\\", \\\"minutes\\\": \\\"three\\\"\"",
         ),
+        // What a model writes cannot drive a terminal.
+        (
+            json!({"refusal": "No\u{1b}[2J\n.", "finish_reason": "stop"}),
+            ErrorKind::Refusal,
+            "the model refused: No␛[2J .",
+        ),
         (json!({"content": "Hello"}), ErrorKind::Decode, "expected value at \"\", after \"H\""),
     ] {
         #[derive(Debug, Deserialize)]
