@@ -572,6 +572,33 @@ fn what_the_model_made_and_how_sure_it_was() {
 }
 
 #[test]
+fn what_the_model_made_counts_as_part_of_the_response() {
+    let data = "AAAA".repeat(1000);
+    let picture = json!({"inlineData": {"mimeType": "image/png", "data": data}});
+    let item =
+        json!({"type": "image_generation_call", "id": "i", "status": "completed", "result": data});
+    for (protocol, event) in [
+        (Protocol::GenerateContent, json!({"candidates": [{"content": {"parts": [picture]}}]})),
+        (
+            Protocol::Responses,
+            json!({"type": "response.output_item.done", "output_index": 0, "item": item}),
+        ),
+        (
+            Protocol::ChatCompletions,
+            json!({"choices": [{"delta": {"images": [{"image_url":
+                {"url": format!("data:image/png;base64,{data}")}}]}}]}),
+        ),
+        (Protocol::ChatCompletions, json!({"choices": [{"delta": {"audio": {"data": data}}}]})),
+    ] {
+        let body = Cursor::new(format!("data: {event}\n\n"));
+        let config = GenerationConfig::default().protocol(protocol).max_response_bytes(2000);
+        let outcome = Outcome::of(GenerationStream::from_reader(body, config));
+        assert_eq!(outcome.kind(), Some(ErrorKind::Limit), "{protocol}");
+        assert!(outcome.response.attachments.is_empty(), "{protocol}");
+    }
+}
+
+#[test]
 fn nothing_is_lost_if_the_end_is_not_announced() {
     // A recorded spoken answer of OpenAI has no finish reason.
     let sound = |data: &str| json!({"choices": [{"delta": {"audio": {"data": data}}}]});
