@@ -87,7 +87,8 @@ impl Tool {
     /// [`Responses`](crate::Protocol::Responses), Alibaba over Responses and Chat Completions,
     /// Anthropic, Google, Groq (gpt-oss), OpenRouter, Qianfan, StepFun, Xiaomi, Z.ai and Zhipu.
     /// Perplexity's models, Groq's `compound` and OpenAI's search models search without being asked,
-    /// so nothing is sent to them. At another provider the request is rejected with an error, before it is sent.
+    /// so nothing is sent to them. At another provider the request is rejected with an error, before
+    /// it is sent.
     ///
     /// Many providers bill each search. For other settings than the defaults, such as a list of
     /// domains, use [`hosted`](Self::hosted).

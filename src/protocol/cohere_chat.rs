@@ -130,10 +130,10 @@ wire! {
     /// An event that starts a part or a citation, with the JSON that is kept of it.
     struct CohereStart { delta: StartDelta<'a> }
     struct StartDelta { message: CohereMessage<'a> }
-    /// The message of a response that is not streamed. It has lists where a stream has their
-    /// elements.
     struct CohereCitation { kind = "type", sources }
     struct CohereSource { id, document: Cited<'a> }
+    /// The message of a response that is not streamed. It has lists where a stream has their
+    /// elements.
     struct CohereMessage { content, tool_plan, tool_calls, citations }
 }
 
