@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
+use crate::activity::Activity;
 use crate::chunk::StreamChunk;
 use crate::error::{Error, ErrorKind};
 use crate::json_reader::JsonReader;
@@ -16,7 +17,8 @@ use crate::typed;
 /// The elements of a list that a model writes as JSON. [`GenerationStream::elements`] creates it.
 ///
 /// Each element comes as soon as it is whole: a number only after the comma or the bracket behind
-/// it. After the list, the rest of the answer is read to its end. An error is the last item.
+/// it. After the list, the rest of the answer is read to its end. If the stream [runs
+/// tools](GenerationStream::run_tools), each answer may have a list. An error is the last item.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Elements<'s, V, S> {
     stream: &'s mut S,
@@ -90,7 +92,13 @@ where
                 break format!("the list at {at:?} is not JSON");
             }
             match self.stream.next() {
-                Some(chunk) => self.list.read(&chunk?.content),
+                Some(chunk) => {
+                    let chunk = chunk?;
+                    if chunk.activity.iter().any(is_new_turn) {
+                        self.list = JsonReader::of_list(at);
+                    }
+                    self.list.read(&chunk.content);
+                }
                 None if self.list.ended_well.is_some() => return Ok(None),
                 None if self.list.has_begun() => break format!("the list at {at:?} does not end"),
                 None => break format!("the answer has no list at {at:?}"),
@@ -100,6 +108,11 @@ where
         let error = Error::new(ErrorKind::Decode, response.provider, problem);
         Err(error.with_partial(response).into())
     }
+}
+
+/// Returns whether the model's next turn begins: a tool of the caller's starts.
+fn is_new_turn(activity: &Activity) -> bool {
+    matches!(activity, Activity::ToolStarted { hosted: false, .. })
 }
 
 impl<V, C, T> Iterator for Elements<'_, V, GenerationStream<C, T>>

@@ -136,19 +136,14 @@ impl Exchange {
 
     /// Announces the next tool, or runs it.
     fn step(&mut self, run: RunTool<'_>) -> Result<bool, Error> {
-        let provider = self.response().provider;
         // If the tool panics, the stream has ended for good.
-        self.state = State::Ended(Some(decode::panic_error(provider)));
+        self.state = State::Ended(Some(decode::panic_error(self.response().provider)));
         self.in_next = false;
         let activity = self.turns.step(run, &self.config, &self.cancel);
         self.in_next = true;
-        let Some(activity) = activity else {
-            let error = Error::cancelled(provider);
-            self.state = State::Ended(Some(error.clone()));
-            return Err(error);
-        };
+        let ended = |error: &Error| self.state = State::Ended(Some(error.clone()));
+        self.notice.activity.push(activity.inspect_err(ended)?);
         self.state = State::Tools;
-        self.notice.activity.push(activity);
         Ok(true)
     }
 

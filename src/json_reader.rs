@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::mem;
 
+use serde::de::IgnoredAny;
+
 /// The most levels that serde_json reads.
 const DEEPEST: usize = 127;
 
@@ -23,6 +25,8 @@ pub(crate) struct JsonReader {
     inside: Option<usize>,
     /// The JSON of the element that has begun.
     element: String,
+    /// The list has had an element.
+    has_cut: bool,
     /// The elements that are whole.
     pub(crate) whole: VecDeque<String>,
     /// Set after the list: whether its end was right.
@@ -48,7 +52,7 @@ enum Token {
         /// The character before is a backslash that begins an escape.
         is_escaped: bool,
     },
-    /// A number, `true`, `false` or `null`. Only the next character shows its end.
+    /// A number, `true`, `false` or `null`, and white space. Only the next character shows its end.
     Word,
 }
 
@@ -91,9 +95,11 @@ impl JsonReader {
     fn step(&mut self, c: char) {
         match self.token {
             Token::Text { is_escaped } => return self.in_text(c, is_escaped),
-            Token::Word if c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.') => {
+            Token::Word if c.is_ascii_alphanumeric() || c.is_ascii_whitespace() => {
                 return self.keep(c);
             }
+            Token::Word if matches!(c, '-' | '+' | '.') => return self.keep(c),
+            Token::Word if self.is_no_element() => return self.fail(c),
             Token::Word => self.end_value(),
             Token::None => {}
         }
@@ -185,17 +191,23 @@ impl JsonReader {
         self.token = Token::None;
         self.next = if self.open.is_empty() { Next::Value } else { Next::Comma };
         if self.inside == Some(self.open.len()) {
+            self.has_cut = true;
             self.whole.push_back(mem::take(&mut self.element));
         }
     }
 
+    /// Returns whether the word that ends now would be an element of the list, and is not JSON.
+    fn is_no_element(&self) -> bool {
+        self.inside == Some(self.open.len())
+            && serde_json::from_str::<IgnoredAny>(&self.element).is_err()
+    }
+
     /// Notes that the JSON is none: it was only text, unless the list has begun.
     fn fail(&mut self, c: char) {
-        if self.inside.is_some() {
+        if self.inside.is_some_and(|inside| self.has_cut || self.open.len() > inside) {
             self.ended_well = Some(false);
         } else {
-            self.open.clear();
-            self.next = Next::Value;
+            *self = Self { path: self.path.take(), ..Self::default() };
             self.structure(c);
         }
     }
@@ -262,6 +274,8 @@ mod tests {
             // Text around the JSON.
             ("Sure, see [below] {or not}:\n```json\n{\"a\": [1]}\n```\nDone [2].", "/a", "[1]"),
             ("[1] says: {\"a\": [2]}", "/a", "[2]"),
+            ("[see below] [the list] [1 of 2] [, ] [1]", "", "[1]"),
+            ("[ 1 , 2\t,\n3\n]", "", "[1,2,3]"),
             // Only the first one counts.
             (r#"{"a": [1], "a": [2]}"#, "/a", "[1]"),
         ] {
@@ -280,7 +294,9 @@ mod tests {
             (r#"{"a": {"b": 1}}"#, "/a", 0, None),
             (r#"{"a": [1]}"#, "/b", 0, None),
             ("[1, 2", "", 1, None),
-            ("[1, 2 ", "", 2, None),
+            ("[1, 2 ", "", 1, None),
+            ("[1, 2 3]", "", 1, Some(false)),
+            ("[1, [see]]", "", 1, Some(false)),
             ("[1, 2}", "", 2, Some(false)),
             ("[1,,2]", "", 1, Some(false)),
             ("[1,]", "", 1, Some(false)),

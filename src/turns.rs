@@ -29,6 +29,8 @@ pub(crate) struct Turns {
     /// The calls that have no result yet. The first one is announced, and then runs.
     calls: VecDeque<ToolCall>,
     is_announced: bool,
+    /// The size of the results since the last response, in bytes.
+    result_bytes: usize,
 }
 
 impl Turns {
@@ -62,6 +64,7 @@ impl Turns {
     /// Queues the calls at the end of the prompt that have no result. Returns whether there are any.
     pub(crate) fn resume(&mut self) -> bool {
         self.calls = open_calls(self.conversation.messages()).collect();
+        self.result_bytes = 0;
         !self.calls.is_empty()
     }
 
@@ -103,34 +106,45 @@ impl Turns {
         !self.calls.is_empty()
     }
 
-    /// Takes the next step with the first call: announces it, or runs it. `None` means that the
-    /// stream was cancelled before or meanwhile: the call then has no result.
+    /// Takes the next step with the first call: announces it, or runs it. After an error, the call
+    /// has no result.
     pub(crate) fn step(
         &mut self,
         run: RunTool<'_>,
         config: &GenerationConfig,
         cancel: &CancelHandle,
-    ) -> Option<Activity> {
-        let call = self.calls.front().filter(|_| !cancel.is_cancelled())?.clone();
+    ) -> Result<Activity, Error> {
+        let provider = self.responses.last().and_then(|response| response.provider);
+        let call = self.calls.front().filter(|_| !cancel.is_cancelled()).cloned();
+        let call = call.ok_or_else(|| Error::cancelled(provider))?;
         let (id, name) = (call.id.clone(), call.name.clone());
         self.is_announced = !self.is_announced;
         if self.is_announced {
             let input = call.arguments;
-            return Some(Activity::ToolStarted { id, name, input, hosted: false });
+            return Ok(Activity::ToolStarted { id, name, input, hosted: false });
         }
         let result = match refused(&call, config) {
             Some(why) => Err(anyhow::Error::msg(why)),
             None => run(&call),
         };
         if cancel.is_cancelled() {
-            return None;
+            return Err(Error::cancelled(provider));
         }
-        self.calls.pop_front();
         let is_error = result.is_err();
         let output = result.unwrap_or_else(|error| format!("{error:#}"));
+        let limit = config.max_response_bytes;
+        self.result_bytes = self.result_bytes.saturating_add(output.len());
+        if self.result_bytes > limit {
+            let problem = format!(
+                "with the result of {name:?}, the results of tools are larger than {limit} bytes; \
+                 raise `max_response_bytes`"
+            );
+            return Err(Error::new(ErrorKind::Limit, provider, problem));
+        }
+        self.calls.pop_front();
         let message = if is_error { Message::tool_error } else { Message::tool };
         self.conversation.push(message(id.clone(), output.clone()));
-        Some(Activity::ToolFinished { id, name, output, is_error, hosted: false })
+        Ok(Activity::ToolFinished { id, name, output, is_error, hosted: false })
     }
 }
 

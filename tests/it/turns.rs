@@ -35,7 +35,8 @@ fn server(bodies: Vec<String>) -> Server {
 fn calls(protocol: Protocol, arguments: &[&str]) -> String {
     let shape = Shape(protocol);
     let calls = (0..).zip(arguments).map(|(at, json)| shape.call(at, &[json]));
-    shape.start() + &calls.collect::<String>() + &shape.ending()
+    let ending = shape.stop() + &shape.usage() + &shape.done();
+    shape.start() + &calls.collect::<String>() + &ending
 }
 
 fn at(server: &Server, protocol: Protocol) -> GenerationConfig {
@@ -82,8 +83,11 @@ fn calls_run_in_order_and_the_model_gets_the_results() {
             ".",
         ];
         assert_eq!(*log.borrow(), expected, "{protocol}");
-        assert_eq!(stream.responses().len(), 2, "{protocol}");
-        assert_eq!(stream.responses()[0].finish_reason, Some(FinishReason::ToolCalls));
+        let [first, second] = stream.responses() else { panic!() };
+        assert_eq!(first.finish_reason, Some(FinishReason::ToolCalls));
+        // Each response has its own usage.
+        assert_eq!(first.usage.map(|usage| usage.total_tokens), Some(8), "{protocol}");
+        assert_eq!(second.usage.is_some(), protocol != Protocol::ChatCompletions);
         let messages = stream.new_messages();
         assert_eq!(messages.len(), 4, "{protocol}: {messages:?}");
         assert_eq!((&*messages[1].content, &*messages[3].content), ("got 1", "Three."));
@@ -149,6 +153,38 @@ fn a_response_that_is_not_whole_runs_nothing() {
         let [said] = &*stream.new_messages() else { panic!() };
         assert_eq!((&*said.content, said.tool_calls.len()), ("Let me see. ", 0), "{protocol}");
         assert!(stream.into_response().is_err());
+    }
+}
+
+#[test]
+fn results_count_towards_the_largest_response() {
+    for &protocol in Protocol::ALL {
+        let two = calls(protocol, &["{\"n\":1}", "{\"n\":2}"]);
+        let server = server(vec![calls(protocol, &["{\"n\":0}"]), two]);
+        let config = at(&server, protocol).max_response_bytes(100_000);
+        let mut stream = generate_stream("Count.", config).run_tools(|_| Ok("x".repeat(60_000)));
+        let error = stream.by_ref().last().unwrap().unwrap_err();
+        assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Limit), "{protocol}");
+        let says = "with the result of \"f\", the results of tools are larger than 100000 bytes; \
+                    raise `max_response_bytes`";
+        assert!(error.to_string().contains(says), "{error}");
+        // The last call is open, and those before it have their results.
+        let messages = stream.new_messages();
+        assert_eq!(messages.len(), 4, "{protocol}");
+        assert_eq!((messages[2].tool_calls.len(), messages[3].content.len()), (2, 60_000));
+    }
+}
+
+#[test]
+fn each_answer_may_have_a_list() {
+    for &protocol in Protocol::ALL {
+        let shape = Shape(protocol);
+        let body = shape.start() + &shape.text("I count: [1, 2") + &shape.call(1, &["{\"n\":1}"]);
+        let server = server(vec![body + &shape.ending(), shape.whole(&["So: [3", ", 4]."])]);
+        let mut stream =
+            generate_stream("Count.", at(&server, protocol)).run_tools(|_| Ok("x".into()));
+        let numbers: Vec<_> = stream.elements::<i32>("").map(Result::unwrap).collect();
+        assert_eq!(numbers, [1, 3, 4], "{protocol}");
     }
 }
 
