@@ -19,6 +19,7 @@ mod messages;
 mod properties;
 mod readme;
 mod recorded_requests;
+mod recorded_turns;
 mod recordings;
 mod reports;
 mod round_trip;

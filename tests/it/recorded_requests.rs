@@ -67,11 +67,11 @@ struct Count {
 
 /// Takes the fields that it knows out of a body. The rest is sent as `extra`. An error is the
 /// reason why the crate cannot express this body.
-type Reader =
+pub(super) type Reader =
     fn(&mut Map<String, Value>, &mut GenerationConfig) -> Result<Vec<Message>, &'static str>;
 
 /// A difference that does not matter, and a function that removes it from a body.
-type Normalisation = (&'static str, fn(&mut Value));
+pub(super) type Normalisation = (&'static str, fn(&mut Value));
 
 fn check(folder: &str, protocol: Protocol, read: Reader, known: &[Normalisation], expected: Count) {
     let folder = shared("streams").join(folder);
@@ -131,6 +131,23 @@ fn sent_again(
     protocol: Protocol,
     read: Reader,
 ) -> Result<(Value, Vec<String>), &'static str> {
+    let (messages, config) = asked(case, protocol, read)?;
+    let extra = config.extra_body.keys().cloned().collect();
+    let request = generate_stream(messages, config).request().unwrap();
+    // Some recorded URLs are redacted. Writer has its own path, and so does Anthropic on Vertex.
+    let others = ["REDACTED", "api.writer.com", ":streamRawPredict"];
+    let path = request.url.strip_prefix("https://localhost/v1").unwrap();
+    let url = case["request"]["url"].as_str().unwrap();
+    assert!(url.contains(path) || others.iter().any(|other| url.contains(other)), "{url}");
+    Ok((request.body, extra))
+}
+
+/// Returns the prompt and the configuration of a recorded request.
+pub(super) fn asked(
+    case: &Value,
+    protocol: Protocol,
+    read: Reader,
+) -> Result<(Vec<Message>, GenerationConfig), &'static str> {
     let mut body = case["request"]["body"].as_object().unwrap().clone();
     let url = case["request"]["url"].as_str().unwrap();
     let in_url = url.split_once("models/").map(|(_, model)| model.split(':').next().unwrap());
@@ -153,19 +170,13 @@ fn sent_again(
     config.top_p = take(&mut body, "top_p");
     let messages = read(&mut body, &mut config)?;
     body.retain(|_, value| !value.is_null() && *value != json!({}));
-    let extra = body.keys().cloned().collect();
     config.extra_body = body;
-    let request = generate_stream(messages, config).request().unwrap();
-    // Some recorded URLs are redacted. Writer has its own path, and so does Anthropic on Vertex.
-    let others = ["REDACTED", "api.writer.com", ":streamRawPredict"];
-    let path = request.url.strip_prefix("https://localhost/v1").unwrap();
-    assert!(url.contains(path) || others.iter().any(|other| url.contains(other)), "{url}");
-    Ok((request.body, extra))
+    Ok((messages, config))
 }
 
 /// Returns the normalisations without which the two bodies differ. An error holds both bodies after
 /// all normalisations.
-fn needed(
+pub(super) fn needed(
     known: &[Normalisation],
     ours: &Value,
     theirs: &Value,
@@ -274,7 +285,7 @@ fn tool_choice(body: &mut Map<String, Value>, config: &mut GenerationConfig) {
     config.tool_choice = Some(choice);
 }
 
-fn chat(
+pub(super) fn chat(
     body: &mut Map<String, Value>,
     config: &mut GenerationConfig,
 ) -> Result<Vec<Message>, &'static str> {
@@ -316,7 +327,7 @@ fn chat(
     messages.into_iter().map(read).collect()
 }
 
-const CHAT: &[Normalisation] = &[
+pub(super) const CHAT: &[Normalisation] = &[
     NULLS,
     WHOLE_NUMBERS,
     EMPTY_TOOLS,
@@ -411,7 +422,7 @@ const CHAT: &[Normalisation] = &[
     }),
 ];
 
-fn cohere(
+pub(super) fn cohere(
     body: &mut Map<String, Value>,
     config: &mut GenerationConfig,
 ) -> Result<Vec<Message>, &'static str> {
@@ -443,7 +454,7 @@ fn cohere(
     messages.into_iter().map(read).collect()
 }
 
-const COHERE: &[Normalisation] = &[
+pub(super) const COHERE: &[Normalisation] = &[
     ("a text may stand in a list", |body| {
         each(body, "messages", texts_as_string);
     }),
@@ -456,7 +467,7 @@ const COHERE: &[Normalisation] = &[
     }),
 ];
 
-fn items(
+pub(super) fn items(
     body: &mut Map<String, Value>,
     config: &mut GenerationConfig,
 ) -> Result<Vec<Message>, &'static str> {
@@ -479,10 +490,11 @@ fn items(
         }
     }
     if let Some(Value::Object(text)) = body.get_mut("text")
-        && let Some(format) = text.remove("format")
+        && let Some(format) = text.get("format").filter(|format| format["type"] == "json_schema")
     {
         let name = format["name"].as_str().unwrap();
         config.response_format = Some(ResponseFormat::json_schema(name, format["schema"].clone()));
+        text.remove("format");
     }
     let mut messages = Vec::new();
     messages.extend(take(body, "instructions").map(|text: String| Message::system(text)));
@@ -497,7 +509,8 @@ fn items(
             Some("system" | "developer") => Message::system(text(&item["content"])?),
             Some("user") => Message::user(text(&item["content"])?),
             None if item["type"] == "function_call_output" => {
-                Message::tool(item["call_id"].as_str().unwrap(), item["output"].as_str().unwrap())
+                let id = item["call_id"].as_str().ok_or("a result without an id")?;
+                Message::tool(id, text(&item["output"])?)
             }
             _ => {
                 turn.push(item);
@@ -528,7 +541,7 @@ fn assistant_items(config: &GenerationConfig, turn: &mut Vec<Value>) -> Option<M
     any.then(|| said(config, &[json!({"type": "response.completed", "response": response})]))
 }
 
-const RESPONSES: &[Normalisation] = &[
+pub(super) const RESPONSES: &[Normalisation] = &[
     NULLS,
     EMPTY_TOOLS,
     STRICT,
@@ -579,7 +592,7 @@ const RESPONSES: &[Normalisation] = &[
     }),
 ];
 
-fn blocks(
+pub(super) fn blocks(
     body: &mut Map<String, Value>,
     config: &mut GenerationConfig,
 ) -> Result<Vec<Message>, &'static str> {
@@ -632,7 +645,7 @@ fn blocks(
     Ok(messages)
 }
 
-const MESSAGES: &[Normalisation] = &[
+pub(super) const MESSAGES: &[Normalisation] = &[
     WHOLE_NUMBERS,
     EMPTY_TOOLS,
     ("what to cache is no option", |body| {
@@ -678,7 +691,7 @@ const MESSAGES: &[Normalisation] = &[
     }),
 ];
 
-fn contents(
+pub(super) fn contents(
     body: &mut Map<String, Value>,
     config: &mut GenerationConfig,
 ) -> Result<Vec<Message>, &'static str> {
@@ -741,7 +754,7 @@ fn contents(
     Ok(messages)
 }
 
-const GEMINI: &[Normalisation] = &[
+pub(super) const GEMINI: &[Normalisation] = &[
     NULLS,
     WHOLE_NUMBERS,
     EMPTY_TOOLS,
@@ -878,7 +891,7 @@ pub(super) fn each(object: &mut Value, list: &str, f: impl FnMut(&mut Value)) {
     list.into_iter().flatten().for_each(f);
 }
 
-fn remove(object: &mut Value, name: &str) {
+pub(super) fn remove(object: &mut Value, name: &str) {
     if let Value::Object(object) = object {
         object.remove(name);
     }

@@ -1,11 +1,12 @@
 //! The loop of model and tools, on every protocol. Data that a provider requires back is sent
 //! unchanged and in its place, also from a saved history, and never to another provider.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kerb_stream::{
-    Environment, FinishReason, GenerationConfig, GenerationResponse, GenerationStream, LlmProvider,
-    Message, Protocol, Tool, generate,
+    Activity, Environment, FinishReason, GenerationConfig, GenerationResponse, GenerationStream,
+    LlmProvider, Message, Protocol, Tool, ToolCall, generate, generate_stream,
 };
 use serde_json::{Value, json};
 
@@ -19,20 +20,33 @@ fn the_loop_completes_on_every_protocol() {
         assert!(scripts().iter().any(|script| script.protocol == protocol), "{protocol}");
     }
     for script in scripts() {
-        for saved in [false, true] {
-            watchdog(Duration::from_secs(60), move || check(&script, saved));
+        for way in [Way::ByHand, Way::Saved, Way::Loop, Way::LoopAgain] {
+            watchdog(Duration::from_secs(60), move || check(&script, way));
         }
     }
 }
 
+/// How a program runs the tools.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// It runs them itself.
+    ByHand,
+    /// It saves and loads the history meanwhile.
+    Saved,
+    /// It uses `run_tools`.
+    Loop,
+    /// It ends between the two calls, and another one goes on with the saved history.
+    LoopAgain,
+}
+
 /// Runs the loop against a server that sends two tool calls, and then text.
-fn check(script: &Script, saved: bool) {
+fn check(script: &Script, way: Way) {
     let answers = [(script.calls)(), (script.answer)()];
+    let asked = AtomicUsize::new(0);
     let server = Server::start(move |connection| {
-        for events in &answers {
-            connection.request()?;
+        while connection.request()?.is_some() {
             connection.start()?;
-            for event in events {
+            for event in &answers[asked.fetch_add(1, Ordering::SeqCst)] {
                 connection.event(event)?;
             }
             connection.end()?;
@@ -43,35 +57,58 @@ fn check(script: &Script, saved: bool) {
     let config = script.config().base_url(server.url());
 
     let mut history = vec![Message::user(QUESTION)];
-    let answer = loop {
-        let response = generate(&history, &config).unwrap();
-        if response.tool_calls.is_empty() {
-            break response;
+    let answer = match way {
+        Way::ByHand | Way::Saved => loop {
+            let response = generate(&history, &config).unwrap();
+            if response.tool_calls.is_empty() {
+                break response;
+            }
+            assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls), "{script:?}");
+            history.push(Message::from(&response));
+            history.extend(results(&response));
+            if let Way::Saved = way {
+                history = saved(&history);
+            }
+        },
+        Way::Loop => {
+            let mut stream = generate_stream(&history, &config).run_tools(result);
+            stream.by_ref().for_each(drop);
+            stream.into_response().unwrap()
         }
-        assert_eq!(response.finish_reason, Some(FinishReason::ToolCalls), "{script:?}");
-        history.push(Message::from(&response));
-        history.extend(results(&response));
-        if saved {
-            let file = serde_json::to_string(&history).unwrap();
-            history = serde_json::from_str(&file).unwrap();
+        Way::LoopAgain => {
+            let mut stream = generate_stream(&history, &config).run_tools(result);
+            let is_end = |it: &Activity| matches!(it, Activity::ToolFinished { .. });
+            assert!(stream.any(|chunk| chunk.unwrap().activity.iter().any(is_end)));
+            history.extend(stream.new_messages());
+            drop(stream);
+            let stream = generate_stream(saved(&history), &config).run_tools(result);
+            stream.into_response().unwrap()
         }
     };
-    assert_eq!(answer.content, "In Rome.", "{script:?}");
+    assert_eq!(answer.content, "In Rome.", "{script:?} {way:?}");
 
     let requests = server.requests();
-    assert_eq!(requests.len(), 2, "{script:?}");
+    assert_eq!(requests.len(), 2, "{script:?} {way:?}");
     assert!(requests[0].json()["tools"].to_string().contains("\"weather\""), "{script:?}");
-    assert_eq!(requests[1].json()[script.conversation], (script.sent_back)(), "{script:?}");
+    let sent = &requests[1].json()[script.conversation];
+    assert_eq!(*sent, (script.sent_back)(), "{script:?} {way:?}");
+}
+
+fn saved(history: &[Message]) -> Vec<Message> {
+    serde_json::from_str(&serde_json::to_string(history).unwrap()).unwrap()
+}
+
+/// The tool.
+fn result(call: &ToolCall) -> anyhow::Result<String> {
+    assert_eq!(call.name, "weather");
+    let arguments = call.parse::<Value>()?;
+    Ok(format!("warm in {}", arguments["city"].as_str().unwrap()))
 }
 
 /// Returns the tool's result for each call.
 fn results(response: &GenerationResponse) -> Vec<Message> {
-    let result = |call: &kerb_stream::ToolCall| {
-        assert_eq!(call.name, "weather");
-        let arguments = call.parse::<Value>().unwrap();
-        Message::tool(&call.id, format!("warm in {}", arguments["city"].as_str().unwrap()))
-    };
-    response.tool_calls.iter().map(result).collect()
+    let message = |call: &ToolCall| Message::tool(&call.id, result(call).unwrap());
+    response.tool_calls.iter().map(message).collect()
 }
 
 #[test]
@@ -81,7 +118,7 @@ fn what_one_provider_demands_back_is_not_sent_to_another() {
         let mut history = vec![Message::user(QUESTION), Message::from(&response)];
         history.extend(results(&response));
         for other in scripts() {
-            let asked = kerb_stream::generate_stream(&history, other.config()).request().unwrap();
+            let asked = generate_stream(&history, other.config()).request().unwrap();
             let conversation = asked.body[other.conversation].to_string();
             let same = script.provider == other.provider;
             assert_eq!(conversation.contains("opaque"), same, "{script:?} to {other:?}");
@@ -103,6 +140,26 @@ fn arguments_that_were_cut_stay_visible_and_are_never_none() {
     }
 }
 
+#[test]
+fn calls_of_a_cut_response_do_not_run() {
+    for script in scripts() {
+        let server = Server::start(move |connection| {
+            connection.request()?;
+            connection.start()?;
+            for event in (script.cut)() {
+                connection.event(event)?;
+            }
+            connection.end()
+        });
+        let server = server.unwrap();
+        let config = script.config().base_url(server.url());
+        let stream = generate_stream(QUESTION, config).run_tools(|_| panic!("it was cut"));
+        let response = stream.into_response().unwrap();
+        assert_eq!(response.finish_reason, Some(FinishReason::Length), "{script:?}");
+        assert_eq!(server.requests().len(), 1, "{script:?}");
+    }
+}
+
 /// A malformed call is sent back to the model, and does not make later requests fail.
 #[test]
 fn a_malformed_call_goes_back_for_the_model_to_see() {
@@ -121,7 +178,7 @@ fn a_malformed_call_goes_back_for_the_model_to_see() {
                 Message::from(&response),
                 Message::tool(id, "error: not JSON"),
             ];
-            let asked = kerb_stream::generate_stream(&history, script.config()).request().unwrap();
+            let asked = generate_stream(&history, script.config()).request().unwrap();
             let sent = asked.body[script.conversation].to_string();
             let expected = match script.protocol {
                 Protocol::ChatCompletions | Protocol::Responses => {
@@ -151,7 +208,7 @@ fn a_tool_that_failed_is_marked_where_the_protocol_has_a_word_for_it() {
             let saved = serde_json::to_string(&history).unwrap();
             assert_eq!(serde_json::from_str::<Vec<Message>>(&saved).unwrap(), history);
 
-            let asked = kerb_stream::generate_stream(&history, script.config()).request().unwrap();
+            let asked = generate_stream(&history, script.config()).request().unwrap();
             let last = asked.body[script.conversation].as_array().unwrap().last().unwrap();
             let sent = match script.protocol {
                 Protocol::Messages => &last["content"][1],
@@ -171,7 +228,7 @@ fn a_tool_that_failed_is_marked_where_the_protocol_has_a_word_for_it() {
         // A successful result is never marked as an error.
         let mut history = vec![Message::user(QUESTION), Message::from(&response)];
         history.extend(results(&response));
-        let asked = kerb_stream::generate_stream(&history, script.config()).request().unwrap();
+        let asked = generate_stream(&history, script.config()).request().unwrap();
         assert!(!asked.body.to_string().contains("error"), "{script:?}");
         assert!(!serde_json::to_string(&history).unwrap().contains("error"), "{script:?}");
     }
