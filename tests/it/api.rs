@@ -1,17 +1,21 @@
 //! The promises of the public types: what the compiler accepts, and what short programs rely on.
 
+use std::cell::Cell;
 use std::io;
 use std::iter::FusedIterator;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kerb_stream::{
-    CancelHandle, Environment, Error, ErrorKind, FinishReason, GenerationConfig,
-    GenerationResponse, GenerationStream, LlmProvider, Message, ModelName, Prompt, Protocol,
-    StreamChunk, Usage, generate, generate_stream,
+    Activity, Adaptation, Attachment, CancelHandle, ChunkExtras, Citation, Elements, Environment,
+    Error, ErrorKind, FinishReason, GenerationConfig, GenerationResponse, GenerationStream,
+    LlmProvider, Message, ModelName, Prompt, Protocol, Proxy, Reasoning, RequestPreview,
+    ResponseFormat, Source, StreamChunk, TokenLogprob, Tool, ToolCall, ToolCallDelta, ToolChoice,
+    Usage, generate, generate_stream,
 };
-
 use serde_json::json;
+use static_assertions::{assert_impl_all, assert_not_impl_any};
 
 use crate::support::Server;
 
@@ -49,9 +53,25 @@ fn everything_crosses_threads() {
     shares::<Prompt>();
     shares::<StreamChunk>();
 
-    // A stream can move to another thread if its callback can.
+    // A stream can move to another thread exactly if its closures can.
     let stream = hello().callback(|_: &StreamChunk| ());
     std::thread::spawn(move || stream.into_response()).join().unwrap().unwrap();
+    assert_impl_all!(GenerationStream<Cell<()>, Cell<()>>: Send);
+    assert_not_impl_any!(GenerationStream<Rc<()>>: Send);
+    assert_not_impl_any!(GenerationStream<fn(&StreamChunk), Rc<()>>: Send);
+}
+
+/// With `Drop`, a loan of a closure would last until the stream is dropped, and a program could not
+/// move a field out of a response.
+#[test]
+fn no_public_type_implements_drop() {
+    macro_rules! check {
+        ($($type:ty),+) => { $(assert_not_impl_any!($type: Drop);)+ };
+    }
+    check!(GenerationStream, Elements<'_, (), GenerationStream>, StreamChunk, ChunkExtras);
+    check!(GenerationResponse, GenerationConfig, Message, Prompt, ToolCall, Tool, Attachment);
+    check!(Activity, Source, Citation, TokenLogprob, ToolCallDelta, Usage, Error, CancelHandle);
+    check!(RequestPreview, Adaptation, Environment, Proxy, Reasoning, ResponseFormat, ToolChoice);
 }
 
 #[test]
@@ -62,13 +82,20 @@ fn a_tool_may_be_any_closure() {
     std::thread::spawn(move || drop(stream)).join().unwrap();
 
     // A tool may use what cannot cross threads, and its loan ends at the last use of the stream.
-    let (counter, mut notes) = (std::cell::Cell::new(0), Vec::new());
+    let (counter, mut notes) = (Cell::new(0), Vec::new());
     let mut stream = hello().callback(|_| counter.set(counter.get() + 1)).run_tools(|call| {
         notes.push(call.name.clone());
         Ok(counter.get().to_string())
     });
     assert!(stream.next().is_some());
     assert!(notes.is_empty());
+    // So do the loans of the elements.
+    let mut pieces = Vec::new();
+    let mut stream = hello().callback(|chunk| pieces.push(chunk.content.clone()));
+    let mut elements = stream.elements::<String>("");
+    assert!(elements.next().unwrap().is_err());
+    assert_eq!(stream.response().content, "Hello you");
+    assert_eq!(pieces.len(), 3);
     // Helpers take any stream, whatever its closures.
     fn text(chunks: impl Iterator<Item = anyhow::Result<StreamChunk>>) -> anyhow::Result<String> {
         chunks.map(|chunk| Ok(chunk?.content)).collect()
