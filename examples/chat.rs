@@ -43,21 +43,15 @@ fn main() -> anyhow::Result<()> {
         if let Err(error) = shown {
             match ErrorKind::of(&error) {
                 Some(ErrorKind::Cancelled) => writeln!(io::stderr(), "(stopped)")?,
-                Some(_) if interactive => {
-                    writeln!(io::stderr(), "Error: {error:#}")?;
-                    history.pop();
-                    continue;
-                }
+                Some(_) if interactive => writeln!(io::stderr(), "Error: {error:#}")?,
                 _ => return Err(error),
             }
         }
         // The text of a stopped answer stays in the history, since the user has read it. If there
         // is none, the question goes, too.
-        let response = stream.response();
-        if response.content.is_empty() {
-            history.pop();
-        } else {
-            history.push(Message::from(response));
+        match stream.new_messages() {
+            said if said.is_empty() => drop(history.pop()),
+            said => history.extend(said),
         }
     }
     if interactive {

@@ -1,40 +1,48 @@
-//! Asks two questions. The second one continues the conversation.
+//! A chat that keeps its history. Ctrl-C stops an answer, and what has arrived stays.
 //!
 //! ```text
-//! cargo run --example conversation -- ollama::llama3.2
+//! cargo run --example conversation
 //! ```
+//!
+//! A copy of this file also needs `cargo add ctrlc`.
 
-use std::env;
-use std::io::{Write, stdout};
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::semicolon_if_nothing_returned)]
 
-use kerb_stream::{GenerationConfig, GenerationResponse, Message, generate_stream, terminal_safe};
+use std::io::{Write, stdin, stdout};
+use std::sync::Mutex;
+
+use kerb_stream::{CancelHandle, ErrorKind, GenerationConfig, Message, generate_stream};
+
+static RUNNING: Mutex<Option<CancelHandle>> = Mutex::new(None);
 
 fn main() -> anyhow::Result<()> {
-    let model = env::args().nth(1).unwrap_or_else(|| "gemini-flash-latest".to_owned());
-    let config = GenerationConfig::new(model);
-
-    let mut history = vec![
-        Message::system("You are a patient teacher. Answer in one sentence."),
-        Message::user("What is an iterator in Rust?"),
-    ];
-    let response = answer(&history, &config)?;
-
-    // A message made from the response carries everything that the provider expects to get back.
-    history.push(Message::from(response));
-    history.push(Message::user("And what does it mean that an iterator is lazy?"));
-    answer(&history, &config)?;
-    Ok(())
-}
-
-/// Prints an answer while it arrives, and returns the response.
-fn answer(history: &[Message], config: &GenerationConfig) -> anyhow::Result<GenerationResponse> {
-    let mut out = stdout();
-    let mut stream = generate_stream(history, config);
-    for chunk in &mut stream {
-        let Ok(chunk) = chunk else { break }; // `into_response` returns the error.
-        write!(out, "{}", terminal_safe(&chunk.content))?;
-        out.flush()?;
+    ctrlc::set_handler(|| match RUNNING.lock().unwrap().take() {
+        Some(running) => running.cancel(),
+        None => std::process::exit(130),
+    })?;
+    let config = GenerationConfig::new("claude-sonnet-5").max_tokens(800);
+    let mut history = vec![Message::system("Answer briefly.")];
+    for question in stdin().lines() {
+        history.push(Message::user(question?));
+        let mut stream = generate_stream(&history, &config);
+        *RUNNING.lock().unwrap() = Some(stream.cancel_handle());
+        for chunk in &mut stream {
+            match chunk {
+                Ok(chunk) => print!("{}", chunk.content),
+                Err(error) if ErrorKind::of(&error) == Some(ErrorKind::Cancelled) => {
+                    print!(" [stopped]")
+                }
+                Err(error) => eprintln!("\nerror: {error:#}"),
+            }
+            stdout().flush()?;
+        }
+        println!();
+        RUNNING.lock().unwrap().take();
+        match stream.new_messages() {
+            said if said.is_empty() => drop(history.pop()), // nothing came: the question may be put again
+            said => history.extend(said),
+        }
     }
-    writeln!(out)?;
-    stream.into_response()
+    Ok(())
 }

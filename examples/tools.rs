@@ -1,120 +1,70 @@
-//! Runs tools for the model: the model calls tools, and this program runs them and sends the
-//! results back, until the model answers with text.
+//! Two tools. One asks before it changes anything. Without a question, the program goes on where it
+//! stopped.
 //!
 //! ```text
-//! cargo run --example tools -- ollama::llama3.2
+//! cargo run --features schemars --example tools -- "Will it rain in Oslo? Note it."
 //! ```
 //!
-//! A copy of this file also needs `cargo add serde_json`.
+//! A copy of this file also needs `cargo add schemars serde_json`, `cargo add serde --features
+//! derive`, and the feature `schemars` of this crate.
 
-use std::env;
-use std::io::{Write, stderr, stdout};
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use anyhow::{Context as _, bail};
-use kerb_stream::{
-    GenerationConfig, GenerationResponse, Message, Tool, ToolCall, generate_stream, terminal_safe,
-};
-use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{self, Write, stdout};
 
-/// A limit on the rounds, because some models repeat the same tool calls without end.
-const MAX_ROUNDS: usize = 8;
+use anyhow::bail;
+use kerb_stream::{GenerationConfig, Message, StreamChunk, Tool, generate_stream};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Call {
+    /// Today's weather in a city.
+    Weather { city: String },
+    /// Writes something down for the person.
+    Note { text: String },
+}
 
 fn main() -> anyhow::Result<()> {
-    let model = env::args().nth(1).unwrap_or_else(|| "gemini-flash-latest".to_owned());
-    let config = GenerationConfig::new(model).tools(tools());
-
-    let mut history = vec![Message::user("How heavy are 3 cubic metres of Oak?")];
-    for _ in 0..MAX_ROUNDS {
-        let response = answer(&history, &config)?;
-        if response.tool_calls.is_empty() {
-            return Ok(());
-        }
-        history.push(Message::from(&response));
-        for call in &response.tool_calls {
-            let shown = format!("{}({})", call.name, call.arguments);
-            write!(stderr(), "{} = ", terminal_safe(&shown))?;
-            let result = match call_tool(call) {
-                Ok(result) => Message::tool(&call.id, result),
-                // The model reads the error and may correct its call.
-                Err(error) => Message::tool_error(&call.id, format!("{error:#}")),
-            };
-            writeln!(stderr(), "{}", terminal_safe(&result.content))?;
-            history.push(result);
-        }
-    }
-    bail!("no answer after {MAX_ROUNDS} rounds of tools")
-}
-
-/// Prints the model's text while it arrives, if there is any, and returns the response.
-fn answer(history: &[Message], config: &GenerationConfig) -> anyhow::Result<GenerationResponse> {
-    let mut out = stdout();
-    let mut stream = generate_stream(history, config);
-    for chunk in &mut stream {
-        let Ok(chunk) = chunk else { break }; // `into_response` returns the error.
-        write!(out, "{}", terminal_safe(&chunk.content))?;
-        out.flush()?;
-    }
-    if !stream.response().content.is_empty() {
-        writeln!(out)?;
-    }
-    stream.into_response()
-}
-
-fn tools() -> [Tool; 2] {
-    let materials: Vec<_> = DENSITIES.iter().map(|(material, _)| material).collect();
-    [
-        Tool::function(
-            "density",
-            format!("The density in kg/m³ of one of these: {materials:?}."),
-            json!({
-                "type": "object",
-                "properties": {"material": {"type": "string"}},
-                "required": ["material"],
-            }),
-        ),
-        Tool::function(
-            "calculate",
-            "Two numbers added, subtracted, multiplied or divided.",
-            json!({
-                "type": "object",
-                "properties": {
-                    "left": {"type": "number"},
-                    "operator": {"type": "string", "enum": ["*", "/", "+", "-"]},
-                    "right": {"type": "number"},
-                },
-                "required": ["left", "operator", "right"],
-            }),
-        ),
-    ]
-}
-
-const DENSITIES: [(&str, f64); 5] =
-    [("gold", 19_300.0), ("granite", 2_700.0), ("oak", 710.0), ("pine", 510.0), ("water", 998.0)];
-
-fn call_tool(call: &ToolCall) -> anyhow::Result<String> {
-    let arguments = call.parse::<Value>()?;
-    let wrong = |name, kind| format!("the argument {name:?} is missing, or is not a {kind}");
-    let text =
-        |name| arguments.get(name).and_then(Value::as_str).with_context(|| wrong(name, "string"));
-    let number =
-        |name| arguments.get(name).and_then(Value::as_f64).with_context(|| wrong(name, "number"));
-    let result = match call.name.as_str() {
-        "density" => {
-            let wanted = text("material")?.to_lowercase();
-            let known = DENSITIES.iter().find(|(material, _)| *material == wanted);
-            known.context("unknown material")?.1
-        }
-        "calculate" => {
-            let (left, right) = (number("left")?, number("right")?);
-            match text("operator")? {
-                "*" => left * right,
-                "/" => left / right,
-                "+" => left + right,
-                "-" => left - right,
-                other => bail!("there is no operator {other:?}"),
-            }
-        }
-        other => bail!("there is no tool {other:?}"),
+    let config =
+        GenerationConfig::new("claude-sonnet-5").tools(Tool::variants_of::<Call>()?).max_turns(8);
+    let mut history: Vec<Message> = match File::open("history.json") {
+        Ok(file) => serde_json::from_reader(file)?, // may end in calls that nobody ran: they run first
+        Err(_) => vec![Message::system("Be brief.")],
     };
-    Ok(result.to_string())
+    history.extend(std::env::args().nth(1).map(Message::user)); // without a question, go on where it stopped
+    let mut notes = Vec::new();
+    let mut stream =
+        generate_stream(&history, &config).run_tools(|call| match call.parse_variant()? {
+            Call::Weather { city } => Ok(format!("It rains in {city}.")),
+            Call::Note { text } => {
+                if !confirm(&format!("Write down {text:?}?"))? {
+                    bail!("the person said no")
+                }
+                notes.push(text);
+                Ok(format!("Noted, {} in all.", notes.len()))
+            }
+        });
+    let shown = show(&mut stream);
+    history.extend(stream.new_messages()); // whole or not
+    serde_json::to_writer_pretty(File::create("history.json")?, &history)?;
+    println!("\n{notes:?}");
+    shown
+}
+
+fn show(chunks: impl Iterator<Item = anyhow::Result<StreamChunk>>) -> anyhow::Result<()> {
+    for chunk in chunks {
+        let chunk = chunk?;
+        chunk.activity.iter().for_each(|step| eprintln!("\n· {step}"));
+        print!("{}", chunk.content);
+        stdout().flush()?;
+    }
+    Ok(())
+}
+
+fn confirm(question: &str) -> io::Result<bool> {
+    eprint!("{question} [y/N] ");
+    Ok(io::stdin().lines().next().transpose()?.is_some_and(|answer| answer.trim() == "y"))
 }

@@ -58,8 +58,7 @@ pub(crate) fn like_a_model(piece: usize) {
 /// An answer of the demo, before it is sent.
 struct Answer {
     model: Value,
-    /// The `delta` of each event.
-    deltas: Vec<Value>,
+    pieces: Vec<String>,
     finish_reason: &'static str,
     usage: Option<Value>,
 }
@@ -80,31 +79,24 @@ impl Answer {
             return bad("The demo only streams: set 'stream' to true.");
         }
 
-        // The demo calls the tools one after the other, and then answers.
-        let results = messages.iter().filter(|message| message["role"] == "tool");
-        let tool = &asked["tools"][results.count()]["function"];
-        let (mut deltas, mut finish_reason) = if tool.is_object() {
-            (tool_call(tool, messages), "tool_calls")
-        } else {
-            let pieces = pieces(&text(messages));
-            (pieces.iter().map(|piece| json!({ "content": piece })).collect(), "stop")
-        };
+        let mut answer = pieces(&text(messages));
+        let mut finish_reason = "stop";
         let limit = asked["max_tokens"].as_u64().or(asked["max_completion_tokens"].as_u64());
         if let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok())
-            && limit < deltas.len()
+            && limit < answer.len()
         {
-            deltas.truncate(limit);
+            answer.truncate(limit);
             finish_reason = "length";
         }
 
         let read: usize = messages.iter().map(|message| pieces(&content(message)).len() + 4).sum();
-        let written = deltas.len();
+        let written = answer.len();
         let usage = json!({
             "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
         });
         Ok(Self {
             model: asked["model"].clone(),
-            deltas,
+            pieces: answer,
             finish_reason,
             usage: (asked["stream_options"]["include_usage"] == true).then_some(usage),
         })
@@ -122,9 +114,9 @@ impl Answer {
         };
         connection.start()?;
         connection.event(choice(json!({"role": "assistant", "content": ""}), None))?;
-        for (n, delta) in self.deltas.iter().enumerate() {
+        for (n, piece) in self.pieces.iter().enumerate() {
             pace(n);
-            connection.event(choice(delta.clone(), None))?;
+            connection.event(choice(json!({ "content": piece }), None))?;
         }
         connection.event(choice(json!({}), Some(self.finish_reason)))?;
         if self.usage.is_some() {
@@ -138,10 +130,8 @@ impl Answer {
 /// Returns an answer that fits the prompts of the examples. It shows that the whole conversation was
 /// read.
 fn text(messages: &[Value]) -> String {
-    if let Some(message) = messages.last().filter(|message| message["role"] == "tool") {
-        return format!("The tool says: {}. That answers the question.", content(message));
-    }
-    let prompt = last(messages, "user");
+    let prompt = messages.iter().rev().find(|message| message["role"] == "user");
+    let prompt = prompt.map(content).unwrap_or_default();
     let prompt_words = prompt.to_lowercase();
     let known =
         ANSWERS.iter().find(|(words, _)| words.iter().all(|word| prompt_words.contains(word)));
@@ -165,16 +155,6 @@ const ANSWERS: &[(&[&str], &str)] = &[
          an executor runs many such functions in turns.",
     ),
     (
-        &["iterator", "lazy"],
-        "It does nothing until `next` is called, so a chain of adapters costs nothing \
-         until its values are wanted, and an endless one is no problem.",
-    ),
-    (
-        &["iterator"],
-        "An iterator is a value with a method `next` that hands out one item after another, \
-         and `None` when there are no more.",
-    ),
-    (
         &["river"],
         "A river begins small, as rain and melted snow that trickle downhill and meet in a brook. \
          Each valley adds water, and the brook grows into a stream that cuts its own bed, carrying \
@@ -188,51 +168,6 @@ const ANSWERS: &[(&[&str], &str)] = &[
          can be stopped early. Third, a program can work on the beginning while the rest is still on its way.",
     ),
 ];
-
-/// Returns the pieces of a call of `tool`, with arguments that fit its schema.
-fn tool_call(tool: &Value, messages: &[Value]) -> Vec<Value> {
-    let words = |text: &str| -> Vec<String> {
-        let words = text.split(|c: char| !(c.is_alphanumeric() || c == '.'));
-        words.map(|word| word.trim_matches('.').to_owned()).collect()
-    };
-    // The last name in the prompt is probably its subject, as in "What is the weather in Paris?"
-    let prompt = words(&last(messages, "user"));
-    let name = prompt.iter().rfind(|word| word.starts_with(char::is_uppercase));
-    let said: Vec<_> = messages.iter().map(content).collect();
-    let numbers: Vec<f64> =
-        words(&said.join(" ")).iter().filter_map(|word| word.parse().ok()).collect();
-    let mut numbers = numbers.into_iter();
-    let mut example = |schema: &Value| match schema["type"].as_str() {
-        _ if schema["enum"].is_array() => schema["enum"][0].clone(),
-        Some("integer") => json!(1),
-        Some("number") => json!(numbers.next().unwrap_or(1.0)),
-        Some("boolean") => json!(true),
-        Some("array") => json!([]),
-        Some("object") => json!({}),
-        _ => json!(name.map_or("demo", String::as_str)),
-    };
-    let properties = tool["parameters"]["properties"].as_object();
-    let arguments: serde_json::Map<_, _> = properties
-        .into_iter()
-        .flatten()
-        .map(|(name, schema)| (name.clone(), example(schema)))
-        .collect();
-    let call = |call: Value| json!({ "tool_calls": [call] });
-    let function = json!({"name": tool["name"], "arguments": ""});
-    let first =
-        call(json!({"index": 0, "id": "call_demo", "type": "function", "function": function}));
-    let arguments = Value::Object(arguments).to_string();
-    let rest: Vec<_> = arguments.split_inclusive([':', ',', ' ']).collect();
-    let rest =
-        rest.into_iter().map(|piece| call(json!({"index": 0, "function": {"arguments": piece}})));
-    std::iter::once(first).chain(rest).collect()
-}
-
-/// Returns the text of the last message with this role.
-fn last(messages: &[Value], role: &str) -> String {
-    let message = messages.iter().rev().find(|message| message["role"] == role);
-    message.map(content).unwrap_or_default()
-}
 
 /// Returns the text of a message, which is a string or a list of parts.
 fn content(message: &Value) -> String {

@@ -83,29 +83,6 @@ fn it_reads_the_whole_conversation() {
 }
 
 #[test]
-fn it_calls_a_tool_and_then_uses_the_result() {
-    let city = json!({"type": "object", "properties": {"city": {"type": "string"}}});
-    let mut body = json!({
-        "model": "demo", "stream": true,
-        "messages": [{"role": "user", "content": "What is the weather in Paris?"}],
-        "tools": [{"type": "function", "function": {"name": "weather", "parameters": city}}],
-    });
-    let events = events(&exchange(&[(CHAT, body.clone())]));
-    let calls: Vec<_> = events
-        .iter()
-        .map(|event| &event["choices"][0]["delta"]["tool_calls"][0]["function"])
-        .collect();
-    assert_eq!(calls[1]["name"], "weather");
-    let arguments: String = calls.iter().filter_map(|call| call["arguments"].as_str()).collect();
-    assert_eq!(arguments, r#"{"city":"Paris"}"#);
-    assert_eq!(events.last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
-
-    let result = json!({"role": "tool", "tool_call_id": "call_demo", "content": "18 degrees"});
-    body["messages"].as_array_mut().unwrap().push(result);
-    assert!(text(&self::events(&exchange(&[(CHAT, body)]))).contains("18 degrees"));
-}
-
-#[test]
 fn what_it_cannot_do_is_an_error_and_the_connection_stays() {
     let hello = json!([{"role": "user", "content": "Hello"}]);
     let answer = exchange(&[

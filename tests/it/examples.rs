@@ -18,8 +18,7 @@ use crate::support::{Connection, Server, demo, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// The examples that ask the model on their command line.
-const EVERY: [&str; 8] =
-    ["stream", "conversation", "callback", "analytics", "compare", "chat", "tools", "picture"];
+const EVERY: [&str; 6] = ["stream", "callback", "analytics", "compare", "chat", "picture"];
 const NOTICE: &str = "This is the demo";
 
 #[test]
@@ -41,12 +40,10 @@ fn with_a_model_every_example_does_its_whole_job() {
     let server = demo::start(|_| {}).unwrap();
     for (name, answer) in [
         ("stream", "Async/await lets"),
-        ("conversation", "until its values are wanted"),
         ("callback", "First, the reader"),
         ("analytics", "First, the reader"),
         ("compare", "salt water of the sea.\nA river begins"),
         ("chat", "You said “Hello”"),
-        ("tools", "The tool says: 2130"),
     ] {
         let ended = run(&mut at(&server, name), "Hello\n");
         assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
@@ -85,7 +82,7 @@ fn an_example_can_be_copied_alone() {
 
 #[test]
 fn without_a_key_an_example_names_the_variable() {
-    for name in ["conversation", "callback", "analytics", "tools", "picture"] {
+    for name in ["callback", "analytics", "picture"] {
         let ended = run(&mut example(name), "");
         assert_eq!(ended.code, Some(1), "{name}: {}", ended.stderr);
         assert!(ended.stderr.contains("GEMINI_API_KEY"), "{name}: {}", ended.stderr);
@@ -95,7 +92,7 @@ fn without_a_key_an_example_names_the_variable() {
 #[test]
 fn nothing_is_held_back() {
     const PIECES: [&str; 4] = ["Hel", "lo ", "wör", "ld"];
-    for name in ["stream", "callback", "chat", "tools"] {
+    for name in ["stream", "callback", "chat"] {
         // The server sends a piece only when the one before it has been read from the example's output.
         let (read, go) = channel();
         let go = Mutex::new(go);
@@ -136,7 +133,7 @@ fn a_replayed_pipe_is_not_held_back_either() {
 
 #[test]
 fn a_reader_that_leaves_ends_an_example_without_a_panic() {
-    for name in ["stream", "conversation", "callback", "chat", "compare", "tools", "picture"] {
+    for name in ["stream", "callback", "chat", "compare", "picture"] {
         let (left, go) = channel::<()>();
         let go = Mutex::new(go);
         // `compare` prints nothing before its first answer is complete.
@@ -170,7 +167,7 @@ fn a_reader_that_leaves_ends_an_example_without_a_panic() {
 
 #[test]
 fn a_cut_answer_is_printed_and_then_an_error() {
-    for name in ["stream", "conversation", "callback", "chat", "tools", "picture"] {
+    for name in ["stream", "callback", "chat", "picture"] {
         let server = server(|connection| {
             connection.event(text("Half an "))?;
             connection.event(text("answer"))?;
@@ -234,77 +231,158 @@ fn the_command_line_names_model_and_prompt() {
 }
 
 #[test]
-fn conversation_continues_with_what_was_said() {
-    let server = server(|connection| {
-        connection.event(text("An answer."))?;
-        whole(connection)
-    });
-    let ended = run(&mut at(&server, "conversation"), "");
-    assert_eq!(ended.stdout, "An answer.\nAn answer.\n", "{}", ended.stderr);
-    assert_eq!(said(&server, 0), ["system", "user"]);
-    assert_eq!(said(&server, 1), ["system", "user", "assistant: An answer.", "user"]);
-}
-
-#[test]
-fn tools_run_until_the_model_has_its_answer() {
-    let ended = run(&mut at(&demo::start(|_| {}).unwrap(), "tools"), "");
-    let calls = ended.stderr.lines().filter(|line| line.contains(" = "));
-    let calls: Vec<_> = calls.collect();
-    let expected = [
-        r#"density({"material":"Oak"}) = 710"#,
-        r#"calculate({"left":3.0,"operator":"*","right":710.0}) = 2130"#,
+fn conversation_keeps_what_was_said_and_drops_a_question_that_failed() {
+    let server = claude(vec![
+        CLAUDE.whole(&["One."]),
+        String::new(),
+        CLAUDE.start() + &CLAUDE.text("Half"),
+        CLAUDE.whole(&["Two."]),
+    ]);
+    let mut conversation = at_claude(&server, "conversation");
+    let ended = run(&mut conversation, "First\nLost\nCut\nLast\n");
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), "One.\n\nHalf\nTwo.\n"));
+    assert_eq!(ended.stderr.matches("\nerror: anthropic").count(), 2, "{}", ended.stderr);
+    let last = &server.requests()[3].json()["messages"];
+    let said = [
+        ("user", "First"),
+        ("assistant", "One."),
+        ("user", "Cut"),
+        ("assistant", "Half"),
+        ("user", "Last"),
     ];
-    assert_eq!(calls, expected, "{}", ended.stderr);
-
-    let server = server(|connection| {
-        let function = json!({"name": "density", "arguments": "{\"material\": \"\u{1b}tea\"}"});
-        let call = json!({"index": 0, "id": "c1", "function": function});
-        connection.event(json!({"choices": [{"delta": {"tool_calls": [call]}}]}))?;
-        whole(connection)
-    });
-    let ended = run(&mut at(&server, "tools"), "");
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{}", ended.stderr);
-    assert!(ended.stderr.contains("no answer after 8 rounds"), "{}", ended.stderr);
-    assert!(!ended.stderr.contains('\u{1b}'), "{}", ended.stderr);
-    let requests = server.requests();
-    assert_eq!(requests.len(), 8);
-    let told = &requests[1].json()["messages"][2];
-    assert_eq!((&told["role"], &told["tool_call_id"]), (&json!("tool"), &json!("c1")));
-    let content = told["content"].as_str().unwrap();
-    let says = "the arguments of the tool call \"density\" are not JSON";
-    assert!(content.starts_with(says), "{content}");
+    let said = said.map(|(role, text)| json!({"role": role, "content": text}));
+    assert_eq!(*last, json!(said));
 }
 
-/// The model receives the error of its call, and the conversation goes on.
+#[cfg(unix)]
 #[test]
-fn a_malformed_call_does_not_end_the_tools_example() {
-    for (protocol, model, key, address) in [
-        (Protocol::ChatCompletions, "gpt-4o", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
-        (Protocol::Messages, "claude-haiku-5-5", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
-        (Protocol::GenerateContent, "gemini-3-x", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
-        (Protocol::CohereChat, "command-a-03-2025", "CO_API_KEY", "CO_API_URL"),
-    ] {
-        let shape = Shape(protocol);
-        let is_gemini = protocol == Protocol::GenerateContent;
-        let arguments = if is_gemini { "\"Os\"" } else { "{\"city\":\"Os" };
-        let call = shape.start() + &shape.call(0, &[arguments]) + &shape.ending();
-        let answers = [call, shape.whole(&["So ", "be it."])];
-        let asked = AtomicUsize::new(0);
-        let server = Server::start(move |connection| {
-            while connection.request()?.is_some() {
-                connection.start()?;
-                connection.chunk(&answers[asked.fetch_add(1, Ordering::SeqCst)])?;
+fn in_conversation_an_interrupt_stops_the_answer_and_keeps_it() {
+    let server = Server::start(|connection| {
+        while connection.request()?.is_some() {
+            connection.start()?;
+            if connection.number > 0 {
+                connection.chunk(CLAUDE.whole(&["A short one."]))?;
                 connection.chunk("")?;
+                continue;
             }
-            Ok(())
-        });
-        let server = server.unwrap();
-        let mut command = example("tools");
-        let ended = run(command.arg(model).env(key, "k").env(address, server.url()), "");
-        assert_eq!((ended.code, &*ended.stdout), (Some(0), "So be it.\n"), "{}", ended.stderr);
-        let told = server.requests()[1].json().to_string();
-        assert!(told.contains("the arguments of the tool call \\\"f\\\""), "{protocol}: {told}");
-        assert!(told.contains("Os"), "{protocol}: {told}");
+            connection.chunk(CLAUDE.start() + &CLAUDE.text("A long "))?;
+            connection.wait_until_closed();
+        }
+        Ok(())
+    });
+    let server = server.unwrap();
+    let mut example = at_claude(&server, "conversation");
+    let ended = watchdog(LIMIT, move || {
+        let (process, mut stdin, mut stdout) = start(&mut example);
+        stdin.write_all(b"One\n").unwrap();
+        assert_eq!(take(&mut stdout, 7), "A long ");
+        interrupt(&process);
+        assert_eq!(take(&mut stdout, 11), " [stopped]\n");
+        stdin.write_all(b"Two\n").unwrap();
+        drop(stdin);
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "A short one.\n");
+        Ended::from(process.wait_with_output().unwrap())
+    });
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+    assert_eq!(said(&server, 1), ["user", "assistant: A long ", "user"]);
+}
+
+#[cfg(feature = "schemars")] // The example needs this feature.
+mod tools {
+    use super::*;
+
+    /// Returns a response with a call of the tool `note`.
+    fn note(text: &str) -> String {
+        let call = CLAUDE.call(1, &[&json!({ "text": text }).to_string()]);
+        CLAUDE.start() + &call.replace("\"name\":\"f\"", "\"name\":\"note\"") + &CLAUDE.ending()
+    }
+
+    /// A folder for the history, which is removed afterwards.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("kerb-stream-{name}-{}", std::process::id());
+            let folder = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn tools_asks_and_tells_the_model_what_the_person_said() {
+        let weather = CLAUDE.call(1, &["{\"city\":\"Oslo\"}"]).replace("\"f\"", "\"weather\"");
+        let both = CLAUDE.start() + &weather + &note("a").replace(&CLAUDE.start(), "");
+        let server = claude(vec![both, note("b"), CLAUDE.whole(&["Do", "ne."])]);
+        let folder = Folder::new("asks");
+        let mut example = at_claude(&server, "tools");
+        let ended = run(example.arg("Note it.").current_dir(&folder.0), "n\ny\n");
+        assert_eq!((ended.code, &*ended.stdout), (Some(0), "Done.\n[\"b\"]\n"), "{}", ended.stderr);
+        for part in [
+            "· weather: {\"city\":\"Oslo\"}\n",
+            "· weather has finished: It rains in Oslo.\n",
+            "Write down \"a\"? [y/N] \n· note has failed: the person said no\n",
+            "Write down \"b\"? [y/N] \n· note has finished: Noted, 1 in all.\n",
+        ] {
+            assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+        }
+        let told = server.requests()[1].json()["messages"].to_string();
+        assert!(told.contains("It rains in Oslo.") && told.contains("the person said no"));
+
+        // The next question continues the saved conversation.
+        let server = claude(vec![CLAUDE.whole(&["Yes."])]);
+        let mut example = at_claude(&server, "tools");
+        let ended = run(example.arg("Again?").current_dir(&folder.0), "");
+        assert_eq!((ended.code, &*ended.stdout), (Some(0), "Yes.\n[]\n"), "{}", ended.stderr);
+        let sent = server.requests()[0].json()["messages"].to_string();
+        assert!(sent.contains("Done.") && sent.contains("Again?"), "{sent}");
+    }
+
+    #[test]
+    fn tools_goes_on_with_the_calls_that_did_not_run() {
+        let server = claude((0..9).map(|_| note("x")).collect());
+        let folder = Folder::new("resumes");
+        let mut example = at_claude(&server, "tools");
+        let ended = run(example.arg("Note.").current_dir(&folder.0), &"y\n".repeat(9));
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains("raise `max_turns`"), "{}", ended.stderr);
+        assert_eq!(server.requests().len(), 8);
+
+        let server = claude(vec![CLAUDE.whole(&["Done."])]);
+        let mut example = at_claude(&server, "tools");
+        let ended = run(example.current_dir(&folder.0), "n\n");
+        assert_eq!((ended.code, &*ended.stdout), (Some(0), "Done.\n[]\n"), "{}", ended.stderr);
+        let [request] = &*server.requests() else { panic!() };
+        let last = request.json()["messages"].as_array().unwrap().last().unwrap().to_string();
+        assert!(last.contains("the person said no"), "{last}");
+    }
+
+    #[test]
+    fn tools_saves_the_text_of_an_answer_that_was_cut() {
+        let server = claude(vec![CLAUDE.start() + &CLAUDE.text("Half an answer")]);
+        let folder = Folder::new("cut");
+        let mut example = at_claude(&server, "tools");
+        let ended = run(example.arg("Tell me.").current_dir(&folder.0), "");
+        assert_eq!((ended.code, &*ended.stdout), (Some(1), "Half an answer\n[]\n"));
+        assert!(ended.stderr.contains("Error: anthropic"), "{}", ended.stderr);
+        let saved = std::fs::read_to_string(folder.0.join("history.json")).unwrap();
+        assert!(saved.contains("Half an answer"), "{saved}");
+    }
+
+    #[test]
+    fn tools_without_a_key_names_the_variable() {
+        let folder = Folder::new("key");
+        let ended = run(example("tools").arg("Hi").current_dir(&folder.0), "");
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains("ANTHROPIC_API_KEY"), "{}", ended.stderr);
     }
 }
 
@@ -441,8 +519,7 @@ fn in_chat_an_interrupt_stops_the_answer_and_not_the_program() {
         let (process, mut stdin, mut stdout) = start(&mut example);
         stdin.write_all(b"One\n").unwrap();
         assert_eq!(take(&mut stdout, 7), "A long ");
-        let interrupt = format!("kill -INT {}", process.id());
-        assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
+        interrupt(&process);
         assert_eq!(take(&mut stdout, 1), "\n");
         stdin.write_all(b"Two\n").unwrap();
         drop(stdin);
@@ -495,6 +572,35 @@ fn at(server: &Server, name: &str) -> Command {
     command
 }
 
+/// The events of Claude, whom two examples ask.
+const CLAUDE: Shape = Shape(Protocol::Messages);
+
+/// Returns an example that asks Claude, whose base URL is that of `server`.
+fn at_claude(server: &Server, name: &str) -> Command {
+    let mut command = example(name);
+    command.env("ANTHROPIC_API_KEY", "sk-test").env("ANTHROPIC_BASE_URL", server.url());
+    command
+}
+
+/// Starts a server that answers with these bodies, one after the other. An empty one is an error.
+fn claude(bodies: Vec<String>) -> Server {
+    let asked = AtomicUsize::new(0);
+    let server = Server::start(move |connection| {
+        while connection.request()?.is_some() {
+            let body = &bodies[asked.fetch_add(1, Ordering::SeqCst)];
+            if body.is_empty() {
+                connection.answer("400 Bad Request", "application/json", "{}")?;
+                continue;
+            }
+            connection.start()?;
+            connection.chunk(body)?;
+            connection.chunk("")?;
+        }
+        Ok(())
+    });
+    server.unwrap()
+}
+
 /// Starts a server that answers each request with the events that `answer` sends.
 fn server(
     answer: impl Fn(&mut Connection) -> std::io::Result<()> + Send + Sync + 'static,
@@ -542,6 +648,13 @@ fn start(command: &mut Command) -> (Child, ChildStdin, ChildStdout) {
 /// Writes a question. Only `chat` reads it; the other examples may have ended.
 fn ask(mut stdin: ChildStdin) {
     let _ = stdin.write_all(b"Hello\n");
+}
+
+/// Does what Ctrl-C does.
+#[cfg(unix)]
+fn interrupt(process: &Child) {
+    let interrupt = format!("kill -INT {}", process.id());
+    assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
 }
 
 fn take(stdout: &mut ChildStdout, bytes: usize) -> String {
