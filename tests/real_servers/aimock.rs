@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use kerb_stream::{ErrorKind, FinishReason, GenerationConfig, Message, Protocol, Tool};
-use serde_json::json;
+use kerb_stream::{
+    ErrorKind, FinishReason, GenerationConfig, Message, Protocol, Tool, generate_stream,
+};
+use serde_json::{Value, json};
 
 use super::{LIMIT, ask, config, server, version, watchdog};
 
@@ -82,34 +84,34 @@ fn thoughts_are_told_apart_from_the_answer() {
 
 #[test]
 #[ignore = "needs aimock at $KERB_STREAM_AIMOCK"]
-fn tools_are_called_and_their_results_go_back() {
+fn tools_run_until_the_answer() {
     each(|protocol, config| {
         let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}});
         let tool = Tool::function("get_weather", "The weather in a city", parameters);
         let config = config.clone().tools([tool]);
-        let mut history = vec![Message::user("What is the weather in Paris and Oslo?")];
-        let first = ask(&history, &config).whole();
-        assert_eq!(first.content, "Let me look. ", "{protocol}");
-        assert_eq!(first.finish_reason, Some(FinishReason::ToolCalls), "{protocol}");
-        let cities: Vec<_> = first
-            .tool_calls
-            .iter()
-            .map(|call| {
-                assert_eq!(call.name, "get_weather", "{protocol}");
-                call.parse::<serde_json::Value>().unwrap()["city"].clone()
-            })
-            .collect();
+        let (mut cities, mut ids) = (Vec::new(), Vec::new());
+        let prompt = "What is the weather in Paris and Oslo?";
+        let mut stream = generate_stream(prompt, &config).run_tools(|call| {
+            assert_eq!(call.name, "get_weather", "{protocol}");
+            cities.push(call.parse::<Value>()?["city"].clone());
+            ids.push(call.id.clone());
+            Ok("21 degrees".to_owned())
+        });
+        let text: String = stream.by_ref().map(|chunk| chunk.unwrap().content).collect();
+        assert_eq!(text, "Let me look. It is 21 degrees in Paris.", "{protocol}");
+        let reasons = stream.responses().iter().map(|response| response.finish_reason);
+        let expected = [Some(FinishReason::ToolCalls), Some(FinishReason::Stop)];
+        assert!(reasons.eq(expected), "{protocol}");
+        let added = stream.new_messages();
+        drop(stream);
         assert_eq!(cities, ["Paris", "Oslo"], "{protocol}");
-        let (one, other) = (&first.tool_calls[0].id, &first.tool_calls[1].id);
-        assert!(!one.is_empty() && one != other, "{protocol}: {one} {other}");
+        assert!(!ids[0].is_empty() && ids[0] != ids[1], "{protocol}: {ids:?}");
 
-        history.push(Message::from(&first));
-        for call in &first.tool_calls {
-            history.push(Message::tool(&call.id, "21 degrees"));
-        }
-        let second = ask(&history, &config).whole();
-        assert_eq!(second.content, "It is 21 degrees in Paris.", "{protocol}");
-        assert_eq!(second.finish_reason, Some(FinishReason::Stop), "{protocol}");
+        // The same conversation, saved before the tools ran.
+        let mut history = vec![Message::user(prompt), added[0].clone()];
+        history = serde_json::from_str(&serde_json::to_string(&history).unwrap()).unwrap();
+        let stream = generate_stream(&history, &config).run_tools(|_| Ok("21 degrees".to_owned()));
+        assert_eq!(stream.into_response().unwrap().content, added[3].content, "{protocol}");
     });
 }
 

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kerb_stream::{
-    ErrorKind, FinishReason, GenerationConfig, Message, Protocol, ResponseFormat, Tool, ToolChoice,
-    generate_stream,
+    ErrorKind, FinishReason, GenerationConfig, Message, Protocol, ResponseFormat, Tool, ToolCall,
+    ToolChoice, generate_stream,
 };
 use serde_json::{Value, json};
 
@@ -194,6 +194,96 @@ fn a_schema_is_kept_to() {
     });
 }
 
+/// llama.cpp makes a grammar from the schema, so that even a small model has to obey it.
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA"]
+fn an_answer_is_read_as_a_type_and_its_elements_come_as_they_are_written() {
+    #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Recipe {
+        name: Kind,
+        #[schemars(length(min = 3, max = 3))]
+        steps: Vec<Step>,
+    }
+    #[derive(Debug, PartialEq, serde::Deserialize, schemars::JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        Pancakes,
+        Bread,
+    }
+    #[derive(Debug, PartialEq, serde::Deserialize, schemars::JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Step {
+        #[schemars(length(max = 30))]
+        title: String,
+        #[schemars(range(max = 60))]
+        minutes: u8,
+        tool: Option<Kind>,
+    }
+    watchdog(LIMIT, || {
+        let schema = schemars::schema_for!(Recipe).to_value();
+        let config = llama(Protocol::ChatCompletions)
+            .max_tokens(400)
+            .response_format(ResponseFormat::json_schema("Recipe", schema));
+        let mut stream = generate_stream("Three steps to make pancakes, as JSON.", &config);
+        let mut steps = stream.elements::<Step>("/steps");
+        let (mut arrived, mut lengths) = (Vec::new(), Vec::new());
+        while let Some(step) = steps.next() {
+            arrived.push(step.unwrap());
+            lengths.push(steps.stream().response().content.len());
+        }
+        let response = stream.into_response().unwrap();
+        let recipe: Recipe = response.parse().unwrap();
+        assert_eq!((recipe.steps.len(), &recipe.steps), (3, &arrived), "{response:?}");
+        assert!(recipe.name == Kind::Pancakes || recipe.name == Kind::Bread);
+        // Each came while the next one was not yet written.
+        assert!(lengths.is_sorted_by(|a, b| a < b), "{lengths:?}");
+        assert!(lengths[0] < response.content.len() * 2 / 3, "{lengths:?}");
+
+        let cut = ask("Three steps to make pancakes, as JSON.", &config.max_tokens(10)).whole();
+        let error = cut.parse::<Recipe>().unwrap_err();
+        assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Incomplete));
+    });
+}
+
+/// The model is too small to call tools by itself, so the calls are in the prompt. The server's
+/// template checks the form of the conversation that the loop builds.
+#[test]
+#[ignore = "needs llama.cpp at $KERB_STREAM_LLAMA_KEY, with a template that knows tools"]
+fn the_conversation_of_the_loop_is_accepted() {
+    watchdog(LIMIT, || {
+        let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+        let tool = Tool::function("weather", "The weather in a city.", schema);
+        let call =
+            |id, city: &str| ToolCall::new(id, "weather", json!({ "city": city }).to_string());
+        let mut asked = Message::assistant("Let me look.");
+        asked.tool_calls = vec![call("a", "Paris"), call("b", "Oslo"), call("c", "Rome")];
+        let question = Message::user("Where is it warm?");
+        for protocol in PROTOCOLS {
+            let config = llama(protocol)
+                .base_url(server("KERB_STREAM_LLAMA_KEY") + "/v1")
+                .api_key("k")
+                .tools([tool.clone()]);
+            let mut stream =
+                generate_stream([question.clone(), asked.clone()], &config).run_tools(|call| {
+                    match call.id.as_str() {
+                        "b" => Err(anyhow::anyhow!("no such city")),
+                        _ => Ok(format!("21 degrees: {}", call.arguments)),
+                    }
+                });
+            stream.by_ref().for_each(|chunk| drop(chunk.unwrap()));
+            let added = stream.new_messages();
+            let [first, failed, last, said] = &*added else { panic!("{protocol}: {added:?}") };
+            assert_eq!((first.is_error, failed.is_error, last.is_error), (false, true, false));
+            assert!(!said.content.is_empty(), "{protocol}");
+            // The server has read the calls and their results.
+            let long = stream.into_response().unwrap().usage.unwrap().prompt_tokens;
+            let short = ask([question.clone()], &config).whole().usage.unwrap().prompt_tokens;
+            assert!(long > short + 60, "{protocol}: {long} after {short}");
+        }
+    });
+}
+
 /// llama.cpp parses the arguments of calls as JSON, and responds with 500 to any history in which
 /// they are invalid.
 #[test]
@@ -203,7 +293,7 @@ fn a_malformed_call_does_not_poison_the_conversation() {
         let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
         let tool = Tool::function("weather", "The weather in a city.", schema);
         let mut asked = Message::assistant("");
-        asked.tool_calls = vec![kerb_stream::ToolCall::new("call-a", "weather", r#"{"city":"Os"#)];
+        asked.tool_calls = vec![ToolCall::new("call-a", "weather", r#"{"city":"Os"#)];
         let history =
             [Message::user("Q"), asked, Message::tool_error("call-a", "that is not JSON")];
         for protocol in PROTOCOLS {
@@ -225,8 +315,7 @@ fn tools_are_accepted_with_their_history() {
         );
         // This turn is written by hand, because such a small model calls no tools.
         let mut asked = Message::assistant("");
-        asked.tool_calls =
-            vec![kerb_stream::ToolCall::new("call-a", "get_weather", r#"{"city": "Paris"}"#)];
+        asked.tool_calls = vec![ToolCall::new("call-a", "get_weather", r#"{"city": "Paris"}"#)];
         let history = [
             Message::user("What is the weather in Paris?"),
             asked,
