@@ -1,15 +1,19 @@
 //! Answers as values of the caller's types: whole ones, and the elements of a list while it is
 //! written.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
 
+use jiter::{JsonValue, PartialMode};
 use kerb_stream::{
     Error, ErrorKind, GenerationConfig, GenerationResponse, GenerationStream, Protocol, ToolCall,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::recordings::{self, READ, SETS};
 use crate::support::shapes::Shape;
+use crate::support::shared;
 
 /// Returns a stream of a whole answer in these pieces.
 fn answer(protocol: Protocol, pieces: &[&str]) -> GenerationStream {
@@ -162,6 +166,141 @@ fn an_error_is_the_last_element() {
     let items: Vec<_> = stream.elements::<i32>("").collect();
     assert_eq!(items.len(), 2);
     assert_eq!(ErrorKind::of(items[1].as_ref().unwrap_err()), Some(ErrorKind::Incomplete));
+}
+
+/// jiter reads JSON that is not complete. Of every list in every JSON answer of the recordings, an
+/// element comes at the prefix with which jiter has it whole.
+#[test]
+#[ignore = "reads the recordings in $KERB_STREAM_SHARED"]
+fn every_element_comes_when_it_is_whole() {
+    let texts: BTreeSet<String> = recorded_texts().collect();
+    let (mut documents, mut lists, mut elements) = (0, 0, 0);
+    for text in texts {
+        // A fence or other text may be around the JSON.
+        let start = text.find(['{', '[']).unwrap_or(text.len());
+        let mut parser =
+            serde_json::Deserializer::from_str(text.get(start..).unwrap()).into_iter::<Value>();
+        let Some(Ok(document)) = parser.next() else { continue };
+        documents += 1;
+        let json = text.get(start..start + parser.byte_offset()).unwrap();
+        let mut pointers = Vec::new();
+        lists_in(&document, "", &mut pointers);
+        for pointer in pointers {
+            let list = document.pointer(&pointer).unwrap().as_array().unwrap();
+            let arrived = arrivals(&text, &pointer, 1);
+            for size in [2, 3, 7, text.len()] {
+                assert!(arrivals(&text, &pointer, size).iter().map(|(it, _)| it).eq(list));
+            }
+            assert!(arrived.iter().map(|(it, _)| it).eq(list), "{pointer} in {text}");
+            check(json, &pointer, &arrived.iter().map(|(_, at)| at - start).collect::<Vec<_>>());
+            (lists, elements) = (lists + 1, elements + list.len());
+        }
+    }
+    assert_eq!((documents, lists, elements), (931, 1114, 1054));
+}
+
+/// The answers of all recordings, the arguments of their calls, and an event of each, which has more
+/// lists.
+fn recorded_texts() -> impl Iterator<Item = String> {
+    let folders = READ.iter().flat_map(|(folder, protocol, _)| {
+        SETS.iter().map(move |set| (shared(set).join(folder), *protocol))
+    });
+    folders.flat_map(|(folder, protocol)| {
+        recordings::cases(&folder).into_iter().flat_map(move |path| {
+            let config = recordings::config(&recordings::json(&path)).protocol(protocol);
+            let body = std::fs::read(path.with_extension("sse")).unwrap();
+            let events = String::from_utf8_lossy(&body).into_owned();
+            let events = events.lines().filter_map(|line| line.strip_prefix("data: "));
+            let event = events.filter(|data| data.len() < 1000).max_by_key(|data| data.len());
+            let event = event.map(str::to_owned);
+            let mut stream = GenerationStream::from_reader(Cursor::new(body), config);
+            stream.by_ref().for_each(drop);
+            let GenerationResponse { content, tool_calls, .. } = stream.response().clone();
+            tool_calls.into_iter().map(|call| call.arguments).chain([content]).chain(event)
+        })
+    })
+}
+
+/// Adds the pointers of all lists in a document.
+fn lists_in(value: &Value, at: &str, pointers: &mut Vec<String>) {
+    match value {
+        Value::Array(list) => {
+            pointers.push(at.to_owned());
+            let elements = list.iter().enumerate();
+            elements.for_each(|(n, it)| lists_in(it, &format!("{at}/{n}"), pointers));
+        }
+        Value::Object(fields) => fields.iter().for_each(|(name, it)| {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            lists_in(it, &format!("{at}/{name}"), pointers);
+        }),
+        _ => {}
+    }
+}
+
+/// Returns the elements of a list in a text that comes in pieces of `size` characters, and the
+/// bytes of the text that had come with each.
+fn arrivals(text: &str, pointer: &str, size: usize) -> Vec<(Value, usize)> {
+    let chars: Vec<_> = text.chars().collect();
+    let pieces: Vec<String> = chars.chunks(size).map(|piece| piece.iter().collect()).collect();
+    let pieces: Vec<_> = pieces.iter().map(String::as_str).collect();
+    let mut stream = answer(Protocol::ChatCompletions, &pieces);
+    let mut elements = stream.elements(pointer);
+    let mut arrivals = Vec::new();
+    while let Some(element) = elements.next() {
+        arrivals.push((element.unwrap(), elements.stream().response().content.len()));
+    }
+    arrivals
+}
+
+/// Compares the prefixes at which the elements of a list came with what jiter has there.
+fn check(json: &str, pointer: &str, arrivals: &[usize]) {
+    let whole = JsonValue::parse(json.as_bytes(), false).unwrap();
+    let path: Vec<_> =
+        pointer.split('/').skip(1).map(|it| it.replace("~1", "/").replace("~0", "~")).collect();
+    let (_, closing) = list_at(&whole, &path).unwrap();
+    let mut expected = 0;
+    for (at, c) in json.char_indices() {
+        let before = json.get(..at + c.len_utf8()).unwrap();
+        let partial = JsonValue::parse_with_config(before.as_bytes(), false, PartialMode::On);
+        let partial = partial.unwrap();
+        let begun = list_at(&partial, &path).map_or(0, |(list, _)| list.len());
+        let came = arrivals.iter().filter(|arrival| **arrival <= before.len()).count();
+        // An element that is not complete is in jiter's list, too.
+        assert!(came == begun || came + 1 == begun, "{came} of {begun} {pointer} in {before}");
+        // If the brackets on the way to the list end it, all its elements are whole. Before its own
+        // bracket, a number may go on up to the comma.
+        let before_comma = before.trim_end().trim_end_matches(',');
+        let is_open = before.trim_end().ends_with(|c: char| c.is_ascii_alphanumeric());
+        for (text, closing, open) in [
+            (before_comma, &*closing, usize::from(is_open)),
+            (before, closing.strip_prefix(']').unwrap(), 0),
+        ] {
+            let ended = format!("{text}{closing}");
+            if let Ok(ended) = JsonValue::parse(ended.as_bytes(), false)
+                && let Some((whole, _)) = list_at(&ended, &path)
+            {
+                expected = expected.max(whole.len() - open);
+            }
+        }
+        assert_eq!(came, expected, "{pointer} in {before}");
+    }
+}
+
+/// Returns the list at a path, and the brackets that end it and everything around it.
+fn list_at<'a>(value: &'a JsonValue<'a>, path: &[String]) -> Option<(&'a [JsonValue<'a>], String)> {
+    match (value, path) {
+        (JsonValue::Array(list), []) => Some((list, "]".to_owned())),
+        (JsonValue::Array(list), [first, rest @ ..]) => {
+            let (list, closing) = list_at(list.get(first.parse::<usize>().ok()?)?, rest)?;
+            Some((list, closing + "]"))
+        }
+        (JsonValue::Object(fields), [first, rest @ ..]) => {
+            let (_, value) = fields.iter().find(|(name, _)| name == first)?;
+            let (list, closing) = list_at(value, rest)?;
+            Some((list, closing + "}"))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(feature = "schemars")]
