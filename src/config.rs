@@ -223,7 +223,8 @@ configuration! {
     max_event_bytes: usize = 32 << 20, (bytes: usize) => bytes;
     /// The largest size of a response, in bytes: text, reasoning, tool calls, attachments, sources,
     /// activity, log probabilities and replay data (provider-specific data that is sent back
-    /// unchanged) together. Defaults to 64 MiB.
+    /// unchanged) together. It also limits the results of the tools that run after a response,
+    /// together. Defaults to 64 MiB.
     max_response_bytes: usize = 64 << 20, (bytes: usize) => bytes;
     /// The largest number of tool calls in a response. Defaults to 1,024.
     max_tool_calls: usize = 1024, (calls: usize) => calls;

@@ -181,8 +181,9 @@
 //! | [`idle_timeout`] | 300 s | the time without a single byte |
 //! | [`stall_timeout`] | 900 s | the time without progress, for example if only pings arrive (events that keep the connection open) |
 //! | [`max_event_bytes`] | 32 MiB | one line or event |
-//! | [`max_response_bytes`] | 64 MiB | one answer |
+//! | [`max_response_bytes`] | 64 MiB | one answer; the results of the tools that run after it |
 //! | [`max_tool_calls`] | 1,024 | the tool calls in one answer |
+//! | [`max_turns`] | 16 | the answers of one stream that runs tools |
 //! | [`max_retries`] | 2 | retries, which happen only before the first piece of the answer |
 //! | [`max_retry_wait`] | 60 s | the wait that a server may ask for; if it asks for more, there is no retry |
 //!

@@ -95,7 +95,8 @@ impl Turns {
         self.responses.push(response);
         if may_go_on && is_last && is_waiting {
             let turns = config.max_turns;
-            let problem = format!("the model calls tools after {turns} turns; raise `max_turns`");
+            let problem =
+                format!("the model still calls tools; raise `max_turns`, which is {turns}");
             return Err(Error::new(ErrorKind::Limit, provider, problem));
         }
         Ok(may_go_on && !is_last)

@@ -200,7 +200,12 @@ fn turns_are_limited() {
         });
         let error = stream.by_ref().last().unwrap().unwrap_err();
         assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Limit), "{protocol}");
-        assert!(error.to_string().contains("after 3 turns; raise `max_turns`"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("the model still calls tools; raise `max_turns`, which is 3"),
+            "{error}"
+        );
         assert_eq!(stream.responses().len(), 3);
         // The last call is open, and another stream would run it.
         let messages = stream.new_messages();
@@ -260,62 +265,72 @@ fn a_cancelled_tool_leaves_its_call_open() {
 
 #[test]
 fn a_tool_that_is_announced_does_not_run_after_a_cancel() {
-    let server = server(vec![calls(Protocol::ChatCompletions, &["{\"n\":1}"])]);
-    let config = at(&server, Protocol::ChatCompletions);
-    let mut stream = generate_stream("Count.", config).run_tools(|_| panic!("it was cancelled"));
-    assert!(stream.any(|chunk| !chunk.unwrap().activity.is_empty()));
-    stream.cancel_handle().cancel();
-    let error = stream.next().unwrap().unwrap_err();
-    assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Cancelled));
-    let [turn] = &*stream.new_messages() else { panic!() };
-    assert_eq!(turn.tool_calls.len(), 1);
+    for &protocol in Protocol::ALL {
+        let server = server(vec![calls(protocol, &["{\"n\":1}"])]);
+        let config = at(&server, protocol);
+        let mut stream =
+            generate_stream("Count.", config).run_tools(|_| panic!("it was cancelled"));
+        assert!(stream.any(|chunk| !chunk.unwrap().activity.is_empty()));
+        stream.cancel_handle().cancel();
+        let error = stream.next().unwrap().unwrap_err();
+        assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Cancelled));
+        let [turn] = &*stream.new_messages() else { panic!() };
+        assert_eq!(turn.tool_calls.len(), 1);
+    }
 }
 
 #[test]
 fn after_a_panic_in_a_tool_there_is_nothing() {
-    let server = server(vec![calls(Protocol::ChatCompletions, &["{\"n\":1}"])]);
-    let config = at(&server, Protocol::ChatCompletions);
-    let mut stream = generate_stream("Count.", config).run_tools(|_| panic!("a bug in the tool"));
-    let started = stream.by_ref().find(|chunk| !chunk.as_ref().unwrap().activity.is_empty());
-    assert_eq!(line(&started.unwrap().unwrap().activity[0]), "f({\"n\":1})");
-    assert!(catch_unwind(AssertUnwindSafe(|| stream.next())).is_err());
-    assert!(stream.next().is_none() && stream.next().is_none());
-    assert!(Error::of(&stream.into_response().unwrap_err()).is_some());
+    for &protocol in Protocol::ALL {
+        let server = server(vec![calls(protocol, &["{\"n\":1}"])]);
+        let config = at(&server, protocol);
+        let mut stream =
+            generate_stream("Count.", config).run_tools(|_| panic!("a bug in the tool"));
+        let started = stream.by_ref().find(|chunk| !chunk.as_ref().unwrap().activity.is_empty());
+        assert_eq!(line(&started.unwrap().unwrap().activity[0]), "f({\"n\":1})");
+        assert!(catch_unwind(AssertUnwindSafe(|| stream.next())).is_err());
+        assert!(stream.next().is_none() && stream.next().is_none());
+        assert!(Error::of(&stream.into_response().unwrap_err()).is_some());
+    }
 }
 
 #[test]
 fn a_panic_in_the_callback_between_two_tools_is_an_error() {
-    let server = server(vec![calls(Protocol::ChatCompletions, &["{\"n\":1}"])]);
-    let config = at(&server, Protocol::ChatCompletions);
-    let callback = |chunk: &kerb_stream::StreamChunk| {
-        assert!(chunk.activity.is_empty(), "a bug in the callback");
-    };
-    let mut stream =
-        generate_stream("Count.", config).callback(callback).run_tools(|_| Ok("x".into()));
-    let all = catch_unwind(AssertUnwindSafe(|| stream.by_ref().for_each(drop)));
-    assert!(all.is_err());
-    assert!(stream.next().unwrap().is_err() && stream.next().is_none());
-    // The response before is still there.
-    assert_eq!((stream.responses().len(), stream.response().tool_calls.len()), (1, 1));
-    assert!(stream.into_response().is_err());
+    for &protocol in Protocol::ALL {
+        let server = server(vec![calls(protocol, &["{\"n\":1}"])]);
+        let config = at(&server, protocol);
+        let callback = |chunk: &kerb_stream::StreamChunk| {
+            assert!(chunk.activity.is_empty(), "a bug in the callback");
+        };
+        let mut stream =
+            generate_stream("Count.", config).callback(callback).run_tools(|_| Ok("x".into()));
+        let all = catch_unwind(AssertUnwindSafe(|| stream.by_ref().for_each(drop)));
+        assert!(all.is_err());
+        assert!(stream.next().unwrap().is_err() && stream.next().is_none());
+        // The response before is still there.
+        assert_eq!((stream.responses().len(), stream.response().tool_calls.len()), (1, 1));
+        assert!(stream.into_response().is_err());
+    }
 }
 
 #[test]
 fn tools_have_to_be_declared() {
-    let server = server(Vec::new());
-    for tools in [vec![], vec![Tool::hosted(json!({"type": "x"}))]] {
-        let config = at(&server, Protocol::ChatCompletions).tools(tools);
-        let mut stream = generate_stream("Hi", config).run_tools(|_| Ok("x".into()));
+    for &protocol in Protocol::ALL {
+        let server = server(Vec::new());
+        for tools in [vec![], vec![Tool::hosted(json!({"type": "x"}))]] {
+            let config = at(&server, protocol).tools(tools);
+            let mut stream = generate_stream("Hi", config).run_tools(|_| Ok("x".into()));
+            let error = stream.next().unwrap().unwrap_err();
+            assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Config));
+            assert!(error.to_string().contains("`run_tools` needs the functions"), "{error}");
+        }
+        assert!(server.requests().is_empty());
+        let config = at(&server, protocol);
+        let body = std::io::Cursor::new(calls(protocol, &["{}"]));
+        let mut stream = GenerationStream::from_reader(body, config).run_tools(|_| Ok("x".into()));
         let error = stream.next().unwrap().unwrap_err();
-        assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Config));
-        assert!(error.to_string().contains("`run_tools` needs the functions"), "{error}");
+        assert!(error.to_string().contains("the response comes from a reader"), "{error}");
     }
-    assert!(server.requests().is_empty());
-    let config = at(&server, Protocol::ChatCompletions);
-    let body = std::io::Cursor::new(calls(Protocol::ChatCompletions, &["{}"]));
-    let mut stream = GenerationStream::from_reader(body, config).run_tools(|_| Ok("x".into()));
-    let error = stream.next().unwrap().unwrap_err();
-    assert!(error.to_string().contains("the response comes from a reader"), "{error}");
 }
 
 #[test]
