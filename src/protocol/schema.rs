@@ -20,6 +20,11 @@ const FORMATS: &str = "date-time time date duration email hostname ipv4 ipv6 uui
 const REFUSED: &str = "$schema $id $comment default examples deprecated readOnly writeOnly format";
 const TAKEN: &str = "title description $defs definitions";
 
+/// Keywords that Anthropic refuses, and `minItems` above 1:
+/// <https://platform.claude.com/docs/en/build-with-claude/structured-outputs>.
+const LIMITS: &str = "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength \
+                      maxLength maxItems uniqueItems minProperties maxProperties";
+
 /// Keywords that combine an object with other schemas, which can add properties.
 const JOINING: &str = "$ref anyOf oneOf allOf if then else dependentSchemas patternProperties \
                        unevaluatedProperties";
@@ -39,26 +44,47 @@ pub(super) fn strict(request: ChatRequest<'_>, what: &str, schema: &Value) -> (V
 }
 
 /// Returns the schema as Anthropic accepts it: each object with `properties` forbids other
-/// properties. An object that combines several schemas is not changed, because its meaning would
-/// change.
+/// properties, and limits such as `minimum` stand in descriptions, where the model reads them. An
+/// object that combines several schemas is not closed, because its meaning would change.
 pub(super) fn closed(request: ChatRequest<'_>, schema: &Value) -> Value {
     let mut closed = schema.clone();
-    close(&mut closed);
+    close(schema, &mut closed);
     if closed != *schema {
-        let why = "this protocol requires that of every object";
-        request.adapt("response_format", "a schema", "one with `additionalProperties: false`", why);
+        let sent = "one with `additionalProperties: false`, and with limits in the descriptions";
+        let why = "this protocol requires the first, and refuses keywords such as `minimum`";
+        request.adapt("response_format", "the schema", sent, why);
     }
     closed
 }
 
-fn close(schema: &mut Value) {
+fn close(root: &Value, schema: &mut Value) {
     let Value::Object(node) = schema else { return };
     if node.contains_key("properties") && !node.keys().any(|key| is_in(JOINING, key)) {
         node.entry("additionalProperties").or_insert(false.into());
     }
+    let mut limits = Map::new();
+    node.retain(|key, value| {
+        let is_limit = is_in(LIMITS, key) || key == "minItems" && value.as_u64() > Some(1);
+        if is_limit {
+            limits.insert(key.clone(), value.take());
+        }
+        let is_format = value.as_str().is_some_and(|it| is_in(FORMATS, it) || it == "uri");
+        !is_limit && key != "$schema" && (key != "format" || is_format)
+    });
+    if !limits.is_empty() {
+        let about = node.get("description").and_then(Value::as_str).unwrap_or_default();
+        let about = format!("{about} {}", Value::Object(limits));
+        node.insert("description".to_owned(), about.trim().into());
+    }
+    if !node.contains_key("anyOf")
+        && are_apart(root, list(node.get("oneOf")))
+        && let Some(choices) = node.remove("oneOf")
+    {
+        node.insert("anyOf".to_owned(), choices);
+    }
     // The parts do not include those of `allOf`: if one of these forbade other properties, the
     // properties of the others would be forbidden too.
-    parts(node).for_each(close);
+    parts(node).for_each(|part| close(root, part));
 }
 
 /// Rewrites a schema, which is a part of `root`, as a strict one. The error says why a strict
@@ -595,9 +621,9 @@ mod tests {
     }
 
     #[test]
-    fn every_object_is_closed_for_anthropic_and_nothing_else() {
+    fn every_object_is_closed_for_anthropic() {
         let open = |more: Value| {
-            let mut schema = object(json!({"a": {"type": "string", "minLength": 1}}));
+            let mut schema = object(json!({"a": {"type": "string", "pattern": "a"}}));
             schema["additionalProperties"] = more;
             schema.as_object_mut().unwrap().retain(|_, value| !value.is_null());
             schema
@@ -617,12 +643,54 @@ mod tests {
             expected,
             open(json!({"type": "string"})),
             json!({"type": "object"}),
-            json!({"type": "object", "properties": {}, "oneOf": [{"$ref": "#/$defs/d"}]}),
+            json!({"type": "object", "properties": {}, "oneOf": [true, {"$ref": "#/$defs/d"}]}),
             json!({"type": "object", "properties": {}, "$ref": "#/$defs/d"}),
             json!({"allOf": [open(Value::Null), {"type": "object"}]}),
         ] {
             let (sent, changes) = told(|request| closed(request, &schema));
             assert!(sent == schema && changes.is_empty(), "{sent}");
+        }
+    }
+
+    #[test]
+    fn limits_that_anthropic_refuses_are_told_in_words() {
+        for (asked, sent) in [
+            (
+                json!({"type": "integer", "format": "uint32", "minimum": 0}),
+                json!({"type": "integer", "description": "{\"minimum\":0}"}),
+            ),
+            (
+                json!({"type": "string", "format": "date", "description": "A day."}),
+                json!({"type": "string", "format": "date", "description": "A day."}),
+            ),
+            (
+                json!({"type": "string", "maxLength": 3, "description": "A code."}),
+                json!({"type": "string", "description": "A code. {\"maxLength\":3}"}),
+            ),
+            (
+                json!({"type": "array", "minItems": 1, "items": {"type": "number", "format": "double"}}),
+                json!({"type": "array", "minItems": 1, "items": {"type": "number"}}),
+            ),
+            (
+                json!({"type": "array", "minItems": 2}),
+                json!({"type": "array", "description": "{\"minItems\":2}"}),
+            ),
+            (
+                json!({"oneOf": [{"const": "a", "description": "A."}, {"const": "b"}]}),
+                json!({"anyOf": [{"const": "a", "description": "A."}, {"const": "b"}]}),
+            ),
+            (
+                json!({"oneOf": [{"type": "string"}, {"type": "string"}]}),
+                json!({"oneOf": [{"type": "string"}, {"type": "string"}]}),
+            ),
+        ] {
+            let (object, expected) = (object(json!({ "x": asked })), object(json!({ "x": sent })));
+            let (closed, changes) = told(|request| closed(request, &object));
+            assert_eq!(
+                (&closed["properties"], changes.len()),
+                (&expected["properties"], 1),
+                "{asked}"
+            );
         }
     }
 
@@ -740,7 +808,7 @@ mod tests {
             if let Ok(strict) = strictly(&root) {
                 // A caller means that an object has no other properties.
                 let mut root = root;
-                close(&mut root);
+                close(&root.clone(), &mut root);
                 check_strict(&strict, &strict);
                 prop_assert_eq!(&strictly(&strict).unwrap(), &strict);
                 for name in ["a", "b"].iter().filter(|name| !required.contains(name)) {

@@ -568,7 +568,7 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "a schema that is closed",
-            "response_format: sent one with `additionalProperties: false` instead of a schema, because this protocol requires that of every object",
+            "response_format: sent one with `additionalProperties: false`, and with limits in the descriptions instead of the schema, because this protocol requires the first, and refuses keywords such as `minimum`",
             || "Hi".into(),
             |config| {
                 let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
