@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::activity::Activity;
 use crate::cancel::CancelHandle;
-use crate::chunk::StreamChunk;
+use crate::chunk::{FinishReason, StreamChunk};
 use crate::config::GenerationConfig;
 use crate::decode::{self, ResponseDecoder};
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, Body, PreparedRequest};
 use crate::message::Prompt;
+use crate::provider::Protocol;
 use crate::request;
 use crate::response::GenerationResponse;
 use crate::retry;
@@ -86,11 +87,8 @@ impl Exchange {
             let error = decode::panic_error(self.response().provider);
             return self.end(Err(error), false);
         }
-        let is_first = matches!(self.state, State::New | State::Supplied(_))
-            && self.turns.responses.is_empty()
-            && self.started.is_none();
         if run.is_some()
-            && is_first
+            && matches!(self.state, State::New | State::Supplied(_))
             && let Err(error) = self.begin_tools()
         {
             return self.end(Err(error), false);
@@ -119,19 +117,25 @@ impl Exchange {
         }
     }
 
-    /// Checks that tools can run, and queues the calls at the end of the prompt.
+    /// Returns why tools cannot run, if they cannot.
+    pub(crate) fn tools_problem(&self) -> Option<&'static str> {
+        if matches!(self.state, State::Supplied(_)) {
+            return Some("`run_tools` needs a prompt; the response comes from a reader");
+        }
+        let has_tools = self.config.tools.iter().any(|tool| tool.called().is_some());
+        (!has_tools).then_some("`run_tools` needs the functions in the option `tools`")
+    }
+
+    /// Queues the calls at the end of the prompt. They run only if the request can be sent.
     fn begin_tools(&mut self) -> Result<(), Error> {
-        let problem = if matches!(self.state, State::Supplied(_)) {
-            "`run_tools` needs a prompt; the response comes from a reader"
-        } else if self.config.tools.iter().all(|tool| tool.name().is_none()) {
-            "`run_tools` needs the functions in the option `tools`"
-        } else {
-            if self.turns.resume() {
-                self.state = State::Tools;
-            }
-            return Ok(());
-        };
-        Err(Error::new(ErrorKind::Config, None, problem))
+        if let Some(problem) = self.tools_problem() {
+            return Err(Error::new(ErrorKind::Config, None, problem));
+        }
+        if self.turns.resume() {
+            request::prepare(self.turns.conversation(), &self.config)?;
+            self.state = State::Tools;
+        }
+        Ok(())
     }
 
     /// Announces the next tool, or runs it.
@@ -141,10 +145,17 @@ impl Exchange {
         self.in_next = false;
         let activity = self.turns.step(run, &self.config, &self.cancel);
         self.in_next = true;
-        let ended = |error: &Error| self.state = State::Ended(Some(error.clone()));
-        self.notice.activity.push(activity.inspect_err(ended)?);
-        self.state = State::Tools;
-        Ok(true)
+        match activity {
+            Ok(activity) => {
+                self.notice.activity.push(activity);
+                self.state = State::Tools;
+                Ok(true)
+            }
+            Err(error) => {
+                self.state = State::Ended(Some(error.clone()));
+                Err(error)
+            }
+        }
     }
 
     /// Returns the chunk that [`next`](Self::next) has prepared.
@@ -167,8 +178,8 @@ impl Exchange {
     /// Ends a response. Returns whether the conversation goes on. If it does not, the stream has
     /// ended. Dropping the old state closes the connection, unless the response was read to its end.
     fn end(&mut self, item: Result<bool, Error>, runs_tools: bool) -> Result<bool, Error> {
-        if let State::Tools = self.state {
-            // A callback has panicked, and no response is open.
+        if let State::New | State::Tools = self.state {
+            // No request was sent, so no response is open.
             self.state = State::Ended(item.as_ref().err().cloned());
             return item;
         }
@@ -182,7 +193,14 @@ impl Exchange {
             }
             _ => response.mark_truncated(),
         }
-        let goes_on = self.turns.add(response, item.is_ok(), runs_tools, &self.config);
+        let has_calls = runs_tools && response.finish_reason == Some(FinishReason::ToolCalls);
+        // Anthropic pauses a long turn, and goes on if it gets the turn back.
+        let is_paused = self.config.max_turns > 1
+            && response.raw_finish_reason.as_deref() == Some("pause_turn")
+            && response.tool_calls.is_empty()
+            && self.request.as_ref().is_some_and(|it| it.protocol == Protocol::Messages);
+        let is_waiting = item.is_ok() && (has_calls || is_paused);
+        let goes_on = self.turns.add(response, item.is_ok(), is_waiting, &self.config);
         let goes_on = item.and(goes_on);
         self.state = match &goes_on {
             Ok(true) => State::Tools,
@@ -221,7 +239,8 @@ impl Exchange {
         let state = mem::replace(&mut self.state, State::Sending);
         let (body, whom) = match (state, &self.request) {
             (State::New, _) => {
-                let (request, _) = request::prepare(self.turns.conversation(), config)?;
+                let prepared = request::prepare(self.turns.conversation(), config);
+                let (request, _) = prepared.inspect_err(|_| self.state = State::New)?;
                 self.response.provider = Some(request.peer.provider);
                 self.request = Some(Arc::new(request));
                 return Ok(());

@@ -186,9 +186,10 @@ impl<C, T> GenerationStream<C, T> {
             State::New if self.tools.is_some() && turns.has_open_calls() => {
                 "the prompt ends in tool calls without results, and the tools run first"
             }
-            State::New => {
-                return Ok(request::preview(turns.conversation(), &self.inner.config)?);
-            }
+            State::New => match self.tools.as_ref().and_then(|_| self.inner.tools_problem()) {
+                None => return Ok(request::preview(turns.conversation(), &self.inner.config)?),
+                Some(problem) => problem,
+            },
             State::Supplied(_) => "the response comes from a reader, so there is no request",
             _ => "the stream has begun; call `request` before the first `next`",
         };

@@ -127,6 +127,15 @@ impl Tool {
             ToolKind::WebSearch | ToolKind::Hosted(_) => None,
         }
     }
+
+    /// Returns the name in the calls of the tool. Some of a provider's own tools, such as
+    /// Anthropic's `bash`, run in the caller's program.
+    pub(crate) fn called(&self) -> Option<&str> {
+        match &self.0 {
+            ToolKind::Hosted(tool) => tool.get("name")?.as_str(),
+            _ => self.name(),
+        }
+    }
 }
 
 /// The constraint on the model's tool calls.

@@ -6,7 +6,6 @@ use serde::de::IgnoredAny;
 
 use crate::activity::Activity;
 use crate::cancel::CancelHandle;
-use crate::chunk::FinishReason;
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 use crate::message::{Message, MessageRole, Prompt, ToolCall};
@@ -48,11 +47,12 @@ impl Turns {
         let added = self.conversation.messages().get(self.asked..).unwrap_or_default();
         let last = self.responses.last().zip(self.last_is_whole);
         let last = last.or(open.map(|open| (open, false)));
-        let last = last.map(|(response, is_whole)| match is_whole {
-            true => Message::from(response),
-            false => Message::assistant(&response.content),
+        let last = last.and_then(|(response, is_whole)| match is_whole {
+            // A picture is in the replay data.
+            true if !response.attachments.is_empty() => Some(Message::from(response)),
+            true => Some(Message::from(response)).filter(says_something),
+            false => Some(Message::assistant(&response.content)).filter(says_something),
         });
-        let last = last.filter(|it| !it.content.is_empty() || !it.tool_calls.is_empty());
         added.iter().cloned().chain(last).collect()
     }
 
@@ -68,38 +68,31 @@ impl Turns {
         !self.calls.is_empty()
     }
 
-    /// Adds a response that has ended. Returns whether the conversation goes on: the calls in it have
-    /// to run, or the provider has only paused.
+    /// Adds a response that has ended. `is_waiting` means that it is whole and not the end: calls in
+    /// it have to run, or the provider has only paused. Returns whether the conversation goes on.
     pub(crate) fn add(
         &mut self,
         response: GenerationResponse,
         is_whole: bool,
-        runs_tools: bool,
+        is_waiting: bool,
         config: &GenerationConfig,
     ) -> Result<bool, Error> {
-        let is_waiting = runs_tools && response.finish_reason == Some(FinishReason::ToolCalls);
-        // Anthropic pauses a long turn, and goes on if it gets the turn back.
-        let is_paused = response.raw_finish_reason.as_deref() == Some("pause_turn");
-        // Without a prompt, the response came from a reader.
-        let may_go_on = is_whole && self.asked > 0 && (is_waiting || is_paused);
-        let is_last =
-            self.responses.len() + 1 >= usize::try_from(config.max_turns).unwrap_or(usize::MAX);
-        let provider = response.provider;
+        let (turns, provider) = (config.max_turns, response.provider);
+        let is_last = self.responses.len() as u64 + 1 >= u64::from(turns);
         self.last_is_whole = Some(is_whole);
-        if may_go_on && !is_last {
+        if is_waiting && !is_last {
             self.conversation.push(Message::from(&response));
             self.last_is_whole = None;
             self.resume();
         }
         self.responses.reserve_exact(1); // a response is large, and usually the only one
         self.responses.push(response);
-        if may_go_on && is_last && is_waiting {
-            let turns = config.max_turns;
+        if is_waiting && is_last {
             let problem =
-                format!("the model still calls tools; raise `max_turns`, which is {turns}");
+                format!("the model has not finished, and `max_turns` is {turns}; raise it");
             return Err(Error::new(ErrorKind::Limit, provider, problem));
         }
-        Ok(may_go_on && !is_last)
+        Ok(is_waiting)
     }
 
     /// Returns whether calls have to run.
@@ -124,10 +117,7 @@ impl Turns {
             let input = call.arguments;
             return Ok(Activity::ToolStarted { id, name, input, hosted: false });
         }
-        let result = match refused(&call, config) {
-            Some(why) => Err(anyhow::Error::msg(why)),
-            None => run(&call),
-        };
+        let result = check(&call, config).and_then(|()| run(&call));
         if cancel.is_cancelled() {
             return Err(Error::cancelled(provider));
         }
@@ -149,13 +139,11 @@ impl Turns {
     }
 }
 
-/// Returns why a call cannot run. The model is told.
-fn refused(call: &ToolCall, config: &GenerationConfig) -> Option<String> {
-    let mut names = config.tools.iter().filter_map(|tool| tool.name());
-    if !names.any(|name| name == call.name) {
-        return Some(format!("there is no tool {:?}", call.name));
-    }
-    call.parse::<IgnoredAny>().err().map(|error| format!("{error:#}"))
+/// Returns an error if a call cannot run.
+fn check(call: &ToolCall, config: &GenerationConfig) -> anyhow::Result<()> {
+    let is_declared = config.tools.iter().any(|tool| tool.called() == Some(&*call.name));
+    anyhow::ensure!(is_declared, "there is no tool {:?}", call.name);
+    call.parse::<IgnoredAny>().map(drop)
 }
 
 /// Returns the calls at the end of a conversation that have no result.
@@ -168,4 +156,8 @@ fn open_calls(messages: &[Message]) -> impl Iterator<Item = ToolCall> {
         !results.iter().any(|result| result.tool_call_id.as_deref() == Some(&*call.id))
     };
     calls.filter(is_open).cloned()
+}
+
+fn says_something(message: &Message) -> bool {
+    !message.content.is_empty() || !message.tool_calls.is_empty()
 }

@@ -353,7 +353,7 @@ mod tools {
         let mut example = at_claude(&server, "tools");
         let ended = run(example.arg("Note.").current_dir(&folder.0), &"y\n".repeat(9));
         assert_eq!(ended.code, Some(1));
-        assert!(ended.stderr.contains("raise `max_turns`"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("`max_turns` is 8; raise it"), "{}", ended.stderr);
         assert_eq!(server.requests().len(), 8);
 
         let server = claude(vec![CLAUDE.whole(&["Done."])]);

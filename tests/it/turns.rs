@@ -203,7 +203,7 @@ fn turns_are_limited() {
         assert!(
             error
                 .to_string()
-                .contains("the model still calls tools; raise `max_turns`, which is 3"),
+                .contains("the model has not finished, and `max_turns` is 3; raise it"),
             "{error}"
         );
         assert_eq!(stream.responses().len(), 3);
@@ -240,6 +240,69 @@ fn open_calls_run_before_anything_is_sent() {
         drop(stream);
         assert_eq!(ran, ["{\"n\":2}"], "{protocol}");
     }
+}
+
+#[test]
+fn open_calls_do_not_run_if_the_request_cannot_be_sent() {
+    for &protocol in Protocol::ALL {
+        let mut asked = Message::assistant("");
+        asked.tool_calls = vec![kerb_stream::ToolCall::new("a", "f", "{}")];
+        let history = [Message::user("Count."), asked];
+        let config = at(&server(Vec::new()), protocol).temperature(f64::NAN);
+        let mut stream = generate_stream(&history[..], config)
+            .run_tools(|_| panic!("its result could not be sent"));
+        let error = stream.next().unwrap().unwrap_err();
+        assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Config), "{protocol}");
+        assert_eq!((stream.new_messages().len(), stream.responses().len()), (0, 0));
+    }
+}
+
+#[test]
+fn between_two_responses_the_latest_one_is_the_whole_one() {
+    for &protocol in Protocol::ALL {
+        let server = server(vec![calls(protocol, &["{\"n\":1}"])]);
+        let mut stream =
+            generate_stream("Count.", at(&server, protocol)).run_tools(|_| Ok("one".into()));
+        let is_end = |it: &Activity| matches!(it, Activity::ToolFinished { .. });
+        assert!(stream.any(|chunk| chunk.unwrap().activity.iter().any(is_end)));
+        stream.cancel_handle().cancel();
+        assert!(stream.next().unwrap().is_err());
+        assert_eq!((stream.responses().len(), stream.response().tool_calls.len()), (1, 1));
+        assert_eq!(stream.new_messages().len(), 2, "{protocol}");
+    }
+}
+
+/// Anthropic has tools that it knows, but that the caller's program runs.
+#[test]
+fn a_tool_of_the_provider_that_the_program_runs_is_declared() {
+    let body = calls(Protocol::Messages, &["{}"]).replace("\"f\"", "\"bash\"");
+    let server = server(vec![body, Shape(Protocol::Messages).whole(&["Done."])]);
+    let bash = Tool::hosted(json!({"type": "bash_20250124", "name": "bash"}));
+    let config = at(&server, Protocol::Messages).tools([bash]);
+    let mut ran = 0;
+    let stream = generate_stream("List.", config).run_tools(|call| {
+        ran += usize::from(call.name == "bash");
+        Ok("a.txt".into())
+    });
+    assert_eq!(stream.into_response().unwrap().content, "Done.");
+    assert_eq!(ran, 1);
+}
+
+#[test]
+fn a_turn_that_is_only_a_picture_is_a_message() {
+    let part = json!({"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}});
+    let content = json!({"parts": [part], "role": "model"});
+    let event = json!({"candidates": [{"content": content, "finishReason": "STOP"}]});
+    let server = server(vec![format!("data: {event}\n\n"), String::new()]);
+    let config = at(&server, Protocol::GenerateContent).provider(kerb_stream::LlmProvider::Google);
+    let config = config.api_key("k").base_url(server.url());
+    let mut stream = generate_stream("Draw.", &config);
+    assert!(stream.by_ref().all(|chunk| chunk.is_ok()));
+    let mut history = vec![Message::user("Draw.")];
+    history.extend(stream.new_messages());
+    history.push(Message::user("Bigger."));
+    let sent = generate_stream(&history, &config).request().unwrap().body;
+    assert_eq!(sent["contents"][1]["parts"][0]["inlineData"]["data"], "iVBORw0KGgo=", "{sent}");
 }
 
 #[test]
@@ -320,9 +383,11 @@ fn tools_have_to_be_declared() {
         for tools in [vec![], vec![Tool::hosted(json!({"type": "x"}))]] {
             let config = at(&server, protocol).tools(tools);
             let mut stream = generate_stream("Hi", config).run_tools(|_| Ok("x".into()));
+            let previewed = stream.request().unwrap_err().to_string();
             let error = stream.next().unwrap().unwrap_err();
             assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Config));
-            assert!(error.to_string().contains("`run_tools` needs the functions"), "{error}");
+            assert_eq!(error.to_string(), previewed);
+            assert!(previewed.contains("`run_tools` needs the functions"), "{error}");
         }
         assert!(server.requests().is_empty());
         let config = at(&server, protocol);
@@ -353,11 +418,24 @@ fn a_pause_goes_on_as_one_stream() {
     assert_eq!(read.raw_finish_reason.as_deref(), Some("pause_turn"));
     assert_eq!(paused.requests().len(), 2);
 
-    let paused = server(vec![pause + &shape.done()]);
-    let config = at(&paused, Protocol::Messages).max_turns(1);
-    let response = generate_stream("Search.", config).into_response().unwrap();
+    // A pause without an end is an error, and with `max_turns(1)` the caller sees the pause.
+    let pause = pause + &shape.done();
+    let paused = server(vec![pause.clone(), pause.clone(), pause.clone()]);
+    let config = at(&paused, Protocol::Messages);
+    let error = generate_stream("Search.", config.clone().max_turns(2)).into_response();
+    let error = error.unwrap_err();
+    assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Limit), "{error}");
+    let response = generate_stream("Search.", config.max_turns(1)).into_response().unwrap();
     assert_eq!(response.finish_reason, Some(FinishReason::Other));
     assert_eq!(response.raw_finish_reason.as_deref(), Some("pause_turn"));
+
+    // The word means nothing in other protocols.
+    let shape = Shape(Protocol::ChatCompletions);
+    let other = server(vec![
+        shape.start() + &shape.text("Hi") + &shape.stop_for("pause_turn") + &shape.done(),
+    ]);
+    let config = at(&other, Protocol::ChatCompletions);
+    assert_eq!(generate_stream("Hi", config).into_response().unwrap().content, "Hi");
 }
 
 #[test]
