@@ -19,6 +19,9 @@ pub(crate) struct JsonReader {
     path: Option<Vec<String>>,
     /// The objects and lists that are open.
     open: Vec<Level>,
+    /// The number of open levels, from the outermost, in which the latest member or element is on
+    /// the way to the list.
+    on_way: usize,
     token: Token,
     next: Next,
     /// The number of levels that are open inside the list, once it has begun.
@@ -27,6 +30,8 @@ pub(crate) struct JsonReader {
     element: String,
     /// The list has had an element.
     has_cut: bool,
+    /// A list was empty, which may have been text.
+    was_empty: bool,
     /// The elements that are whole.
     pub(crate) whole: VecDeque<String>,
     /// Set after the list: whether its end was right.
@@ -87,9 +92,16 @@ impl JsonReader {
         self.inside.is_some()
     }
 
+    /// Returns whether the list has ended, and its end was right.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.ended_well == Some(true) || self.was_empty && !self.has_begun()
+    }
+
     /// Returns the place as a JSON pointer.
     pub(crate) fn pointer(&self) -> String {
-        self.open.iter().map(|level| format!("/{}", level.step())).collect()
+        let steps =
+            self.open.iter().map(|level| level.step().replace('~', "~0").replace('/', "~1"));
+        steps.map(|step| format!("/{step}")).collect()
     }
 
     fn step(&mut self, c: char) {
@@ -115,7 +127,10 @@ impl JsonReader {
             level.name.push(c);
         }
         match (c, is_escaped) {
-            ('"', false) if is_name => (self.token, self.next) = (Token::None, Next::Colon),
+            ('"', false) if is_name => {
+                (self.token, self.next) = (Token::None, Next::Colon);
+                self.follow();
+            }
             ('"', false) => self.end_value(),
             _ => self.token = Token::Text { is_escaped: c == '\\' && !is_escaped },
         }
@@ -156,11 +171,15 @@ impl JsonReader {
     fn begin(&mut self, c: char) {
         if let Some(level) = self.open.last_mut().filter(|level| level.is_list) {
             level.count += 1;
+            self.follow();
         }
         match c {
             '{' | '[' => {
                 let is_list = c == '[';
-                let is_ours = is_list && self.inside.is_none() && self.is_at_path();
+                let is_ours = is_list
+                    && self.inside.is_none()
+                    && self.on_way == self.open.len()
+                    && self.path.as_ref().is_some_and(|path| path.len() == self.on_way);
                 if self.open.len() == DEEPEST {
                     return self.fail(' ');
                 }
@@ -179,12 +198,28 @@ impl JsonReader {
 
     fn close(&mut self, c: char) {
         if self.inside == Some(self.open.len()) {
-            self.ended_well = Some(true);
+            if self.has_cut || self.open.len() > 1 {
+                self.ended_well = Some(true);
+            } else {
+                *self = Self { path: self.path.take(), was_empty: true, ..Self::default() };
+            }
             return;
         }
         self.keep(c);
         self.open.pop();
+        self.on_way = self.on_way.min(self.open.len());
         self.end_value();
+    }
+
+    /// Notes whether the member or element that has begun is on the way to the list.
+    fn follow(&mut self) {
+        let depth = self.open.len().saturating_sub(1);
+        if self.on_way >= depth {
+            let step = self.path.as_ref().and_then(|path| path.get(depth));
+            let is_on_way =
+                step.is_some_and(|step| self.open.last().is_some_and(|it| it.step() == *step));
+            self.on_way = depth + usize::from(is_on_way);
+        }
     }
 
     fn end_value(&mut self) {
@@ -207,7 +242,8 @@ impl JsonReader {
         if self.inside.is_some_and(|inside| self.has_cut || self.open.len() > inside) {
             self.ended_well = Some(false);
         } else {
-            *self = Self { path: self.path.take(), ..Self::default() };
+            let (path, was_empty) = (self.path.take(), self.was_empty);
+            *self = Self { path, was_empty, ..Self::default() };
             self.structure(c);
         }
     }
@@ -218,14 +254,6 @@ impl JsonReader {
         if self.inside.is_some_and(|inside| self.open.len() > inside || is_simple) {
             self.element.push(c);
         }
-    }
-
-    /// Returns whether the value that begins now is at the place of the list.
-    fn is_at_path(&self) -> bool {
-        let Some(path) = self.path.as_ref().filter(|path| path.len() == self.open.len()) else {
-            return false;
-        };
-        path.iter().zip(&self.open).all(|(step, level)| level.step() == *step)
     }
 }
 
@@ -254,7 +282,7 @@ mod tests {
             reader.read(&piece.iter().collect::<String>());
         }
         let whole = reader.whole.iter().map(|element| serde_json::from_str(element).unwrap());
-        (whole.collect(), reader.ended_well)
+        (whole.collect(), reader.ended_well.or(reader.is_whole().then_some(true)))
     }
 
     #[test]
@@ -276,6 +304,9 @@ mod tests {
             ("[1] says: {\"a\": [2]}", "/a", "[2]"),
             ("[see below] [the list] [1 of 2] [, ] [1]", "", "[1]"),
             ("[ 1 , 2\t,\n3\n]", "", "[1,2,3]"),
+            ("- [ ] a\n[] [1, 2]", "", "[1,2]"),
+            (r#"{"a": [], "b": {"a": [1]}}"#, "/a", "[]"),
+            (r#"{"x": {"a": [1]}, "a": [[0], [2]]}"#, "/a/1", "[2]"),
             // Only the first one counts.
             (r#"{"a": [1], "a": [2]}"#, "/a", "[1]"),
         ] {

@@ -36,6 +36,8 @@ const CASES: &[(&str, usize)] = &[
     ("many citations", 400),
     // This many elements of a list, which are read while they arrive.
     ("elements of a list", 500),
+    // A name of this many bytes, and as many lists inside it, of which none is the one looked for.
+    ("lists elsewhere", 2_000),
     // This many bytes of comments, which produce no events.
     ("nothing but comments", 100_000),
 ];
@@ -93,6 +95,10 @@ fn child(work: &str) {
             let elements = shape.text("{\"a\": [1, \"x\"]},").repeat(size);
             (shape.text("[") + &elements + &shape.text("0]"), 1460)
         }
+        "lists elsewhere" => {
+            let text = format!("{{\"{}\": [{}0]}}", "x".repeat(size), "[],".repeat(size));
+            (shape.text(&text), 1460)
+        }
         "many citations" => {
             let cite = |number: usize| {
                 let (start, end) = (20 * number, 20 * number + 9);
@@ -111,6 +117,9 @@ fn child(work: &str) {
     let mut response = GenerationStream::from_reader(in_pieces(events, &[step]), config);
     if case == "elements of a list" {
         assert_eq!(response.elements::<serde::de::IgnoredAny>("").count(), size + 1);
+    }
+    if case == "lists elsewhere" {
+        assert_eq!(response.elements::<serde::de::IgnoredAny>("/y/0").count(), 1);
     }
     let Ok(response) = response.into_response() else {
         // Gemini's stop without text before it is not an end, so this stream is incomplete.
