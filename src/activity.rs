@@ -60,6 +60,13 @@ pub enum Activity {
     },
 }
 
+impl Activity {
+    /// Returns whether a turn of the model has ended: a tool of the caller's starts.
+    pub(crate) fn ends_turn(&self) -> bool {
+        matches!(self, Self::ToolStarted { hosted: false, .. })
+    }
+}
+
 impl fmt::Display for Activity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |text: &str| one_line(truncated(text, SHOWN));

@@ -1,6 +1,5 @@
 //! The elements of a list, each as soon as the model has written it: [`Elements`].
 
-use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 
@@ -10,7 +9,6 @@ use crate::activity::Activity;
 use crate::chunk::StreamChunk;
 use crate::error::{Error, ErrorKind};
 use crate::json_reader::JsonReader;
-use crate::message::ToolCall;
 use crate::stream::GenerationStream;
 use crate::typed;
 
@@ -19,20 +17,19 @@ use crate::typed;
 /// Each element comes as soon as it is whole: a number only after the comma or the bracket behind
 /// it. After the list, the rest of the answer is read to its end. If the stream [runs
 /// tools](GenerationStream::run_tools), each answer may have a list. An error is the last item.
+#[derive(Debug)]
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Elements<'s, V, S> {
     stream: &'s mut S,
     pointer: String,
     list: JsonReader,
+    /// The number of elements of the list so far.
+    count: usize,
     has_ended: bool,
     values: PhantomData<fn() -> V>,
 }
 
-impl<C, T> GenerationStream<C, T>
-where
-    C: FnMut(&StreamChunk),
-    T: FnMut(&ToolCall) -> anyhow::Result<String>,
-{
+impl<C, T> GenerationStream<C, T> {
     /// Returns the elements of a list that the model writes as JSON, each as soon as it is whole.
     ///
     /// `pointer` is a JSON pointer (RFC 6901), such as `/steps` for the list in
@@ -59,9 +56,10 @@ where
     /// The last item is an error of the stream, or [`ErrorKind::Decode`] if an element does not fit
     /// the type, if the list is not JSON, or if a whole answer has no such list or no end of it.
     pub fn elements<V: DeserializeOwned>(&mut self, pointer: &str) -> Elements<'_, V, Self> {
-        let list = JsonReader::of_list(pointer);
+        let mut list = JsonReader::of_list(pointer);
+        list.read(&self.response().content);
         let pointer = pointer.to_owned();
-        Elements { stream: self, pointer, list, has_ended: false, values: PhantomData }
+        Elements { stream: self, pointer, list, count: 0, has_ended: false, values: PhantomData }
     }
 }
 
@@ -72,54 +70,51 @@ impl<V, S> Elements<'_, V, S> {
     }
 }
 
-impl<V, C, T> Elements<'_, V, GenerationStream<C, T>>
+impl<V: DeserializeOwned, C, T> Elements<'_, V, GenerationStream<C, T>>
 where
-    V: DeserializeOwned,
-    C: FnMut(&StreamChunk),
-    T: FnMut(&ToolCall) -> anyhow::Result<String>,
+    GenerationStream<C, T>: Iterator<Item = anyhow::Result<StreamChunk>>,
 {
     fn advance(&mut self) -> anyhow::Result<Option<V>> {
+        use ErrorKind::{Config, Decode};
         let at = &self.pointer;
-        let problem = loop {
+        let (kind, problem) = loop {
+            if !at.is_empty() && !at.starts_with('/') {
+                break (Config, format!("the JSON pointer {at:?} must begin with `/`"));
+            }
             if let Some(element) = self.list.whole.pop_front() {
-                match typed::read(&element) {
+                let place = format!("{at}/{}", self.count);
+                self.count += 1;
+                match typed::read(&element, &place) {
                     Ok(value) => return Ok(Some(value)),
-                    Err(why) => {
-                        break format!("an element of the list at {at:?} does not fit: {why}");
-                    }
+                    Err(why) => break (Decode, format!("an element does not fit the type: {why}")),
                 }
-            } else if self.list.ended_well == Some(false) {
-                break format!("the list at {at:?} is not JSON");
             }
-            match self.stream.next() {
-                Some(chunk) => {
-                    let chunk = chunk?;
-                    if chunk.activity.iter().any(is_new_turn) {
-                        self.list = JsonReader::of_list(at);
-                    }
-                    self.list.read(&chunk.content);
+            if self.list.ended_well == Some(false) {
+                break (Decode, format!("the list at {at:?} is not JSON"));
+            }
+            let Some(chunk) = self.stream.next() else {
+                if self.list.is_whole() {
+                    return Ok(None);
                 }
-                None if self.list.ended_well.is_some() => return Ok(None),
-                None if self.list.has_begun() => break format!("the list at {at:?} does not end"),
-                None => break format!("the answer has no list at {at:?}"),
+                let what = if self.list.has_begun() { "an unfinished list" } else { "no list" };
+                let problem = format!("the answer has {what} at {at:?}");
+                break typed::stopped(self.stream.response()).unwrap_or((Decode, problem));
+            };
+            let chunk = chunk?;
+            if chunk.activity.iter().any(Activity::ends_turn) {
+                (self.list, self.count) = (JsonReader::of_list(at), 0);
             }
+            self.list.read(&chunk.content);
         };
         let response = self.stream.response().clone();
-        let error = Error::new(ErrorKind::Decode, response.provider, problem);
+        let error = Error::new(kind, response.provider, problem);
         Err(error.with_partial(response).into())
     }
 }
 
-/// Returns whether the model's next turn begins: a tool of the caller's starts.
-fn is_new_turn(activity: &Activity) -> bool {
-    matches!(activity, Activity::ToolStarted { hosted: false, .. })
-}
-
-impl<V, C, T> Iterator for Elements<'_, V, GenerationStream<C, T>>
+impl<V: DeserializeOwned, C, T> Iterator for Elements<'_, V, GenerationStream<C, T>>
 where
-    V: DeserializeOwned,
-    C: FnMut(&StreamChunk),
-    T: FnMut(&ToolCall) -> anyhow::Result<String>,
+    GenerationStream<C, T>: Iterator<Item = anyhow::Result<StreamChunk>>,
 {
     type Item = anyhow::Result<V>;
 
@@ -130,17 +125,4 @@ where
     }
 }
 
-impl<V, C, T> FusedIterator for Elements<'_, V, GenerationStream<C, T>>
-where
-    V: DeserializeOwned,
-    C: FnMut(&StreamChunk),
-    T: FnMut(&ToolCall) -> anyhow::Result<String>,
-{
-}
-
-impl<V, S: fmt::Debug> fmt::Debug for Elements<'_, V, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stream, pointer, .. } = self;
-        f.debug_struct("Elements").field("stream", stream).field("pointer", pointer).finish()
-    }
-}
+impl<V, S> FusedIterator for Elements<'_, V, S> where Self: Iterator {}

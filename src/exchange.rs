@@ -87,8 +87,7 @@ impl Exchange {
             let error = decode::panic_error(self.response().provider);
             return self.end(Err(error), false);
         }
-        if run.is_some()
-            && matches!(self.state, State::New | State::Supplied(_))
+        if let (Some(_), State::New | State::Supplied(_)) = (&run, &self.state)
             && let Err(error) = self.begin_tools()
         {
             return self.end(Err(error), false);
@@ -145,17 +144,12 @@ impl Exchange {
         self.in_next = false;
         let activity = self.turns.step(run, &self.config, &self.cancel);
         self.in_next = true;
-        match activity {
-            Ok(activity) => {
-                self.notice.activity.push(activity);
-                self.state = State::Tools;
-                Ok(true)
-            }
-            Err(error) => {
-                self.state = State::Ended(Some(error.clone()));
-                Err(error)
-            }
-        }
+        let item = activity.map(|activity| self.notice.activity.push(activity));
+        self.state = match &item {
+            Ok(()) => State::Tools,
+            Err(error) => State::Ended(Some(error.clone())),
+        };
+        item.map(|()| true)
     }
 
     /// Returns the chunk that [`next`](Self::next) has prepared.

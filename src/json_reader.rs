@@ -198,10 +198,9 @@ impl JsonReader {
 
     fn close(&mut self, c: char) {
         if self.inside == Some(self.open.len()) {
-            if self.has_cut || self.open.len() > 1 {
-                self.ended_well = Some(true);
-            } else {
-                *self = Self { path: self.path.take(), was_empty: true, ..Self::default() };
+            match self.has_cut || self.open.len() > 1 {
+                true => self.ended_well = Some(true),
+                false => self.restart(true),
             }
             return;
         }
@@ -214,11 +213,10 @@ impl JsonReader {
     /// Notes whether the member or element that has begun is on the way to the list.
     fn follow(&mut self) {
         let depth = self.open.len().saturating_sub(1);
+        let step = self.path.as_ref().and_then(|path| path.get(depth));
         if self.on_way >= depth {
-            let step = self.path.as_ref().and_then(|path| path.get(depth));
-            let is_on_way =
-                step.is_some_and(|step| self.open.last().is_some_and(|it| it.step() == *step));
-            self.on_way = depth + usize::from(is_on_way);
+            let is_on_way = |level: &Level| step.is_some_and(|step| level.step() == *step);
+            self.on_way = depth + usize::from(self.open.last().is_some_and(is_on_way));
         }
     }
 
@@ -242,10 +240,14 @@ impl JsonReader {
         if self.inside.is_some_and(|inside| self.has_cut || self.open.len() > inside) {
             self.ended_well = Some(false);
         } else {
-            let (path, was_empty) = (self.path.take(), self.was_empty);
-            *self = Self { path, was_empty, ..Self::default() };
+            self.restart(self.was_empty);
             self.structure(c);
         }
+    }
+
+    /// Looks for the list again: what came before was only text.
+    fn restart(&mut self, was_empty: bool) {
+        *self = Self { path: self.path.take(), was_empty, ..Self::default() };
     }
 
     /// Adds a character to the element, if one has begun.

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io::{Read, Write};
 use std::iter::FusedIterator;
+use std::mem;
 
+use crate::activity::Activity;
 use crate::cancel::CancelHandle;
 use crate::chunk::StreamChunk;
 use crate::config::GenerationConfig;
@@ -219,7 +221,8 @@ where
     }
 
     /// Writes each piece of text to `out` and flushes it at once, because Rust's standard output
-    /// keeps text back until a line ends. Returns the whole answer.
+    /// keeps text back until a line ends. If the stream [runs tools](Self::run_tools), a blank line
+    /// sets the texts of two turns apart. Returns the whole answer.
     ///
     /// ```no_run
     /// let stream = kerb_stream::generate_stream("Why is the sky blue?", "mistral-small-latest");
@@ -231,11 +234,16 @@ where
     /// Returns the errors of [`into_response`](Self::into_response), or the [`std::io::Error`] of a
     /// failed write, which ends the stream.
     pub fn write_to(mut self, out: &mut impl Write) -> anyhow::Result<GenerationResponse> {
+        let mut is_open = false;
         for chunk in &mut self {
             let Ok(chunk) = chunk else { break };
+            if chunk.activity.iter().any(Activity::ends_turn) && mem::take(&mut is_open) {
+                out.write_all(b"\n\n")?;
+            }
             if !chunk.content.is_empty() {
                 out.write_all(chunk.content.as_bytes())?;
                 out.flush()?;
+                is_open = true;
             }
         }
         self.into_response()
@@ -266,12 +274,7 @@ where
     }
 }
 
-impl<C, T> FusedIterator for GenerationStream<C, T>
-where
-    C: FnMut(&StreamChunk),
-    T: FnMut(&ToolCall) -> anyhow::Result<String>,
-{
-}
+impl<C, T> FusedIterator for GenerationStream<C, T> where Self: Iterator {}
 
 impl<C, T> fmt::Debug for GenerationStream<C, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,7 @@
 //! Schemas that follow from types. This file needs the feature `schemars`.
 
-use schemars::{JsonSchema, schema_for};
-use serde_json::{Value, json};
+use schemars::{JsonSchema, SchemaGenerator, schema_for};
+use serde_json::{Map, Value, json};
 
 use crate::config::ResponseFormat;
 use crate::error::{Error, ErrorKind};
@@ -30,10 +30,9 @@ impl ResponseFormat {
     /// ```
     pub fn of<T: JsonSchema>() -> Self {
         // Providers accept no other characters, and at most 64.
-        let is_safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        let name = T::schema_name();
-        let name: String =
-            name.chars().map(|c| if is_safe(c) { c } else { '_' }).take(64).collect();
+        let is_refused = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        let mut name = T::schema_name().replace(is_refused, "_");
+        name.truncate(64);
         Self::json_schema(name, schema_of::<T>())
     }
 }
@@ -76,20 +75,23 @@ impl Tool {
     /// apart by their names (internally tagged, adjacently tagged and untagged enums), or if a
     /// variant has fields without names.
     pub fn variants_of<T: JsonSchema>() -> anyhow::Result<Vec<Self>> {
-        let schema = schema_of::<T>();
-        let variants = schema.get("oneOf").and_then(Value::as_array);
-        let variants = variants.map_or(std::slice::from_ref(&schema), Vec::as_slice);
-        let tools = variants.iter().map(|variant| tools_of(variant, schema.get("$defs")));
-        let tools: Option<Vec<_>> = tools.collect();
-        let Some(tools) = tools else {
-            let problem = format!(
-                "the variants of `{}` are no tools: serde must tell them apart by their names, and \
-                 their fields must have names",
-                T::schema_name()
-            );
-            return Err(Error::new(ErrorKind::Config, None, problem).into());
+        let mut generator = SchemaGenerator::default();
+        let schema = generator.subschema_for::<T>().to_value();
+        let defs = generator.take_definitions(true);
+        let schema = defined(&schema, &defs);
+        let tools: Option<Vec<_>> = match schema.get("oneOf").and_then(Value::as_array) {
+            None => units(schema, "").map(|tools| vec![tools]),
+            Some(variants) => variants.iter().map(|variant| tools_of(variant, &defs)).collect(),
         };
-        Ok(tools.concat())
+        let tools = tools.ok_or_else(|| {
+            let name = T::schema_name();
+            let problem = format!(
+                "`{name}` is no enum of tools: serde must tell its variants apart by their names, and \
+                 their fields must have names"
+            );
+            Error::new(ErrorKind::Config, None, problem)
+        });
+        Ok(tools?.concat())
     }
 }
 
@@ -100,27 +102,49 @@ fn schema_of<T: JsonSchema>() -> Value {
 }
 
 /// Returns the tools of one alternative of an enum's schema: several if it is a list of names.
-fn tools_of(variant: &Value, defs: Option<&Value>) -> Option<Vec<Tool>> {
-    let description = |of: &Value| Some(of.get("description")?.as_str()?.to_owned());
-    let about = description(variant);
-    let names = variant.get("enum").and_then(Value::as_array).map(Vec::as_slice);
-    let names = names.or(variant.get("const").map(std::slice::from_ref));
-    if let Some(names) = names {
-        let nothing = json!({"type": "object", "properties": {}});
-        let about = about.unwrap_or_default();
-        let tool = |name: &Value| Some(Tool::function(name.as_str()?, &about, nothing.clone()));
-        return names.iter().map(tool).collect();
+fn tools_of(variant: &Value, defs: &Map<String, Value>) -> Option<Vec<Tool>> {
+    let about = |of: &Value| Some(of.get("description")?.as_str()?.to_owned());
+    if let Some(tools) = units(variant, &about(variant).unwrap_or_default()) {
+        return Some(tools);
     }
     let properties = variant.get("properties")?.as_object()?;
     // Other kinds of enums have a tag beside the fields, and are open.
     let is_closed = variant.get("additionalProperties").is_some_and(|it| *it == false);
     let (name, fields) = properties.iter().next().filter(|_| is_closed && properties.len() == 1)?;
-    let defined = fields.get("$ref").and_then(Value::as_str);
-    let defined = defined.and_then(|at| defs?.get(at.strip_prefix("#/$defs/")?));
-    let mut fields = defined.unwrap_or(fields).clone();
-    let about = about.or_else(|| description(&fields)).unwrap_or_default();
+    let mut fields = defined(fields, defs).clone();
+    let about = about(variant).or_else(|| about(&fields)).unwrap_or_default();
+    let used = used(&fields, defs);
     let object =
         fields.as_object_mut().filter(|it| it.get("type").is_some_and(|it| it == "object"))?;
-    object.extend(defs.map(|defs| ("$defs".to_owned(), defs.clone())));
+    object.entry("properties").or_insert_with(|| json!({}));
+    object.extend((!used.is_empty()).then(|| ("$defs".to_owned(), used.into())));
     Some(vec![Tool::function(name, about, fields)])
+}
+
+/// Returns a tool without arguments for each name, if a schema is one of names.
+fn units(schema: &Value, about: &str) -> Option<Vec<Tool>> {
+    let names = schema.get("enum").and_then(Value::as_array).map(Vec::as_slice);
+    let names = names.or(schema.get("const").map(std::slice::from_ref))?.iter();
+    let nothing = json!({"type": "object", "properties": {}});
+    names.map(|name| Some(Tool::function(name.as_str()?, about, nothing.clone()))).collect()
+}
+
+/// Returns what a schema refers to, or the schema itself.
+fn defined<'a>(schema: &'a Value, defs: &'a Map<String, Value>) -> &'a Value {
+    let name = schema.get("$ref").and_then(Value::as_str);
+    name.and_then(|at| defs.get(at.strip_prefix("#/$defs/")?)).unwrap_or(schema)
+}
+
+/// Returns the definitions that a schema uses, directly or through another one.
+fn used(schema: &Value, defs: &Map<String, Value>) -> Map<String, Value> {
+    let (mut used, mut texts) = (Map::new(), vec![schema.to_string()]);
+    while let Some(text) = texts.pop() {
+        for (name, schema) in defs {
+            if text.contains(&format!("\"#/$defs/{name}\"")) && !used.contains_key(name) {
+                used.insert(name.clone(), schema.clone());
+                texts.push(schema.to_string());
+            }
+        }
+    }
+    used
 }

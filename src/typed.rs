@@ -11,21 +11,40 @@ use crate::response::GenerationResponse;
 /// The most characters of the JSON that an error shows.
 const SHOWN: usize = 60;
 
-/// Reads JSON as a value. The error names the place inside the JSON, and shows the words there.
-pub(crate) fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
+/// Reads JSON as a value. `place` is the JSON pointer of that JSON. The error names the place inside
+/// it, and shows the words there.
+pub(crate) fn read<T: DeserializeOwned>(json: &str, place: &str) -> Result<T, String> {
     serde_json::from_str(json).map_err(|error| {
         let lines = json.split_inclusive('\n').take(error.line().saturating_sub(1));
         let at = lines.map(str::len).sum::<usize>() + error.column();
+        if !error.is_data() && at < 2 {
+            return format!("it is not JSON: `{}`", one_line(truncated(json, SHOWN)));
+        }
         let before = truncated(json, at);
         let mut reader = JsonReader::default();
         reader.read(before);
         // serde_json tells the line and the column, which mean nothing in an answer.
         let problem = error.to_string();
-        let problem = problem.split(" at line ").next().unwrap_or_default();
+        let problem = problem.rsplit_once(" at line ").map_or(&*problem, |(problem, _)| problem);
         let words: String = before.chars().rev().take(SHOWN).collect();
         let words: String = words.chars().rev().collect();
-        format!("{} at {:?}, after {words:?}", one_line(problem), reader.pointer())
+        let place = Some(format!("{place}{}", reader.pointer())).filter(|it| !it.is_empty());
+        let place = place.map(|it| format!(" at {it:?}")).unwrap_or_default();
+        format!("{}{place}, after `{}`", one_line(problem), one_line(&words))
     })
+}
+
+/// Returns why an answer is no value, whatever its text: a limit cut it, or the model refused.
+pub(crate) fn stopped(response: &GenerationResponse) -> Option<(ErrorKind, String)> {
+    let reason = response.finish_reason;
+    if reason == Some(FinishReason::Length) {
+        let problem = "a length limit cut the answer; raise `max_tokens`".to_owned();
+        return Some((ErrorKind::Incomplete, problem));
+    }
+    let is_refused = response.refusal.is_some() || reason == Some(FinishReason::ContentFilter);
+    let why = response.refusal.as_deref().or(response.raw_finish_reason.as_deref());
+    let problem = format!("the model refused: {}", one_line(why.unwrap_or("it gave no reason")));
+    is_refused.then_some((ErrorKind::Refusal, problem))
 }
 
 impl GenerationResponse {
@@ -51,21 +70,12 @@ impl GenerationResponse {
     ///
     /// [`Error::partial`] has the response.
     pub fn parse<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
-        let reason = self.finish_reason;
-        let (kind, problem) = if reason == Some(FinishReason::Length) {
-            let problem = "a length limit cut the answer; raise `max_tokens`".to_owned();
-            (ErrorKind::Incomplete, problem)
-        } else if self.refusal.is_some() || reason == Some(FinishReason::ContentFilter) {
-            let why = self.refusal.as_deref().or(self.raw_finish_reason.as_deref());
-            (
-                ErrorKind::Refusal,
-                format!("the model refused: {}", one_line(why.unwrap_or_default())),
-            )
-        } else {
-            match read(without_fence(self.last_text())) {
+        let (kind, problem) = match stopped(self) {
+            Some(stopped) => stopped,
+            None => match read(without_fence(self.last_text()), "") {
                 Ok(value) => return Ok(value),
                 Err(why) => (ErrorKind::Decode, format!("the answer does not fit the type: {why}")),
-            }
+            },
         };
         Err(Error::new(kind, self.provider, problem).with_partial(self.clone()).into())
     }
@@ -75,6 +85,7 @@ impl GenerationResponse {
 fn without_fence(text: &str) -> &str {
     let text = text.trim();
     let fenced = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```"));
-    let inside = fenced.and_then(|rest| rest.split_once('\n'));
-    inside.map_or(text, |(_, json)| json.trim())
+    // The word after the fence is a language, unless it is all there is.
+    let json = fenced.map(|it| it.trim_start_matches(|c: char| c.is_ascii_alphanumeric()).trim());
+    json.filter(|json| !json.is_empty()).or(fenced).unwrap_or(text)
 }

@@ -189,6 +189,21 @@ fn each_answer_may_have_a_list() {
 }
 
 #[test]
+fn the_texts_of_two_turns_are_written_apart() {
+    for &protocol in Protocol::ALL {
+        let shape = Shape(protocol);
+        let two = shape.call(1, &["{\"n\":1}"]) + &shape.call(2, &["{\"n\":2}"]);
+        let body = shape.start() + &shape.text("Let me see.") + &two + &shape.ending();
+        let bodies = vec![body, calls(protocol, &["{}"]), shape.whole(&["So: ", "3."])];
+        let mut out = Vec::new();
+        let stream = generate_stream("Count.", at(&server(bodies), protocol));
+        let response = stream.run_tools(|_| Ok("x".into())).write_to(&mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "Let me see.\n\nSo: 3.", "{protocol}");
+        assert_eq!(response.content, "So: 3.");
+    }
+}
+
+#[test]
 fn turns_are_limited() {
     for &protocol in Protocol::ALL {
         let server = server(vec![calls(protocol, &["{\"n\":1}"]); 3]);

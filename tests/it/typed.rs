@@ -37,6 +37,7 @@ fn an_answer_is_read_as_a_value() {
         for pieces in [
             ["{\"title\": \"Stir", "\", \"minutes\": 3}"],
             ["```json\n{\"title\":\"Stir\",", "\"minutes\":3}\n```\n"],
+            ["``` {\"title\":\"Stir\",", "\"minutes\":3}```"],
         ] {
             let response = answer(*protocol, &pieces).into_response().unwrap();
             let step: Step = response.parse().unwrap();
@@ -68,7 +69,7 @@ fn an_answer_that_is_no_value_says_why() {
             json!({"content": wrong}),
             ErrorKind::Decode,
             "the answer does not fit the type: invalid type: string \"three\", expected u32 at \
-             \"/steps/0/minutes\", after \"{\\\"steps\\\": [{\\\"title\\\": \\\"Stir\\\", \\\"minutes\\\": \\\"three\\\"\"",
+             \"/steps/0/minutes\", after `{\"steps\": [{\"title\": \"Stir\", \"minutes\": \"three\"`",
         ),
         // What a model writes cannot drive a terminal.
         (
@@ -76,7 +77,22 @@ fn an_answer_that_is_no_value_says_why() {
             ErrorKind::Refusal,
             "the model refused: No␛[2J .",
         ),
-        (json!({"content": "Hello"}), ErrorKind::Decode, "expected value at \"\", after \"H\""),
+        (
+            json!({"content": "I am sorry.\u{7}"}),
+            ErrorKind::Decode,
+            "the answer does not fit the type: it is not JSON: `I am sorry.␇`",
+        ),
+        (json!({}), ErrorKind::Decode, "it is not JSON: ``"),
+        (
+            json!({"content": "{\"step\": 1}"}),
+            ErrorKind::Decode,
+            "the answer does not fit the type: missing field `steps`, after `{\"step\": 1}`",
+        ),
+        (
+            json!({"content": "{\"steps\": [\"meet at line 3\"]}"}),
+            ErrorKind::Decode,
+            "invalid type: string \"meet at line 3\", expected struct Step at \"/steps/0\"",
+        ),
     ] {
         #[derive(Debug, Deserialize)]
         struct Recipe {
@@ -137,15 +153,27 @@ fn elements_come_as_soon_as_they_are_whole() {
 }
 
 #[test]
+fn elements_begin_with_the_answer_whenever_they_are_asked_for() {
+    let mut stream = answer(Protocol::Messages, &["[[1, 2]", ", [3]", "]"]);
+    assert_eq!(stream.next().unwrap().unwrap().content, "[[1, 2]");
+    let first = stream.elements::<Vec<i32>>("").next().unwrap().unwrap();
+    assert_eq!(first, [1, 2]);
+    for _ in 0..2 {
+        let all: Vec<Vec<i32>> = stream.elements("").map(Result::unwrap).collect();
+        assert_eq!(all, [vec![1, 2], vec![3]]);
+    }
+}
+
+#[test]
 fn an_error_is_the_last_element() {
     for (pieces, says) in [
         (vec!["{\"a\": 1}"], "the answer has no list at \"/steps\""),
-        (vec!["{\"steps\": [1, 2"], "the list at \"/steps\" does not end"),
+        (vec!["{\"steps\": [1, 2"], "the answer has an unfinished list at \"/steps\""),
         (vec!["{\"steps\": [1, 2}"], "the list at \"/steps\" is not JSON"),
         (
             vec!["{\"steps\": [1, ", "\"x\", 3]}"],
-            "an element of the list at \"/steps\" does not fit: \
-            invalid type: string \"x\", expected i32 at \"\", after \"\\\"x\\\"\"",
+            "an element does not fit the type: \
+            invalid type: string \"x\", expected i32 at \"/steps/1\", after `\"x\"`",
         ),
     ] {
         let mut stream = answer(Protocol::ChatCompletions, &pieces);
@@ -158,6 +186,26 @@ fn an_error_is_the_last_element() {
             error.partial().is_some_and(|partial| pieces.concat().starts_with(&partial.content))
         );
     }
+    // The answer was no list, whatever its text.
+    let chat = Shape(Protocol::ChatCompletions);
+    for (word, kind) in [
+        ("length", ErrorKind::Incomplete),
+        ("content_filter", ErrorKind::Refusal),
+        ("stop", ErrorKind::Decode),
+    ] {
+        let body = chat.start() + &chat.text("[1, 2") + &chat.stop_for(word) + &chat.done();
+        let config = GenerationConfig::default().protocol(Protocol::ChatCompletions);
+        let mut stream = GenerationStream::from_reader(Cursor::new(body), config);
+        let items: Vec<_> = stream.elements::<i32>("").collect();
+        let error = items.last().unwrap().as_ref().unwrap_err();
+        assert_eq!((items.len(), ErrorKind::of(error)), (2, Some(kind)), "{word}");
+    }
+    // A pointer that is none costs no answer.
+    let mut stream = answer(Protocol::ChatCompletions, &["[1]"]);
+    let error = stream.elements::<i32>("steps").next().unwrap().unwrap_err();
+    assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Config));
+    assert_eq!(error.to_string(), "the JSON pointer \"steps\" must begin with `/`");
+    assert!(stream.response().content.is_empty());
     // A cut stream is not a short list.
     let body =
         Shape(Protocol::ChatCompletions).start() + &Shape(Protocol::ChatCompletions).text("[1, 2");
@@ -408,17 +456,24 @@ mod schemas {
         enum Tuple {
             A(i32, i32),
         }
+        #[derive(JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        #[allow(dead_code)]
+        struct Closed {
+            place: Place,
+        }
         for tools in [
             Tool::variants_of::<Internal>(),
             Tool::variants_of::<Adjacent>(),
             Tool::variants_of::<Untagged>(),
             Tool::variants_of::<Tuple>(),
             Tool::variants_of::<City>(),
+            Tool::variants_of::<Closed>(),
             Tool::variants_of::<String>(),
             Tool::variants_of::<Vec<Call>>(),
         ] {
             let error = tools.unwrap_err().to_string();
-            assert!(error.contains("serde must tell them apart by their names"), "{error}");
+            assert!(error.contains("serde must tell its variants apart by their names"), "{error}");
         }
         #[derive(JsonSchema)]
         #[allow(dead_code)]
@@ -427,6 +482,36 @@ mod schemas {
             B,
         }
         assert_eq!(Tool::variants_of::<Units>().unwrap().len(), 2);
+    }
+
+    /// The model could write no finite JSON if a variant referred to itself in place of the enum.
+    #[test]
+    fn a_tool_has_the_definitions_that_it_uses_and_no_others() {
+        #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+        enum Expression {
+            Add { left: Box<Self>, right: Box<Self> },
+            Number { value: f64 },
+            Go { to: Place },
+            Empty {},
+        }
+        let tools = Tool::variants_of::<Expression>().unwrap();
+        let body = body(GenerationConfig::new("claude-sonnet-5").tools(tools));
+        let sent = body["tools"].as_array().unwrap().iter();
+        let sent: Vec<_> = sent.map(|tool| &tool["input_schema"]).collect();
+        assert_eq!(sent[0]["properties"]["left"]["$ref"], "#/$defs/Expression");
+        let defined = |at: usize| {
+            let defs = sent[at]["$defs"].as_object().into_iter().flatten();
+            defs.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        let used = [0, 1, 2, 3].map(defined);
+        assert_eq!(used, [vec!["Expression", "Place"], vec![], vec!["Place"], vec![]]);
+        assert_eq!(sent[3]["properties"], json!({}));
+        let number = |value| json!({"Number": {"value": value}});
+        let call =
+            ToolCall::new("c", "Add", json!({"left": number(1), "right": number(2)}).to_string());
+        let number = |value| Box::new(Expression::Number { value });
+        let expected = Expression::Add { left: number(1.0), right: number(2.0) };
+        assert_eq!(call.parse_variant::<Expression>().unwrap(), expected);
     }
 
     #[test]
