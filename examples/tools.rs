@@ -1,5 +1,5 @@
-//! Two tools. One asks before it changes anything. Without a question, the program goes on where it
-//! stopped.
+//! Two tools. One asks before it changes anything. Without a question, the program goes on where an
+//! error or a limit has stopped it.
 //!
 //! ```text
 //! cargo run --features schemars --example tools -- "Will it rain in Oslo? Note it."

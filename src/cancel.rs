@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-/// Cancels a stream from another thread, even while its `next` waits.
+/// Cancels a stream, from another thread even while its `next` waits, or from one of its closures.
 ///
 /// The stream's last item is then [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). Everything
 /// that arrived before stays in [`GenerationStream::response`](crate::GenerationStream::response).
@@ -31,8 +31,9 @@ use std::time::Duration;
 ///
 /// Every wait ends within about 20 milliseconds, whatever the server does: DNS lookup, connection,
 /// TLS and proxy handshakes, writing, reading, and the wait before a retry. On Windows, a wait for
-/// the server may take up to half a second more. Only a read of a reader that was given to
-/// [`from_reader`](crate::GenerationStream::from_reader) cannot be interrupted.
+/// the server may take up to half a second more. Only two things cannot be interrupted: a read of a
+/// reader that was given to [`from_reader`](crate::GenerationStream::from_reader), and a tool that
+/// runs.
 #[derive(Clone)]
 pub struct CancelHandle(Arc<Shared>);
 

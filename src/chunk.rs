@@ -33,7 +33,8 @@ pub struct StreamChunk {
     /// The next pieces of tool calls.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCallDelta>,
-    /// The reason why the model stopped. It is set in the last chunk or near it: usage may follow.
+    /// The reason why the model stopped. It is set in the last chunk of a response or near it: usage
+    /// may follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<FinishReason>,
     /// The finish reason in the provider's own word.
@@ -43,7 +44,8 @@ pub struct StreamChunk {
     /// events do not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
-    /// The tokens used so far. The value replaces that of earlier chunks: do not add them up.
+    /// The tokens that the response has used so far. The value replaces that of earlier chunks of the
+    /// response: do not add them up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     #[serde(flatten, deserialize_with = "extras")]
@@ -64,8 +66,9 @@ pub struct ChunkExtras {
     /// [`Citation::span`](crate::Citation::span) says where they belong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
-    /// The events besides the answer itself: retries, and tools that run at the provider. The
-    /// response does not keep them.
+    /// The events besides the answer itself: retries, and what tools do, those of the provider and
+    /// those that [`run_tools`](crate::GenerationStream::run_tools) runs. The response does not keep
+    /// them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub activity: Vec<Activity>,
     /// The log probabilities of the new tokens, if the option

@@ -16,7 +16,8 @@ use crate::typed;
 ///
 /// Each element comes as soon as it is whole: a number only after the comma or the bracket behind
 /// it. After the list, the rest of the answer is read to its end. If the stream [runs
-/// tools](GenerationStream::run_tools), each answer may have a list. An error is the last item.
+/// tools](GenerationStream::run_tools), each answer may have a list, and the last one must. An error
+/// is the last item.
 #[derive(Debug)]
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Elements<'s, V, S> {
@@ -33,9 +34,13 @@ impl<C, T> GenerationStream<C, T> {
     /// Returns the elements of a list that the model writes as JSON, each as soon as it is whole.
     ///
     /// `pointer` is a JSON pointer (RFC 6901), such as `/steps` for the list in
-    /// `{"steps": […]}`; an empty text is an answer that is a list itself. Text around the JSON is
-    /// skipped, such as a code fence. The stream is only borrowed: afterwards it has the whole
-    /// response. Meanwhile a [`callback`](Self::callback) gets the chunks.
+    /// `{"steps": […]}`. An empty text is an answer that is a list itself, which many providers
+    /// cannot enforce. Text around the JSON is skipped, such as a code fence: the first list at the
+    /// pointer counts, so `[1]` in such a text is taken for an answer that is a list.
+    ///
+    /// The stream is only borrowed: afterwards it has the whole response. The elements begin with
+    /// the answer, even if a part of it was read before. Meanwhile a [`callback`](Self::callback)
+    /// gets the chunks; or use `while let Some(step) = steps.next()` and [`Elements::stream`].
     ///
     /// ```no_run
     /// use kerb_stream::generate_stream;
@@ -53,8 +58,13 @@ impl<C, T> GenerationStream<C, T> {
     /// ```
     ///
     /// # Errors
-    /// The last item is an error of the stream, or [`ErrorKind::Decode`] if an element does not fit
-    /// the type, if the list is not JSON, or if a whole answer has no such list or no end of it.
+    /// The last item may be an error of the stream, or one of these. [`Error::partial`] has the
+    /// response.
+    /// - [`ErrorKind::Config`]: `pointer` is not empty and does not begin with `/`. Nothing is sent.
+    /// - [`ErrorKind::Decode`]: an element does not fit the type, the list is not JSON, or a whole
+    ///   answer has no such list or no end of it.
+    /// - [`ErrorKind::Incomplete`], [`ErrorKind::Refusal`]: there is no list because a length limit
+    ///   cut the answer, or because the model refused.
     pub fn elements<V: DeserializeOwned>(&mut self, pointer: &str) -> Elements<'_, V, Self> {
         let mut list = JsonReader::of_list(pointer);
         list.read(&self.response().content);

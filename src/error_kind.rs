@@ -14,13 +14,15 @@ names! {
         Config = "config",
         /// The prompt does not fit into the model's context.
         ContextLength = "context_length",
-        /// The response does not follow the protocol.
+        /// The response does not follow the protocol, or the JSON that the model wrote does not fit the
+        /// caller's type.
         Decode = "decode",
         /// The response was truncated: the stream ended before the model finished.
         Incomplete = "incomplete",
         /// The provider rejected the request as invalid.
         InvalidRequest = "invalid_request",
-        /// The response exceeded a limit. The message names the option that raises the limit.
+        /// A limit was exceeded, of a response or of the number of responses. The message names the
+        /// option that raises it.
         Limit = "limit",
         /// No response came: the DNS lookup, the connection, TLS or the proxy failed.
         Network = "network",
@@ -33,8 +35,9 @@ names! {
         /// Too many requests were sent. Wait before the next one.
         RateLimited = "rate_limited",
         /// The model refused to answer, or a content filter stopped it. Only
-        /// [`GenerationResponse::parse`](crate::GenerationResponse::parse) returns it: a refusal
-        /// is an answer, too.
+        /// [`GenerationResponse::parse`](crate::GenerationResponse::parse) and
+        /// [`GenerationStream::elements`](crate::GenerationStream::elements) return it: a refusal is
+        /// an answer, too.
         Refusal = "refusal",
         /// The provider had an internal error.
         Server = "server",

@@ -130,11 +130,10 @@
 //!
 //! An error of the closure is told to the model. Each response costs money, since the whole
 //! conversation is sent again: [`max_turns`] limits their number, and a [`CancelHandle`] ends the
-//! stream. [`new_messages`](GenerationStream::new_messages) is what the stream has added to the
+//! stream. [`new_messages`](GenerationStream::new_messages) returns the messages to append to the
 //! history, at any time. A program can also run the calls in
-//! [`GenerationResponse::tool_calls`] by itself and send each result as [`Message::tool`].
-//!
-//! If such a function fails, [`Message::tool_error`] reports that to the model.
+//! [`GenerationResponse::tool_calls`] by itself, and send each result as [`Message::tool`] or
+//! [`Message::tool_error`].
 //!
 //! Providers run tools of their own, too. [`Tool::web_search`] asks for a web search in the form of
 //! each provider, and [`Tool::hosted`] for any other of them. What such a tool does arrives in
@@ -350,7 +349,9 @@ pub fn generate_stream(
     GenerationStream::new(prompt.into(), config.into())
 }
 
-/// Returns the model's whole answer. It reads the same stream to its end.
+/// Returns the model's whole answer. It reads the same stream to its end. If a pause of Anthropic has
+/// split the answer into several responses, this is the last one; a stream has all of them in
+/// [`responses`](GenerationStream::responses).
 ///
 /// ```no_run
 /// let response = kerb_stream::generate("Why is the sky blue?", "mistral-small-latest")?;

@@ -88,11 +88,11 @@ pub struct GenerationResponse {
     pub rate_limit: BTreeMap<String, String>,
     /// The number of retries.
     pub retries: u32,
-    /// The time from the first `next` to the end of the stream, even if it ends with an error. It
-    /// is zero until then. In JSON it is a number of seconds.
+    /// The time from the `next` that asked for this response to its end, even if it ended with an
+    /// error. It is zero until then. In JSON it is a number of seconds.
     #[serde(with = "seconds")]
     pub latency: Duration,
-    /// The time from the first `next` to the first text. In JSON it is a number of seconds.
+    /// The time from that `next` to the first text. In JSON it is a number of seconds.
     #[serde(with = "seconds::optional")]
     pub time_to_first_text: Option<Duration>,
     /// The number of chunks that arrived with a part of the answer. Chunks that have only sources,

@@ -26,7 +26,8 @@ use crate::turns::RunTool;
 /// Every error arrives as an item, even a missing API key. An error is the last item: only `None`
 /// follows it. The iteration ends without an error only if the answer is
 /// [whole](crate::guide::providers#when-an-answer-is-whole). A stream that is cut off ends with
-/// [`ErrorKind::Incomplete`] after the chunks that arrived.
+/// [`ErrorKind::Incomplete`] after the chunks that arrived. If a closure panics and the program goes
+/// on, [`into_response`](Self::into_response) returns an error.
 ///
 /// ```no_run
 /// use std::io::{Write, stdout};
@@ -42,6 +43,36 @@ use crate::turns::RunTool;
 ///     eprintln!("{} tokens", usage.total_tokens);
 /// }
 /// # Ok::<(), anyhow::Error>(())
+/// ```
+/// # In signatures
+///
+/// The type parameters are those of the closures, a [`callback`](Self::callback) and
+/// [`run_tools`](Self::run_tools). A function that only reads chunks takes any stream as an
+/// iterator. One that returns a stream with tools names the closure's trait, and a field has a box:
+///
+/// ```
+/// use kerb_stream::{GenerationConfig, GenerationStream, StreamChunk, ToolCall, generate_stream};
+///
+/// fn show(chunks: impl Iterator<Item = anyhow::Result<StreamChunk>>) -> anyhow::Result<()> {
+///     for chunk in chunks {
+///         print!("{}", chunk?.content);
+///     }
+///     Ok(())
+/// }
+///
+/// fn ask(
+///     notes: &mut Vec<String>,
+/// ) -> GenerationStream<fn(&StreamChunk), impl FnMut(&ToolCall) -> anyhow::Result<String>> {
+///     generate_stream("Note it.", GenerationConfig::new("mistral-small-latest")).run_tools(|call| {
+///         notes.push(call.arguments.clone());
+///         Ok("Noted.".into())
+///     })
+/// }
+///
+/// type RunTool = Box<dyn FnMut(&ToolCall) -> anyhow::Result<String> + Send>;
+/// struct Job {
+///     stream: GenerationStream<fn(&StreamChunk), RunTool>,
+/// }
 /// ```
 #[must_use = "streams are lazy and do nothing unless consumed"]
 pub struct GenerationStream<C = fn(&StreamChunk), T = fn(&ToolCall) -> anyhow::Result<String>> {
@@ -107,16 +138,21 @@ impl<C, T> GenerationStream<C, T> {
     /// model answers.
     ///
     /// `run` may borrow the caller's variables. It gets the calls one after the other, in order, and
-    /// only after a whole response. An error is told to the model, with its causes; to end the
-    /// stream, cancel it. A call of a tool that is not in
+    /// only after a whole response that ends in [`FinishReason::ToolCalls`](crate::FinishReason): if a
+    /// length limit or a filter has cut the response, none of its calls run. An error is told to the
+    /// model, with its causes, so it must not contain secrets. A call of a tool that is not in
     /// [`tools`](crate::GenerationConfig#structfield.tools), or whose arguments are not JSON, does
-    /// not reach `run`: the model is told. Hosted tools do not reach it either. Calls at the end of
-    /// the prompt that have no result run before anything is sent.
+    /// not reach `run`: the model is told. Tools that run at the provider do not reach it either.
     ///
     /// [`StreamChunk::activity`](crate::ChunkExtras::activity) tells that a tool starts before it
-    /// runs in the following `next`, and then that it has ended. Each response costs money: the
-    /// whole conversation is sent again. The stream ends with [`ErrorKind::Limit`] after
-    /// [`max_turns`](crate::GenerationConfig#structfield.max_turns) responses.
+    /// runs in the following `next`, and then that it has ended. Calls at the end of the prompt that
+    /// have no result run before anything is sent, so a saved conversation goes on where it stopped.
+    ///
+    /// Each response costs money: the whole conversation is sent again. After
+    /// [`max_turns`](crate::GenerationConfig#structfield.max_turns) responses, the stream ends with
+    /// [`ErrorKind::Limit`]. To end it earlier, cancel it, also from within `run`. A tool that runs
+    /// is not interrupted, but after a cancel its result is dropped, and the call has none: a tool
+    /// may run again when the conversation goes on. If `run` panics, the stream has ended.
     ///
     /// ```no_run
     /// use kerb_stream::{GenerationConfig, Tool, generate_stream};
@@ -124,11 +160,25 @@ impl<C, T> GenerationStream<C, T> {
     ///
     /// let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
     /// let weather = Tool::function("weather", "Today's weather in a city.", schema);
-    /// let config = GenerationConfig::new("mistral-small-latest").tools([weather]);
-    /// let response = generate_stream("Do I need an umbrella in Oslo?", config)
-    ///     .run_tools(|call| Ok(format!("It rains: {}", call.arguments)))
-    ///     .into_response()?;
-    /// println!("{}", response.content);
+    /// let stop = Tool::function("stop", "Ends the conversation.", json!({"type": "object"}));
+    /// let config = GenerationConfig::new("mistral-small-latest").tools([weather, stop]);
+    ///
+    /// let stream = generate_stream("Do I need an umbrella in Oslo?", config);
+    /// let cancel = stream.cancel_handle();
+    /// let mut stream = stream.run_tools(|call| match call.name.as_str() {
+    ///     "weather" => Ok(format!("It rains: {}", call.arguments)),
+    ///     _ => {
+    ///         cancel.cancel();
+    ///         Ok(String::new())
+    ///     }
+    /// });
+    /// for chunk in &mut stream {
+    ///     let chunk = chunk?;
+    ///     chunk.activity.iter().for_each(|step| eprintln!("{step}"));
+    ///     print!("{}", chunk.content);
+    /// }
+    /// let usages = stream.responses().iter().filter_map(|response| response.usage);
+    /// eprintln!("{} tokens", usages.map(|usage| usage.total_tokens).sum::<u64>());
     /// # Ok::<(), anyhow::Error>(())
     /// ```
     pub fn run_tools<U>(self, run: U) -> GenerationStream<C, U>
@@ -150,9 +200,13 @@ impl<C, T> GenerationStream<C, T> {
         &self.inner.turns.responses
     }
 
-    /// Returns what this stream has added to the conversation so far, for the history: the model's
-    /// turns, and the results of tools. Of a turn that was cut or cancelled, it is the text. A call
-    /// that has not run has no result: a stream that [runs tools](Self::run_tools) runs it first.
+    /// Returns the messages to append to the history: the model's turns so far, and the results of
+    /// tools. Of a turn that was cut, was cancelled or has not ended, it is the text, if there is
+    /// any.
+    ///
+    /// A turn may end in calls without results. A stream that [runs tools](Self::run_tools) runs
+    /// them first, if they are at the end of its prompt. If other messages follow, the model is told
+    /// that they have not run.
     pub fn new_messages(&self) -> Vec<Message> {
         let is_over = matches!(self.inner.state, State::Tools | State::Ended(_));
         self.inner.turns.new_messages((!is_over).then_some(&self.inner.response))
@@ -204,7 +258,8 @@ where
     C: FnMut(&StreamChunk),
     T: FnMut(&ToolCall) -> anyhow::Result<String>,
 {
-    /// Reads the rest of the stream, and returns the whole answer.
+    /// Reads the rest of the stream, and returns the whole answer: the last one, if the stream has
+    /// several [`responses`](Self::responses).
     ///
     /// # Errors
     /// Returns the error that ended the stream, also if an earlier `next` has already returned it.

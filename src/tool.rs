@@ -7,10 +7,11 @@ use serde_json::Value;
 /// A tool that a model may use: a function of your program, or a hosted tool, which the provider
 /// itself runs.
 ///
-/// If the model calls a [`function`](Self::function), your program runs it and sends back the
-/// result with [`Message::tool`](crate::Message::tool). What a hosted tool does arrives in
-/// [`StreamChunk::activity`](crate::ChunkExtras::activity) and
-/// [`sources`](crate::ChunkExtras::sources).
+/// If the model calls a [`function`](Self::function), your program runs it:
+/// [`run_tools`](crate::GenerationStream::run_tools) does that in the loop, or you send back the
+/// result with [`Message::tool`](crate::Message::tool). What a tool does arrives in
+/// [`StreamChunk::activity`](crate::ChunkExtras::activity), and the pages that a hosted one has found
+/// in [`sources`](crate::ChunkExtras::sources).
 ///
 /// It implements `Serialize` and `Deserialize`, so tools can be read from a configuration file. A
 /// function has the fields `name`, `description` and `parameters`, the JSON Schema of the

@@ -9,7 +9,8 @@ use crate::tool::Tool;
 
 impl ResponseFormat {
     /// Asks for JSON that [`GenerationResponse::parse`](crate::GenerationResponse::parse) can read as
-    /// a `T`. The schema has the name of the type, and doc comments are its descriptions.
+    /// a `T`. The schema has the name of the type, and doc comments are its descriptions. `T` should be
+    /// a struct: many providers enforce only the schemas of objects.
     ///
     /// This needs the feature `schemars`.
     ///
@@ -73,7 +74,7 @@ impl Tool {
     /// # Errors
     /// Returns [`ErrorKind::Config`] if the type is no enum, if serde does not tell its variants
     /// apart by their names (internally tagged, adjacently tagged and untagged enums), or if a
-    /// variant has fields without names.
+    /// variant has a content that is no object.
     pub fn variants_of<T: JsonSchema>() -> anyhow::Result<Vec<Self>> {
         let mut generator = SchemaGenerator::default();
         let schema = generator.subschema_for::<T>().to_value();

@@ -158,11 +158,11 @@ fn with_results<'a>(
         missing.extend(ids.map(|id| (after, id.clone())));
     }
     for (at, id) in missing.into_iter().rev() {
-        let why = "a call without a result may only be at the end";
+        let why = "only the last calls may have none";
         request.adapt(
             &format!("messages[{at}]"),
-            "no result of a call",
-            "the error \"not run\"",
+            "a call without a result",
+            "it with the error \"not run\"",
             why,
         );
         messages.to_mut().insert(at, Message::tool_error(id, "not run"));
