@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use kerb_stream::Protocol;
 use serde_json::json;
 
 use crate::support::shapes::Shape;
-use crate::support::{Connection, Server, demo, watchdog};
+use crate::support::{Connection, Server, answers, demo, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// The examples that ask the model on their command line.
@@ -232,7 +232,7 @@ fn the_command_line_names_model_and_prompt() {
 
 #[test]
 fn conversation_keeps_what_was_said_and_drops_a_question_that_failed() {
-    let server = claude(vec![
+    let server = answers([
         CLAUDE.whole(&["One."]),
         String::new(),
         CLAUDE.start() + &CLAUDE.text("Half"),
@@ -252,41 +252,6 @@ fn conversation_keeps_what_was_said_and_drops_a_question_that_failed() {
     ];
     let said = said.map(|(role, text)| json!({"role": role, "content": text}));
     assert_eq!(*last, json!(said));
-}
-
-#[cfg(unix)]
-#[test]
-fn in_conversation_an_interrupt_stops_the_answer_and_keeps_it() {
-    let server = Server::start(|connection| {
-        while connection.request()?.is_some() {
-            connection.start()?;
-            if connection.number > 0 {
-                connection.chunk(CLAUDE.whole(&["A short one."]))?;
-                connection.chunk("")?;
-                continue;
-            }
-            connection.chunk(CLAUDE.start() + &CLAUDE.text("A long "))?;
-            connection.wait_until_closed();
-        }
-        Ok(())
-    });
-    let server = server.unwrap();
-    let mut example = at_claude(&server, "conversation");
-    let ended = watchdog(LIMIT, move || {
-        let (process, mut stdin, mut stdout) = start(&mut example);
-        stdin.write_all(b"One\n").unwrap();
-        assert_eq!(take(&mut stdout, 7), "A long ");
-        interrupt(&process);
-        assert_eq!(take(&mut stdout, 11), " [stopped]\n");
-        stdin.write_all(b"Two\n").unwrap();
-        drop(stdin);
-        let mut rest = String::new();
-        stdout.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "A short one.\n");
-        Ended::from(process.wait_with_output().unwrap())
-    });
-    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
-    assert_eq!(said(&server, 1), ["user", "assistant: A long ", "user"]);
 }
 
 #[cfg(feature = "schemars")] // The example needs this feature.
@@ -321,7 +286,7 @@ mod tools {
     fn tools_asks_and_tells_the_model_what_the_person_said() {
         let weather = CLAUDE.call(1, &["{\"city\":\"Oslo\"}"]).replace("\"f\"", "\"weather\"");
         let both = CLAUDE.start() + &weather + &note("a").replace(&CLAUDE.start(), "");
-        let server = claude(vec![both, note("b"), CLAUDE.whole(&["Do", "ne."])]);
+        let server = answers([both, note("b"), CLAUDE.whole(&["Do", "ne."])]);
         let folder = Folder::new("asks");
         let mut example = at_claude(&server, "tools");
         let ended = run(example.arg("Note it.").current_dir(&folder.0), "n\ny\n");
@@ -338,7 +303,7 @@ mod tools {
         assert!(told.contains("It rains in Oslo.") && told.contains("the person said no"));
 
         // The next question continues the saved conversation.
-        let server = claude(vec![CLAUDE.whole(&["Yes."])]);
+        let server = answers([CLAUDE.whole(&["Yes."])]);
         let mut example = at_claude(&server, "tools");
         let ended = run(example.arg("Again?").current_dir(&folder.0), "");
         assert_eq!((ended.code, &*ended.stdout), (Some(0), "Yes.\n[]\n"), "{}", ended.stderr);
@@ -348,7 +313,7 @@ mod tools {
 
     #[test]
     fn tools_goes_on_with_the_calls_that_did_not_run() {
-        let server = claude((0..9).map(|_| note("x")).collect());
+        let server = answers([(); 9].map(|()| note("x")));
         let folder = Folder::new("resumes");
         let mut example = at_claude(&server, "tools");
         let ended = run(example.arg("Note.").current_dir(&folder.0), &"y\n".repeat(9));
@@ -356,7 +321,7 @@ mod tools {
         assert!(ended.stderr.contains("`max_turns` is 8; raise it"), "{}", ended.stderr);
         assert_eq!(server.requests().len(), 8);
 
-        let server = claude(vec![CLAUDE.whole(&["Done."])]);
+        let server = answers([CLAUDE.whole(&["Done."])]);
         let mut example = at_claude(&server, "tools");
         let ended = run(example.current_dir(&folder.0), "n\n");
         assert_eq!((ended.code, &*ended.stdout), (Some(0), "Done.\n[]\n"), "{}", ended.stderr);
@@ -367,7 +332,7 @@ mod tools {
 
     #[test]
     fn tools_saves_the_text_of_an_answer_that_was_cut() {
-        let server = claude(vec![CLAUDE.start() + &CLAUDE.text("Half an answer")]);
+        let server = answers([CLAUDE.start() + &CLAUDE.text("Half an answer")]);
         let folder = Folder::new("cut");
         let mut example = at_claude(&server, "tools");
         let ended = run(example.arg("Tell me.").current_dir(&folder.0), "");
@@ -504,32 +469,45 @@ fn chat_keeps_the_history() {
 
 #[cfg(unix)]
 #[test]
-fn in_chat_an_interrupt_stops_the_answer_and_not_the_program() {
-    let server = server(|connection| {
-        if connection.number == 0 {
-            connection.event(text("A long "))?;
-            connection.wait_until_closed();
-            return Ok(());
-        }
-        connection.event(text("A short one."))?;
-        whole(connection)
-    });
-    let mut example = at(&server, "chat");
-    let ended = watchdog(LIMIT, move || {
-        let (process, mut stdin, mut stdout) = start(&mut example);
-        stdin.write_all(b"One\n").unwrap();
-        assert_eq!(take(&mut stdout, 7), "A long ");
-        interrupt(&process);
-        assert_eq!(take(&mut stdout, 1), "\n");
-        stdin.write_all(b"Two\n").unwrap();
-        drop(stdin);
-        let mut rest = String::new();
-        stdout.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "A short one.\n");
-        Ended::from(process.wait_with_output().unwrap())
-    });
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "(stopped)\n"));
-    assert_eq!(said(&server, 1), ["user", "assistant: A long ", "user"]);
+fn an_interrupt_stops_the_answer_and_not_the_chat() {
+    for (name, protocol, printed, told) in [
+        ("chat", Protocol::ChatCompletions, "\n", "(stopped)\n"),
+        ("conversation", Protocol::Messages, " [stopped]\n", ""),
+    ] {
+        let shape = Shape(protocol);
+        let server = Server::start(move |connection| {
+            while connection.request()?.is_some() {
+                connection.start()?;
+                if connection.number == 0 {
+                    connection.chunk(shape.start() + &shape.text("A long "))?;
+                    connection.wait_until_closed();
+                    break;
+                }
+                connection.chunk(shape.whole(&["A short one."]))?;
+                connection.chunk("")?;
+            }
+            Ok(())
+        });
+        let server = server.unwrap();
+        let of = if name == "chat" { at } else { at_claude };
+        let mut example = of(&server, name);
+        let ended = watchdog(LIMIT, move || {
+            let (process, mut stdin, mut stdout) = start(&mut example);
+            stdin.write_all(b"One\n").unwrap();
+            assert_eq!(take(&mut stdout, 7), "A long ");
+            let interrupt = format!("kill -INT {}", process.id());
+            assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
+            assert_eq!(take(&mut stdout, printed.len()), printed);
+            stdin.write_all(b"Two\n").unwrap();
+            drop(stdin);
+            let mut rest = String::new();
+            stdout.read_to_string(&mut rest).unwrap();
+            assert_eq!(rest, "A short one.\n");
+            Ended::from(process.wait_with_output().unwrap())
+        });
+        assert_eq!((ended.code, &*ended.stderr), (Some(0), told), "{name}");
+        assert_eq!(said(&server, 1), ["user", "assistant: A long ", "user"], "{name}");
+    }
 }
 
 #[test]
@@ -582,25 +560,6 @@ fn at_claude(server: &Server, name: &str) -> Command {
     command
 }
 
-/// Starts a server that answers with these bodies, one after the other. An empty one is an error.
-fn claude(bodies: Vec<String>) -> Server {
-    let asked = AtomicUsize::new(0);
-    let server = Server::start(move |connection| {
-        while connection.request()?.is_some() {
-            let body = &bodies[asked.fetch_add(1, Ordering::SeqCst)];
-            if body.is_empty() {
-                connection.answer("400 Bad Request", "application/json", "{}")?;
-                continue;
-            }
-            connection.start()?;
-            connection.chunk(body)?;
-            connection.chunk("")?;
-        }
-        Ok(())
-    });
-    server.unwrap()
-}
-
 /// Starts a server that answers each request with the events that `answer` sends.
 fn server(
     answer: impl Fn(&mut Connection) -> std::io::Result<()> + Send + Sync + 'static,
@@ -648,13 +607,6 @@ fn start(command: &mut Command) -> (Child, ChildStdin, ChildStdout) {
 /// Writes a question. Only `chat` reads it; the other examples may have ended.
 fn ask(mut stdin: ChildStdin) {
     let _ = stdin.write_all(b"Hello\n");
-}
-
-/// Does what Ctrl-C does.
-#[cfg(unix)]
-fn interrupt(process: &Child) {
-    let interrupt = format!("kill -INT {}", process.id());
-    assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
 }
 
 fn take(stdout: &mut ChildStdout, bytes: usize) -> String {

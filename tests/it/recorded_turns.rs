@@ -2,9 +2,8 @@
 //!
 //! The recordings are beside the checkout, in the folder that `KERB_STREAM_SHARED` names.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 use kerb_stream::{
     Activity, Environment, FinishReason, Message, MessageRole, Protocol, Tool, ToolCall,
@@ -17,7 +16,7 @@ use super::recorded_requests::{
     contents, each, items, needed, remove,
 };
 use super::recordings::{self, READ, SETS};
-use crate::support::{Server, shared};
+use crate::support::{answers, shared};
 
 /// How a folder is read: its name, its protocol, and the name of the request's field with the
 /// conversation.
@@ -87,24 +86,6 @@ const OTHERWISE: [(&str, &str); 3] = [
     ("openrouter.cassettes-eve-v0-cassette.3.a410f293", "the results came in another order"),
 ];
 
-/// A server that answers with the next of these bodies, and with 500 if there is none.
-fn server(bodies: &Arc<Mutex<VecDeque<Vec<u8>>>>) -> Server {
-    let bodies = Arc::clone(bodies);
-    let server = Server::start(move |connection| {
-        while connection.request()?.is_some() {
-            let Some(body) = bodies.lock().unwrap().pop_front() else {
-                connection.answer("500 Internal Server Error", "text/plain", "no more")?;
-                continue;
-            };
-            connection.start()?;
-            connection.chunk(body)?;
-            connection.end()?;
-        }
-        Ok(())
-    });
-    server.unwrap()
-}
-
 /// A recorded request whose conversation is longer than that of another one by the response to it
 /// and the results: the loop sends the same.
 #[test]
@@ -114,9 +95,9 @@ fn the_next_request_of_a_recorded_conversation_is_the_one_that_was_sent() {
     for (folder, protocol, field, read, known) in FOLDERS {
         for (before, after) in SETS.iter().flat_map(|set| pairs(&shared(set).join(folder), field)) {
             let [first, second] = [&before, &after].map(|path| recordings::json(path));
-            let answers =
+            let bodies =
                 [&before, &after].map(|it| std::fs::read(it.with_extension("sse")).unwrap());
-            let server = server(&Arc::new(Mutex::new(answers.into())));
+            let server = answers(bodies);
             let both = [&first, &second].map(|case| asked(case, protocol, read));
             let [Ok((prompt, config)), Ok((conversation, _))] = both else { continue };
             let mut results = conversation.into_iter().skip(prompt.len() + 1);
@@ -225,8 +206,6 @@ fn pairs(folder: &Path, field: &str) -> Vec<(PathBuf, PathBuf)> {
 #[test]
 #[ignore = "reads the recordings in $KERB_STREAM_SHARED"]
 fn only_the_callers_tools_run_and_only_after_a_response_that_waits_for_them() {
-    let bodies = Arc::default();
-    let server = server(&bodies);
     let (mut waiting, mut ran, mut hosted) = (0, 0, 0);
     for (path, protocol) in READ.iter().flat_map(|(folder, protocol, _)| {
         let cases = SETS.iter().flat_map(move |set| recordings::cases(&shared(set).join(folder)));
@@ -234,14 +213,14 @@ fn only_the_callers_tools_run_and_only_after_a_response_that_waits_for_them() {
     }) {
         let case = recordings::json(&path);
         let body = std::fs::read(path.with_extension("sse")).unwrap();
+        // The second time, the tools are declared.
+        let server = answers([body.clone(), body]);
         let config = recordings::config(&case)
             .protocol(protocol)
             .base_url(server.url())
             .api_key("k")
             .environment(Environment::empty())
             .max_retries(0);
-        // Every function that the recording calls is declared.
-        *bodies.lock().unwrap() = VecDeque::from([body.clone()]);
         let response = generate_stream("Q", config.clone().max_turns(1)).into_response();
         let is_whole = response.is_ok();
         let calls = response.map(|response| response.tool_calls).unwrap_or_default();
@@ -252,8 +231,6 @@ fn only_the_callers_tools_run_and_only_after_a_response_that_waits_for_them() {
         let tool = |name| Tool::function(name, "", json!({"type": "object"}));
         let config = config.tools(names.into_iter().map(tool).collect::<Vec<_>>());
 
-        *bodies.lock().unwrap() = VecDeque::from([body]);
-        let sent = server.requests().len();
         let mut run: Vec<ToolCall> = Vec::new();
         let mut stream = generate_stream("Q", &config).run_tools(|call| {
             run.push(call.clone());
@@ -265,7 +242,7 @@ fn only_the_callers_tools_run_and_only_after_a_response_that_waits_for_them() {
         hosted += chunks.filter(|chunk| chunk.activity.iter().any(is_hosted)).count();
         let (first, messages) = (stream.responses()[0].clone(), stream.new_messages());
         drop(stream);
-        let requests = server.requests().split_off(sent);
+        let requests = server.requests().split_off(1);
         let is_waiting = is_whole && first.finish_reason == Some(FinishReason::ToolCalls);
         let is_paused = is_whole && first.raw_finish_reason.as_deref() == Some("pause_turn");
         assert_eq!(requests.len(), 1 + usize::from(is_waiting || is_paused), "{}", path.display());

@@ -11,25 +11,7 @@ use kerb_stream::{
 use serde_json::{Value, json};
 
 use crate::support::shapes::Shape;
-use crate::support::{Server, config};
-
-/// A server that answers with these bodies, one after the other, and then with 500.
-fn server(bodies: Vec<String>) -> Server {
-    let bodies = std::sync::Mutex::new(bodies.into_iter());
-    let server = Server::start(move |connection| {
-        while connection.request()?.is_some() {
-            let Some(body) = bodies.lock().unwrap().next() else {
-                connection.answer("500 Internal Server Error", "text/plain", "no more answers")?;
-                continue;
-            };
-            connection.start()?;
-            connection.chunk(body)?;
-            connection.end()?;
-        }
-        Ok(())
-    });
-    server.unwrap()
-}
+use crate::support::{Server, answers, config};
 
 /// Returns a response that calls `f` with these arguments.
 fn calls(protocol: Protocol, arguments: &[&str]) -> String {
@@ -60,7 +42,7 @@ fn line(activity: &Activity) -> String {
 fn calls_run_in_order_and_the_model_gets_the_results() {
     for &protocol in Protocol::ALL {
         let two = calls(protocol, &["{\"n\":1}", "{\"n\":2}"]);
-        let server = server(vec![two, Shape(protocol).whole(&["Three", "."])]);
+        let server = answers([two, Shape(protocol).whole(&["Three", "."])]);
         // The loop and the tools note what happens, in one order.
         let log = RefCell::new(Vec::new());
         let mut stream = generate_stream("Count.", at(&server, protocol)).run_tools(|call| {
@@ -117,7 +99,7 @@ fn what_cannot_run_is_told_to_the_model() {
         let is_gemini = protocol == Protocol::GenerateContent;
         bodies.push(calls(protocol, &[if is_gemini { "[]" } else { "[1" }]));
         bodies.push(Shape(protocol).whole(&["Well."]));
-        let server = server(bodies);
+        let server = answers(bodies);
         let mut ran = 0;
         let mut stream = generate_stream("Count.", at(&server, protocol)).run_tools(|_| {
             ran += 1;
@@ -144,7 +126,7 @@ fn a_response_that_is_not_whole_runs_nothing() {
     for &protocol in Protocol::ALL {
         let shape = Shape(protocol);
         let begun = shape.start() + &shape.text("Let me see. ") + &shape.call(1, &["{\"n\":1}"]);
-        let server = server(vec![begun]);
+        let server = answers([begun]);
         let mut stream = generate_stream("Count.", at(&server, protocol))
             .run_tools(|_| panic!("a cut response runs no tool"));
         let error = stream.by_ref().last().unwrap().unwrap_err();
@@ -160,7 +142,7 @@ fn a_response_that_is_not_whole_runs_nothing() {
 fn results_count_towards_the_largest_response() {
     for &protocol in Protocol::ALL {
         let two = calls(protocol, &["{\"n\":1}", "{\"n\":2}"]);
-        let server = server(vec![calls(protocol, &["{\"n\":0}"]), two]);
+        let server = answers([calls(protocol, &["{\"n\":0}"]), two]);
         let config = at(&server, protocol).max_response_bytes(100_000);
         let mut stream = generate_stream("Count.", config).run_tools(|_| Ok("x".repeat(60_000)));
         let error = stream.by_ref().last().unwrap().unwrap_err();
@@ -180,7 +162,7 @@ fn each_answer_may_have_a_list() {
     for &protocol in Protocol::ALL {
         let shape = Shape(protocol);
         let body = shape.start() + &shape.text("I count: [1, 2") + &shape.call(1, &["{\"n\":1}"]);
-        let server = server(vec![body + &shape.ending(), shape.whole(&["So: [3", ", 4]."])]);
+        let server = answers([body + &shape.ending(), shape.whole(&["So: [3", ", 4]."])]);
         let mut stream =
             generate_stream("Count.", at(&server, protocol)).run_tools(|_| Ok("x".into()));
         let numbers: Vec<_> = stream.elements::<i32>("").map(Result::unwrap).collect();
@@ -196,7 +178,7 @@ fn the_texts_of_two_turns_are_written_apart() {
         let body = shape.start() + &shape.text("Let me see.") + &two + &shape.ending();
         let bodies = vec![body, calls(protocol, &["{}"]), shape.whole(&["So: ", "3."])];
         let mut out = Vec::new();
-        let stream = generate_stream("Count.", at(&server(bodies), protocol));
+        let stream = generate_stream("Count.", at(&answers(bodies), protocol));
         let response = stream.run_tools(|_| Ok("x".into())).write_to(&mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "Let me see.\n\nSo: 3.", "{protocol}");
         assert_eq!(response.content, "So: 3.");
@@ -206,7 +188,7 @@ fn the_texts_of_two_turns_are_written_apart() {
 #[test]
 fn turns_are_limited() {
     for &protocol in Protocol::ALL {
-        let server = server(vec![calls(protocol, &["{\"n\":1}"]); 3]);
+        let server = answers(vec![calls(protocol, &["{\"n\":1}"]); 3]);
         let mut ran = 0;
         let config = at(&server, protocol).max_turns(3);
         let mut stream = generate_stream("Count.", config).run_tools(|_| {
@@ -233,9 +215,9 @@ fn turns_are_limited() {
 #[test]
 fn open_calls_run_before_anything_is_sent() {
     for &protocol in Protocol::ALL {
-        let first = server(vec![calls(protocol, &["{\"n\":1}", "{\"n\":2}"])]);
+        let first = answers([calls(protocol, &["{\"n\":1}", "{\"n\":2}"])]);
         let asked = generate_stream("Count.", at(&first, protocol)).into_response().unwrap();
-        let server = server(vec![Shape(protocol).whole(&["Done."])]);
+        let server = answers([Shape(protocol).whole(&["Done."])]);
         let mut history = vec![Message::user("Count."), Message::from(&asked)];
         history.push(Message::tool(&asked.tool_calls[0].id, "one"));
         let saved = serde_json::to_string(&history).unwrap();
@@ -263,7 +245,7 @@ fn open_calls_do_not_run_if_the_request_cannot_be_sent() {
         let mut asked = Message::assistant("");
         asked.tool_calls = vec![kerb_stream::ToolCall::new("a", "f", "{}")];
         let history = [Message::user("Count."), asked];
-        let config = at(&server(Vec::new()), protocol).temperature(f64::NAN);
+        let config = at(&answers([""]), protocol).temperature(f64::NAN);
         let mut stream = generate_stream(&history[..], config)
             .run_tools(|_| panic!("its result could not be sent"));
         let error = stream.next().unwrap().unwrap_err();
@@ -275,7 +257,7 @@ fn open_calls_do_not_run_if_the_request_cannot_be_sent() {
 #[test]
 fn between_two_responses_the_latest_one_is_the_whole_one() {
     for &protocol in Protocol::ALL {
-        let server = server(vec![calls(protocol, &["{\"n\":1}"])]);
+        let server = answers([calls(protocol, &["{\"n\":1}"])]);
         let mut stream =
             generate_stream("Count.", at(&server, protocol)).run_tools(|_| Ok("one".into()));
         let is_end = |it: &Activity| matches!(it, Activity::ToolFinished { .. });
@@ -291,7 +273,7 @@ fn between_two_responses_the_latest_one_is_the_whole_one() {
 #[test]
 fn a_tool_of_the_provider_that_the_program_runs_is_declared() {
     let body = calls(Protocol::Messages, &["{}"]).replace("\"f\"", "\"bash\"");
-    let server = server(vec![body, Shape(Protocol::Messages).whole(&["Done."])]);
+    let server = answers([body, Shape(Protocol::Messages).whole(&["Done."])]);
     let bash = Tool::hosted(json!({"type": "bash_20250124", "name": "bash"}));
     let config = at(&server, Protocol::Messages).tools([bash]);
     let mut ran = 0;
@@ -308,7 +290,7 @@ fn a_turn_that_is_only_a_picture_is_a_message() {
     let part = json!({"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}});
     let content = json!({"parts": [part], "role": "model"});
     let event = json!({"candidates": [{"content": content, "finishReason": "STOP"}]});
-    let server = server(vec![format!("data: {event}\n\n"), String::new()]);
+    let server = answers([format!("data: {event}\n\n"), String::new()]);
     let config = at(&server, Protocol::GenerateContent).provider(kerb_stream::LlmProvider::Google);
     let config = config.api_key("k").base_url(server.url());
     let mut stream = generate_stream("Draw.", &config);
@@ -323,7 +305,7 @@ fn a_turn_that_is_only_a_picture_is_a_message() {
 #[test]
 fn a_cancelled_tool_leaves_its_call_open() {
     for &protocol in Protocol::ALL {
-        let server = server(vec![calls(protocol, &["{\"n\":1}", "{\"n\":2}"])]);
+        let server = answers([calls(protocol, &["{\"n\":1}", "{\"n\":2}"])]);
         let handle = RefCell::new(None::<kerb_stream::CancelHandle>);
         let mut stream = generate_stream("Count.", at(&server, protocol)).run_tools(|call| {
             if call.arguments.contains('2') {
@@ -344,7 +326,7 @@ fn a_cancelled_tool_leaves_its_call_open() {
 #[test]
 fn a_tool_that_is_announced_does_not_run_after_a_cancel() {
     for &protocol in Protocol::ALL {
-        let server = server(vec![calls(protocol, &["{\"n\":1}"])]);
+        let server = answers([calls(protocol, &["{\"n\":1}"])]);
         let config = at(&server, protocol);
         let mut stream =
             generate_stream("Count.", config).run_tools(|_| panic!("it was cancelled"));
@@ -360,7 +342,7 @@ fn a_tool_that_is_announced_does_not_run_after_a_cancel() {
 #[test]
 fn after_a_panic_in_a_tool_there_is_nothing() {
     for &protocol in Protocol::ALL {
-        let server = server(vec![calls(protocol, &["{\"n\":1}"])]);
+        let server = answers([calls(protocol, &["{\"n\":1}"])]);
         let config = at(&server, protocol);
         let mut stream =
             generate_stream("Count.", config).run_tools(|_| panic!("a bug in the tool"));
@@ -375,7 +357,7 @@ fn after_a_panic_in_a_tool_there_is_nothing() {
 #[test]
 fn a_panic_in_the_callback_between_two_tools_is_an_error() {
     for &protocol in Protocol::ALL {
-        let server = server(vec![calls(protocol, &["{\"n\":1}"])]);
+        let server = answers([calls(protocol, &["{\"n\":1}"])]);
         let config = at(&server, protocol);
         let callback = |chunk: &kerb_stream::StreamChunk| {
             assert!(chunk.activity.is_empty(), "a bug in the callback");
@@ -394,7 +376,7 @@ fn a_panic_in_the_callback_between_two_tools_is_an_error() {
 #[test]
 fn tools_have_to_be_declared() {
     for &protocol in Protocol::ALL {
-        let server = server(Vec::new());
+        let server = answers([""]);
         for tools in [vec![], vec![Tool::hosted(json!({"type": "x"}))]] {
             let config = at(&server, protocol).tools(tools);
             let mut stream = generate_stream("Hi", config).run_tools(|_| Ok("x".into()));
@@ -417,7 +399,7 @@ fn tools_have_to_be_declared() {
 fn a_pause_goes_on_as_one_stream() {
     let shape = Shape(Protocol::Messages);
     let pause = shape.start() + &shape.text("I search. ") + &shape.stop_for("pause_turn");
-    let paused = server(vec![pause.clone() + &shape.done(), shape.whole(&["Found."])]);
+    let paused = answers([pause.clone() + &shape.done(), shape.whole(&["Found."])]);
     let mut stream = generate_stream("Search.", at(&paused, Protocol::Messages));
     let text: String = stream.by_ref().map(|chunk| chunk.unwrap().content).collect();
     assert_eq!(text, "I search. Found.");
@@ -435,7 +417,7 @@ fn a_pause_goes_on_as_one_stream() {
 
     // A pause without an end is an error, and with `max_turns(1)` the caller sees the pause.
     let pause = pause + &shape.done();
-    let paused = server(vec![pause.clone(), pause.clone(), pause.clone()]);
+    let paused = answers([pause.clone(), pause.clone(), pause.clone()]);
     let config = at(&paused, Protocol::Messages);
     let error = generate_stream("Search.", config.clone().max_turns(2)).into_response();
     let error = error.unwrap_err();
@@ -446,16 +428,17 @@ fn a_pause_goes_on_as_one_stream() {
 
     // The word means nothing in other protocols.
     let shape = Shape(Protocol::ChatCompletions);
-    let other = server(vec![
-        shape.start() + &shape.text("Hi") + &shape.stop_for("pause_turn") + &shape.done(),
-    ]);
+    let other = answers([shape.start()
+        + &shape.text("Hi")
+        + &shape.stop_for("pause_turn")
+        + &shape.done()]);
     let config = at(&other, Protocol::ChatCompletions);
     assert_eq!(generate_stream("Hi", config).into_response().unwrap().content, "Hi");
 }
 
 #[test]
 fn a_tool_may_end_the_loop_by_bailing_out_of_it() -> anyhow::Result<()> {
-    let server = server(vec![
+    let server = answers([
         calls(Protocol::ChatCompletions, &["{}"]),
         Shape(Protocol::ChatCompletions).whole(&["Ok."]),
     ]);
@@ -473,7 +456,7 @@ fn a_tool_may_end_the_loop_by_bailing_out_of_it() -> anyhow::Result<()> {
 #[test]
 fn a_call_without_a_result_is_told_as_not_run() {
     for &protocol in Protocol::ALL {
-        let server = server(vec![calls(protocol, &["{\"n\":1}", "{\"n\":2}"])]);
+        let server = answers([calls(protocol, &["{\"n\":1}", "{\"n\":2}"])]);
         let asked = generate_stream("Count.", at(&server, protocol)).into_response().unwrap();
         let ids = [0, 1].map(|at| asked.tool_calls[at].id.clone());
         let history = [

@@ -3,8 +3,10 @@
 
 #![allow(dead_code, unused_imports)] // Each test program uses only a part of this file.
 
+use std::collections::VecDeque;
 use std::panic;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -42,6 +44,27 @@ pub(crate) fn whole_answers() -> Server {
         while connection.request()?.is_some() {
             connection.start()?;
             connection.chunk(shape.whole(&["Hel", "lo"]))?;
+            connection.end()?;
+        }
+        Ok(())
+    });
+    server.unwrap()
+}
+
+/// Starts a server that answers with these bodies, one after the other, and then with an error. An
+/// empty body is an error, too.
+pub(crate) fn answers(bodies: impl IntoIterator<Item: Into<Vec<u8>>>) -> Server {
+    let bodies: VecDeque<Vec<u8>> = bodies.into_iter().map(Into::into).collect();
+    let bodies = Mutex::new(bodies);
+    let server = Server::start(move |connection| {
+        while connection.request()?.is_some() {
+            let body = bodies.lock().unwrap().pop_front().unwrap_or_default();
+            if body.is_empty() {
+                connection.answer("400 Bad Request", "application/json", "{}")?;
+                continue;
+            }
+            connection.start()?;
+            connection.chunk(body)?;
             connection.end()?;
         }
         Ok(())
