@@ -106,8 +106,10 @@ impl Tool {
         Self(ToolKind::WebSearch)
     }
 
-    /// Creates any other tool that the provider runs. `tool` is the JSON object of the tool in the
-    /// provider's own form. It is sent unchanged.
+    /// Creates any other tool that the provider knows. `tool` is the JSON object of the tool in the
+    /// provider's own form. It is sent unchanged. Most of these tools run at the provider. A few run
+    /// in your program, such as Anthropic's `bash`: [`run_tools`](crate::GenerationStream::run_tools)
+    /// gets their calls, too.
     ///
     /// ```
     /// use kerb_stream::Tool;

@@ -408,6 +408,13 @@ fn a_pause_goes_on_as_one_stream() {
     assert_eq!(stream.new_messages().len(), 2);
     assert_eq!(stream.into_response().unwrap().content, "Found.");
 
+    // A list may go on after it.
+    let begun = shape.start() + &shape.text("[1, ") + &shape.stop_for("pause_turn") + &shape.done();
+    let paused_list = answers([begun, shape.whole(&["2]"])]);
+    let mut stream = generate_stream("Search.", at(&paused_list, Protocol::Messages));
+    let elements: Vec<i32> = stream.elements("").map(Result::unwrap).collect();
+    assert_eq!(elements, [1, 2]);
+
     // A response from a reader does not go on.
     let body = std::io::Cursor::new(pause.clone() + &shape.done());
     let config = at(&paused, Protocol::Messages);
