@@ -61,8 +61,8 @@ pub enum Activity {
 }
 
 impl Activity {
-    /// Returns whether a turn of the model has ended: a tool of the caller's starts.
-    pub(crate) fn ends_turn(&self) -> bool {
+    /// Returns whether a tool of the caller's starts. What the model says after it is another turn.
+    pub(crate) fn is_own_start(&self) -> bool {
         matches!(self, Self::ToolStarted { hosted: false, .. })
     }
 }

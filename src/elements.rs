@@ -39,8 +39,9 @@ impl<C, T> GenerationStream<C, T> {
     /// pointer counts, so `[1]` in such a text is taken for an answer that is a list.
     ///
     /// The stream is only borrowed: afterwards it has the whole response. The elements begin with
-    /// the answer, even if a part of it was read before. Meanwhile a [`callback`](Self::callback)
-    /// gets the chunks; or use `while let Some(step) = steps.next()` and [`Elements::stream`].
+    /// the current response, even if a part of it was read before. Meanwhile a
+    /// [`callback`](Self::callback) gets the chunks; or use `while let Some(step) = steps.next()` and
+    /// [`Elements::stream`].
     ///
     /// ```no_run
     /// use kerb_stream::generate_stream;
@@ -63,11 +64,11 @@ impl<C, T> GenerationStream<C, T> {
     /// - [`ErrorKind::Config`]: `pointer` is not empty and does not begin with `/`. Nothing is sent.
     /// - [`ErrorKind::Decode`]: an element does not fit the type, the list is not JSON, or a whole
     ///   answer has no such list or no end of it.
-    /// - [`ErrorKind::Incomplete`], [`ErrorKind::Refusal`]: there is no list because a length limit
-    ///   cut the answer, or because the model refused.
+    /// - [`ErrorKind::Incomplete`], [`ErrorKind::Refusal`]: there is no whole list because a length
+    ///   limit cut the answer, or because the model refused.
     pub fn elements<V: DeserializeOwned>(&mut self, pointer: &str) -> Elements<'_, V, Self> {
         let mut list = JsonReader::of_list(pointer);
-        list.read(&self.response().content);
+        list.read(self.text_so_far().unwrap_or_default());
         let pointer = pointer.to_owned();
         Elements { stream: self, pointer, list, count: 0, has_ended: false, values: PhantomData }
     }
@@ -103,6 +104,7 @@ where
                 break (Decode, format!("the list at {at:?} is not JSON"));
             }
             let Some(chunk) = self.stream.next() else {
+                self.stream.text_so_far()?;
                 if self.list.is_whole() {
                     return Ok(None);
                 }
@@ -111,7 +113,7 @@ where
                 break typed::stopped(self.stream.response()).unwrap_or((Decode, problem));
             };
             let chunk = chunk?;
-            if chunk.activity.iter().any(Activity::ends_turn) {
+            if chunk.activity.iter().any(Activity::is_own_start) {
                 (self.list, self.count) = (JsonReader::of_list(at), 0);
             }
             self.list.read(&chunk.content);

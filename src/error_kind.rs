@@ -21,8 +21,8 @@ names! {
         Incomplete = "incomplete",
         /// The provider rejected the request as invalid.
         InvalidRequest = "invalid_request",
-        /// A limit was exceeded, of a response or of the number of responses. The message names the
-        /// option that raises it.
+        /// A limit was exceeded: the size of a response or of the results of tools, or the number of
+        /// responses. The message names the option that raises it.
         Limit = "limit",
         /// No response came: the DNS lookup, the connection, TLS or the proxy failed.
         Network = "network",

@@ -95,9 +95,7 @@ impl Exchange {
         loop {
             let item = match (&self.state, &mut run) {
                 (State::Ended(_), _) => return Ok(false),
-                (State::Tools, Some(run)) if self.turns.has_calls() => {
-                    return self.step(*run);
-                }
+                (State::Tools, Some(run)) if self.turns.has_calls() => return self.step(*run),
                 (State::Tools, _) => {
                     self.state = State::New;
                     continue;
@@ -131,7 +129,7 @@ impl Exchange {
             return Err(Error::new(ErrorKind::Config, None, problem));
         }
         if self.turns.resume() {
-            request::prepare(self.turns.conversation(), &self.config)?;
+            request::prepare(&self.turns.conversation, &self.config)?;
             self.state = State::Tools;
         }
         Ok(())
@@ -172,8 +170,8 @@ impl Exchange {
     /// Ends a response. Returns whether the conversation goes on. If it does not, the stream has
     /// ended. Dropping the old state closes the connection, unless the response was read to its end.
     fn end(&mut self, item: Result<bool, Error>, runs_tools: bool) -> Result<bool, Error> {
-        if let State::New | State::Tools = self.state {
-            // No request was sent, so no response is open.
+        if let State::New | State::Supplied(_) | State::Tools = self.state {
+            // No response is open.
             self.state = State::Ended(item.as_ref().err().cloned());
             return item;
         }
@@ -188,10 +186,8 @@ impl Exchange {
             _ => response.mark_truncated(),
         }
         let has_calls = runs_tools && response.finish_reason == Some(FinishReason::ToolCalls);
-        // Anthropic pauses a long turn, and goes on if it gets the turn back.
         let is_paused = self.config.max_turns > 1
-            && response.raw_finish_reason.as_deref() == Some("pause_turn")
-            && response.tool_calls.is_empty()
+            && response.has_paused()
             && self.request.as_ref().is_some_and(|it| it.protocol == Protocol::Messages);
         let is_waiting = item.is_ok() && (has_calls || is_paused);
         let goes_on = self.turns.add(response, item.is_ok(), is_waiting, &self.config);
@@ -208,7 +204,7 @@ impl Exchange {
     fn advance(&mut self) -> Result<bool, Error> {
         self.started.get_or_insert_with(Instant::now);
         match self.attempt() {
-            Err(_) if self.cancel.is_cancelled() => Err(self.cancelled()),
+            Err(_) if self.cancel.is_cancelled() => Err(Error::cancelled(self.response.provider)),
             Err(error) => self.try_again(error).map(|()| true),
             item => item,
         }
@@ -223,7 +219,7 @@ impl Exchange {
             }
             self.open()?;
         }
-        Err(self.cancelled())
+        Err(Error::cancelled(self.response.provider))
     }
 
     /// Takes one step towards a response that can be read: prepares the request, sends it, or waits
@@ -233,7 +229,7 @@ impl Exchange {
         let state = mem::replace(&mut self.state, State::Sending);
         let (body, whom) = match (state, &self.request) {
             (State::New, _) => {
-                let prepared = request::prepare(self.turns.conversation(), config);
+                let prepared = request::prepare(&self.turns.conversation, config);
                 let (request, _) = prepared.inspect_err(|_| self.state = State::New)?;
                 self.response.provider = Some(request.peer.provider);
                 self.request = Some(Arc::new(request));
@@ -241,7 +237,7 @@ impl Exchange {
             }
             (State::Waiting(wait), _) => {
                 if self.cancel.wait(wait) {
-                    return Err(self.cancelled());
+                    return Err(Error::cancelled(self.response.provider));
                 }
                 self.response = GenerationResponse {
                     provider: self.response.provider,
@@ -291,9 +287,5 @@ impl Exchange {
         let notice = Activity::Retry { kind: error.kind(), message: error.to_string(), wait };
         self.notice.activity.push(notice);
         Ok(())
-    }
-
-    fn cancelled(&self) -> Error {
-        Error::cancelled(self.response.provider)
     }
 }

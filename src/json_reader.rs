@@ -11,8 +11,8 @@ const DEEPEST: usize = 127;
 /// Reads JSON that arrives in pieces, each character once. It knows its place in the JSON, and cuts
 /// one list into its elements.
 ///
-/// It skips text around the JSON, such as a code fence. Brackets in that text that begin no JSON,
-/// such as those of `[see below]`, are text, too.
+/// It skips text around the JSON, such as a code fence. Brackets that begin no JSON, such as those of
+/// `[see below]`, are text, too, as long as no list inside them is the one to cut.
 #[derive(Debug, Default)]
 pub(crate) struct JsonReader {
     /// The names and positions on the way to the list, if there is one to cut.
@@ -80,10 +80,9 @@ impl JsonReader {
     }
 
     pub(crate) fn read(&mut self, text: &str) {
-        for c in text.chars() {
-            if self.ended_well.is_none() {
-                self.step(c);
-            }
+        let mut chars = text.chars();
+        while let (None, Some(c)) = (self.ended_well, chars.next()) {
+            self.step(c);
         }
     }
 
@@ -99,18 +98,16 @@ impl JsonReader {
 
     /// Returns the place as a JSON pointer.
     pub(crate) fn pointer(&self) -> String {
-        let steps =
-            self.open.iter().map(|level| level.step().replace('~', "~0").replace('/', "~1"));
-        steps.map(|step| format!("/{step}")).collect()
+        let escaped = |level: &Level| level.step().replace('~', "~0").replace('/', "~1");
+        self.open.iter().map(|level| format!("/{}", escaped(level))).collect()
     }
 
     fn step(&mut self, c: char) {
         match self.token {
             Token::Text { is_escaped } => return self.in_text(c, is_escaped),
-            Token::Word if c.is_ascii_alphanumeric() || c.is_ascii_whitespace() => {
+            Token::Word if c.is_ascii_alphanumeric() || "+-. \t\r\n".contains(c) => {
                 return self.keep(c);
             }
-            Token::Word if matches!(c, '-' | '+' | '.') => return self.keep(c),
             Token::Word if self.is_no_element() => return self.fail(c),
             Token::Word => self.end_value(),
             Token::None => {}
@@ -176,10 +173,8 @@ impl JsonReader {
         match c {
             '{' | '[' => {
                 let is_list = c == '[';
-                let is_ours = is_list
-                    && self.inside.is_none()
-                    && self.on_way == self.open.len()
-                    && self.path.as_ref().is_some_and(|path| path.len() == self.on_way);
+                let goal = self.path.as_ref().map(Vec::len).filter(|goal| *goal == self.on_way);
+                let is_ours = is_list && self.inside.is_none() && goal == Some(self.open.len());
                 if self.open.len() == DEEPEST {
                     return self.fail(' ');
                 }
@@ -198,9 +193,10 @@ impl JsonReader {
 
     fn close(&mut self, c: char) {
         if self.inside == Some(self.open.len()) {
-            match self.has_cut || self.open.len() > 1 {
-                true => self.ended_well = Some(true),
-                false => self.restart(true),
+            self.was_empty = !self.has_cut && self.open.len() == 1;
+            match self.was_empty {
+                true => self.restart(), // it may have been text
+                false => self.ended_well = Some(true),
             }
             return;
         }
@@ -240,14 +236,15 @@ impl JsonReader {
         if self.inside.is_some_and(|inside| self.has_cut || self.open.len() > inside) {
             self.ended_well = Some(false);
         } else {
-            self.restart(self.was_empty);
+            self.restart();
             self.structure(c);
         }
     }
 
     /// Looks for the list again: what came before was only text.
-    fn restart(&mut self, was_empty: bool) {
-        *self = Self { path: self.path.take(), was_empty, ..Self::default() };
+    fn restart(&mut self) {
+        let (path, was_empty) = (self.path.take(), self.was_empty);
+        *self = Self { path, was_empty, ..Self::default() };
     }
 
     /// Adds a character to the element, if one has begun.

@@ -182,7 +182,7 @@
 //! | [`max_event_bytes`] | 32 MiB | one line or event |
 //! | [`max_response_bytes`] | 64 MiB | one answer; the results of the tools that run after it |
 //! | [`max_tool_calls`] | 1,024 | the tool calls in one answer |
-//! | [`max_turns`] | 16 | the answers of one stream that runs tools |
+//! | [`max_turns`] | 16 | the answers of one stream that runs tools, or goes on after a pause |
 //! | [`max_retries`] | 2 | retries, which happen only before the first piece of the answer |
 //! | [`max_retry_wait`] | 60 s | the wait that a server may ask for; if it asks for more, there is no retry |
 //!

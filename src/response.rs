@@ -160,6 +160,12 @@ impl GenerationResponse {
         }
     }
 
+    /// Returns whether the provider has only paused. Anthropic pauses a long turn of its own tools,
+    /// and goes on if it gets the turn back.
+    pub(crate) fn has_paused(&self) -> bool {
+        self.raw_finish_reason.as_deref() == Some("pause_turn") && self.tool_calls.is_empty()
+    }
+
     /// Returns the text of the last message.
     pub(crate) fn last_text(&self) -> &str {
         let mut start = 0;

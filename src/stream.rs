@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::{Read, Write};
 use std::iter::FusedIterator;
-use std::mem;
 
 use crate::activity::Activity;
 use crate::cancel::CancelHandle;
@@ -116,6 +115,16 @@ impl GenerationStream {
 }
 
 impl<C, T> GenerationStream<C, T> {
+    /// Returns the text of the response that is open, or of the last one, or the error that has
+    /// ended the stream.
+    pub(crate) fn text_so_far(&self) -> Result<&str, Error> {
+        match &self.inner.state {
+            State::Ended(Some(error)) => Err(error.clone().with_partial(self.response().clone())),
+            State::Tools => Ok(""),
+            _ => Ok(&self.response().content),
+        }
+    }
+
     /// Calls `callback` with each chunk just before `next` returns the chunk.
     ///
     /// The callback may borrow the caller's variables. It is also called during
@@ -195,14 +204,15 @@ impl<C, T> GenerationStream<C, T> {
     }
 
     /// Returns the responses that have ended, in order: several if the stream [runs
-    /// tools](Self::run_tools).
+    /// tools](Self::run_tools), or goes on after a pause of Anthropic. A request that failed is one
+    /// of them, with an empty response.
     pub fn responses(&self) -> &[GenerationResponse] {
         &self.inner.turns.responses
     }
 
     /// Returns the messages to append to the history: the model's turns so far, and the results of
-    /// tools. Of a turn that was cut, was cancelled or has not ended, it is the text, if there is
-    /// any.
+    /// tools. Of a turn that has not ended, was cancelled, or was cut by an error, it is the text, if
+    /// there is any. The same is true if a length limit or a filter has cut a turn with calls.
     ///
     /// A turn may end in calls without results. A stream that [runs tools](Self::run_tools) runs
     /// them first, if they are at the end of its prompt. If other messages follow, the model is told
@@ -243,7 +253,7 @@ impl<C, T> GenerationStream<C, T> {
                 "the prompt ends in tool calls without results, and the tools run first"
             }
             State::New => match self.tools.as_ref().and_then(|_| self.inner.tools_problem()) {
-                None => return Ok(request::preview(turns.conversation(), &self.inner.config)?),
+                None => return Ok(request::preview(&turns.conversation, &self.inner.config)?),
                 Some(problem) => problem,
             },
             State::Supplied(_) => "the response comes from a reader, so there is no request",
@@ -276,8 +286,8 @@ where
     }
 
     /// Writes each piece of text to `out` and flushes it at once, because Rust's standard output
-    /// keeps text back until a line ends. If the stream [runs tools](Self::run_tools), a blank line
-    /// sets the texts of two turns apart. Returns the whole answer.
+    /// keeps text back until a line ends. If tools [run](Self::run_tools) between two texts, a blank
+    /// line sets them apart. Returns the whole answer.
     ///
     /// ```no_run
     /// let stream = kerb_stream::generate_stream("Why is the sky blue?", "mistral-small-latest");
@@ -289,16 +299,17 @@ where
     /// Returns the errors of [`into_response`](Self::into_response), or the [`std::io::Error`] of a
     /// failed write, which ends the stream.
     pub fn write_to(mut self, out: &mut impl Write) -> anyhow::Result<GenerationResponse> {
-        let mut is_open = false;
+        let (mut has_text, mut is_next_turn) = (false, false);
         for chunk in &mut self {
             let Ok(chunk) = chunk else { break };
-            if chunk.activity.iter().any(Activity::ends_turn) && mem::take(&mut is_open) {
-                out.write_all(b"\n\n")?;
-            }
+            is_next_turn |= chunk.activity.iter().any(Activity::is_own_start);
             if !chunk.content.is_empty() {
+                if is_next_turn && has_text {
+                    out.write_all(b"\n\n")?;
+                }
+                (has_text, is_next_turn) = (true, false);
                 out.write_all(chunk.content.as_bytes())?;
                 out.flush()?;
-                is_open = true;
             }
         }
         self.into_response()

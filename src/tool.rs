@@ -108,8 +108,8 @@ impl Tool {
 
     /// Creates any other tool that the provider knows. `tool` is the JSON object of the tool in the
     /// provider's own form. It is sent unchanged. Most of these tools run at the provider. A few run
-    /// in your program, such as Anthropic's `bash`: [`run_tools`](crate::GenerationStream::run_tools)
-    /// gets their calls, too.
+    /// in your program, such as Anthropic's `bash`: if the object has a `name`,
+    /// [`run_tools`](crate::GenerationStream::run_tools) gets the calls of that name, too.
     ///
     /// ```
     /// use kerb_stream::Tool;

@@ -10,6 +10,7 @@ use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
 use crate::message::{Message, MessageRole, Prompt, ToolCall};
 use crate::response::GenerationResponse;
+use crate::typed;
 
 /// Runs a call of the model, and returns the result for the model to read.
 pub(crate) type RunTool<'a> = &'a mut dyn FnMut(&ToolCall) -> anyhow::Result<String>;
@@ -18,7 +19,7 @@ pub(crate) type RunTool<'a> = &'a mut dyn FnMut(&ToolCall) -> anyhow::Result<Str
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     /// The prompt, and everything since.
-    conversation: Prompt,
+    pub(crate) conversation: Prompt,
     /// The number of messages of the caller's prompt.
     asked: usize,
     /// The responses that have ended.
@@ -37,19 +38,17 @@ impl Turns {
         Self { asked: prompt.messages().len(), conversation: prompt, ..Self::default() }
     }
 
-    pub(crate) fn conversation(&self) -> &Prompt {
-        &self.conversation
-    }
-
     /// Returns everything that the stream has added to the prompt. Of a response that was cut, this is
     /// its text. `open` is the response that has not ended.
     pub(crate) fn new_messages(&self, open: Option<&GenerationResponse>) -> Vec<Message> {
         let added = self.conversation.messages().get(self.asked..).unwrap_or_default();
         let last = self.responses.last().zip(self.last_is_whole);
         let last = last.or(open.map(|open| (open, false)));
+        // A picture, and a search that has paused, are in the replay data.
+        let is_opaque = |it: &GenerationResponse| !it.attachments.is_empty() || it.has_paused();
+        let says_something = |it: &Message| !it.content.is_empty() || !it.tool_calls.is_empty();
         let last = last.and_then(|(response, is_whole)| match is_whole {
-            // A picture is in the replay data.
-            true if !response.attachments.is_empty() => Some(Message::from(response)),
+            true if is_opaque(response) => Some(Message::from(response)),
             true => Some(Message::from(response)).filter(says_something),
             false => Some(Message::assistant(&response.content)).filter(says_something),
         });
@@ -79,7 +78,9 @@ impl Turns {
     ) -> Result<bool, Error> {
         let (turns, provider) = (config.max_turns, response.provider);
         let is_last = self.responses.len() as u64 + 1 >= u64::from(turns);
-        self.last_is_whole = Some(is_whole);
+        // Calls of a response that a limit or a filter has cut must not run later, either.
+        let is_cut = !response.tool_calls.is_empty() && typed::stopped(&response).is_some();
+        self.last_is_whole = Some(is_whole && !is_cut);
         if is_waiting && !is_last {
             self.conversation.push(Message::from(&response));
             self.last_is_whole = None;
@@ -88,9 +89,8 @@ impl Turns {
         self.responses.reserve_exact(1); // a response is large, and usually the only one
         self.responses.push(response);
         if is_waiting && is_last {
-            let problem =
-                format!("the model has not finished, and `max_turns` is {turns}; raise it");
-            return Err(Error::new(ErrorKind::Limit, provider, problem));
+            let why = format!("the model has not finished, and `max_turns` is {turns}; raise it");
+            return Err(Error::new(ErrorKind::Limit, provider, why));
         }
         Ok(is_waiting)
     }
@@ -156,8 +156,4 @@ fn open_calls(messages: &[Message]) -> impl Iterator<Item = ToolCall> {
         !results.iter().any(|result| result.tool_call_id.as_deref() == Some(&*call.id))
     };
     calls.filter(is_open).cloned()
-}
-
-fn says_something(message: &Message) -> bool {
-    !message.content.is_empty() || !message.tool_calls.is_empty()
 }

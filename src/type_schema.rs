@@ -1,5 +1,6 @@
 //! Schemas that follow from types. This file needs the feature `schemars`.
 
+use percent_encoding::percent_decode_str;
 use schemars::{JsonSchema, SchemaGenerator, schema_for};
 use serde_json::{Map, Value, json};
 
@@ -115,8 +116,7 @@ fn tools_of(variant: &Value, defs: &Map<String, Value>) -> Option<Vec<Tool>> {
     let mut fields = defined(fields, defs).clone();
     let about = about(variant).or_else(|| about(&fields)).unwrap_or_default();
     let used = used(&fields, defs);
-    let object =
-        fields.as_object_mut().filter(|it| it.get("type").is_some_and(|it| it == "object"))?;
+    let object = fields.as_object_mut().filter(|it| it.get("type") == Some(&"object".into()))?;
     object.entry("properties").or_insert_with(|| json!({}));
     object.extend((!used.is_empty()).then(|| ("$defs".to_owned(), used.into())));
     Some(vec![Tool::function(name, about, fields)])
@@ -132,20 +132,27 @@ fn units(schema: &Value, about: &str) -> Option<Vec<Tool>> {
 
 /// Returns what a schema refers to, or the schema itself.
 fn defined<'a>(schema: &'a Value, defs: &'a Map<String, Value>) -> &'a Value {
-    let name = schema.get("$ref").and_then(Value::as_str);
-    name.and_then(|at| defs.get(at.strip_prefix("#/$defs/")?)).unwrap_or(schema)
+    let reference = schema.get("$ref").and_then(Value::as_str);
+    reference.and_then(|it| target(it, defs)).map_or(schema, |(_, target)| target)
 }
 
 /// Returns the definitions that a schema uses, directly or through another one.
 fn used(schema: &Value, defs: &Map<String, Value>) -> Map<String, Value> {
     let (mut used, mut texts) = (Map::new(), vec![schema.to_string()]);
     while let Some(text) = texts.pop() {
-        for (name, schema) in defs {
-            if text.contains(&format!("\"#/$defs/{name}\"")) && !used.contains_key(name) {
+        let refs = text.split("\"$ref\":\"").skip(1).filter_map(|it| it.split('"').next());
+        for (name, schema) in refs.filter_map(|it| target(it, defs)) {
+            if !used.contains_key(name) {
                 used.insert(name.clone(), schema.clone());
                 texts.push(schema.to_string());
             }
         }
     }
     used
+}
+
+/// Returns a definition and its name. The reference is the fragment of a URL, and a JSON pointer.
+fn target<'a>(reference: &str, defs: &'a Map<String, Value>) -> Option<(&'a String, &'a Value)> {
+    let name = percent_decode_str(reference.strip_prefix("#/$defs/")?).decode_utf8_lossy();
+    defs.get_key_value(&name.replace("~1", "/").replace("~0", "~"))
 }

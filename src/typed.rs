@@ -17,12 +17,13 @@ pub(crate) fn read<T: DeserializeOwned>(json: &str, place: &str) -> Result<T, St
     serde_json::from_str(json).map_err(|error| {
         let lines = json.split_inclusive('\n').take(error.line().saturating_sub(1));
         let at = lines.map(str::len).sum::<usize>() + error.column();
-        if !error.is_data() && at < 2 {
+        if !error.is_data() && !json.starts_with(['{', '[', '"']) {
             return format!("it is not JSON: `{}`", one_line(truncated(json, SHOWN)));
         }
         let before = truncated(json, at);
         let mut reader = JsonReader::default();
-        reader.read(before);
+        // A syntax error is at a character that does not belong there.
+        reader.read(truncated(json, at.saturating_sub(usize::from(error.is_syntax()))));
         // serde_json tells the line and the column, which mean nothing in an answer.
         let problem = error.to_string();
         let problem = problem.rsplit_once(" at line ").map_or(&*problem, |(problem, _)| problem);
@@ -30,7 +31,9 @@ pub(crate) fn read<T: DeserializeOwned>(json: &str, place: &str) -> Result<T, St
         let words: String = words.chars().rev().collect();
         let place = Some(format!("{place}{}", reader.pointer())).filter(|it| !it.is_empty());
         let place = place.map(|it| format!(" at {it:?}")).unwrap_or_default();
-        format!("{}{place}, after `{}`", one_line(problem), one_line(&words))
+        let words = Some(one_line(&words)).filter(|it| !it.is_empty());
+        let words = words.map(|it| format!(", after `{it}`")).unwrap_or_default();
+        one_line(problem) + &place + &words
     })
 }
 
@@ -41,10 +44,12 @@ pub(crate) fn stopped(response: &GenerationResponse) -> Option<(ErrorKind, Strin
         let problem = "a length limit cut the answer; raise `max_tokens`".to_owned();
         return Some((ErrorKind::Incomplete, problem));
     }
-    let is_refused = response.refusal.is_some() || reason == Some(FinishReason::ContentFilter);
+    if response.refusal.is_none() && reason != Some(FinishReason::ContentFilter) {
+        return None;
+    }
     let why = response.refusal.as_deref().or(response.raw_finish_reason.as_deref());
     let problem = format!("the model refused: {}", one_line(why.unwrap_or("it gave no reason")));
-    is_refused.then_some((ErrorKind::Refusal, problem))
+    Some((ErrorKind::Refusal, problem))
 }
 
 impl GenerationResponse {
@@ -85,7 +90,11 @@ impl GenerationResponse {
 fn without_fence(text: &str) -> &str {
     let text = text.trim();
     let fenced = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```"));
-    // The word after the fence is a language, unless it is all there is.
-    let json = fenced.map(|it| it.trim_start_matches(|c: char| c.is_ascii_alphanumeric()).trim());
-    json.filter(|json| !json.is_empty()).or(fenced).unwrap_or(text)
+    let inside = fenced.unwrap_or(text).trim();
+    // The first line, or the first word, may tell the language.
+    let json = match inside.split_once('\n') {
+        Some((first, rest)) if !first.contains(['{', '[', '"']) => rest,
+        _ => inside.trim_start_matches(|c: char| c.is_ascii_alphabetic()),
+    };
+    if fenced.is_none() || json.is_empty() { inside } else { json.trim() }
 }

@@ -50,8 +50,8 @@ pub(super) fn closed(request: ChatRequest<'_>, schema: &Value) -> Value {
     let mut closed = schema.clone();
     close(schema, &mut closed);
     if closed != *schema {
-        let sent = "one with `additionalProperties: false`, and with limits in the descriptions";
-        let why = "this protocol requires the first, and refuses keywords such as `minimum`";
+        let sent = "one in Anthropic's subset of JSON Schema";
+        let why = "others are refused; limits such as `minimum` stand in its descriptions";
         request.adapt("response_format", "the schema", sent, why);
     }
     closed

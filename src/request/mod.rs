@@ -158,13 +158,9 @@ fn with_results<'a>(
         missing.extend(ids.map(|id| (after, id.clone())));
     }
     for (at, id) in missing.into_iter().rev() {
-        let why = "only the last calls may have none";
-        request.adapt(
-            &format!("messages[{at}]"),
-            "a call without a result",
-            "it with the error \"not run\"",
-            why,
-        );
+        let what = format!("messages[{at}]");
+        let (asked, why) = ("a call without a result", "only the last calls may have none");
+        request.adapt(&what, asked, "it with the error \"not run\"", why);
         messages.to_mut().insert(at, Message::tool_error(id, "not run"));
     }
     messages

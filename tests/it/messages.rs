@@ -568,7 +568,7 @@ fn adaptations() -> Vec<Row> {
         ),
         adapted(
             "a schema that is closed",
-            "response_format: sent one with `additionalProperties: false`, and with limits in the descriptions instead of the schema, because this protocol requires the first, and refuses keywords such as `minimum`",
+            "response_format: sent one in Anthropic's subset of JSON Schema instead of the schema, because others are refused; limits such as `minimum` stand in its descriptions",
             || "Hi".into(),
             |config| {
                 let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});

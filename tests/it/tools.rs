@@ -153,7 +153,11 @@ fn calls_of_a_cut_response_do_not_run() {
         });
         let server = server.unwrap();
         let config = script.config().base_url(server.url());
-        let stream = generate_stream(QUESTION, config).run_tools(|_| panic!("it was cut"));
+        let mut stream = generate_stream(QUESTION, config).run_tools(|_| panic!("it was cut"));
+        assert!(stream.by_ref().all(|chunk| chunk.is_ok()), "{script:?}");
+        // Later they do not run either.
+        let calls = stream.new_messages().into_iter().flat_map(|message| message.tool_calls);
+        assert_eq!(calls.count(), 0, "{script:?}");
         let response = stream.into_response().unwrap();
         assert_eq!(response.finish_reason, Some(FinishReason::Length), "{script:?}");
         assert_eq!(server.requests().len(), 1, "{script:?}");

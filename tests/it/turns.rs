@@ -167,6 +167,15 @@ fn each_answer_may_have_a_list() {
             generate_stream("Count.", at(&server, protocol)).run_tools(|_| Ok("x".into()));
         let numbers: Vec<_> = stream.elements::<i32>("").map(Result::unwrap).collect();
         assert_eq!(numbers, [1, 3, 4], "{protocol}");
+
+        // Between two turns, the elements are those of the next one.
+        let body = shape.start() + &shape.text("[1]") + &shape.call(1, &["{}"]) + &shape.ending();
+        let server = answers([body, shape.whole(&["[3]"])]);
+        let mut stream =
+            generate_stream("Count.", at(&server, protocol)).run_tools(|_| Ok("x".into()));
+        assert!(stream.any(|chunk| !chunk.unwrap().activity.is_empty()));
+        let numbers: Vec<_> = stream.elements::<i32>("").map(Result::unwrap).collect();
+        assert_eq!(numbers, [3], "{protocol}");
     }
 }
 
@@ -182,6 +191,13 @@ fn the_texts_of_two_turns_are_written_apart() {
         let response = stream.run_tools(|_| Ok("x".into())).write_to(&mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "Let me see.\n\nSo: 3.", "{protocol}");
         assert_eq!(response.content, "So: 3.");
+
+        // After the last text there is nothing.
+        let (mut out, body) = (Vec::new(), shape.start() + &shape.text("See.") + &two);
+        let server = answers([body + &shape.ending()]);
+        let stream = generate_stream("Count.", at(&server, protocol));
+        assert!(stream.run_tools(|_| Ok("x".into())).write_to(&mut out).is_err());
+        assert_eq!(out, b"See.", "{protocol}");
     }
 }
 
@@ -432,6 +448,17 @@ fn a_pause_goes_on_as_one_stream() {
     let response = generate_stream("Search.", config.max_turns(1)).into_response().unwrap();
     assert_eq!(response.finish_reason, Some(FinishReason::Other));
     assert_eq!(response.raw_finish_reason.as_deref(), Some("pause_turn"));
+
+    // A pause may have no text.
+    let block = json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}});
+    let start = json!({"type": "content_block_start", "index": 0, "content_block": block});
+    let silent = shape.event("message_start", r#"{"type":"message_start","message":{}}"#)
+        + &shape.event("content_block_start", &start.to_string())
+        + &shape.stop_for("pause_turn");
+    let paused = answers([silent + &shape.done()]);
+    let mut stream = generate_stream("Search.", at(&paused, Protocol::Messages).max_turns(1));
+    assert!(stream.by_ref().all(|chunk| chunk.is_ok()));
+    assert_eq!(stream.new_messages().len(), 1);
 
     // The word means nothing in other protocols.
     let shape = Shape(Protocol::ChatCompletions);

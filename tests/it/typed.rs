@@ -38,6 +38,9 @@ fn an_answer_is_read_as_a_value() {
             ["{\"title\": \"Stir", "\", \"minutes\": 3}"],
             ["```json\n{\"title\":\"Stir\",", "\"minutes\":3}\n```\n"],
             ["``` {\"title\":\"Stir\",", "\"minutes\":3}```"],
+            ["```json {\"title\":\"Stir\",", "\"minutes\":3}```"],
+            ["``` json-ld title=1\n{\"title\":\"Stir\",", "\n\"minutes\":3}\n```"],
+            ["```{\"title\":\"Stir\",", "\n\"minutes\":3}```"],
         ] {
             let response = answer(*protocol, &pieces).into_response().unwrap();
             let step: Step = response.parse().unwrap();
@@ -83,6 +86,12 @@ fn an_answer_that_is_no_value_says_why() {
             "the answer does not fit the type: it is not JSON: `I am sorry.␇`",
         ),
         (json!({}), ErrorKind::Decode, "it is not JSON: ``"),
+        (json!({"content": "not sure"}), ErrorKind::Decode, "it is not JSON: `not sure`"),
+        (
+            json!({"content": "{\"steps\": [{\"title\": \"a\" \"minutes\": 1}]}"}),
+            ErrorKind::Decode,
+            "expected `,` or `}` at \"/steps/0/title\", after `{\"steps\": [{\"title\": \"a\" \"`",
+        ),
         (
             json!({"content": "{\"step\": 1}"}),
             ErrorKind::Decode,
@@ -161,6 +170,20 @@ fn elements_begin_with_the_answer_whenever_they_are_asked_for() {
     for _ in 0..2 {
         let all: Vec<Vec<i32>> = stream.elements("").map(Result::unwrap).collect();
         assert_eq!(all, [vec![1, 2], vec![3]]);
+    }
+}
+
+#[test]
+fn elements_of_a_stream_that_has_failed_are_its_error() {
+    let chat = Shape(Protocol::ChatCompletions);
+    let config = GenerationConfig::default().protocol(Protocol::ChatCompletions);
+    let body = chat.start() + &chat.text("[1, 2]");
+    let mut stream = GenerationStream::from_reader(Cursor::new(body), config);
+    for expected in [3, 1] {
+        let items: Vec<_> = stream.elements::<i32>("").collect();
+        let error = items.last().unwrap().as_ref().unwrap_err();
+        assert_eq!((items.len(), ErrorKind::of(error)), (expected, Some(ErrorKind::Incomplete)));
+        assert!(Error::of(error).unwrap().partial().is_none_or(|it| it.content == "[1, 2]"));
     }
 }
 
@@ -493,6 +516,15 @@ mod schemas {
             Number { value: f64 },
             Go { to: Place },
             Empty {},
+            Count(Größe),
+        }
+        #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+        struct Größe {
+            of: Maß,
+        }
+        #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+        struct Maß {
+            n: i32,
         }
         let tools = Tool::variants_of::<Expression>().unwrap();
         let body = body(GenerationConfig::new("claude-sonnet-5").tools(tools));
@@ -503,8 +535,9 @@ mod schemas {
             let defs = sent[at]["$defs"].as_object().into_iter().flatten();
             defs.map(|(name, _)| name.clone()).collect::<Vec<_>>()
         };
-        let used = [0, 1, 2, 3].map(defined);
-        assert_eq!(used, [vec!["Expression", "Place"], vec![], vec!["Place"], vec![]]);
+        let used = [0, 1, 2, 3, 4].map(defined);
+        let all = vec!["Expression", "Größe", "Maß", "Place"];
+        assert_eq!(used, [all, vec![], vec!["Place"], vec![], vec!["Maß"]]);
         assert_eq!(sent[3]["properties"], json!({}));
         let number = |value| json!({"Number": {"value": value}});
         let call =
