@@ -294,6 +294,14 @@ impl ToolCall {
     }
 }
 
+/// Returns the calls of the first message that have no result before the next turn of the model.
+pub(crate) fn open_calls(messages: &[Message]) -> impl Iterator<Item = &ToolCall> {
+    let rest = messages.iter().skip(1).take_while(|it| it.role != MessageRole::Assistant);
+    let has_result = move |id: &str| rest.clone().any(|it| it.tool_call_id.as_deref() == Some(id));
+    let calls = messages.first().into_iter().flat_map(|message| &message.tool_calls);
+    calls.filter(move |call| !has_result(&call.id))
+}
+
 /// The data to rebuild a turn in the provider's own form. It does not repeat the text and the
 /// calls: the parts only give their order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

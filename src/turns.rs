@@ -8,7 +8,7 @@ use crate::activity::Activity;
 use crate::cancel::CancelHandle;
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind};
-use crate::message::{Message, MessageRole, Prompt, ToolCall};
+use crate::message::{self, Message, MessageRole, Prompt, ToolCall};
 use crate::response::GenerationResponse;
 use crate::typed;
 
@@ -62,7 +62,7 @@ impl Turns {
 
     /// Queues the calls at the end of the prompt that have no result. Returns whether there are any.
     pub(crate) fn resume(&mut self) -> bool {
-        self.calls = open_calls(self.conversation.messages()).collect();
+        self.calls = open_calls(self.conversation.messages()).cloned().collect();
         self.result_bytes = 0;
         !self.calls.is_empty()
     }
@@ -147,13 +147,7 @@ fn check(call: &ToolCall, config: &GenerationConfig) -> anyhow::Result<()> {
 }
 
 /// Returns the calls at the end of a conversation that have no result.
-fn open_calls(messages: &[Message]) -> impl Iterator<Item = ToolCall> {
-    let is_result = |message: &&Message| message.role == MessageRole::Tool;
-    let results = messages.iter().rev().take_while(is_result).count();
-    let (before, results) = messages.split_at(messages.len() - results);
-    let calls = before.last().into_iter().flat_map(|message| &message.tool_calls);
-    let is_open = move |call: &&ToolCall| {
-        !results.iter().any(|result| result.tool_call_id.as_deref() == Some(&*call.id))
-    };
-    calls.filter(is_open).cloned()
+fn open_calls(messages: &[Message]) -> impl Iterator<Item = &ToolCall> {
+    let at = messages.iter().rposition(|message| message.role != MessageRole::Tool);
+    message::open_calls(messages.get(at.unwrap_or_default()..).unwrap_or_default())
 }

@@ -14,7 +14,7 @@ use crate::config::GenerationConfig;
 use crate::endpoint::{self, Endpoint};
 use crate::error::Error;
 use crate::http::{ConnectionSettings, Limits, MAX_LINE, Peer, PreparedRequest};
-use crate::message::{Message, MessageRole, Prompt};
+use crate::message::{self, Message, MessageRole, Prompt};
 use crate::model::begins_like;
 use crate::protocol::{self, Adaptation, ChatRequest, Codec};
 use crate::redact::Secrets;
@@ -146,16 +146,13 @@ fn with_results<'a>(
 ) -> Cow<'a, [Message]> {
     let mut missing = Vec::new();
     let with_calls = messages.iter().enumerate().filter(|(_, it)| !it.tool_calls.is_empty());
-    for (at, message) in with_calls {
-        // Some protocols let other messages come before the results.
-        let rest = messages.iter().skip(at + 1);
-        let rest: Vec<_> = rest.take_while(|it| it.role != MessageRole::Assistant).collect();
-        let results = rest.iter().take_while(|it| it.role == MessageRole::Tool).count();
-        let after = at + 1 + results;
-        let has_result = |id| rest.iter().any(|it| it.tool_call_id.as_ref() == Some(id));
-        let ids = message.tool_calls.iter().map(|call| &call.id);
-        let ids = ids.filter(|id| after < messages.len() && !has_result(*id));
-        missing.extend(ids.map(|id| (after, id.clone())));
+    for (at, _) in with_calls {
+        let turn = messages.get(at..).unwrap_or_default();
+        let is_result = |message: &&Message| message.role == MessageRole::Tool;
+        let after = at + 1 + turn.iter().skip(1).take_while(is_result).count();
+        if after < messages.len() {
+            missing.extend(message::open_calls(turn).map(|call| (after, call.id.clone())));
+        }
     }
     for (at, id) in missing.into_iter().rev() {
         let what = format!("messages[{at}]");

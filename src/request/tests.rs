@@ -462,7 +462,7 @@ fn what_one_provider_attached_is_not_sent_to_another() {
         provider: LlmProvider::Anthropic,
         protocol: Protocol::Messages,
         parts: vec![ReplayPart::Opaque(thought), ReplayPart::Text { bytes: 6, extra: None }],
-        fingerprint: crate::message::fingerprint_of(&answer.content, &answer.tool_calls),
+        fingerprint: message::fingerprint_of(&answer.content, &answer.tool_calls),
     });
     let prompt = Prompt::from([Message::user("Hi"), answer, Message::user("And?")]);
     let sent = |config: GenerationConfig| {
