@@ -338,6 +338,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_the_open_element_is_kept() {
+        let element = r#"{"name": "x", "of": [1, 2, [3]]}"#;
+        let mut reader = JsonReader::of_list("/list");
+        reader.read("{\"before\": {\"a\": 1}, \"list\": [");
+        for _ in 0..1000 {
+            for c in format!("{element}, ").chars() {
+                reader.read(&c.to_string());
+                assert!(reader.element.capacity() <= 2 * element.len());
+                assert!(reader.open.len() <= 5 && reader.open.capacity() <= 8);
+            }
+            assert_eq!(reader.whole.drain(..).count(), 1);
+        }
+    }
+
     fn json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),

@@ -1,7 +1,6 @@
 //! The loop of model and tools, on every protocol. Data that a provider requires back is sent
 //! unchanged and in its place, also from a saved history, and never to another provider.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kerb_stream::{
@@ -10,7 +9,7 @@ use kerb_stream::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Server, watchdog};
+use crate::support::{answers, watchdog};
 
 const QUESTION: &str = "Is it warmer in Oslo or in Rome?";
 
@@ -41,19 +40,7 @@ enum Way {
 
 /// Runs the loop against a server that sends two tool calls, and then text.
 fn check(script: &Script, way: Way) {
-    let answers = [(script.calls)(), (script.answer)()];
-    let asked = AtomicUsize::new(0);
-    let server = Server::start(move |connection| {
-        while connection.request()?.is_some() {
-            connection.start()?;
-            for event in &answers[asked.fetch_add(1, Ordering::SeqCst)] {
-                connection.event(event)?;
-            }
-            connection.end()?;
-        }
-        Ok(())
-    });
-    let server = server.unwrap();
+    let server = answers([body((script.calls)()), body((script.answer)())]);
     let config = script.config().base_url(server.url());
 
     let mut history = vec![Message::user(QUESTION)];
@@ -114,7 +101,7 @@ fn results(response: &GenerationResponse) -> Vec<Message> {
 #[test]
 fn what_one_provider_demands_back_is_not_sent_to_another() {
     for script in scripts() {
-        let response = decoded(&script, &(script.calls)());
+        let response = decoded(&script, (script.calls)());
         let mut history = vec![Message::user(QUESTION), Message::from(&response)];
         history.extend(results(&response));
         for other in scripts() {
@@ -132,7 +119,7 @@ fn what_one_provider_demands_back_is_not_sent_to_another() {
 #[test]
 fn arguments_that_were_cut_stay_visible_and_are_never_none() {
     for script in scripts() {
-        let response = decoded(&script, &(script.cut)());
+        let response = decoded(&script, (script.cut)());
         assert_eq!(response.finish_reason, Some(FinishReason::Length), "{script:?}");
         let [call] = response.tool_calls.as_slice() else { panic!("{response:?}") };
         assert_eq!(call.arguments, r#"{"city":"Os"#, "{script:?}");
@@ -143,15 +130,7 @@ fn arguments_that_were_cut_stay_visible_and_are_never_none() {
 #[test]
 fn calls_of_a_cut_response_do_not_run() {
     for script in scripts() {
-        let server = Server::start(move |connection| {
-            connection.request()?;
-            connection.start()?;
-            for event in (script.cut)() {
-                connection.event(event)?;
-            }
-            connection.end()
-        });
-        let server = server.unwrap();
+        let server = answers([body((script.cut)())]);
         let config = script.config().base_url(server.url());
         let mut stream = generate_stream(QUESTION, config).run_tools(|_| panic!("it was cut"));
         assert!(stream.by_ref().all(|chunk| chunk.is_ok()), "{script:?}");
@@ -174,7 +153,7 @@ fn a_malformed_call_goes_back_for_the_model_to_see() {
             ("[1]", r#"{"INVALID_JSON":"[1]"}"#),
             ("Oslo", r#"{"INVALID_JSON":"Oslo"}"#),
         ] {
-            let mut response = decoded(&script, &(script.cut)());
+            let mut response = decoded(&script, (script.cut)());
             response.tool_calls[0].arguments = arguments.to_owned();
             let id = response.tool_calls[0].id.clone();
             let history = [
@@ -203,7 +182,7 @@ fn a_malformed_call_goes_back_for_the_model_to_see() {
 #[test]
 fn a_tool_that_failed_is_marked_where_the_protocol_has_a_word_for_it() {
     for script in scripts() {
-        let response = decoded(&script, &(script.calls)());
+        let response = decoded(&script, (script.calls)());
         for error in ["no such city", r#"{"code":7}"#, ""] {
             let mut history = vec![Message::user(QUESTION), Message::from(&response)];
             let failed =
@@ -248,10 +227,13 @@ fn value(json: &str) -> Value {
 }
 
 /// Decodes the response that these events make.
-fn decoded(script: &Script, events: &[Value]) -> GenerationResponse {
-    let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
-    let stream = GenerationStream::from_reader(std::io::Cursor::new(events), script.config());
-    stream.into_response().unwrap()
+fn decoded(script: &Script, events: Vec<Value>) -> GenerationResponse {
+    let events = std::io::Cursor::new(body(events));
+    GenerationStream::from_reader(events, script.config()).into_response().unwrap()
+}
+
+fn body(events: Vec<Value>) -> String {
+    events.iter().map(|event| format!("data: {event}\n\n")).collect()
 }
 
 /// One provider's events for two tool calls, and the conversation that it requires afterwards. All

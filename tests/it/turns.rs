@@ -129,6 +129,12 @@ fn a_response_that_is_not_whole_runs_nothing() {
         let server = answers([begun]);
         let mut stream = generate_stream("Count.", at(&server, protocol))
             .run_tools(|_| panic!("a cut response runs no tool"));
+        assert!(stream.new_messages().is_empty());
+        while stream.response().content.is_empty() {
+            stream.next().unwrap().unwrap();
+        }
+        let [said] = &*stream.new_messages() else { panic!() };
+        assert_eq!(*said, Message::assistant("Let me see. "), "{protocol}");
         let error = stream.by_ref().last().unwrap().unwrap_err();
         assert_eq!(ErrorKind::of(&error), Some(ErrorKind::Incomplete), "{protocol}");
         // Its text goes on as a plain message.
